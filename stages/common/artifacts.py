@@ -1,0 +1,109 @@
+"""Readers and writers of every file that passes between stages: atomic, byte-stable, never unpickling."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+
+from stages.common.errors import UserError
+
+
+def _atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Write to a temporary name in the same folder, then rename: a reader never sees half a file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_array(path: str | Path, array: np.ndarray) -> None:
+    """Save one array as ``.npy``, C-ordered."""
+    _atomically(path, lambda file: np.save(file, np.ascontiguousarray(array), allow_pickle=False))
+
+
+def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
+    """Open a ``.npy`` file, memory-mapped unless told otherwise.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is not a plain array.
+    """
+    try:
+        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable .npy array ({error}); run `dvc repro` to make it again") from error
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Save a table as parquet (``.csv`` if the name ends so), without an index and without pandas metadata of the machine."""
+    if Path(path).suffix == ".csv":
+        text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        return write_text(path, text)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    _atomically(path, lambda file: pq.write_table(arrow, file, compression="zstd"))
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a table that `write_table` wrote.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is not a table.
+    """
+    try:
+        return pd.read_csv(path, keep_default_na=False) if Path(path).suffix == ".csv" else pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable table ({error}); run `dvc repro` to make it again") from error
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Save strict JSON (no NaN), keys in the order given, floats to six significant digits."""
+    write_text(path, json.dumps(rounded(value), indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable JSON ({error}); run `dvc repro` to make it again") from error
+
+
+def rounded(value: Any, digits: int = 6) -> Any:
+    """Round every float inside nested dicts and lists to `digits` significant digits, so that the last bits of a sum do not show."""
+    if isinstance(value, dict):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(item, digits) for item in value]
+    if isinstance(value, (float, np.floating)):
+        number = float(value)
+        return float(f"{number:.{digits}g}") if math.isfinite(number) else number
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Save text as UTF-8 with the line ends it has."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Save bytes."""
+    _atomically(path, lambda file: file.write(content))

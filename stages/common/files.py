@@ -1,0 +1,45 @@
+"""Names of the files that pass between stages, in one place; the schemas of the tables are in docs/artifacts.md."""
+
+from pathlib import Path
+
+DATA, MODELS, REPORTS = Path("data"), Path("models"), Path("reports")
+
+IMAGES = DATA / "images.parquet"
+SCENES = DATA / "scenes"
+TRAINING = DATA / "training"
+CAPTIONS = DATA / "captions"
+
+
+def activations(encoder: str) -> Path:
+    """``features.npy`` (images, features) and ``maps.npy`` (images, features, height, width)."""
+    return DATA / "activations" / encoder
+
+
+def groups(encoder: str) -> Path:
+    """``groups.parquet`` and ``sets.parquet``."""
+    return DATA / "groups" / encoder
+
+
+def crops(name: str) -> Path:
+    """``crops.parquet``, ``heatmaps.npy``, ``embeddings.npy``, row by row."""
+    return DATA / "crops" / name
+
+
+def concepts(name: str) -> Path:
+    """``concepts.parquet`` and ``evidence.parquet``."""
+    return DATA / "concepts" / name
+
+
+def metrics(name: str) -> Path:
+    """A metrics file."""
+    return REPORTS / "metrics" / f"{name}.json"
+
+
+def table(name: str) -> Path:
+    """A table for people, in git."""
+    return REPORTS / "tables" / f"{name}.csv"
+
+
+def plot(name: str) -> Path:
+    """Plot data, in git."""
+    return REPORTS / "plots" / f"{name}.csv"

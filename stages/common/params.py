@@ -1,0 +1,288 @@
+"""The schema of params.yaml: an unknown key, a wrong type or an impossible value stops before any work."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML, YAMLError
+
+from stages.common.errors import UserError
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Between = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Contrast = Literal["off", "paper", "released", "graded", "prior"]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: strict types, no unknown keys, not to be changed once read."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(Section):
+    source: Literal["scenes", "images"]
+    images: Annotated[str, Field(min_length=1)]
+    captions: Annotated[str, Field(min_length=1)]
+    unreadable: Literal["skip", "fail"]
+    heldout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Plant(Section):
+    object: str
+    background: str
+    strength: Share
+
+
+class RenderScenes(Section):
+    seed: Natural
+    size: Annotated[int, Field(ge=32, le=256)]
+    clip_train: Count
+    encoder_train: Count
+    probe: Count
+    test: Count
+    captions: Count
+    junk: Share
+    absent: Share
+    shortcut: Plant
+    cooccurrence: Plant
+
+
+class OpenClip(Section):
+    kind: Literal["open_clip"]
+    checkpoint: str | None = None
+    name: str | None = None
+    pretrained: str | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "OpenClip":
+        if (self.checkpoint is None) == (self.name is None or self.pretrained is None):
+            raise ValueError("give either checkpoint, or name and pretrained")
+        return self
+
+
+class ConSE(Section):
+    kind: Literal["conse"]
+    top: Count = 10
+
+
+class ScenesEncoder(Section):
+    kind: Literal["scenes"]
+    checkpoint: str
+
+
+class EfficientNetLite(Section):
+    kind: Literal["efficientnet_lite"]
+    variant: Annotated[int, Field(ge=0, le=2)]
+
+
+EncoderSpec = Annotated[ScenesEncoder | EfficientNetLite, Field(discriminator="kind")]
+ImageTextSpec = Annotated[OpenClip | ConSE, Field(discriminator="kind")]
+
+
+class Pair(Section):
+    explained: Slug
+    unseen: Slug
+
+
+class ExtractActivations(Section):
+    batch_size: Count
+
+
+class FindGroups(Section):
+    seed: Natural
+    rule: Literal["top_k", "quantile", "sigma"]
+    top_k: Count
+    quantile: Between
+    sigma: Positive
+    grouping: Literal["cofire", "exact"]
+    min_images: Annotated[int, Field(ge=2)]
+    max_images: Annotated[int, Field(ge=2)]
+    max_size: Count
+    max_groups: Natural
+    fdr: Between
+    low_images: Natural
+    low_similarity: Annotated[float, Field(ge=-1, le=1)]
+    random_images: Annotated[int, Field(ge=2)]
+
+
+class MineCrops(Section):
+    crop: bool
+    threshold: Between
+    margin: Annotated[float, Field(ge=0)]
+    min_size: Share
+    batch_size: Count
+
+
+class BuildCaptionIndex(Section):
+    batch_size: Count
+
+
+def _off_is_false(value: Any) -> Any:
+    """`contrast: false` is what people write for off."""
+    return "off" if value is False else value
+
+
+class Concepts(Section):
+    captions_per_image: Count
+    temperature: Positive
+    normaliser: Literal["retrieved", "corpus", "shard"]
+    shards: Count
+    contrast: Annotated[Contrast, BeforeValidator(_off_is_false)]
+    low_cut: Share
+    gamma: Annotated[float, Field(ge=0)]
+    top: Count
+    min_word: Count
+    confidence: Between
+    discard: tuple[str, ...] = Field(strict=False)
+
+
+class AnalyseGroups(Section):
+    pass
+
+
+class MeasureExplainability(Section):
+    seed: Natural
+    released_cut: Annotated[float, Field(ge=-1, le=1)]
+    null_sets: Annotated[int, Field(ge=10)]
+    fdr: Between
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
+
+
+class EvaluateConcepts(Section):
+    seed: Natural
+    clear: Between
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
+
+
+class Splits(Section):
+    train: Between
+    validation: Between
+
+    @model_validator(mode="after")
+    def _something_held_out(self) -> "Splits":
+        if self.train + self.validation >= 1:
+            raise ValueError("train + validation must stay below 1: the rest is the held-out split")
+        return self
+
+
+class Transfer(Section):
+    seed: Natural
+    splits: Splits
+    ridge: tuple[Positive, ...] = Field(min_length=1, strict=False)
+    permutations: Count
+
+
+class Report(Section):
+    high: Count
+    low: Natural
+    thumbnail: Annotated[int, Field(ge=16, le=512)]
+
+
+class Verify(Section):
+    metrics: Positive
+    concepts: Share
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: Natural
+    data: Data
+    worlds: tuple[Literal["scenes"], ...] = Field(strict=False)
+    render_scenes: RenderScenes
+    image_text: ImageTextSpec
+    encoders: dict[Slug, EncoderSpec] = Field(min_length=1)
+    transfers: dict[Slug, Pair]
+    extract_activations: ExtractActivations
+    find_groups: FindGroups
+    mine_crops: MineCrops
+    build_caption_index: BuildCaptionIndex
+    concepts: Concepts
+    analyse_groups: AnalyseGroups
+    measure_explainability: MeasureExplainability
+    evaluate_concepts: EvaluateConcepts
+    transfer: Transfer
+    report: Report
+    verify: Verify
+
+    @model_validator(mode="after")
+    def _transfers_name_encoders(self) -> "Params":
+        for name, pair in self.transfers.items():
+            for key in (pair.explained, pair.unseen):
+                if key not in self.encoders:
+                    raise ValueError(f"transfers.{name} names the encoder '{key}'; known are: {', '.join(self.encoders)}")
+            if pair.explained == pair.unseen:
+                raise ValueError(f"transfers.{name} carries '{pair.explained}' to itself; name two encoders")
+        return self
+
+
+def read_yaml(path: Path) -> Any:
+    """Read one YAML file as DVC does (YAML 1.2, no tags that construct objects)."""
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: not found; run from the project's root") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and validate params.yaml.
+
+    Raises
+    ------
+    UserError
+        One line for the first thing that is wrong: where, what, and the closest known key.
+    """
+    path = Path(path)
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must be a mapping of sections")
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_one_line(path, error)) from error
+
+
+def _one_line(path: Path, error: ValidationError) -> str:
+    """First problem as ``params.yaml: concepts.contrst: unknown key; did you mean 'contrast'?``."""
+    first, count = error.errors()[0], error.error_count()
+    place = ".".join(str(part) for part in first["loc"] if part not in _UNION_TAGS) or "params"
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"{path}: {place}: unknown key{_suggestion(first['loc'])}{more}"
+    if first["type"] == "missing":
+        return f"{path}: {place}: missing; add it{more}"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    shown = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    return f"{path}: {place}: {message}{shown}{more}"
+
+
+_UNION_TAGS = {"open_clip", "conse", "scenes", "efficientnet_lite"}
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    """The known key of the same section that is closest to the one that was written."""
+    known = _known_keys(location[:-1])
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else (f"; known are: {', '.join(known)}" if known else "")
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Keys of the section at `location`, found by walking the schema."""
+    model: type[BaseModel] | None = Params
+    for part in location:
+        field = model.model_fields.get(str(part)) if model else None
+        candidate = field.annotation if field else None
+        model = candidate if isinstance(candidate, type) and issubclass(candidate, BaseModel) else None
+    return list(model.model_fields) if model else []
+
+
+CONTRASTS: tuple[str, ...] = get_args(Contrast)

@@ -1,0 +1,101 @@
+"""Which images activate a feature highly (step 2) and which, though alike, do not (step 7)."""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+Features = Float[np.ndarray, "images features"]
+Fires = Bool[np.ndarray, "images features"]
+
+
+def row_normalised(features: Features) -> Features:
+    """Scale every image's feature vector to unit length; an all-zero row stays zero.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
+    features = np.asarray(features, dtype=np.float64)
+    if not np.isfinite(features).all():
+        raise ValueError("features hold NaN or infinite values")
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.divide(features, norms, out=np.zeros_like(features), where=norms > 0)
+
+
+def fires_by_sigma(normalised: Features, sigma: float) -> Fires:
+    """One threshold for the whole matrix, mean + sigma * std (released: sigma = 5).
+
+    A constant feature never fires: it tells no image from another.
+    """
+    threshold = normalised.mean() + sigma * normalised.std()
+    return (normalised >= threshold) & _varies(normalised)
+
+
+def fires_by_quantile(normalised: Features, quantile: float) -> Fires:
+    """Each feature's own quantile; images that lie at or below the feature's mean never count."""
+    threshold = np.quantile(normalised, quantile, axis=0)
+    return (normalised >= threshold) & (normalised > normalised.mean(axis=0)) & _varies(normalised)
+
+
+def fires_by_rank(normalised: Features, top_k: int) -> Fires:
+    """Each feature's `top_k` strongest images above its own mean; ties go to the earlier image."""
+    order = np.argsort(-normalised, axis=0, kind="stable")[:top_k]
+    fires = np.zeros(normalised.shape, dtype=bool)
+    np.put_along_axis(fires, order, True, axis=0)
+    return fires & (normalised > normalised.mean(axis=0)) & _varies(normalised)
+
+
+def highly_activating(
+    normalised: Features, rule: Literal["top_k", "quantile", "sigma"], *, top_k: int, quantile: float, sigma: float
+) -> Fires:
+    """Which image fires which feature, by the rule named."""
+    if rule == "sigma":
+        return fires_by_sigma(normalised, sigma)
+    return fires_by_quantile(normalised, quantile) if rule == "quantile" else fires_by_rank(normalised, top_k)
+
+
+def lowly_activating(
+    normalised: Features,
+    members: Bool[np.ndarray, "groups features"],
+    images: Bool[np.ndarray, "groups images"],
+    count: int,
+    similarity: float,
+) -> tuple[Int[np.ndarray, "groups count"], Float[np.ndarray, "groups count"]]:
+    """Images that resemble a group's images in every *other* feature, yet fire none of the group (Eq. 2, ranked by cosine).
+
+    Parameters
+    ----------
+    normalised : row-normalised features.
+    members : the features of each group.
+    images : the highly activating images of each group.
+    count : how many to keep.
+    similarity : least cosine, over the features outside the group, to the mean of the group's images.
+
+    Returns
+    -------
+    rows, cosines
+        Rows of the images, most alike first; -1 and -inf where there are fewer than `count`.
+    """
+    cosine = _cosine_outside(normalised, members, images)
+    above_mean = (normalised >= normalised.mean()).astype(np.float64)
+    cosine[(members.astype(np.float64) @ above_mean.T > 0) | (cosine < similarity)] = -np.inf
+    rows = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
+    found = np.take_along_axis(cosine, rows, axis=1)
+    return np.where(np.isfinite(found), rows, -1), found
+
+
+def _cosine_outside(normalised: Features, members: np.ndarray, images: np.ndarray) -> Float[np.ndarray, "groups images"]:
+    """Cosine of every image to each group's mean image, both without the group's own features: three matrix products."""
+    size = np.maximum(images.sum(axis=1, keepdims=True), 1)
+    centre = np.where(members, 0.0, images.astype(np.float64) @ normalised / size)
+    inside = members.astype(np.float64) @ np.square(normalised).T
+    length = np.sqrt(np.maximum(np.square(normalised).sum(axis=1) - inside, 0))
+    scale = np.linalg.norm(centre, axis=1, keepdims=True) * length
+    return np.divide(centre @ normalised.T, scale, out=np.zeros_like(scale), where=scale > 1e-12)
+
+
+def _varies(normalised: Features) -> Bool[np.ndarray, " features"]:
+    """Features that are not constant (up to rounding) over the images."""
+    return np.ptp(normalised, axis=0) > 1e-9

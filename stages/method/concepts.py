@@ -1,0 +1,158 @@
+"""Concept scores (step 10, Eq. 1) and contrast (step 11): which words a group's crops share, and its look-alikes do not."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import sparse
+from scipy.stats import norm
+
+Contrast = Literal["off", "paper", "released", "graded", "prior"]
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """Which concepts each caption of the corpus mentions.
+
+    Attributes
+    ----------
+    captions : ids of the captions, ascending.
+    incidence : sparse 0/1 matrix, captions x concepts.
+    phrase : which concepts are noun phrases (the others are words).
+    """
+
+    captions: Int[np.ndarray, " captions"]
+    incidence: sparse.csr_array
+    phrase: Bool[np.ndarray, " concepts"]
+
+
+def crop_scores(captions: Int[np.ndarray, "crops k"], weights: Float[np.ndarray, "crops k"], mentions: Mentions) -> sparse.csr_array:
+    """``s_x(w) = max p(c | x)`` over the retrieved captions c that mention w; sparse, crops x concepts."""
+    found = captions >= 0
+    crop, slot = np.nonzero(found)
+    caption = np.searchsorted(mentions.captions, captions[crop, slot])
+    start, stop = mentions.incidence.indptr[caption], mentions.incidence.indptr[caption + 1]
+    entry = np.repeat(np.arange(len(crop)), stop - start)
+    offset = np.arange(len(entry)) - np.repeat(np.cumsum(stop - start) - (stop - start), stop - start)
+    concept = mentions.incidence.indices[start[entry] + offset]
+    return _largest(crop[entry], concept, weights[crop, slot][entry], (len(captions), mentions.incidence.shape[1]))
+
+
+def _largest(row: np.ndarray, column: np.ndarray, value: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    """Sparse matrix of the largest value given for each cell."""
+    order = np.lexsort((-value, column, row))
+    row, column, value = row[order], column[order], value[order]
+    first = np.ones(len(row), dtype=bool)
+    first[1:] = (row[1:] != row[:-1]) | (column[1:] != column[:-1])
+    return sparse.csr_array((value[first], (row[first], column[first])), shape=shape)
+
+
+def group_scores(scores: sparse.csr_array, group: Int[np.ndarray, " crops"], groups: int) -> sparse.csr_array:
+    """Eq. 1: ``score(w) = mean over the group's crops of s_x(w)``; sparse, groups x concepts."""
+    size = np.maximum(np.bincount(group, minlength=groups), 1)
+    average = sparse.csr_array((1.0 / size[group], (group, np.arange(len(group)))), shape=(groups, scores.shape[0]))
+    return sparse.csr_array(average @ scores)
+
+
+@dataclass(frozen=True)
+class ConceptScores:
+    """Every concept of every group, one entry a row.
+
+    Attributes
+    ----------
+    group, concept : the entry's group and concept numbers.
+    score : Eq. 1 over the highly activating crops.
+    low : the same over the lowly activating crops.
+    prior : the same over random crops.
+    support : highly activating crops with the concept.
+    error : standard error of `score` over the crops.
+    """
+
+    group: Int[np.ndarray, " entries"]
+    concept: Int[np.ndarray, " entries"]
+    score: Float[np.ndarray, " entries"]
+    low: Float[np.ndarray, " entries"]
+    prior: Float[np.ndarray, " entries"]
+    support: Int[np.ndarray, " entries"]
+    error: Float[np.ndarray, " entries"]
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+
+def score_concepts(
+    high: sparse.csr_array, high_group: np.ndarray, low: sparse.csr_array, low_group: np.ndarray, random: sparse.csr_array, groups: int
+) -> ConceptScores:
+    """Score every concept that the highly activating crops of a group mention.
+
+    Parameters
+    ----------
+    high, low, random : `crop_scores` of the highly activating, lowly activating and random crops.
+    high_group, low_group : each crop's group; a group without lowly activating crops has low score 0.
+    """
+    mean = group_scores(high, high_group, groups).tocoo()
+    where = mean.coords
+    square = group_scores(high.power(2), high_group, groups)[where]
+    size = np.maximum(np.bincount(high_group, minlength=groups), 1)[where[0]]
+    share = group_scores(_present(high), high_group, groups)[where]
+    spread = np.sqrt(np.maximum(square - mean.data**2, 0) / np.maximum(size - 1, 1))
+    low_score = group_scores(low, low_group, groups)[where] if low.shape[0] else np.zeros(len(mean.data))
+    prior = np.asarray(random.mean(axis=0)).reshape(-1) if random.shape[0] else np.zeros(high.shape[1])
+    support = np.rint(share * size).astype(int)
+    return ConceptScores(*where, mean.data, np.asarray(low_score), prior[where[1]], support, spread)
+
+
+def _present(scores: sparse.csr_array) -> sparse.csr_array:
+    return sparse.csr_array(((scores.data > 0).astype(float), scores.indices, scores.indptr), shape=scores.shape)
+
+
+def contrasted(
+    scores: ConceptScores, kind: Contrast, *, low_cut: float, gamma: float, also_low: Bool[np.ndarray, " entries"]
+) -> tuple[Float[np.ndarray, " entries"], Bool[np.ndarray, " entries"]]:
+    """Value that a concept is ranked by, and whether it is kept.
+
+    Parameters
+    ----------
+    kind : ``off``; ``paper``: a concept that is also among the lowly activating crops' own concepts is dropped; ``released``: dropped from a
+        low score of `low_cut` on; ``graded``: ranked by ``score - gamma * low``; ``prior``: ranked by ``score - prior``. The last two
+        drop what is not above zero.
+    also_low : entries that are among the concepts extracted from the group's lowly activating crops (for ``paper``).
+    """
+    if kind == "paper":
+        return scores.score, ~also_low
+    if kind == "released":
+        return scores.score, scores.low < low_cut
+    if kind == "graded":
+        value = scores.score - gamma * scores.low
+        return value, value > 0
+    if kind == "prior":
+        value = scores.score - scores.prior
+        return value, value > 0
+    return scores.score, np.ones(len(scores), dtype=bool)
+
+
+def ranks_within(*keys: np.ndarray, value: Float[np.ndarray, " entries"], tie: np.ndarray) -> Int[np.ndarray, " entries"]:
+    """Rank from 0 of each entry among those with the same `keys`: by value, largest first, then by `tie`, smallest first."""
+    order = np.lexsort((tie, -np.round(value, 12), *keys[::-1]))
+    new = np.ones(len(order), dtype=bool)
+    if len(order):
+        new[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
+    position = np.arange(len(order))
+    ranks = np.empty(len(order), dtype=int)
+    ranks[order] = position - np.maximum.accumulate(np.where(new, position, 0))
+    return ranks
+
+
+def extracted(scores: sparse.csr_array, group: np.ndarray, groups: int, phrase: np.ndarray, top: int) -> sparse.csr_array:
+    """The `top` words and `top` noun phrases of each group's crops by Eq. 1 alone: 0/1, groups x concepts."""
+    mean = group_scores(scores, group, groups).tocoo()
+    row, concept = mean.coords
+    kept = ranks_within(row, phrase[concept].astype(int), value=mean.data, tie=concept) < top
+    return sparse.csr_array((np.ones(int(kept.sum())), (row[kept], concept[kept])), shape=mean.shape)
+
+
+def interval(score: np.ndarray, error: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Normal interval of a mean over crops, cut to [0, 1]."""
+    reach = norm.ppf(0.5 + confidence / 2) * error
+    return np.clip(score - reach, 0, 1), np.clip(score + reach, 0, 1)

@@ -1,0 +1,101 @@
+"""Stage: render the embedded world, its attributes, its captions, and the training splits of the models."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.common.artifacts import write_array, write_table, write_text
+from stages.common.errors import UserError
+from stages.sources import grammar
+from stages.sources.scenes import VALUES, Look, draw_attributes, plant, render
+
+SCENES, TRAINING = Path("data/scenes"), Path("data/training")
+SPLITS = ("probe", "test", "clip", "encoders", "corpus")  # each has a stream of random numbers of its own
+
+
+def run(params: Any) -> None:
+    """Render every split and write it.
+
+    Parameters
+    ----------
+    params
+        Mirrors params.yaml; the section ``render_scenes`` is used.
+
+    Raises
+    ------
+    UserError
+        If a plant names an object or a ground that does not exist.
+    """
+    section = params.render_scenes
+    _check_plants(section)
+    look = Look(section.size, tuple(section.diameters), 0.0, tuple(section.closeup_diameters), section.distractors, section.noise)
+    _write_scenes(section, look)
+    _write_encoder_training(section, look)
+    _write_clip_training(section, look)
+    _write_words(section)
+
+
+def _check_plants(section: Any) -> None:
+    """Stop at names that the world does not have."""
+    names = [("shortcut.object", section.shortcut.object, "object"), ("shortcut.lookalike", section.shortcut.lookalike, "object")]
+    names += [("cooccurrence.object", section.cooccurrence.object, "object")]
+    names += [(f"{plant_}.background", getattr(section, plant_).background, "background") for plant_ in ("shortcut", "cooccurrence")]
+    for key, value, kind in names:
+        if value not in VALUES[kind]:
+            raise UserError(f"params.yaml: render_scenes.{key} is {value!r}, must be one of {', '.join(VALUES[kind])}")
+
+
+def _stream(section: Any, split: str) -> np.random.Generator:
+    """Random numbers of one split: adding images to one leaves the others as they are."""
+    return np.random.Generator(np.random.PCG64([section.seed, SPLITS.index(split)]))
+
+
+def _table(split: str, attributes: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
+    """Put keys, attributes and boxes side by side."""
+    keys = pd.DataFrame({"image": [f"{split}-{row:05d}" for row in range(len(attributes))], "split": split})
+    return pd.concat([keys, attributes, boxes], axis=1)
+
+
+def _write_scenes(section: Any, look: Look) -> None:
+    """Probe (with the spurious co-occurrence) and test (balanced), one after the other."""
+    rng = _stream(section, "probe")
+    spurious = section.cooccurrence
+    probe = plant(draw_attributes(section.probe, rng), spurious.object, spurious.background, spurious.strength, rng)
+    probe_images, probe_boxes = render(probe, look, rng)
+    rng = _stream(section, "test")
+    test = draw_attributes(section.test, rng)
+    test_images, test_boxes = render(test, look, rng)
+    write_array(SCENES / "images.npy", np.concatenate([probe_images, test_images]))
+    write_table(SCENES / "attributes.parquet", pd.concat([_table("probe", probe, probe_boxes), _table("test", test, test_boxes)]))
+
+
+def _write_encoder_training(section: Any, look: Look) -> None:
+    """Training images of the explained encoders, with the shortcut."""
+    rng, shortcut = _stream(section, "encoders"), section.shortcut
+    attributes = draw_attributes(section.encoder_train, rng)
+    attributes = plant(attributes, shortcut.object, shortcut.background, shortcut.strength, rng)
+    attributes = plant(attributes, shortcut.lookalike, shortcut.background, 0.0, rng)
+    images, boxes = render(attributes, look, rng)
+    write_array(TRAINING / "encoders.npy", images)
+    write_table(TRAINING / "encoders.parquet", _table("encoders", attributes, boxes))
+
+
+def _write_clip_training(section: Any, look: Look) -> None:
+    """Training images and captions of the image-text encoder: balanced, from afar to cut-off close-ups."""
+    rng = _stream(section, "clip")
+    attributes = draw_attributes(section.clip_train, rng)
+    closer = Look(look.size, look.diameters, section.closeups, look.closeup_diameters, look.distractors, look.noise)
+    images, boxes = render(attributes, closer, rng)
+    captions = grammar.training_captions(attributes, section.captions_per_image, section.junk, rng)
+    write_array(TRAINING / "clip.npy", images)
+    write_table(TRAINING / "clip.parquet", _table("clip", attributes, boxes).assign(captions=captions))
+
+
+def _write_words(section: Any) -> None:
+    """Caption corpus and the words that name each value."""
+    rng = _stream(section, "corpus")
+    captions = grammar.corpus(draw_attributes(section.captions, rng), section.junk, section.absent, rng, section.near_duplicates)
+    write_text(SCENES / "captions.txt", "".join(f"{caption}\n" for caption in captions))
+    write_table(SCENES / "lexicon.parquet", grammar.lexicon())
