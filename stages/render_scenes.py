@@ -30,7 +30,14 @@ def run(params: Any) -> None:
     """
     section = params.render_scenes
     _check_plants(section)
-    look = Look(section.size, tuple(section.diameters), 0.0, tuple(section.closeup_diameters), section.distractors, section.noise)
+    look = Look(
+        section.size,
+        tuple(section.diameters),
+        0.0,
+        tuple(section.closeup_diameters),
+        section.distractors,
+        section.noise,
+    )
     _write_scenes(section, look)
     _write_encoder_training(section, look)
     _write_clip_training(section, look)
@@ -39,9 +46,15 @@ def run(params: Any) -> None:
 
 def _check_plants(section: Any) -> None:
     """Stop at names that the world does not have."""
-    names = [("shortcut.object", section.shortcut.object, "object"), ("shortcut.lookalike", section.shortcut.lookalike, "object")]
+    names = [
+        ("shortcut.object", section.shortcut.object, "object"),
+        ("shortcut.lookalike", section.shortcut.lookalike, "object"),
+    ]
     names += [("cooccurrence.object", section.cooccurrence.object, "object")]
-    names += [(f"{plant_}.background", getattr(section, plant_).background, "background") for plant_ in ("shortcut", "cooccurrence")]
+    names += [
+        (f"{plant_}.background", getattr(section, plant_).background, "background")
+        for plant_ in ("shortcut", "cooccurrence")
+    ]
     for key, value, kind in names:
         if value not in VALUES[kind]:
             raise UserError(f"params.yaml: render_scenes.{key} is {value!r}, must be one of {', '.join(VALUES[kind])}")
@@ -68,7 +81,10 @@ def _write_scenes(section: Any, look: Look) -> None:
     test = draw_attributes(section.test, rng)
     test_images, test_boxes = render(test, look, rng)
     write_array(SCENES / "images.npy", np.concatenate([probe_images, test_images]))
-    write_table(SCENES / "attributes.parquet", pd.concat([_table("probe", probe, probe_boxes), _table("test", test, test_boxes)]))
+    write_table(
+        SCENES / "attributes.parquet",
+        pd.concat([_table("probe", probe, probe_boxes), _table("test", test, test_boxes)]),
+    )
 
 
 def _write_encoder_training(section: Any, look: Look) -> None:
@@ -96,6 +112,8 @@ def _write_clip_training(section: Any, look: Look) -> None:
 def _write_words(section: Any) -> None:
     """Caption corpus and the words that name each value."""
     rng = _stream(section, "corpus")
-    captions = grammar.corpus(draw_attributes(section.captions, rng), section.junk, section.absent, rng, section.near_duplicates)
+    captions = grammar.corpus(
+        draw_attributes(section.captions, rng), section.junk, section.absent, rng, section.near_duplicates
+    )
     write_text(SCENES / "captions.txt", "".join(f"{caption}\n" for caption in captions))
     write_table(SCENES / "lexicon.parquet", grammar.lexicon())

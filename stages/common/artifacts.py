@@ -43,9 +43,15 @@ def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
         If the file is missing or is not a plain array.
     """
     try:
-        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        return np.lib.format.open_memmap(path, mode="r") if mmap else _in_memory(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable .npy array ({error}); run `dvc repro` to make it again") from error
+
+
+def _in_memory(path: str | Path) -> np.ndarray:
+    # Not np.load, which also opens archives (.npz) and so returns something that is no array.
+    with open(path, "rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:

@@ -8,6 +8,9 @@ IMAGES = DATA / "images.parquet"
 SCENES = DATA / "scenes"
 TRAINING = DATA / "training"
 CAPTIONS = DATA / "captions"
+MENTIONS = DATA / "mentions.parquet"
+EXPLAINABILITY = DATA / "explainability"
+EVALUATION = DATA / "evaluation"
 
 
 def activations(encoder: str) -> Path:

@@ -1,8 +1,9 @@
 """The schema of params.yaml: an unknown key, a wrong type or an impossible value stops before any work."""
 
 import difflib
+import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML, YAMLError
@@ -21,7 +22,7 @@ Contrast = Literal["off", "paper", "released", "graded", "prior"]
 class Section(BaseModel):
     """A section of params.yaml: strict types, no unknown keys, not to be changed once read."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -38,6 +39,13 @@ class Plant(Section):
     strength: Share
 
 
+class Shortcut(Plant):
+    lookalike: str
+
+
+Range = Annotated[tuple[Count, Count], Field(strict=False)]
+
+
 class RenderScenes(Section):
     seed: Natural
     size: Annotated[int, Field(ge=32, le=256)]
@@ -48,25 +56,95 @@ class RenderScenes(Section):
     captions: Count
     junk: Share
     absent: Share
-    shortcut: Plant
+    near_duplicates: Share
+    captions_per_image: Count
+    diameters: Range
+    closeups: Share
+    closeup_diameters: Range
+    distractors: Natural
+    noise: Annotated[int, Field(ge=0, le=127)]
+    shortcut: Shortcut
     cooccurrence: Plant
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> "RenderScenes":
+        for name in ("diameters", "closeup_diameters"):
+            smallest, largest = getattr(self, name)
+            if smallest > largest:
+                raise ValueError(f"{name} must be [smallest, largest], got [{smallest}, {largest}]")
+        return self
+
+
+class TrainClip(Section):
+    seed: Natural
+    embedding: Count
+    width: Annotated[int, Field(ge=6, multiple_of=6)]
+    layers: tuple[Count, ...] = Field(min_length=1, strict=False)
+    text_width: Annotated[int, Field(ge=32, multiple_of=32)]
+    text_layers: Count
+    context: Annotated[int, Field(ge=4, le=77)]
+    batch: Annotated[int, Field(ge=2)]
+    attribute_epochs: Natural
+    attribute_rate: Positive
+    contrastive_epochs: Count
+    contrastive_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    crops: Share
+    colour_jitter: Share
+
+
+class TrainEncoder(Section):
+    seed: Natural
+    stem: Count
+    widths: tuple[Count, ...] = Field(min_length=1, strict=False)
+    epochs: Count
+    batch: Annotated[int, Field(ge=2)]
+    rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    sparsity: Annotated[float, Field(ge=0)]
+    smallest_crop: Share
+    colour_jitter: Share
+
+
+class HeadWeights(Section):
+    object: Annotated[float, Field(ge=0)]
+    colour: Annotated[float, Field(ge=0)]
+    texture: Annotated[float, Field(ge=0)]
+    background: Annotated[float, Field(ge=0)]
+
+
+class TrainSupervised(TrainEncoder):
+    objective: Literal["supervised"]
+    weights: HeadWeights
+
+
+class TrainSimCLR(TrainEncoder):
+    objective: Literal["simclr"]
+    projection: Count
+    temperature: Positive
+
+
+TrainSpec = Annotated[TrainSupervised | TrainSimCLR, Field(discriminator="objective")]
 
 
 class OpenClip(Section):
     kind: Literal["open_clip"]
-    checkpoint: str | None = None
+    checkpoint: str
     name: str | None = None
     pretrained: str | None = None
 
     @model_validator(mode="after")
-    def _one_origin(self) -> "OpenClip":
-        if (self.checkpoint is None) == (self.name is None or self.pretrained is None):
-            raise ValueError("give either checkpoint, or name and pretrained")
+    def _named_together(self) -> "OpenClip":
+        if (self.name is None) != (self.pretrained is None):
+            raise ValueError(
+                "give name and pretrained together (a model of open_clip), or neither (a checkpoint of this project)"
+            )
         return self
 
 
 class ConSE(Section):
     kind: Literal["conse"]
+    checkpoint: str
     top: Count = 10
 
 
@@ -77,6 +155,7 @@ class ScenesEncoder(Section):
 
 class EfficientNetLite(Section):
     kind: Literal["efficientnet_lite"]
+    checkpoint: str
     variant: Annotated[int, Field(ge=0, le=2)]
 
 
@@ -122,6 +201,11 @@ class BuildCaptionIndex(Section):
     batch_size: Count
 
 
+class ParseCaptions(Section):
+    min_word: Count
+    discard: tuple[str, ...] = Field(strict=False)
+
+
 def _off_is_false(value: Any) -> Any:
     """`contrast: false` is what people write for off."""
     return "off" if value is False else value
@@ -136,9 +220,7 @@ class Concepts(Section):
     low_cut: Share
     gamma: Annotated[float, Field(ge=0)]
     top: Count
-    min_word: Count
     confidence: Between
-    discard: tuple[str, ...] = Field(strict=False)
 
 
 class AnalyseGroups(Section):
@@ -177,6 +259,7 @@ class Transfer(Section):
     splits: Splits
     ridge: tuple[Positive, ...] = Field(min_length=1, strict=False)
     permutations: Count
+    top_images: Annotated[int, Field(ge=2)]
 
 
 class Report(Section):
@@ -197,6 +280,8 @@ class Params(Section):
     data: Data
     worlds: tuple[Literal["scenes"], ...] = Field(strict=False)
     render_scenes: RenderScenes
+    train_clip: TrainClip
+    train: dict[Slug, TrainSpec]
     image_text: ImageTextSpec
     encoders: dict[Slug, EncoderSpec] = Field(min_length=1)
     transfers: dict[Slug, Pair]
@@ -204,6 +289,7 @@ class Params(Section):
     find_groups: FindGroups
     mine_crops: MineCrops
     build_caption_index: BuildCaptionIndex
+    parse_captions: ParseCaptions
     concepts: Concepts
     analyse_groups: AnalyseGroups
     measure_explainability: MeasureExplainability
@@ -217,7 +303,9 @@ class Params(Section):
         for name, pair in self.transfers.items():
             for key in (pair.explained, pair.unseen):
                 if key not in self.encoders:
-                    raise ValueError(f"transfers.{name} names the encoder '{key}'; known are: {', '.join(self.encoders)}")
+                    raise ValueError(
+                        f"transfers.{name} names the encoder '{key}'; known are: {', '.join(self.encoders)}"
+                    )
             if pair.explained == pair.unseen:
                 raise ValueError(f"transfers.{name} carries '{pair.explained}' to itself; name two encoders")
         return self
@@ -229,6 +317,8 @@ def read_yaml(path: Path) -> Any:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: not found; run from the project's root") from error
+    except OSError as error:
+        raise UserError(f"{path}: not readable: {error.strerror}") from error
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
@@ -252,20 +342,30 @@ def load_params(path: str | Path = "params.yaml") -> Params:
 
 
 def _one_line(path: Path, error: ValidationError) -> str:
-    """First problem as ``params.yaml: concepts.contrst: unknown key; did you mean 'contrast'?``."""
-    first, count = error.errors()[0], error.error_count()
-    place = ".".join(str(part) for part in first["loc"] if part not in _UNION_TAGS) or "params"
+    """First problem as ``params.yaml: concepts.contrst: unknown key; did you mean 'contrast'?``.
+
+    An unknown key comes before the missing one that it was meant to be.
+    """
+    first, count = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden"), error.error_count()
+    place = _place(first["loc"])
     more = f" (and {count - 1} more)" if count > 1 else ""
     if first["type"] == "extra_forbidden":
         return f"{path}: {place}: unknown key{_suggestion(first['loc'])}{more}"
     if first["type"] == "missing":
         return f"{path}: {place}: missing; add it{more}"
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    shown = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    shown = "" if isinstance(first["input"], dict) else f", got {reprlib.repr(first['input'])}"
     return f"{path}: {place}: {message}{shown}{more}"
 
 
-_UNION_TAGS = {"open_clip", "conse", "scenes", "efficientnet_lite"}
+# Where pydantic puts the kind (or, for a bad name, "[key]") into the location of a problem in these sections; nobody wrote it there.
+_KIND_AT = {"image_text": 1, "encoders": 2}
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Dotted path of a value, on one line."""
+    written = [str(part) for index, part in enumerate(location) if index != _KIND_AT.get(str(location[0]))]
+    return " ".join(".".join(written).split()) or "params"
 
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
@@ -283,6 +383,3 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         candidate = field.annotation if field else None
         model = candidate if isinstance(candidate, type) and issubclass(candidate, BaseModel) else None
     return list(model.model_fields) if model else []
-
-
-CONTRASTS: tuple[str, ...] = get_args(Contrast)

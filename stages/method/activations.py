@@ -78,9 +78,11 @@ def lowly_activating(
     rows, cosines
         Rows of the images, most alike first; -1 and -inf where there are fewer than `count`.
     """
-    cosine = _cosine_outside(normalised, members, images)
+    cosine = np.round(_cosine_outside(normalised, members, images), 12)  # ties go to the earlier image, not to the last bits
     above_mean = (normalised >= normalised.mean()).astype(np.float64)
-    cosine[(members.astype(np.float64) @ above_mean.T > 0) | (cosine < similarity)] = -np.inf
+    # A feature on a small scale fires below the matrix's mean: a group's own images never count as lowly activating.
+    fires = images | (members.astype(np.float64) @ above_mean.T > 0)
+    cosine[fires | (cosine < similarity)] = -np.inf
     rows = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
     found = np.take_along_axis(cosine, rows, axis=1)
     return np.where(np.isfinite(found), rows, -1), found

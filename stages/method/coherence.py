@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.random import Generator
 
+ROUNDING = 1e-9  # of a sum of cosines in double precision
+
 
 def coherence(embeddings: Float[np.ndarray, "crops dim"], group: Int[np.ndarray, " crops"], groups: int) -> Float[np.ndarray, " groups"]:
     """Mean cosine of all pairs of *different* crops: ``I(S) = (|sum e|^2 - n) / (n (n - 1))``.
@@ -58,6 +60,11 @@ def _shuffled_sets(embeddings: np.ndarray, size: int, sets: int, generator: Gene
 
 
 def against_null(value: float, null: Float[np.ndarray, " sets"]) -> tuple[float, float]:
-    """z-score, and the probability that a random set is at least as coherent (never 0: the set itself counts)."""
+    """z-score, and the probability that a random set is at least as coherent (never 0: the set itself counts).
+
+    Values within `ROUNDING` of each other are alike; a NaN (a group without a pair) has probability 1.
+    """
     spread = float(null.std())
-    return (value - float(null.mean())) / spread if spread > 0 else 0.0, (1 + int((null >= value).sum())) / (len(null) + 1)
+    z = (value - float(null.mean())) / spread if spread > ROUNDING else 0.0
+    at_least = len(null) - int((null < value - ROUNDING).sum())
+    return z, (1 + at_least) / (len(null) + 1)

@@ -1,21 +1,46 @@
 """Where in an image a group fires (step 4), and the box around it (step 5)."""
 
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy import ndimage
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy import ndimage, sparse
 
 Heatmaps = Float[np.ndarray, "crops height width"]
 Boxes = Int[np.ndarray, "crops 4"]
 
 
-def heatmaps_of(maps: Float[np.ndarray, "crops features height width"], direction: Float[np.ndarray, " features"]) -> Heatmaps:
+def heatmaps_of(maps: Float[np.ndarray, "crops features height width"], directions: Float[np.ndarray, "*crops features"]) -> Heatmaps:
     """Grad-CAM of a direction in a globally average-pooled space, in closed form.
 
     The gradient of a mean over positions is the same at every position, so Grad-CAM of ``sum_j d_j h_j`` is
     ``ReLU(sum_j d_j A_j)`` of the last activation map. A group is the direction of ones on its members.
+
+    Parameters
+    ----------
+    directions : one for all crops, or one for each.
     """
-    kept = np.flatnonzero(direction)
-    return np.maximum(np.einsum("nfhw,f->nhw", maps[:, kept].astype(np.float32), direction[kept].astype(np.float32)), 0)
+    crops, features, height, width = maps.shape
+    weights = np.broadcast_to(directions, (crops, features)).astype(np.float32)[:, None, :]
+    summed = weights @ maps.reshape(crops, features, height * width).astype(np.float32)
+    return np.maximum(summed.reshape(crops, height, width), 0)
+
+
+def group_heatmaps(
+    maps: Float[np.ndarray, "images features height width"], images: Int[np.ndarray, " crops"], members: sparse.csr_array
+) -> Heatmaps:
+    """The same for many groups at once, reading only the maps of their members.
+
+    Parameters
+    ----------
+    maps : activation maps, memory-mapped: two bytes a cell are read for each member of each crop.
+    images : each crop's row in `maps`.
+    members : sparse 0/1, crops x features.
+    """
+    crop, feature = members.nonzero()
+    total = np.zeros((len(images), *maps.shape[2:]), dtype=np.float32)
+    np.add.at(total, crop, maps[images[crop], feature].astype(np.float32))
+    return np.maximum(total, 0)
 
 
 def enlarged(heatmaps: Heatmaps, height: int, width: int) -> Heatmaps:
@@ -76,25 +101,69 @@ def _largest(labels: np.ndarray, regions: list, count: int) -> Int[np.ndarray, "
     return largest
 
 
-def squares(boxes: Boxes, shape: tuple[int, int], margin: float, min_size: float) -> Boxes:
+def on_image(boxes: Boxes, grid: tuple[int, int], fields: Boxes) -> Boxes:
+    """Boxes of a heatmap of height and width `grid`, drawn on the part of the original image (`fields`) that the encoder saw."""
+    height, width = grid
+    across, down = (fields[:, 2] - fields[:, 0]) / width, (fields[:, 3] - fields[:, 1]) / height
+    left, right = fields[:, 0] + np.floor(boxes[:, 0] * across), fields[:, 0] + np.ceil(boxes[:, 2] * across)
+    top, bottom = fields[:, 1] + np.floor(boxes[:, 1] * down), fields[:, 1] + np.ceil(boxes[:, 3] * down)
+    return np.column_stack([left, top, right, bottom]).astype(int)
+
+
+def squares(boxes: Boxes, shape: tuple[Int[np.ndarray, " crops"] | int, ...], margin: float, min_size: float) -> Boxes:
     """Grow boxes to squares with a margin and a minimum size, moved (then cut) to lie inside the image.
 
     Parameters
     ----------
     boxes : in pixels of an image.
-    shape : height and width of that image.
+    shape : height and width of that image, or of each one.
     margin : added on each side, as a share of the longer side.
     min_size : least side, as a share of the image's shorter side.
     """
     height, width = shape
     longer = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    side = np.ceil(np.maximum(longer * (1 + 2 * margin), min_size * min(height, width))).astype(int)
+    side = np.ceil(np.maximum(longer * (1 + 2 * margin), min_size * np.minimum(height, width))).astype(int)
     left, right = _placed((boxes[:, 0] + boxes[:, 2]) / 2, np.minimum(side, width), width)
     top, bottom = _placed((boxes[:, 1] + boxes[:, 3]) / 2, np.minimum(side, height), height)
     return np.column_stack([left, top, right, bottom])
 
 
-def _placed(centre: np.ndarray, side: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+def _placed(centre: np.ndarray, side: np.ndarray, limit: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
     """Interval of length `side` around `centre`, moved inside [0, limit]."""
     start = np.clip(np.floor(centre - side / 2).astype(int), 0, limit - side)
     return start, start + side
+
+
+@dataclass(frozen=True)
+class CropRule:
+    """How a heatmap becomes a crop; params.yaml, section `mine_crops`, explains each."""
+
+    crop: bool
+    threshold: float
+    margin: float
+    min_size: float
+    finer: int = 4  # the box is found on the heatmap enlarged this many times, as Grad-CAM's is on the enlarged map
+
+
+def crop_boxes(heatmaps: Heatmaps, fields: Boxes, shape: tuple[np.ndarray, np.ndarray], rule: CropRule) -> Boxes:
+    """Square crop of each original image around what fired; the whole image where nothing did, or where cropping is off.
+
+    Parameters
+    ----------
+    fields : the part of each image that the encoder saw, in pixels.
+    shape : heights and widths of the images.
+    """
+    height, width = shape
+    whole = np.column_stack([np.zeros_like(width), np.zeros_like(height), width, height])
+    if not rule.crop:
+        return whole
+    grid = heatmaps.shape[1] * rule.finer, heatmaps.shape[2] * rule.finer
+    boxes = on_image(boxes_of(enlarged(heatmaps, *grid), rule.threshold), grid, fields)
+    return np.where(empty(heatmaps)[:, None], whole, squares(boxes, shape, rule.margin, rule.min_size))
+
+
+def as_bytes(heatmaps: Heatmaps) -> UInt8[np.ndarray, "crops height width"]:
+    """Each heatmap scaled so that its maximum is 255; an empty one stays zero."""
+    peak = heatmaps.max(axis=(1, 2), keepdims=True, initial=0)
+    share = np.divide(heatmaps, peak, out=np.zeros_like(heatmaps), where=peak > 0)
+    return np.rint(255 * share).astype(np.uint8)

@@ -7,7 +7,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp, softmax
 
-DECIMALS = 6  # cosines are compared after rounding, so that the last bits of a matrix product decide no rank
+# Cosines are compared after rounding, so that the last bits of a matrix product, which change with its shape, decide no rank.
+# The product is taken in double precision: its error must be far below the rounding, or two copies of a caption round differently.
+DECIMALS = 6
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,22 @@ def nearest_captions(crops: Float[np.ndarray, "crops dim"], shards: Iterable[Sha
     ----------
     crops : unit image embeddings.
     shards : caption ids and unit text embeddings, in any order and division. Memory: one shard and its cosines.
+
+    Raises
+    ------
+    ValueError
+        If an embedding holds NaN.
     """
     merged = Retrieved(
         np.full((len(crops), k), -1), np.full((len(crops), k), -np.inf), np.full(len(crops), -np.inf)
     )
     for ids, texts in shards:
-        cosines = np.round(crops.astype(np.float32) @ np.asarray(texts, dtype=np.float32).T, DECIMALS).astype(np.float64)
+        cosines = np.round(crops @ np.asarray(texts, dtype=np.float64).T, DECIMALS)
         total = np.logaddexp(merged.log_total, logsumexp(temperature * cosines, axis=1))
         best = _best_of(cosines, np.asarray(ids), k)
         merged = Retrieved(*_merge(merged, best, k), total)
+    if np.isnan(merged.log_total).any():
+        raise ValueError("embeddings of crops or captions hold NaN")
     return merged
 
 
@@ -52,7 +61,7 @@ def _best_of(cosines: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, 
     """The k best of one shard. Everything that ties with the k-th is ranked by id, so the choice is not left to the partition."""
     if cosines.shape[1] > k:
         kth = np.partition(cosines, cosines.shape[1] - k, axis=1)[:, -k]
-        tied = int((cosines >= kth[:, None]).sum(axis=1).max())
+        tied = int((cosines >= kth[:, None]).sum(axis=1).max(initial=k))
         columns = np.argpartition(cosines, cosines.shape[1] - tied, axis=1)[:, -tied:]
     else:
         columns = np.broadcast_to(np.arange(cosines.shape[1]), cosines.shape)
@@ -68,13 +77,20 @@ def _merge(merged: Retrieved, best: tuple[np.ndarray, np.ndarray], k: int) -> tu
 
 
 def retrieved_weights(retrieved: Retrieved, temperature: float) -> Float[np.ndarray, "crops k"]:
-    """p(c | x) as a softmax over the retrieved captions only: comparable between corpora of any size."""
-    return softmax(temperature * retrieved.cosines, axis=1)
+    """p(c | x) as a softmax over the retrieved captions only: comparable between corpora of any size; 0 where there is none."""
+    return _where_found(retrieved, temperature, logsumexp(temperature * retrieved.cosines, axis=1))
 
 
 def corpus_weights(retrieved: Retrieved, temperature: float) -> Float[np.ndarray, "crops k"]:
-    """p(c | x) as a softmax over the whole corpus: near-duplicates share their probability."""
-    return np.exp(temperature * retrieved.cosines - retrieved.log_total[:, None])
+    """p(c | x) as a softmax over the whole corpus: near-duplicates share their probability; 0 where there is none."""
+    return _where_found(retrieved, temperature, retrieved.log_total)
+
+
+def _where_found(retrieved: Retrieved, temperature: float, log_total: Float[np.ndarray, " crops"]) -> Float[np.ndarray, "crops k"]:
+    found = retrieved.captions >= 0
+    log_weights = np.full(found.shape, -np.inf)
+    np.subtract(temperature * retrieved.cosines, log_total[:, None], out=log_weights, where=found)
+    return np.exp(log_weights)
 
 
 def released_retrieval(

@@ -46,8 +46,15 @@ def ridge_maps(source: np.ndarray, target: np.ndarray, lambdas: tuple[float, ...
     """Ridge regressions for all lambdas from one eigendecomposition: ``W = (X'X/n + lambda I)^-1 X'Y/n`` on centred data.
 
     Lambda is in units of the mean variance of the source's features, so that one grid fits spaces of any scale.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
     """
     source, target = source.astype(np.float64), target.astype(np.float64)
+    if not (np.isfinite(source).all() and np.isfinite(target).all()):
+        raise ValueError("features hold NaN or infinite values")
     centre, level = source.mean(axis=0), target.mean(axis=0)
     centred = source - centre
     covariance = centred.T @ centred / len(source)

@@ -10,13 +10,13 @@ import nltk
 import simplemma
 
 # A URL, a file name or a word with digits is never a concept; letters of any script, with inner apostrophes and hyphens, are.
-_WORD = re.compile(r"https?://\S+|www\.\S+|\S+\.(?:jpe?g|png|gif|com|net|org)\b|[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_+", re.IGNORECASE)
+# A file name is looked for only after a space: at every character it would take quadratic time on a long text without one.
+_WORD = re.compile(r"https?://\S+|www\.\S+|(?<!\S)\S+\.(?:jpe?g|png|gif|com|net|org)\b|[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_+", re.IGNORECASE)
 _CONTENT = ("NN", "VB", "JJ")
+_NO_CONTENT = "-"  # tag of everything else: no part of a phrase
 # Verbs and nouns that carry no content, and what the lexicon tags as such.
 _STOP = frozenset(
-    "be is are was were been being am have has had having do does did can could will would shall should may might must get gets got "
-    "there here this that these those some any such other another one two three thing something lot many much more most very also "
-    "front back top side".split()
+    ["be", "is", "are", "was", "were", "been", "being", "am", "have", "has", "had", "having", "do", "does", "did", "can", "could", "will", "would", "shall", "should", "may", "might", "must", "get", "gets", "got", "there", "here", "this", "that", "these", "those", "some", "any", "such", "other", "another", "one", "two", "three", "thing", "something", "lot", "many", "much", "more", "most", "very", "also", "front", "back", "top", "side"]
 )
 _PHRASE = nltk.RegexpParser("NP: {<JJ.*|VBN|VBG>*<NN.*>+}")
 
@@ -50,9 +50,11 @@ def tagged(caption: str) -> list[tuple[str, str]]:
 
 
 def is_content(token: str, tag: str, discard: frozenset[str], min_word: int) -> bool:
-    """Nouns, verbs and adjectives of at least `min_word` letters, without digits, not on the discard list."""
+    """Nouns, verbs and adjectives without digits; neither they nor their lemma is shorter than `min_word` or on the discard list."""
     letters = token.replace("-", "").replace("'", "").replace("’", "")
-    return tag.startswith(_CONTENT) and len(token) >= min_word and letters.isalpha() and token not in _STOP and token not in discard
+    if not (tag.startswith(_CONTENT) and letters.isalpha()):
+        return False
+    return all(len(form) >= min_word and form not in _STOP and form not in discard for form in (token, lemma(token, tag)))
 
 
 def concepts_of(caption: str, discard: frozenset[str] = frozenset(), min_word: int = 3) -> tuple[list[str], list[str]]:
@@ -64,20 +66,18 @@ def concepts_of(caption: str, discard: frozenset[str] = frozenset(), min_word: i
     discard : words that are never concepts, in lower case.
     min_word : letters (released: words of two letters or fewer are dropped).
     """
-    tokens = tagged(caption)
-    words = [lemma(token, tag) for token, tag in tokens if is_content(token, tag, discard, min_word)]
-    kept = [word for word in words if word not in discard and word not in _STOP]
-    return list(dict.fromkeys(kept)), list(dict.fromkeys(_phrases(tokens, discard, min_word)))
+    tokens = [(token, tag if is_content(token, tag, discard, min_word) else _NO_CONTENT) for token, tag in tagged(caption)]
+    words = [lemma(token, tag) for token, tag in tokens if tag != _NO_CONTENT]
+    return list(dict.fromkeys(words)), list(dict.fromkeys(_phrases(tokens)))
 
 
-def _phrases(tokens: list[tuple[str, str]], discard: frozenset[str], min_word: int) -> Iterator[str]:
+def _phrases(tokens: list[tuple[str, str]]) -> Iterator[str]:
     """Adjectives and nouns that end in a noun, cut where a token is no content; two words or more."""
     if not tokens:
         return
     for chunk in _PHRASE.parse(tokens).subtrees(lambda tree: tree.label() == "NP"):
-        leaves = [(token, tag) for token, tag in chunk.leaves() if is_content(token, tag, discard, min_word)]
-        if len(leaves) >= 2:
-            *before, (head, tag) = leaves
+        *before, (head, tag) = chunk.leaves()
+        if before:
             yield " ".join([token for token, _ in before] + [lemma(head, tag)])
 
 

@@ -1,0 +1,66 @@
+# make repro                                        the default run: the embedded world
+# make repro PROFILE=photos IMAGES=DIR CAPTIONS=FILE   your photographs and captions, in runs/photos
+# make test | verify | lint | requirements
+
+PYTHON ?= python3
+PROFILE ?=
+IMAGES ?=
+CAPTIONS ?=
+
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+# A profile that needs more packages has a requirements file of its own.
+REQUIREMENTS := $(firstword $(wildcard requirements-$(PROFILE).txt) requirements.txt)
+INSTALLED := .venv/.installed-$(REQUIREMENTS)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: repro test verify lint requirements clean
+
+ifeq ($(PROFILE),)
+repro: $(INSTALLED)
+	@python -m stages check
+	@dvc repro
+	@echo "Report: $(CURDIR)/reports/index.html"
+else
+repro: $(INSTALLED)
+	@python -m stages profile $(PROFILE) --images "$(IMAGES)" --captions "$(CAPTIONS)"
+	@cd runs/$(PROFILE) && dvc repro
+	@echo "Report: $(CURDIR)/runs/$(PROFILE)/reports/index.html"
+endif
+
+test: $(INSTALLED)
+	@python -m pytest -n 2
+
+verify: $(INSTALLED)
+	@python -m stages check
+	@dvc repro
+	@python -m stages verify
+
+lint: $(INSTALLED)
+	@ruff check . && ruff format --check . && mypy stages
+
+.bootstrap/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
+	@$(PYTHON) -m venv .bootstrap
+	@.bootstrap/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+
+$(BIN)/python: .bootstrap/bin/uv
+	@.bootstrap/bin/uv venv -q --allow-existing -p $(PYTHON) .venv
+
+$(INSTALLED): $(REQUIREMENTS) $(BIN)/python
+	@echo "Installing $(REQUIREMENTS) into .venv ..."
+	@.bootstrap/bin/uv pip install -q -p $(BIN)/python --require-hashes -r $(REQUIREMENTS)
+	@touch $@
+
+# Exact versions with hashes, for every platform, from the ranges in pyproject.toml.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make requirements" .bootstrap/bin/uv pip compile -q --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml --extra dev
+requirements: .bootstrap/bin/uv
+	@$(COMPILE) -o requirements.txt
+	@$(COMPILE) --extra photos -c requirements.txt -o requirements-photos.txt
+
+clean:
+	rm -rf .venv .bootstrap runs

@@ -1,0 +1,117 @@
+"""The command line: ``python -m stages NAME``. Each command imports its stage only when it runs."""
+
+import importlib
+import sys
+from typing import Annotated
+
+import typer
+
+from stages.common.errors import UserError
+
+app = typer.Typer(
+    add_completion=True, no_args_is_help=True, help="FALCON as a DVC pipeline: what do the features of an encoder see?"
+)
+Name = Annotated[str, typer.Argument(help="A key of params.yaml: of `encoders`, `train` or `transfers`.")]
+
+# Stages of the whole run, and stages that run once for each key of a section of params.yaml.
+ONCE = {
+    "render_scenes": "Render the embedded world: images, their attributes, captions.",
+    "train_clip": "Train the image-text encoder of the embedded world.",
+    "collect_images": "List the readable images and divide them into probe and test.",
+    "build_caption_index": "Clean and embed the caption corpus.",
+    "parse_captions": "Find the words and noun phrases of every caption.",
+    "report": "Write reports/index.html.",
+}
+KEYED = {
+    "train_encoder": ("train", "Train one encoder of the embedded world."),
+    "extract_activations": ("encoders", "Features and activation maps of all images."),
+    "find_groups": ("encoders", "Highly, lowly activating and random images of features and groups."),
+    "mine_crops": ("encoders", "Crop to where a group fires; embed the crops."),
+    "score_concepts": ("encoders", "Concepts of each group: captions, words, scores, contrast."),
+    "analyse_groups": ("encoders", "What groups add to single features."),
+    "measure_explainability": ("encoders", "Share of features and groups that are interpretable."),
+    "evaluate_concepts": ("encoders", "Concepts against the planted truth of the embedded world."),
+    "transfer": ("transfers", "Carry concepts to an unseen space by a linear map."),
+}
+
+
+def _run(stage: str, *arguments: str) -> None:
+    """Validate params.yaml, then hand over to the stage."""
+    from stages.common.params import load_params
+
+    params = load_params()
+    importlib.import_module(f"stages.{stage}").run(params, *arguments)
+
+
+def _add_once(stage: str, text: str) -> None:
+    @app.command(stage, help=text)
+    def command() -> None:
+        _run(stage)
+
+
+def _add_keyed(stage: str, section: str, text: str) -> None:
+    @app.command(stage, help=text)
+    def command(name: Name) -> None:
+        from stages.common.params import load_params
+
+        known = getattr(load_params(), section)
+        if name not in known:
+            raise UserError(f"params.yaml: {section} has no '{name}'; known are: {', '.join(known) or 'none'}")
+        _run(stage, name)
+
+
+for _stage, _text in ONCE.items():
+    _add_once(_stage, _text)
+for _stage, (_section, _text) in KEYED.items():
+    _add_keyed(_stage, _section, _text)
+
+
+@app.command()
+def check() -> None:
+    """Validate params.yaml before any work."""
+    from stages.common.params import load_params
+
+    load_params()
+
+
+@app.command()
+def verify() -> None:
+    """Compare regenerated metrics and tables with the committed ones; name what is stale."""
+    from stages.common.params import load_params
+    from stages.verify import run
+
+    stale = run(load_params())
+    for line in stale:
+        typer.echo(f"stale: {line}")
+    if stale:
+        raise typer.Exit(1)
+    typer.echo("verified: metrics and tables agree with the committed ones")
+
+
+@app.command()
+def profile(
+    name: Annotated[str, typer.Argument(help="A file of profiles/, without .yaml.")],
+    images: Annotated[str, typer.Option(help="Folder of images.")] = "",
+    captions: Annotated[str, typer.Option(help="Caption corpus, one caption a line.")] = "",
+) -> None:
+    """Prepare runs/NAME: the same pipeline on params.yaml with the overlay profiles/NAME.yaml."""
+    from stages.common.profiles import prepare
+
+    typer.echo(prepare(name, images, captions))
+
+
+def main() -> None:
+    """Run a command; a user's error is one line and exit code 2."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments, prog_name="python -m stages")
+    except UserError as error:
+        if debug:
+            raise
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

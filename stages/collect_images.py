@@ -1,0 +1,49 @@
+"""List the images that can be read, and divide them into those that are explained (probe) and those held out (test)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from stages.common import files
+from stages.common.artifacts import read_array, read_table, write_json, write_table
+
+if TYPE_CHECKING:
+    from stages.common.params import Params
+
+
+def run(params: Params) -> None:
+    """Write ``data/images.parquet`` and its metrics."""
+    table, skipped = _scenes(params) if params.data.source == "scenes" else _folder(params)
+    write_table(files.IMAGES, table[["image", "split", "label", "width", "height"]])
+    split = table["split"].value_counts()
+    counts = {
+        "images": len(table),
+        "probe": int(split.get("probe", 0)),
+        "test": int(split.get("test", 0)),
+        "skipped": skipped,
+    }
+    write_json(files.metrics("images"), counts)
+
+
+def _scenes(params: Params) -> tuple[pd.DataFrame, int]:
+    """The rendered world: its own splits, the object as the label."""
+    table = read_table(f"{params.data.images}/attributes.parquet").rename(columns={"object": "label"})
+    height, width = read_array(f"{params.data.images}/images.npy").shape[1:3]
+    return table.assign(width=width, height=height), 0
+
+
+def _folder(params: Params) -> tuple[pd.DataFrame, int]:
+    """The user's folder; a seeded share of it held out."""
+    from stages.sources.images import list_images
+
+    listing = list_images(params.data.images, params.data.unreadable)
+    for name in listing.skipped:
+        print(f"skipped {name}")
+    images = len(listing.table)
+    held_out = np.random.default_rng(params.seed).permutation(images)[: round(params.data.heldout * images)]
+    split = np.full(images, "probe", dtype=object)
+    split[held_out] = "test"
+    return listing.table.assign(split=split), len(listing.skipped)

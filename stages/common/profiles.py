@@ -1,0 +1,99 @@
+"""A profile is an overlay on params.yaml, run in a folder of its own, so that it never touches the results of the default run."""
+
+import os
+import shutil
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages.common.artifacts import write_text
+from stages.common.errors import UserError
+from stages.common.params import load_params, read_yaml
+
+PROFILES, RUNS = Path("profiles"), Path("runs")
+# What `dvc init --subdir` would write (it also stages files in git, which is the user's to do), with the cache shared.
+DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n[cache]\n    dir = {cache}\n"
+LINKED = ("stages", "dvc.yaml")  # the pipeline itself is the root's
+
+
+def prepare(name: str, images: str = "", captions: str = "") -> Path:
+    """Make the folder ``runs/NAME`` ready for `dvc repro`, and return it.
+
+    Raises
+    ------
+    UserError
+        If there is no such profile, a path that the profile needs is not given or missing, or the merged params are invalid.
+    """
+    overlay = _overlay(name)
+    folder = RUNS / name
+    inputs = {key: _input(folder, key, given, overlay) for key, given in (("images", images), ("captions", captions))}
+    merged = YAML().load(Path("params.yaml").read_text(encoding="utf-8"))
+    merge(merged, overlay)
+    merged["data"].update({key: path for key, path in inputs.items() if path})
+    candidate = folder / "params.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_valid(candidate, merged)
+    _link(folder)
+    return folder
+
+
+def _overlay(name: str) -> dict[str, Any]:
+    known = sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    if name not in known:
+        raise UserError(f"PROFILE={name}: no such profile; known are: {', '.join(known) or 'none'}")
+    return read_yaml(PROFILES / f"{name}.yaml") or {}
+
+
+def merge(base: Any, overlay: dict[str, Any]) -> None:
+    """JSON merge patch (RFC 7386) in place: mappings merge, null removes a key, anything else replaces."""
+    for key, value in overlay.items():
+        if value is None:
+            base.pop(key, None)
+        elif isinstance(value, dict) and isinstance(base.get(key), dict):
+            merge(base[key], value)
+            if not base[key]:
+                base[key] = {}  # without the comments of what was removed, which ruamel.yaml would misplace
+        else:
+            base[key] = value
+
+
+def _input(folder: Path, key: str, given: str, overlay: dict[str, Any]) -> str:
+    """The path as seen from the run's folder: given now, or in an earlier call."""
+    if given:
+        if not Path(given).exists():
+            raise UserError(
+                f"{key.upper()}={given}: not found; give the path of an existing {'folder' if key == 'images' else 'file'}"
+            )
+        return os.path.relpath(given, folder)
+    if overlay.get("data", {}).get("source") != "images":
+        return ""
+    earlier = folder / "params.yaml"
+    if earlier.exists():
+        return str(read_yaml(earlier)["data"][key])
+    raise UserError(f"{key.upper()} is not set; run make repro PROFILE=... IMAGES=FOLDER CAPTIONS=FILE")
+
+
+def _write_valid(path: Path, merged: Any) -> None:
+    """Write the merged params only if they are valid, so that a typo in an overlay leaves the last good run as it was."""
+    text = StringIO()
+    YAML().dump(merged, text)
+    trial = path.with_suffix(".trial.yaml")
+    write_text(trial, f"# Made from params.yaml and the profile's overlay; edit those.\n{text.getvalue()}")
+    try:
+        load_params(trial)
+        os.replace(trial, path)
+    finally:
+        trial.unlink(missing_ok=True)
+
+
+def _link(folder: Path) -> None:
+    """Share the code and the cache with the root, and make the folder a DVC repository of its own."""
+    for linked in LINKED:
+        target = folder / linked
+        if not target.is_symlink():
+            target.symlink_to(os.path.relpath(linked, folder))
+    write_text(folder / ".dvc" / "config", DVC_CONFIG.format(cache=os.path.relpath(".dvc/cache", folder / ".dvc")))
+    write_text(folder / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
+    shutil.copy(".dvcignore", folder / ".dvcignore")

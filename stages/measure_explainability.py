@@ -1,0 +1,106 @@
+"""How much of the space can be explained (C1, C2): coherence of each group's crops, by the released rule and against a null."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from stages.common import files
+from stages.common.artifacts import read_array, read_table, write_json, write_table
+from stages.method.coherence import against_null, coherence, coherence_null, with_diagonal
+from stages.method.groups import discoveries
+from stages.method.truth import bootstrap_interval
+
+if TYPE_CHECKING:
+    from stages.common.params import MeasureExplainability, Params
+
+
+def run(params: Params, name: str) -> None:
+    """Write the coherence of every group of the encoder `name`, the shares that are interpretable, and plot data."""
+    settings = params.measure_explainability
+    groups = read_table(files.groups(name) / "groups.parquet")
+    crops = read_table(files.crops(name) / "crops.parquet")
+    embeddings = read_array(files.crops(name) / "embeddings.npy")
+    measured = _measure(groups, crops, embeddings, settings)
+    features = read_array(files.activations(name) / "features.npy").shape[1]
+    write_table(files.EXPLAINABILITY / f"{name}.parquet", measured)
+    write_table(files.plot(f"{name}_coherence"), measured[["group", "size", "coherence", "null_mean", "null_high"]])
+    by_size = {_label(size): _shares(part, settings) for size, part in measured.groupby("size")}
+    write_table(files.plot(f"{name}_interpretable"), _by_size(by_size))
+    write_json(
+        files.metrics(f"explainability_{name}"),
+        {"features": features, **_of_all_features(measured, features), **by_size},
+    )
+
+
+def _measure(
+    groups: pd.DataFrame, crops: pd.DataFrame, embeddings: np.ndarray, settings: MeasureExplainability
+) -> pd.DataFrame:
+    """Coherence of the highly activating crops of each group against random sets of as many crops."""
+    high, pool = (np.flatnonzero(crops["role"] == role) for role in ("high", "random"))
+    group = pd.Index(groups["group"]).get_indexer(crops["group"].iloc[high])
+    count = np.bincount(group, minlength=len(groups))
+    own = coherence(embeddings[high], group, len(groups))
+    null = _against_nulls(own, count, embeddings[pool], settings)
+    released = with_diagonal(own, count)
+    table = groups[["group", "size"]].assign(
+        crops=count,
+        coherence=own,
+        released_coherence=released,
+        released_interpretable=released > settings.released_cut,
+        **null,
+    )
+    return table.assign(interpretable=discoveries(table["p_value"].to_numpy(), settings.fdr))
+
+
+def _against_nulls(
+    own: np.ndarray, count: np.ndarray, pool: np.ndarray, settings: MeasureExplainability
+) -> dict[str, np.ndarray]:
+    """One null for each number of crops that occurs; each seeded by that number, so that no other group changes it."""
+    columns = {key: np.full(len(own), np.nan) for key in ("z", "p_value", "null_mean", "null_high")}
+    for size in np.unique(count[count > 1]):
+        null = coherence_null(pool, int(size), settings.null_sets, np.random.default_rng([settings.seed, int(size)]))
+        for row in np.flatnonzero(count == size):
+            columns["z"][row], columns["p_value"][row] = against_null(own[row], null)
+            columns["null_mean"][row], columns["null_high"][row] = null.mean(), np.quantile(null, 1 - settings.fdr)
+    columns["p_value"] = np.nan_to_num(columns["p_value"], nan=1.0)
+    return columns
+
+
+def _label(size: int) -> str:
+    return "single" if size == 1 else f"groups_of_{size}"
+
+
+def _shares(part: pd.DataFrame, settings: MeasureExplainability) -> dict:
+    """Shares of one group size that are interpretable, with bootstrap intervals over the groups."""
+    shares: dict = {"explained": len(part)}
+    for rule, column in (("interpretable", "interpretable"), ("released_rule", "released_interpretable")):
+        values = part[column].to_numpy(dtype=float)
+        low, high = bootstrap_interval(
+            values, settings.bootstrap, settings.confidence, np.random.default_rng(settings.seed)
+        )
+        shares[rule] = {"share": float(values.mean()), "interval_low": low, "interval_high": high}
+    return shares | {"median_z": float(part["z"].median()), "median_coherence": float(part["coherence"].median())}
+
+
+def _of_all_features(measured: pd.DataFrame, features: int) -> dict:
+    """Claim C1: interpretable single features as a share of the *whole* space, those without enough images included."""
+    single = measured[measured["size"] == 1]
+    return {
+        "share_of_space": float(single["interpretable"].sum() / features),
+        "share_of_space_released_rule": float(single["released_interpretable"].sum() / features),
+    }
+
+
+def _by_size(by_size: dict[str, dict]) -> pd.DataFrame:
+    """Plot data: one row for each group size and rule."""
+    rules = {"interpretable": "against random crops", "released_rule": "released rule"}
+    return pd.DataFrame(
+        [
+            {"groups": f"{size}, {text}", **shares[rule]}
+            for size, shares in by_size.items()
+            for rule, text in rules.items()
+        ]
+    )

@@ -1,0 +1,57 @@
+"""Crop every selected image to where its group fires, and embed the crops with the image-text encoder (steps 4, 5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from stages.common import files
+from stages.common.artifacts import read_array, read_table, write_array, write_table
+from stages.method.heatmaps import CropRule, as_bytes, crop_boxes, empty, group_heatmaps
+
+if TYPE_CHECKING:
+    from stages.common.params import Params
+
+
+def run(params: Params, name: str) -> None:
+    """Write ``crops.parquet``, ``heatmaps.npy`` and ``embeddings.npy`` of the encoder `name`, row by row alike."""
+    from stages.models.crop_embedding import embed_crops
+    from stages.models.image_text import load_image_text
+    from stages.sources.images import open_images
+
+    settings = params.mine_crops
+    images = read_table(files.IMAGES)
+    sets = read_table(files.groups(name) / "sets.parquet")
+    rows = pd.Index(images["image"]).get_indexer(sets["image"])
+    maps = read_array(files.activations(name) / "maps.npy")
+    heatmaps = group_heatmaps(
+        maps, rows, _members_of(sets, read_table(files.groups(name) / "groups.parquet"), maps.shape[1])
+    )
+    fields = read_array(files.activations(name) / "fields.npy")[rows]
+    shape = images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
+    boxes = crop_boxes(
+        heatmaps, fields, shape, CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
+    )
+    source = open_images(params.data.source, params.data.images, images)
+    embeddings = embed_crops(source, load_image_text(params.image_text), rows, boxes, settings.batch_size)
+    write_table(files.crops(name) / "crops.parquet", _table(sets, boxes, empty(heatmaps)))
+    write_array(files.crops(name) / "heatmaps.npy", as_bytes(heatmaps))
+    write_array(files.crops(name) / "embeddings.npy", embeddings)
+
+
+def _members_of(sets: pd.DataFrame, groups: pd.DataFrame, width: int) -> sparse.csr_array:
+    """The features whose maps make each row's heatmap: sparse 0/1, rows x features."""
+    members = [np.array(text.split(), dtype=int) for text in groups["members"]]
+    group = np.repeat(np.arange(len(groups)), [len(some) for some in members])
+    by_group = sparse.csr_array((np.ones(len(group)), (group, np.concatenate(members))), shape=(len(groups), width))
+    return by_group[pd.Index(groups["group"]).get_indexer(sets["group"])]
+
+
+def _table(sets: pd.DataFrame, boxes: np.ndarray, empty_map: np.ndarray) -> pd.DataFrame:
+    left, top, right, bottom = boxes.T
+    return sets[["group", "role", "rank", "image"]].assign(
+        left=left, top=top, right=right, bottom=bottom, empty=empty_map
+    )

@@ -1,0 +1,173 @@
+"""The joint image-text encoders: images and texts as unit vectors of one space."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from stages.common.errors import UserError
+from stages.sources.images import resized
+
+if TYPE_CHECKING:
+    import torch
+
+PARAM = "image_text"
+IMAGE_BATCH = 64
+TEXT_BATCH = 256
+
+Picture = UInt8[np.ndarray, "height width 3"]
+
+
+class ImageTextEncoder(Protocol):
+    """What the pipeline asks of an image-text encoder.
+
+    Attributes
+    ----------
+    dim : int
+        Width of the joint space.
+    fingerprint : str
+        Kind, names and weights: two encoders with the same give the same embeddings.
+    """
+
+    dim: int
+    fingerprint: str
+
+    def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
+        """Give unit rows, one for each image of any size."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
+        """Give unit rows, one for each text."""
+        ...
+
+
+class OpenClip:
+    """A CLIP of the open_clip family.
+
+    Parameters
+    ----------
+    model : open_clip.model.CLIP
+        Or another with ``encode_image`` and ``encode_text``.
+    tokenizer : callable
+        List of texts to token ids.
+    preprocess : callable
+        List of images of any size to one batch of the model's input.
+    fingerprint : str
+        Kind, names and weights.
+    device : str
+        Where it runs.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Callable[[list[str]], "torch.Tensor"],
+        preprocess: Callable[[Sequence[Picture]], "torch.Tensor"],
+        fingerprint: str,
+        device: str = "cpu",
+    ) -> None:
+        self._model = model.eval().float().to(device)
+        self._tokenizer, self._preprocess, self._device = tokenizer, preprocess, device
+        self.fingerprint = fingerprint
+        self.dim = self.embed_texts(["a"]).shape[1]
+
+    def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
+        """Give unit rows, one for each image of any size."""
+        return self._embedded(self._model.encode_image, self._preprocess, images, IMAGE_BATCH)
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
+        """Give unit rows, one for each text."""
+        return self._embedded(self._model.encode_text, self._tokenizer, texts, TEXT_BATCH)
+
+    def _embedded(
+        self, encode: Callable, prepare: Callable, items: Sequence, batch: int
+    ) -> Float32[np.ndarray, "items dim"]:
+        """Run a tower over batches."""
+        import torch
+
+        with torch.inference_mode():
+            rows = [encode(prepare(part).to(self._device), normalize=True) for part in _batches(items, batch)]
+            return torch.cat(rows).cpu().numpy()
+
+
+def _batches(items: Sequence, size: int) -> Iterator[list]:
+    """Cut a sequence into parts."""
+    return (list(items[start : start + size]) for start in range(0, len(items), size))
+
+
+def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
+    """Load the joint image-text encoder.
+
+    Parameters
+    ----------
+    spec
+        The param ``image_text``: kind; with open_clip either checkpoint (made by the stage train_clip) or name and
+        pretrained (an architecture of open_clip, and a tag or a file of weights); with conse, top.
+    device : str
+        Where it runs, for instance "cpu" or "cuda".
+
+    Raises
+    ------
+    UserError
+        If the kind is unknown, or weights or packages cannot be had.
+    """
+    if spec.kind == "open_clip":
+        if spec.checkpoint is not None:
+            return _own_clip(spec.checkpoint, device)
+        return _published_clip(spec.name, spec.pretrained, device)
+    if spec.kind == "conse":
+        from stages.models.conse import ConSE
+
+        return ConSE(spec.top, device)
+    raise UserError(f"{PARAM}: kind {spec.kind!r} is unknown; use open_clip or conse")
+
+
+def _own_clip(checkpoint: str, device: str) -> OpenClip:
+    """Load the CLIP that this project trained; it sees the whole image, squashed to its input size."""
+    from stages.models.checkpoints import load_clip
+    from stages.models.small_clip import as_unit_images, prepare
+
+    model, tokenizer = load_clip(checkpoint)
+    side = _side(model.visual)
+
+    def preprocess(images: Sequence[Picture]) -> "torch.Tensor":
+        return prepare(as_unit_images(np.stack([resized(image, side) for image in images])))
+
+    return OpenClip(model, tokenizer, preprocess, f"open_clip:{sha256(checkpoint)}", device)
+
+
+def _side(tower: Any) -> int:
+    """Give the input size of an image tower: open_clip keeps it as a number or as a pair."""
+    return tower.image_size if isinstance(tower.image_size, int) else tower.image_size[0]
+
+
+def _published_clip(name: str, pretrained: str, device: str) -> OpenClip:
+    """Load a published CLIP, from a file of weights or by its tag (from the cache of open_clip, or with a network)."""
+    import open_clip
+    import torch
+
+    try:
+        model, transform = open_clip.create_model_from_pretrained(name, pretrained, device="cpu", weights_only=True)
+        tokenizer = open_clip.get_tokenizer(name)
+    except Exception as error:  # unknown names, missing files, no network and misfits come as many types
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{PARAM}: open_clip cannot load {name!r} with {pretrained!r} ({reason}); "
+            "give a known name and tag on a machine with a network, or a local file as pretrained"
+        ) from error
+
+    def preprocess(images: Sequence[Picture]) -> "torch.Tensor":
+        return torch.stack([transform(Image.fromarray(image)) for image in images])
+
+    weights = sha256(pretrained) if Path(pretrained).is_file() else pretrained
+    return OpenClip(model, tokenizer, preprocess, f"open_clip:{name}:{weights}", device)
+
+
+def sha256(path: str | Path) -> str:
+    """Give the SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

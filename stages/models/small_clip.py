@@ -1,0 +1,84 @@
+"""The image-text encoder of the rendered world: an open_clip model, small enough to train on two cores."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+MEAN, DEVIATION = 0.5, 0.28  # of pixel values in [0, 1]
+
+
+def build_clip(image_size: int, embedding: int, width: int, layers: list[int], text_width: int, text_layers: int, context: int, vocabulary: int) -> nn.Module:
+    """Build an open_clip model from a custom configuration.
+
+    Parameters
+    ----------
+    image_size
+        Pixels a side.
+    embedding
+        Width of the joint space.
+    width, layers
+        Channels of the stem and blocks of the three stages of the image tower.
+    text_width, text_layers, context
+        Transformer of the text tower.
+    vocabulary
+        Rows of the token embedding.
+
+    Returns
+    -------
+    open_clip.model.CLIP
+        Its `visual` is open_clip's ModifiedResNet without the fourth stage, which would leave 2x2 cells of a 64x64 picture.
+    """
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+    from open_clip.modified_resnet import AttentionPool2d
+
+    vision = CLIPVisionCfg(layers=(*layers, 1), width=width, head_width=32, image_size=image_size)
+    text = CLIPTextCfg(context_length=context, vocab_size=vocabulary, width=text_width, heads=text_width // 32, layers=text_layers)
+    model = CLIP(embed_dim=embedding, vision_cfg=vision, text_cfg=text)
+    channels = width * 16
+    model.visual.layer4 = nn.Identity()
+    model.visual.attnpool = AttentionPool2d(image_size // 16, channels, channels // 48, embedding)
+    for projection in (model.visual.attnpool.q_proj, model.visual.attnpool.k_proj, model.visual.attnpool.v_proj, model.visual.attnpool.c_proj):
+        nn.init.normal_(projection.weight, std=channels**-0.5)
+    return model
+
+
+def build_tokenizer(context: int) -> Any:
+    """open_clip's own tokenizer."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer(context_length=context)
+
+
+def prepare(images: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch 3 rows columns"]:
+    """Normalise pictures with values in [0, 1] as the image tower wants them."""
+    return (images - MEAN) / DEVIATION
+
+
+def embed_images(model: nn.Module, images: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch embedding"]:
+    """Unit image embeddings of pictures with values in [0, 1]."""
+    return model.encode_image(prepare(images), normalize=True)
+
+
+def token_vocabulary(tokens: Int[Tensor, "captions context"]) -> list[int]:
+    """Tokens that occur, ascending (the end-of-text token stays the largest, by which open_clip finds it)."""
+    return torch.unique(tokens).tolist()
+
+
+def compact_tokens(tokens: Int[Tensor, "captions context"], token_ids: list[int]) -> Int[Tensor, "captions context"]:
+    """Replace tokens by their rows in a vocabulary that holds them all."""
+    return torch.searchsorted(torch.tensor(token_ids), tokens)
+
+
+def zero_shot_weights(model: nn.Module, tokens_of_class: list[Int[Tensor, "prompts context"]]) -> Float[Tensor, "classes embedding"]:
+    """One unit text embedding per class: the mean over its prompts."""
+    with torch.no_grad():
+        means = [model.encode_text(tokens, normalize=True).mean(dim=0) for tokens in tokens_of_class]
+    return torch.nn.functional.normalize(torch.stack(means), dim=1)
+
+
+def as_unit_images(batch: UInt8[np.ndarray, "batch rows columns 3"]) -> Float[Tensor, "batch 3 rows columns"]:
+    """Turn stored pictures into channels-last tensors with values in [0, 1]."""
+    return torch.from_numpy(np.array(batch)).permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,32 @@
+"""One page that shows every explained feature: its crops, its concepts, and what was measured."""
+
+from stages.common import files
+from stages.common.artifacts import read_table, write_text
+from stages.common.params import Params
+from stages.reporting.crops import heatmaps, shown_crops
+from stages.reporting.markup import render
+from stages.reporting.pages import collect
+from stages.reporting.pictures import draw_crops
+from stages.sources.images import open_images
+
+REPORT = files.REPORTS / "index.html"
+
+
+def run(params: Params) -> None:
+    """Write ``reports/index.html``: self-contained, the same bytes whenever it is made from the same artefacts.
+
+    Parameters
+    ----------
+    params
+        Used are ``report``, ``data``, ``encoders``, ``transfers``, ``image_text`` and ``concepts``.
+
+    Raises
+    ------
+    UserError
+        If an artefact is missing or an image has changed.
+    """
+    images = read_table(files.IMAGES)
+    source = open_images(params.data.source, params.data.images, images)
+    shown = shown_crops(params, images)
+    uris = draw_crops(source, shown, heatmaps(params), params.report.thumbnail)
+    write_text(REPORT, render(collect(params, images, shown.assign(uri=uris)), params.report.thumbnail))

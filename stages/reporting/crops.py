@@ -1,0 +1,45 @@
+"""Which crops the report shows, and what is needed to draw them."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.common import files
+from stages.common.artifacts import read_array, read_table
+from stages.reporting.cards import ROLES
+
+
+def shown_crops(params: Any, images: pd.DataFrame) -> pd.DataFrame:
+    """The crops that are drawn, of all encoders: one row each.
+
+    Returns
+    -------
+    Columns ``encoder``, ``group``, ``role``, ``image``, ``label``, ``activation``, ``empty``; for the drawing ``row``
+    (of the image), ``crop`` (row of the encoder's heatmaps), ``box`` and ``field`` (left, top, right, bottom in pixels
+    of the original).
+    """
+    return pd.concat([_shown_of(name, params.report, images) for name in params.encoders], ignore_index=True)
+
+
+def _shown_of(name: str, settings: Any, images: pd.DataFrame) -> pd.DataFrame:
+    """The first crops of each group and role, of one encoder, with their activations; joined by key."""
+    crops = read_table(files.crops(name) / "crops.parquet")
+    sets = read_table(files.groups(name) / "sets.parquet")[["group", "role", "rank", "activation"]]
+    crops = crops.assign(crop=np.arange(len(crops)), encoder=name).merge(sets, on=["group", "role", "rank"], how="left")
+    crops = crops[crops["role"].isin(ROLES)].sort_values(["group", "role", "rank"], kind="stable")
+    wanted = crops["role"].map({"high": settings.high, "low": settings.low})
+    shown = crops[crops.groupby(["group", "role"]).cumcount() < wanted].reset_index(drop=True)
+    row = pd.Index(images["image"]).get_indexer(shown["image"])
+    fields = read_array(files.activations(name) / "fields.npy")[row]
+    boxes = shown[["left", "top", "right", "bottom"]].to_numpy()
+    return shown.assign(row=row, label=images["label"].to_numpy()[row], box=_tuples(boxes), field=_tuples(fields))
+
+
+def _tuples(boxes: np.ndarray) -> list[tuple[int, ...]]:
+    return [tuple(box) for box in boxes.tolist()]
+
+
+def heatmaps(params: Any) -> dict[str, np.ndarray]:
+    """Memory-mapped heatmaps of each encoder."""
+    return {name: read_array(files.crops(name) / "heatmaps.npy") for name in params.encoders}

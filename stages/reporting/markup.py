@@ -1,0 +1,102 @@
+"""From the collected report to one self-contained page: nothing is loaded, every stranger's text is escaped."""
+
+import base64
+import hashlib
+import math
+import re
+import unicodedata
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from stages.reporting.measurements import Measurement
+from stages.reporting.pages import Report
+from stages.reporting.pictures import GAP, HEAT
+
+TEMPLATES = Path(__file__).parent / "templates"
+LONGEST = 240  # characters of a caption that are shown
+NOTHING = "–"
+
+
+def render(report: Report, thumbnail: int) -> str:
+    """Fill the template.
+
+    Parameters
+    ----------
+    thumbnail : pixels a side of a picture.
+    """
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8").replace("HEAT_COLOURS", heat_gradient())
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    template = environment().get_template("report.html.j2")
+    size = {"width": thumbnail, "height": 2 * thumbnail + GAP}
+    return template.render(
+        report=report, size=size, style=Markup(style), script=Markup(script), policy=policy(style, script)
+    )
+
+
+def environment() -> Environment:
+    """Templates that escape whatever they are given."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"number": number, "measured": measured, "readable": readable, "along": along}
+    return made
+
+
+def policy(style: str, script: str) -> str:
+    """Content security policy: pictures inside the page, this style, this script, and nothing else."""
+    own = f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    return f"default-src 'none'; img-src data:; {own}; base-uri 'none'; form-action 'none'"
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def heat_gradient() -> str:
+    """The colours of the heatmaps as CSS, for the legend."""
+    return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in HEAT)
+
+
+def readable(text: str, longest: int = LONGEST) -> str:
+    """One line of text without control characters, cut if it is very long."""
+    visible = "".join(" " if unicodedata.category(letter) in ("Cc", "Zl", "Zp", "Cs") else letter for letter in text)
+    line = re.sub(r" {2,}", " ", visible).strip()
+    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def number(value: float | None) -> str:
+    """A number for people: whole ones with thin spaces, others with three significant digits, a dash for none."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if isinstance(value, int) or (abs(value) >= 1000):
+        return f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
+    if value and abs(value) < 0.001:
+        digits, power = f"{value:.1e}".split("e")
+        return f"{digits} · 10{_superscript(int(power))}".replace("-", "\N{MINUS SIGN}")
+    shown = f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+    return shown.replace("-", "\N{MINUS SIGN}")
+
+
+def _superscript(power: int) -> str:
+    return str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def measured(some: Measurement | None) -> Markup:
+    """A measurement, its interval in a smaller hand behind it."""
+    if some is None:
+        return Markup(f'<span class="none">{NOTHING}</span>')
+    if some.low is None or some.high is None:
+        return Markup(number(some.value))
+    return Markup(f'{number(some.value)} <span class="interval">{number(some.low)} to {number(some.high)}</span>')
+
+
+def along(value: float, axis: float) -> str:
+    """Place of a value on a scale from 0 to `axis` that is 100 units long, cut to it."""
+    share = value / axis if math.isfinite(value) else 0.0
+    return f"{100 * min(max(share, 0.0), 1.0):.1f}".removesuffix(".0")

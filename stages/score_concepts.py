@@ -1,0 +1,76 @@
+"""Caption the crops, score the words that a group's crops share, contrast and rank them (steps 8 to 12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from stages.common import files
+from stages.common.artifacts import read_array, read_table, write_json, write_table
+from stages.common.corpus import Corpus, read_corpus, settings_of
+from stages.common.tables import concept_table, evidence_table, in_words, safe_cell
+from stages.method.explanation import Captioned, Explanation, captioned, explain
+
+if TYPE_CHECKING:
+    from stages.common.params import Params
+
+
+def run(params: Params, name: str) -> None:
+    """Write the ranked concepts of the encoder `name`, their evidence, the table for people and the metrics."""
+    corpus = read_corpus()
+    groups = read_table(files.groups(name) / "groups.parquet")
+    crops = read_table(files.crops(name) / "crops.parquet")
+    shards = params.concepts.shards if params.concepts.normaliser == "shard" else None
+    captions = captioned(
+        read_array(files.crops(name) / "embeddings.npy"), lambda: corpus.shards(shards), settings_of(params.concepts)
+    )
+    explanation = _explain(captions, crops, groups, corpus, params)
+    table = concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)
+    high = (crops["role"] == "high").to_numpy()
+    evidence = evidence_table(
+        table, crops[high].reset_index(drop=True), Captioned(captions.captions[high], captions.weights[high]), corpus
+    )
+    write_table(files.concepts(name) / "concepts.parquet", table)
+    write_table(files.concepts(name) / "evidence.parquet", evidence)
+    write_table(files.table(f"{name}_concepts"), _for_people(groups, table))
+    write_json(files.metrics(f"concepts_{name}"), _metrics(groups, table, crops))
+
+
+def _explain(
+    captions: Captioned, crops: pd.DataFrame, groups: pd.DataFrame, corpus: Corpus, params: Params
+) -> Explanation:
+    """Divide the crops by role and explain; joined to groups by key."""
+    group = pd.Index(groups["group"]).get_indexer(crops["group"])
+    by_role = {role: np.flatnonzero(crops["role"] == role) for role in ("high", "low", "random")}
+    parts = {role: Captioned(captions.captions[rows], captions.weights[rows]) for role, rows in by_role.items()}
+    high, low = ((parts[role], group[by_role[role]]) for role in ("high", "low"))
+    return explain(high, low, parts["random"], corpus.mentions, len(groups), settings_of(params.concepts))
+
+
+def _for_people(groups: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """One row a group: members, support, kept words and phrases, and the words that the contrast removed."""
+    removed = table[~table["kept"]].assign(kept=True)
+    columns = {"words": in_words(table), "phrases": in_words(table, "phrase"), "removed": in_words(removed)}
+    texts = {column: groups["group"].map(text).fillna("").map(safe_cell) for column, text in columns.items()}
+    return groups[["group", "members", "size", "support"]].assign(**texts)
+
+
+def _metrics(groups: pd.DataFrame, table: pd.DataFrame, crops: pd.DataFrame) -> dict:
+    """Counts and means of what was found."""
+    words = table[table["kind"] == "word"]
+    first = words[words["kept"] & (words["rank"] == 1)]
+    return {
+        "groups": len(groups),
+        "with_concepts": len(first),
+        "first_concept": {
+            "score": first["score"].mean(),
+            "low_score": first["low_score"].mean(),
+            "prior": first["prior"].mean(),
+        },
+        "different_first_concepts": first["concept"].nunique(),
+        "removed_words_per_group": float((~words["kept"]).sum() / max(len(groups), 1)),
+        "without_low_images": int(len(groups) - crops.loc[crops["role"] == "low", "group"].nunique()),
+        "empty_heatmaps": int(crops.loc[crops["role"] == "high", "empty"].sum()),
+    }

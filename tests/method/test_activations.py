@@ -1,0 +1,175 @@
+"""Steps 2 and 7: highly and lowly activating images, against loops written from the description."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.method.activations import highly_activating, lowly_activating, row_normalised
+
+SEEDS = st.integers(0, 2**32 - 1)
+RULES = st.sampled_from(["top_k", "quantile", "sigma"])
+
+
+def relu_features(seed: int, images: int = 30, features: int = 6) -> np.ndarray:
+    """Features as after a ReLU: many exact zeros, different scales, one that never fires and one that is constant."""
+    rng = np.random.default_rng(seed)
+    values = np.maximum(rng.normal(size=(images, features)), 0) * rng.uniform(0.01, 3, features)
+    values[:, 0] = 0
+    return values
+
+
+def fires_of(values: np.ndarray, rule: str) -> np.ndarray:
+    return highly_activating(values, rule, top_k=5, quantile=0.9, sigma=1.5)
+
+
+@given(SEEDS)
+def test_rows_have_unit_length_and_zero_rows_stay_zero(seed):
+    features = relu_features(seed)
+    features[3] = 0
+    lengths = np.linalg.norm(row_normalised(features), axis=1)
+    assert np.allclose(lengths, np.linalg.norm(features, axis=1) > 0)
+
+
+@given(SEEDS, st.floats(1e-3, 1e3))
+def test_normalised_rows_forget_the_scale_of_an_image(seed, scale):
+    features = relu_features(seed)
+    assert np.allclose(row_normalised(features), row_normalised(features * scale))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_refused(bad):
+    features = relu_features(0)
+    features[7, 2] = bad
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        row_normalised(features)
+
+
+@given(SEEDS)
+def test_sigma_is_one_threshold_for_the_whole_matrix(seed):
+    values = row_normalised(relu_features(seed))
+    cells = values.reshape(-1).tolist()
+    mean = sum(cells) / len(cells)
+    threshold = mean + 1.5 * (sum((cell - mean) ** 2 for cell in cells) / len(cells)) ** 0.5
+    for (image, feature), fires in np.ndenumerate(fires_of(values, "sigma")):
+        assert fires == (values[image, feature] >= threshold and len(set(values[:, feature])) > 1)
+
+
+@given(SEEDS)
+def test_top_k_takes_the_strongest_images_above_the_features_own_mean(seed):
+    values = row_normalised(relu_features(seed))
+    fires = fires_of(values, "top_k")
+    for feature in range(values.shape[1]):
+        column = values[:, feature]
+        strongest = sorted(range(len(column)), key=lambda image: (-column[image], image))[:5]
+        assert set(np.flatnonzero(fires[:, feature])) == {image for image in strongest if column[image] > column.mean() + 1e-15}
+
+
+@given(SEEDS)
+def test_quantile_is_each_features_own(seed):
+    values = np.random.default_rng(seed).normal(size=(40, 4)) * [0.001, 1, 10, 100]
+    assert (fires_of(values, "quantile").sum(axis=0) == 4).all()
+
+
+@given(SEEDS, RULES)
+def test_the_order_of_the_images_does_not_matter(seed, rule):
+    rng = np.random.default_rng(seed)
+    values = row_normalised(rng.normal(size=(30, 5)))
+    order = rng.permutation(30)
+    assert np.array_equal(fires_of(values[order], rule), fires_of(values, rule)[order])
+
+
+@pytest.mark.parametrize("rule", ["top_k", "quantile", "sigma"])
+@pytest.mark.parametrize("level", [0.0, 0.5])
+def test_a_constant_feature_never_fires(rule, level):
+    values = np.random.default_rng(0).normal(size=(50, 4))
+    values[:, 2] = level
+    fires = fires_of(values, rule)
+    assert not fires[:, 2].any()
+    assert fires[:, 0].any()
+
+
+@given(SEEDS)
+def test_an_image_without_activation_never_counts_among_the_strongest(seed):
+    values = np.zeros((20, 2))
+    values[np.random.default_rng(seed).choice(20, 3, replace=False), 0] = 1
+    assert np.array_equal(fires_of(values, "top_k"), values > 0)
+    assert np.array_equal(fires_of(values, "quantile"), values > 0)
+
+
+def random_groups(seed: int, groups: int, images: int, features: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    members = rng.random((groups, features)) < 0.3
+    members[np.arange(groups), rng.integers(0, features, groups)] = True
+    return members, rng.random((groups, images)) < 0.2
+
+
+def lowly_by_loops(values, members, images, count, similarity):
+    """The released ranking, with the cosine in place of the plain product, one image at a time."""
+    found = []
+    for inside, own in zip(members, images, strict=True):
+        outside = [j for j in range(values.shape[1]) if not inside[j]]
+        mine = [values[a][outside] for a in range(len(values)) if own[a]]
+        centre = sum(mine) / len(mine) if mine else np.zeros(len(outside))
+        ranked = []
+        for image in range(len(values)):
+            if own[image] or any(values[image, j] >= values.mean() for j in range(values.shape[1]) if inside[j]):
+                continue
+            rest = values[image][outside]
+            lengths = float(np.sqrt(rest @ rest) * np.sqrt(centre @ centre))
+            cosine = float(rest @ centre) / lengths if lengths > 1e-9 else 0.0
+            if round(cosine, 12) >= similarity:
+                ranked.append((-round(cosine, 12), image))
+        found.append(sorted(ranked)[:count])
+    return found
+
+
+@given(SEEDS, st.sampled_from([0.0, 0.3, 0.8]))
+def test_lowly_activating_images_are_those_of_the_loops(seed, similarity):
+    values = row_normalised(relu_features(seed))
+    members, images = random_groups(seed, 5, *values.shape)
+    rows, cosines = lowly_activating(values, members, images, 4, similarity)
+    for group, expected in enumerate(lowly_by_loops(values, members, images, 4, similarity)):
+        assert np.allclose(cosines[group, : len(expected)], [-cosine for cosine, _ in expected])
+        assert (rows[group, len(expected) :] == -1).all()
+        assert (cosines[group, len(expected) :] == -np.inf).all()
+        assert rows[group, : len(expected)].tolist() == [image for _, image in expected]
+
+
+@given(SEEDS)
+def test_the_order_in_which_groups_are_evaluated_does_not_matter(seed):
+    values = row_normalised(relu_features(seed))
+    members, images = random_groups(seed, 6, *values.shape)
+    order = np.random.default_rng(seed).permutation(6)
+    straight, mixed = (lowly_activating(values, members[o], images[o], 4, 0.3) for o in (np.arange(6), order))
+    assert np.array_equal(straight[0][order], mixed[0])
+
+
+@given(SEEDS)
+def test_a_groups_own_images_are_never_lowly_activating(seed):
+    """A feature on a scale so small that all its values lie below the mean of the matrix."""
+    rng = np.random.default_rng(seed)
+    features = rng.uniform(1, 2, (40, 5))
+    features[:, 0] *= 1e-3
+    values = row_normalised(features)
+    images = fires_of(values, "top_k")[:, :1].T
+    rows, _ = lowly_activating(values, np.eye(5, dtype=bool)[:1], images, 40, -1.0)
+    assert images.sum() == 5
+    assert not set(rows[rows >= 0]) & set(np.flatnonzero(images[0]))
+
+
+def test_groups_of_one_image_of_none_and_of_all_features_are_answered():
+    values = row_normalised(np.random.default_rng(0).normal(size=(10, 3)))
+    members = np.array([[True, False, False], [True, False, False], [True, True, True]])
+    images = np.zeros((3, 10), dtype=bool)
+    images[0, 4] = images[2, 5] = True
+    rows, cosines = lowly_activating(values, members, images, 3, 0.3)
+    assert not np.isnan(cosines).any()
+    assert (rows[1:] == -1).all()
+
+
+def test_a_lookalike_without_the_group_is_found_first():
+    """Feature 0 sees the boat, 1 the water, 2 the grass: the counterfactual of boats on water is water without a boat."""
+    values = row_normalised(np.array([[3, 1, 0], [3, 1, 0.1], [0, 1, 0.2], [0, 0.2, 1], [0, 0, 1.0]]))
+    rows, _ = lowly_activating(values, np.array([[True, False, False]]), np.array([[True, True, False, False, False]]), 5, 0.3)
+    assert rows[0].tolist() == [2, -1, -1, -1, -1]

@@ -1,0 +1,111 @@
+"""Step 6: interpretability of a group as the mean cosine of its crops, and against random crops."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kstest
+
+from stages.method.coherence import against_null, coherence, coherence_null, with_diagonal
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def unit_rows(seed: int, rows: int, dim: int = 8) -> np.ndarray:
+    values = np.random.default_rng(seed).normal(size=(rows, dim))
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def mean_of_pairs(rows: np.ndarray) -> float:
+    cosines = [float(a @ b) for i, a in enumerate(rows) for j, b in enumerate(rows) if i != j]
+    return sum(cosines) / len(cosines) if cosines else float("nan")
+
+
+@given(SEEDS, st.integers(1, 40))
+def test_coherence_is_the_mean_cosine_of_all_pairs_of_different_crops(seed, crops):
+    rows = unit_rows(seed, crops)
+    group = np.random.default_rng(seed).integers(0, 5, crops)
+    expected = [mean_of_pairs(rows[group == g]) for g in range(5)]
+    assert np.allclose(coherence(rows, group, 5), expected, equal_nan=True)
+
+
+@given(SEEDS)
+def test_coherence_does_not_depend_on_the_order_of_crops_or_groups(seed):
+    rng, rows = np.random.default_rng(seed), unit_rows(seed, 30)
+    group, order, names = rng.integers(0, 4, 30), rng.permutation(30), rng.permutation(4)
+    straight, mixed = coherence(rows, group, 4), coherence(rows[order], names[group][order], 4)
+    assert np.allclose(mixed[names], straight, equal_nan=True)
+
+
+def test_groups_without_a_pair_have_no_coherence():
+    values = coherence(unit_rows(0, 3), np.array([0, 2, 2]), 4)
+    assert np.isnan(values).tolist() == [True, True, False, True]
+
+
+@given(SEEDS, st.integers(2, 20))
+def test_the_released_measure_counts_the_diagonal(seed, crops):
+    rows = unit_rows(seed, crops)
+    own = coherence(rows, np.zeros(crops, int), 1)
+    assert with_diagonal(own, np.array([crops]))[0] == pytest.approx(float((rows @ rows.T).mean()))
+
+
+def test_the_released_cut_of_eight_tenths_is_really_lower_in_a_small_group():
+    assert with_diagonal(np.array([0.78]), np.array([11]))[0] == pytest.approx(0.8)
+
+
+def test_a_random_set_has_a_uniform_p_value():
+    pool = unit_rows(0, 400)
+    null = coherence_null(pool, 11, 1000, np.random.default_rng(1))
+    fresh = coherence_null(pool, 11, 400, np.random.default_rng(2))
+    z, p_values = zip(*(against_null(value, null) for value in fresh), strict=True)
+    assert kstest(p_values, "uniform").pvalue > 0.01
+    assert np.mean(z) == pytest.approx(0, abs=0.2)
+    assert np.std(z) == pytest.approx(1, abs=0.2)
+
+
+def test_the_null_is_the_coherence_of_random_sets():
+    pool, rng = unit_rows(3, 60), np.random.default_rng(4)
+    null = coherence_null(pool, 7, 2000, np.random.default_rng(5))
+    drawn = [mean_of_pairs(pool[rng.choice(60, 7, replace=False)]) for _ in range(300)]
+    assert null.mean() == pytest.approx(np.mean(drawn), abs=0.01)
+    assert null.std() == pytest.approx(np.std(drawn), rel=0.2)
+
+
+@given(SEEDS, st.integers(2, 10), st.integers(1, 30))
+def test_the_null_has_as_many_sets_as_asked_for_and_one_seed_gives_one_null(seed, size, sets):
+    pool = unit_rows(seed, 10)
+    first, second = (coherence_null(pool, size, sets, np.random.default_rng(7)) for _ in range(2))
+    assert len(first) == sets
+    assert np.array_equal(first, second)
+
+
+def test_a_set_of_the_whole_pool_is_the_pools_coherence():
+    pool = unit_rows(0, 9)
+    assert np.allclose(coherence_null(pool, 9, 5, np.random.default_rng(0)), mean_of_pairs(pool))
+
+
+def test_a_planted_coherent_set_is_found():
+    pool = unit_rows(0, 400, dim=32)
+    planted = pool[:11] + 2 * unit_rows(1, 1, dim=32)
+    planted /= np.linalg.norm(planted, axis=1, keepdims=True)
+    null = coherence_null(pool, 11, 999, np.random.default_rng(0))
+    z, p_value = against_null(float(coherence(planted, np.zeros(11, int), 1)[0]), null)
+    assert z > 5
+    assert p_value == 1 / 1000
+
+
+def test_a_pool_smaller_than_a_set_is_refused():
+    with pytest.raises(ValueError, match="pool of 5 crops is too small for sets of 6"):
+        coherence_null(unit_rows(0, 5), 6, 10, np.random.default_rng(0))
+
+
+def test_a_group_without_a_pair_is_no_discovery():
+    assert against_null(float("nan"), np.linspace(0, 1, 99))[1] == 1
+
+
+def test_where_all_crops_look_alike_nothing_is_more_coherent_than_chance():
+    """An encoder that collapsed: the last bits of a sum must not make a discovery."""
+    pool = np.repeat(unit_rows(0, 1, dim=7), 50, axis=0)
+    null = coherence_null(pool, 11, 99, np.random.default_rng(0))
+    own = float(coherence(pool[:11], np.zeros(11, int), 1)[0])
+    assert against_null(own + 1e-15, null) == (0.0, 1.0)

@@ -1,0 +1,167 @@
+"""Step 8: the exact nearest captions, whatever the shards, and how the released retrieval depends on them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.method.retrieval import DECIMALS, Retrieved, corpus_weights, nearest_captions, released_retrieval, retrieved_weights
+
+SEEDS = st.integers(0, 2**32 - 1)
+TEMPERATURE = 20.0
+
+
+def unit_rows(rng: np.random.Generator, rows: int, dim: int = 16) -> np.ndarray:
+    values = rng.normal(size=(rows, dim))
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+
+
+def corpus_with_copies(seed: int, captions: int = 60, different: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Crops, caption ids with gaps, and texts of which most are copies of another."""
+    rng = np.random.default_rng(seed)
+    texts = unit_rows(rng, different)[rng.integers(0, different, captions)]
+    return unit_rows(rng, 7), np.cumsum(rng.integers(1, 9, captions)), texts
+
+
+def as_one(ids: np.ndarray, texts: np.ndarray) -> list:
+    return [(ids, texts)]
+
+
+def divided(ids: np.ndarray, texts: np.ndarray, parts: int, seed: int) -> list:
+    """The corpus shuffled and cut into shards."""
+    order = np.random.default_rng(seed).permutation(len(ids))
+    return [(ids[rows], texts[rows]) for rows in np.array_split(order, parts)]
+
+
+@given(SEEDS, st.integers(1, 8))
+def test_the_captions_are_those_of_sorting_the_whole_corpus(seed, k):
+    crops, ids, texts = corpus_with_copies(seed)
+    found = nearest_captions(crops, as_one(ids, texts), k, TEMPERATURE)
+    for row, crop in enumerate(crops.astype(float)):
+        cosines = [round(float(crop @ text.astype(float)), DECIMALS) for text in texts]
+        best = sorted(zip(cosines, ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))[:k]
+        assert found.captions[row].tolist() == [caption for _, caption in best]
+        assert found.cosines[row].tolist() == pytest.approx([cosine for cosine, _ in best])
+        assert found.log_total[row] == pytest.approx(np.log(sum(np.exp(TEMPERATURE * cosine) for cosine in cosines)))
+
+
+@given(SEEDS, st.integers(1, 60), st.integers(1, 8))
+def test_shards_and_their_order_do_not_matter(seed, parts, k):
+    crops, ids, texts = corpus_with_copies(seed)
+    whole = nearest_captions(crops, as_one(ids, texts), k, TEMPERATURE)
+    parted = nearest_captions(crops, divided(ids, texts, parts, seed), k, TEMPERATURE)
+    assert np.array_equal(whole.captions, parted.captions)
+    assert np.array_equal(whole.cosines, parted.cosines)
+    assert np.allclose(corpus_weights(whole, TEMPERATURE), corpus_weights(parted, TEMPERATURE), rtol=1e-12)
+
+
+def test_copies_of_a_caption_tie_at_any_width_of_a_shard():
+    """A single-precision product gives copies in shards of another width other last bits, which rounding does not always hide."""
+    rng = np.random.default_rng(0)
+    base = unit_rows(rng, 3, dim=512)
+    crops = base[:1] + 0.5 * unit_rows(rng, 600, dim=512)
+    crops /= np.linalg.norm(crops, axis=1, keepdims=True)
+    ids, texts = np.arange(40), base[rng.integers(0, 3, 40)]
+    whole = nearest_captions(crops, as_one(ids, texts), 5, TEMPERATURE)
+    assert np.array_equal(whole.captions, nearest_captions(crops, divided(ids, texts, 23, 0), 5, TEMPERATURE).captions)
+    alone = [nearest_captions(crop[None], as_one(ids, texts), 5, TEMPERATURE).captions[0] for crop in crops]
+    assert np.array_equal(whole.captions, alone)
+
+
+@given(SEEDS)
+def test_the_order_and_number_of_crops_do_not_matter(seed):
+    crops, ids, texts = corpus_with_copies(seed)
+    order = np.random.default_rng(seed).permutation(len(crops))[:4]
+    whole, some = (nearest_captions(rows, as_one(ids, texts), 5, TEMPERATURE) for rows in (crops, crops[order]))
+    assert np.array_equal(whole.captions[order], some.captions)
+    assert np.array_equal(whole.cosines[order], some.cosines)
+
+
+@given(SEEDS)
+def test_copies_added_to_the_corpus_never_displace_the_earlier_caption(seed):
+    rng = np.random.default_rng(seed)
+    crops, texts = unit_rows(rng, 5), unit_rows(rng, 30)
+    once = nearest_captions(crops, as_one(np.arange(30), texts), 1, TEMPERATURE)
+    twice = nearest_captions(crops, divided(np.arange(60), np.tile(texts, (2, 1)), 7, seed), 1, TEMPERATURE)
+    assert np.array_equal(once.captions, twice.captions)
+    assert np.allclose(corpus_weights(twice, TEMPERATURE), corpus_weights(once, TEMPERATURE) / 2)
+
+
+@given(SEEDS)
+def test_weights_sum_to_one_over_what_they_are_normalised_by(seed):
+    crops, ids, texts = corpus_with_copies(seed)
+    few = nearest_captions(crops, as_one(ids, texts), 5, TEMPERATURE)
+    everything = nearest_captions(crops, as_one(ids, texts), len(ids), TEMPERATURE)
+    assert np.allclose(retrieved_weights(few, TEMPERATURE).sum(axis=1), 1)
+    assert np.allclose(corpus_weights(everything, TEMPERATURE).sum(axis=1), 1)
+    assert (corpus_weights(few, TEMPERATURE) < retrieved_weights(few, TEMPERATURE)).all()
+
+
+def test_the_weights_are_the_softmax_of_the_cosines():
+    retrieved = Retrieved(np.array([[4, 2]]), np.array([[0.3, 0.2]]), np.array([np.log(np.exp(3.0) + 3 * np.exp(2.0))]))
+    first, second = np.exp(3.0), np.exp(2.0)
+    assert np.allclose(retrieved_weights(retrieved, 10), [[first / (first + second), second / (first + second)]])
+    assert np.allclose(corpus_weights(retrieved, 10), [[first / (first + 3 * second), second / (first + 3 * second)]])
+
+
+@pytest.mark.parametrize("weigh", [retrieved_weights, corpus_weights])
+@pytest.mark.parametrize("captions", [0, 2])
+@pytest.mark.filterwarnings("error")
+def test_a_corpus_smaller_than_k_leaves_places_empty(weigh, captions):
+    rng = np.random.default_rng(0)
+    shards = [(np.zeros(0, int), unit_rows(rng, 0)), (np.arange(captions), unit_rows(rng, captions))]
+    found = nearest_captions(unit_rows(rng, 3), shards, 4, TEMPERATURE)
+    assert (found.captions[:, captions:] == -1).all()
+    assert (weigh(found, TEMPERATURE)[:, captions:] == 0).all()
+    assert np.allclose(weigh(found, TEMPERATURE).sum(axis=1), 1 if captions else 0)
+
+
+def test_a_corpus_without_shards_and_no_crops_are_answered():
+    rng = np.random.default_rng(0)
+    assert (nearest_captions(unit_rows(rng, 3), [], 4, TEMPERATURE).captions == -1).all()
+    none = nearest_captions(unit_rows(rng, 0), as_one(np.arange(9), unit_rows(rng, 9)), 4, TEMPERATURE)
+    assert none.captions.shape == retrieved_weights(none, TEMPERATURE).shape == (0, 4)
+
+
+@pytest.mark.parametrize("where", ["crops", "captions"])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_embeddings_that_are_no_numbers_are_refused(where):
+    crops, ids, texts = corpus_with_copies(0)
+    (crops if where == "crops" else texts)[3, 2] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        nearest_captions(crops, as_one(ids, texts), 5, TEMPERATURE)
+
+
+def released_by_loops(crop: np.ndarray, shards: list, k: int) -> list[int]:
+    """A softmax inside each shard, the best k across all of them, earlier shards first among equals."""
+    candidates = []
+    for ids, texts in shards:
+        raw = np.exp(TEMPERATURE * (texts @ crop).astype(float))
+        candidates += zip((raw / raw.sum()).tolist(), ids.tolist(), strict=True)
+    return [caption for _, caption in sorted(candidates, key=lambda pair: -pair[0])[:k]]
+
+
+@given(SEEDS, st.integers(1, 6))
+def test_the_released_retrieval_is_as_described(seed, parts):
+    rng = np.random.default_rng(seed)
+    crops, shards = unit_rows(rng, 4), divided(np.arange(50), unit_rows(rng, 50), parts, seed)
+    ids, weights = released_retrieval(crops, shards, 5, TEMPERATURE)
+    assert ids.tolist() == [released_by_loops(crop, shards, 5) for crop in crops]
+    assert (np.diff(weights, axis=1) <= 0).all()
+
+
+def test_the_released_retrieval_depends_on_the_shards_and_ours_does_not():
+    rng = np.random.default_rng(0)
+    crops, ids, texts = unit_rows(rng, 40), np.arange(400), unit_rows(rng, 400)
+    exact = nearest_captions(crops, as_one(ids, texts), 5, TEMPERATURE).captions
+    whole, parted = (released_retrieval(crops, divided(ids, texts, parts, 0), 5, TEMPERATURE)[0] for parts in (1, 40))
+    shared = [len(set(a) & set(b)) / 5 for a, b in zip(exact.tolist(), parted.tolist(), strict=True)]
+    assert np.array_equal(whole, exact)
+    assert np.mean(shared) < 0.7
+
+
+def test_the_released_retrieval_fills_up_with_nothing():
+    rng = np.random.default_rng(0)
+    ids, weights = released_retrieval(unit_rows(rng, 2), as_one(np.arange(3), unit_rows(rng, 3)), 5, TEMPERATURE)
+    assert (ids[:, 3:] == -1).all()
+    assert (weights[:, 3:] == 0).all()

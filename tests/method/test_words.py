@@ -1,0 +1,129 @@
+"""Step 9: words and noun phrases of captions, and text that is none."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.method.words import concepts_of, lemma, parse_corpus, tagged
+
+PLAIN = "a red boat on the water"
+RUBBISH = {
+    "empty": "",
+    "spaces": " \t \u00a0 ",
+    "None": "None",
+    "line breaks": "red boat\nred\r\nboat\rred\u2028boat\u0085",
+    "NUL": "red\0boat",
+    "right to left": "قارب أحمر على الماء \u202e dlrow",
+    "emoji": "🚤🌊👩‍👩‍👧 red boat 🇩🇪",
+    "HTML": "<b onclick='x()'>red</b> &amp; <script>alert(1)</script>",
+    "formula": "=HYPERLINK(\"http://x.com\",\"boat\") @SUM(A1) +1 -2 =cmd|' /C calc'!A0",
+    "chunk grammar": "{<NN>} <JJ.*>+ }red{ boat<NP>",
+    "digits": "IMG_2034 1080p 4k 12-34 mp3",
+    "surrogate": "red \ud800 boat",
+    "combining": "a\u0301\u0301\u0301 " * 20,
+    "brackets": "((((((((((" * 30,
+}
+
+
+@pytest.mark.parametrize(
+    ("caption", "words", "phrases"),
+    [
+        (PLAIN, ["red", "boat", "water"], ["red boat"]),
+        ("Two RED boats and a striped umbrella", ["red", "boat", "striped", "umbrella"], ["red boat", "striped umbrella"]),
+        ("children are running", ["child", "run"], []),
+        ("boat boat boat", ["boat"], ["boat boat boat"]),
+        ("IMG_2034.JPG free stock boats https://a.b/red.png", ["boat"], []),
+        ("the of an is 123 x", [], []),
+        ("a café near the crêperie", ["café", "crêperie"], []),
+        ("лодка, 船 στο νερό", ["лодка", "στο", "νερό"], ["στο νερό"]),
+    ],
+)
+def test_words_are_lemmas_of_nouns_verbs_and_adjectives(caption, words, phrases):
+    discard = frozenset(["photo", "free", "stock"])
+    found = concepts_of(caption, discard)
+    assert [word for word in found[0] if word not in ("two", "near")] == words
+    assert [phrase for phrase in found[1] if not phrase.startswith("two ")] == phrases
+
+
+@pytest.mark.parametrize("caption", ["beach photo", "beach photos", "Beach PHOTOS", "photos beach"])
+def test_a_discarded_word_is_discarded_in_every_form(caption):
+    assert concepts_of(caption, frozenset(["photo"])) == (["beach"], [])
+
+
+def test_a_word_whose_lemma_is_too_short_is_dropped():
+    assert concepts_of("a man goes home")[0] == ["man", "home"]
+    assert "go" in concepts_of("a man goes home", min_word=2)[0]
+
+
+@pytest.mark.parametrize("caption", ["a big red photo", "red photo boat", "beach 20 boat", "red. boat", "red 🚤 boat"])
+def test_a_phrase_ends_in_a_noun_and_jumps_over_nothing(caption):
+    assert concepts_of(caption, frozenset(["photo"]))[1] == []
+
+
+@pytest.mark.parametrize("text", RUBBISH.values(), ids=RUBBISH)
+@pytest.mark.filterwarnings("error")
+def test_rubbish_keeps_its_id_and_does_no_harm_to_the_others(text):
+    rows = list(parse_corpus([(3, PLAIN), (8, text), (9, PLAIN)]))
+    own = [(kind, concept) for caption, kind, concept in rows if caption == 3]
+    assert [(kind, concept) for caption, kind, concept in rows if caption == 9] == own
+    assert {caption for caption, _, _ in rows} <= {3, 8, 9}
+    for caption, _, concept in rows:
+        if caption == 8:
+            assert not set(concept) & set("\0\r\n\t<>=@+{}|\"0123456789")
+            assert concept[0].isalpha()
+
+
+@pytest.mark.parametrize("caption", ["red boat\nat sea", "red boat\r\nat sea", "red boat\rat sea", "red boat\0at sea"])
+def test_line_breaks_divide_words_as_spaces_do(caption):
+    assert concepts_of(caption)[0] == concepts_of("red boat at sea")[0]
+
+
+@pytest.mark.parametrize("piece", ["a", "a!", "-", "a-", "<b>", "red boat ", "_", ".com", "http:", "'", "\u0301", "🚤"])
+def test_a_text_of_ten_thousand_characters_does_no_harm(piece):
+    words, phrases = concepts_of((piece * 10_000)[:10_000])
+    assert len(words) <= 3
+    assert len(phrases) <= 2
+
+
+def test_a_long_text_without_spaces_takes_no_quadratic_time():
+    """100 000 characters: a fraction of a second, or half a minute where every character starts a search for a file name."""
+    start = time.perf_counter()
+    assert concepts_of("!" * 100_000) == ([], [])
+    assert time.perf_counter() - start < 12
+
+
+@given(st.text(max_size=60))
+def test_any_text_gives_words_that_are_letters_each_once(text):
+    words, phrases = concepts_of(text)
+    assert len(set(words)) == len(words)
+    assert len(set(phrases)) == len(phrases)
+    for word in words:
+        assert len(word) >= 3
+        assert word == word.lower()
+    for phrase in phrases:
+        assert len(phrase.split(" ")) >= 2
+
+
+@given(st.lists(st.sampled_from(["red boat", "a dog runs", "", "trees\n", "stock photo", "big dogs"]), max_size=8), st.randoms())
+def test_a_caption_is_parsed_alike_wherever_it_stands(captions, random):
+    numbered = list(enumerate(captions))
+    mixed = numbered.copy()
+    random.shuffle(mixed)
+    assert sorted(parse_corpus(mixed)) == sorted(parse_corpus(numbered))
+
+
+def test_composed_and_decomposed_letters_are_one_word():
+    assert concepts_of("a cafe\u0301") == concepts_of("a caf\u00e9")
+
+
+def test_tags_come_from_the_lexicon_and_from_endings():
+    tags = dict(tagged("the beautiful dog snorgling blarfy wugs"))
+    assert (tags["the"], tags["beautiful"], tags["dog"]) == ("DT", "JJ", "NN")
+    assert (tags["snorgling"], tags["blarfy"], tags["wugs"]) == ("VBG", "JJ", "NNS")
+
+
+@pytest.mark.parametrize(("word", "tag", "form"), [("geese", "NNS", "goose"), ("ran", "VBD", "run"), ("striped", "JJ", "striped")])
+def test_lemmas_follow_the_part_of_speech(word, tag, form):
+    assert lemma(word, tag) == form

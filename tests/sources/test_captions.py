@@ -1,0 +1,129 @@
+"""Caption files: ids are line numbers whatever stands in the lines."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.common.errors import UserError
+from stages.sources.captions import MAX_LINE_BYTES, clean_caption, read_captions
+
+NOT_LINE_ENDS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read captions from bytes."""
+
+    def read(content: bytes):
+        path = tmp_path / "captions.txt"
+        path.write_bytes(content)
+        return read_captions(path)
+
+    return read
+
+
+def pairs(captions) -> list[tuple[int, str]]:
+    """Give ids and texts."""
+    return list(captions.table[["caption", "text"]].itertuples(index=False, name=None))
+
+
+def test_one_caption_a_line_with_or_without_the_last_line_end(read):
+    for content in (b"a cat\na dog\n", b"a cat\na dog", b"a cat\r\na dog\r\n"):
+        captions = read(content)
+        assert pairs(captions) == [(0, "a cat"), (1, "a dog")]
+        assert captions.lines == 2
+        assert captions.table.dtypes[["caption", "copies"]].tolist() == [np.int64, np.int64]
+
+
+def test_missing_captions_are_dropped_without_shifting_ids(read):
+    captions = read(b"\n  \t\nNone\nnan\nNaN\na nan bread\n\x00\nlast\n")
+    assert pairs(captions) == [(5, "a nan bread"), (7, "last")]
+    assert (captions.lines, captions.empty) == (8, 6)
+
+
+def test_separators_inside_a_caption_become_spaces(read):
+    content = "".join(f"before{letter}after {number}\n" for number, letter in enumerate(NOT_LINE_ENDS))
+    expected = [(number, f"before after {number}") for number in range(len(NOT_LINE_ENDS))]
+    assert pairs(read(content.encode())) == expected
+
+
+def test_control_characters_become_spaces(read):
+    assert pairs(read(b"\x00a\x00\x07cat\x7f\x1b[31m red\x08\n")) == [(0, "a cat [31m red")]
+
+
+def test_other_scripts_emoji_and_markup_are_kept(read):
+    texts = ["كلب أسود يركض", "шалаш", "👩‍👩‍👧 on a 🏖️", "<script>alert(1)</script>", "=HYPERLINK(1)", "犬"]
+    assert read("\n".join(texts).encode()).table["text"].tolist() == texts
+
+
+def test_equivalent_spellings_are_one_caption(read):
+    captions = read("café\ncafe\u0301\n café  \n".encode())
+    assert pairs(captions) == [(0, "café")]
+    assert captions.table["copies"].tolist() == [3]
+    assert captions.duplicates == 2
+
+
+def test_the_first_copy_gives_the_id(read):
+    captions = read(b"\na dog\na cat\na dog\nA dog\n")
+    assert pairs(captions) == [(1, "a dog"), (2, "a cat"), (4, "A dog")]
+    assert captions.table["copies"].tolist() == [2, 1, 1]
+
+
+def test_long_captions_are_cut_and_counted(read):
+    captions = read(b"x" * 10_000 + b"\n" + b"y" * 1000 + b"\nz\n")
+    assert captions.table["text"].str.len().tolist() == [1000, 1000, 1]
+    assert captions.cut == 1
+
+
+@pytest.mark.parametrize("length", [MAX_LINE_BYTES - 1, MAX_LINE_BYTES, MAX_LINE_BYTES + 1, 3 * MAX_LINE_BYTES])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_lines_longer_than_the_buffer_stay_one_line(read, length, mark):
+    assert pairs(read(mark + b"x" * length + b"\nnext\n"))[1:] == [(1, "next")]
+
+
+def test_undecodable_bytes_are_replaced_and_counted(read):
+    captions = read(b"caf\xe9\ngood\n")
+    assert pairs(captions) == [(0, "caf\ufffd"), (1, "good")]
+    assert captions.undecodable == 1
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_caption(read):
+    assert pairs(read(b"\xef\xbb\xbfa cat\n")) == [(0, "a cat")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is empty"), (b"\n\nNone\n", "3 lines and no caption"), ("a cat\n".encode("utf-16"), "UTF-16")],
+)
+def test_files_without_captions_get_one_clear_line(read, content, message):
+    with pytest.raises(UserError, match=rf"^data\.captions: [^\n]*{message}[^\n]*$"):
+        read(content)
+
+
+def test_missing_files_and_folders_get_one_clear_line(tmp_path):
+    for path in (tmp_path, tmp_path / "none.txt"):
+        with pytest.raises(UserError, match=r"^data\.captions: [^\n]*one caption a line$"):
+            read_captions(path)
+
+
+any_bytes = st.one_of(st.binary(max_size=30), st.text(max_size=30).map(str.encode))
+line = any_bytes.map(lambda content: content.replace(b"\n", b" "))
+
+
+@settings(deadline=None, max_examples=60)
+@given(lines=st.lists(line, max_size=12), last_end=st.booleans())
+def test_ids_never_shift(tmp_path_factory, lines, last_end):
+    marked = [b"line %d " % number + content for number, content in enumerate([*lines, b"end"])]
+    path = tmp_path_factory.mktemp("captions") / "captions.txt"
+    path.write_bytes(b"\n".join(marked) + (b"\n" if last_end else b""))
+    captions = read_captions(path)
+    assert captions.lines == len(marked)
+    assert captions.table["caption"].tolist() == list(range(len(marked)))
+    assert all(text.startswith(f"line {number}") for number, text in pairs(captions))
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60))
+def test_cleaning_twice_changes_nothing(text):
+    assert clean_caption(clean_caption(text)) == clean_caption(text)
