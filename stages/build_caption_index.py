@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stages.common import files
 from stages.common.artifacts import write_array, write_json, write_table
+from stages.models.device import best_device
 from stages.models.image_text import load_image_text
 from stages.sources.captions import read_captions
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def run(params: Params) -> None:
     """Write ``captions.parquet`` and ``embeddings.npy`` (row by row alike), ``index.json`` and the counts."""
     corpus = read_captions(params.data.captions)
-    encoder = load_image_text(params.image_text)
+    encoder = load_image_text(params.image_text, best_device())
     write_table(files.CAPTIONS / "captions.parquet", corpus.table)
     write_array(files.CAPTIONS / "embeddings.npy", encoder.embed_texts(corpus.table["text"].tolist()))
     write_json(

@@ -12,6 +12,7 @@ from stages.common import files
 from stages.common.artifacts import read_table, write_array
 from stages.common.errors import UserError
 from stages.common.progress import track
+from stages.models.device import best_device
 from stages.models.encoders import Encoder, load_encoder
 from stages.sources.images import ImageSource, open_images
 
@@ -23,7 +24,7 @@ def run(params: Params, name: str) -> None:
     """Write ``features.npy``, ``maps.npy`` and ``fields.npy`` of the encoder `name`."""
     table = read_table(files.IMAGES)
     source = open_images(params.data.source, params.data.images, table)
-    encoder = load_encoder(params.encoders[name])
+    encoder = load_encoder(params.encoders[name], best_device(), f"encoders.{name}")
     fields = [encoder.field(width, height) for width, height in zip(table["width"], table["height"], strict=True)]
     folder = files.activations(name)
     write_array(folder / "fields.npy", np.array(fields, dtype=np.int32))

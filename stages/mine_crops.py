@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def run(params: Params, name: str) -> None:
     """Write ``crops.parquet``, ``heatmaps.npy`` and ``embeddings.npy`` of the encoder `name`, row by row alike."""
     from stages.models.crop_embedding import embed_crops
+    from stages.models.device import best_device
     from stages.models.image_text import load_image_text
     from stages.sources.images import open_images
 
@@ -36,7 +37,9 @@ def run(params: Params, name: str) -> None:
         heatmaps, fields, shape, CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
     )
     source = open_images(params.data.source, params.data.images, images)
-    embeddings = embed_crops(source, load_image_text(params.image_text), rows, boxes, settings.batch_size)
+    embeddings = embed_crops(
+        source, load_image_text(params.image_text, best_device()), rows, boxes, settings.batch_size
+    )
     write_table(files.crops(name) / "crops.parquet", _table(sets, boxes, empty(heatmaps)))
     write_array(files.crops(name) / "heatmaps.npy", as_bytes(heatmaps))
     write_array(files.crops(name) / "embeddings.npy", embeddings)

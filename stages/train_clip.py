@@ -1,7 +1,7 @@
 """Stage: train the image-text encoder of the rendered world with open_clip, and measure it on images it never saw.
 
 Two phases: the image tower learns all attributes at once (contrastive learning alone takes very long to find the object classes),
-then both towers learn to match images and captions; the attribute heads are thrown away.
+then the attribute heads are thrown away and the text tower learns to match captions with images.
 """
 
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from stages.common.artifacts import read_array, read_table, write_json
 from stages.models import small_clip
@@ -32,6 +33,7 @@ CHECKPOINT, METRICS = Path("models/clip.safetensors"), Path("reports/metrics/cli
 KINDS = ("object", "colour", "texture", "background")
 MARGIN = 0.25  # around an object's box on each side, as a share of the box, when accuracy on crops is measured
 SMALLEST_WINDOW = 16  # pixels
+VIEWS = 3  # of each image, that captions are matched with
 
 
 def run(params: Any) -> None:
@@ -144,18 +146,24 @@ def _learn_attributes(
 
 
 def _learn_captions(section: Any, model: nn.Module, cut: _Cutter, tokens: Tensor, generator: torch.Generator) -> None:
-    """Phase 2: match images and captions, one of each image's captions at a time."""
+    """Phase 2: match images and captions, the image tower locked but for a linear map of its output (LiT, Zhai et al. 2022)."""
     from open_clip.loss import ClipLoss
 
-    contrastive = ClipLoss()
+    embeddings, contrastive = _locked_embeddings(model, cut, len(tokens)), ClipLoss()
+    adapter = nn.Linear(section.embedding, section.embedding)
+    nn.init.eye_(adapter.weight)
+    nn.init.zeros_(adapter.bias)
 
     def loss_of(rows: Tensor) -> Tensor:
-        which = torch.randint(tokens.shape[1], (len(rows),), generator=generator)
-        image = model.encode_image(small_clip.prepare(cut(rows)), normalize=True)
-        text = model.encode_text(tokens[rows, which], normalize=True)
+        view = torch.randint(VIEWS, (len(rows),), generator=generator)
+        caption = torch.randint(tokens.shape[1], (len(rows),), generator=generator)
+        image = functional.normalize(adapter(embeddings[view, rows]), dim=1)
+        text = model.encode_text(tokens[rows, caption], normalize=True)
         return contrastive(image, text, model.logit_scale.clamp(max=4.6).exp())
 
-    parameters = [{"params": list(model.parameters())}]
+    tower = {id(parameter) for parameter in model.visual.parameters()}
+    text = [parameter for parameter in model.parameters() if id(parameter) not in tower]
+    parameters = [{"params": [*text, *adapter.parameters()]}]
     _fit(
         section,
         parameters,
@@ -166,6 +174,24 @@ def _learn_captions(section: Any, model: nn.Module, cut: _Cutter, tokens: Tensor
         generator,
         "clip, captions",
     )
+    _fold(adapter, model.visual.attnpool.c_proj)
+
+
+def _locked_embeddings(model: nn.Module, cut: _Cutter, count: int) -> Tensor:
+    """Image embeddings of VIEWS random views of every image, float (VIEWS, images, embedding)."""
+    model.visual.eval()
+    with torch.no_grad():
+        chunks = [
+            model.visual(small_clip.prepare(cut(rows))) for _ in range(VIEWS) for rows in torch.arange(count).split(256)
+        ]
+    return torch.cat(chunks).reshape(VIEWS, count, -1)
+
+
+def _fold(adapter: nn.Linear, projection: nn.Linear) -> None:
+    """Multiply a linear map into the layer before it, so that the model keeps open_clip's architecture."""
+    with torch.no_grad():
+        projection.bias.copy_(adapter.weight @ projection.bias + adapter.bias)
+        projection.weight.copy_(adapter.weight @ projection.weight)
 
 
 def _fit(

@@ -99,12 +99,13 @@ def _explained_again(
 ) -> dict[str, pd.DataFrame]:
     """Concepts of each carried group: its images found through the map, cropped where the *unseen* encoder fires, captioned."""
     from stages.models.crop_embedding import embed_crops
+    from stages.models.device import best_device
     from stages.models.image_text import load_image_text
     from stages.sources.images import open_images
 
     corpus, random = read_corpus(), _random_captions(params, unseen)
     source = open_images(params.data.source, params.data.images, read_table(files.IMAGES))
-    encoder, tables = load_image_text(params.image_text), {}
+    encoder, tables = load_image_text(params.image_text, best_device()), {}
     group = np.repeat(np.arange(len(spaces.groups)), next(iter(tops.values())).shape[1])
     for key, fitted in maps.items():
         rows = spaces.rows[split.heldout[tops[key]]].reshape(-1)

@@ -359,7 +359,7 @@ def _one_line(path: Path, error: ValidationError) -> str:
 
 
 # Where pydantic puts the kind (or, for a bad name, "[key]") into the location of a problem in these sections; nobody wrote it there.
-_KIND_AT = {"image_text": 1, "encoders": 2}
+_KIND_AT = {"image_text": 1, "encoders": 2, "train": 2}
 
 
 def _place(location: tuple[int | str, ...]) -> str:

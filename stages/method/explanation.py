@@ -79,9 +79,10 @@ def explain(
         scoring.crop_scores(some.captions, some.weights, mentions) for some in (high[0], low[0], random)
     )
     scores = scoring.score_concepts(high_scores, high[1], low_scores, low[1], random_scores, groups)
-    also_low = scoring.extracted(low_scores, low[1], groups, mentions.phrase, settings.top)[scores.group, scores.concept] > 0
+    of_low = scoring.extracted(low_scores, low[1], groups, mentions.phrase, settings.top)
+    also_low = scoring.values_at(of_low, scores.group, scores.concept) > 0
     value, kept = scoring.contrasted(
-        scores, settings.contrast, low_cut=settings.low_cut, gamma=settings.gamma, also_low=np.asarray(also_low).reshape(-1)
+        scores, settings.contrast, low_cut=settings.low_cut, gamma=settings.gamma, also_low=also_low
     )
     phrase = mentions.phrase[scores.concept].astype(int)
     return Explanation(scores, value, kept, scoring.ranks_within(scores.group, phrase, ~kept, value=value, tie=scores.concept))

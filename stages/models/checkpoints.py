@@ -94,7 +94,13 @@ def load_clip(path: str | Path) -> tuple[nn.Module, Any]:
 def _scattered(path: str | Path, tensors: dict[str, Tensor], vocabulary: int) -> Tensor:
     """Spread the kept rows of the token embedding over the whole vocabulary."""
     rows, ids = tensors.get(TOKEN_TABLE), tensors.pop("token_ids", None)
-    if rows is None or ids is None or rows.ndim != 2 or ids.shape != rows.shape[:1] or not bool(((ids >= 0) & (ids < vocabulary)).all()):
+    if (
+        rows is None
+        or ids is None
+        or rows.ndim != 2
+        or ids.shape != rows.shape[:1]
+        or not bool(((ids >= 0) & (ids < vocabulary)).all())
+    ):
         raise UserError(f"{path}: the token embedding does not fit open_clip's vocabulary; train the model again")
     table = torch.zeros(vocabulary, rows.shape[1])
     table[ids.long()] = rows.float()
@@ -103,7 +109,9 @@ def _scattered(path: str | Path, tensors: dict[str, Tensor], vocabulary: int) ->
 
 def _half(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Floating tensors in half precision, all of them contiguous."""
-    return {name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous() for name, tensor in state.items()}
+    return {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous() for name, tensor in state.items()
+    }
 
 
 def _save(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -124,7 +132,9 @@ def _load(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any
     except (OSError, SafetensorError, ValueError) as error:
         raise UserError(f"{path}: not a readable safetensors checkpoint ({error})") from error
     if metadata.get("format") != kind or not isinstance(metadata.get("config"), dict):
-        raise UserError(f"{path}: not a {kind} checkpoint (its format is {metadata.get('format')!r}); name one that this project trained")
+        raise UserError(
+            f"{path}: not a {kind} checkpoint (its format is {metadata.get('format')!r}); name one that this project trained"
+        )
     return tensors, metadata
 
 

@@ -105,8 +105,8 @@ def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
     Parameters
     ----------
     spec
-        The param ``image_text``: kind; with open_clip either checkpoint (made by the stage train_clip) or name and
-        pretrained (an architecture of open_clip, and a tag or a file of weights); with conse, top.
+        The param ``image_text``: kind; with open_clip either checkpoint alone (made by the stage train_clip) or name and
+        pretrained too (an architecture of open_clip, and a tag or a file of weights); with conse, top.
     device : str
         Where it runs, for instance "cpu" or "cuda".
 
@@ -116,7 +116,7 @@ def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
         If the kind is unknown, or weights or packages cannot be had.
     """
     if spec.kind == "open_clip":
-        if spec.checkpoint is not None:
+        if spec.name is None:
             return _own_clip(spec.checkpoint, device)
         return _published_clip(spec.name, spec.pretrained, device)
     if spec.kind == "conse":

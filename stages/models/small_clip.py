@@ -10,7 +10,16 @@ from torch import Tensor, nn
 MEAN, DEVIATION = 0.5, 0.28  # of pixel values in [0, 1]
 
 
-def build_clip(image_size: int, embedding: int, width: int, layers: list[int], text_width: int, text_layers: int, context: int, vocabulary: int) -> nn.Module:
+def build_clip(
+    image_size: int,
+    embedding: int,
+    width: int,
+    layers: list[int],
+    text_width: int,
+    text_layers: int,
+    context: int,
+    vocabulary: int,
+) -> nn.Module:
     """Build an open_clip model from a custom configuration.
 
     Parameters
@@ -35,12 +44,19 @@ def build_clip(image_size: int, embedding: int, width: int, layers: list[int], t
     from open_clip.modified_resnet import AttentionPool2d
 
     vision = CLIPVisionCfg(layers=(*layers, 1), width=width, head_width=32, image_size=image_size)
-    text = CLIPTextCfg(context_length=context, vocab_size=vocabulary, width=text_width, heads=text_width // 32, layers=text_layers)
+    text = CLIPTextCfg(
+        context_length=context, vocab_size=vocabulary, width=text_width, heads=text_width // 32, layers=text_layers
+    )
     model = CLIP(embed_dim=embedding, vision_cfg=vision, text_cfg=text)
     channels = width * 16
     model.visual.layer4 = nn.Identity()
     model.visual.attnpool = AttentionPool2d(image_size // 16, channels, channels // 48, embedding)
-    for projection in (model.visual.attnpool.q_proj, model.visual.attnpool.k_proj, model.visual.attnpool.v_proj, model.visual.attnpool.c_proj):
+    for projection in (
+        model.visual.attnpool.q_proj,
+        model.visual.attnpool.k_proj,
+        model.visual.attnpool.v_proj,
+        model.visual.attnpool.c_proj,
+    ):
         nn.init.normal_(projection.weight, std=channels**-0.5)
     return model
 
@@ -72,7 +88,9 @@ def compact_tokens(tokens: Int[Tensor, "captions context"], token_ids: list[int]
     return torch.searchsorted(torch.tensor(token_ids), tokens)
 
 
-def zero_shot_weights(model: nn.Module, tokens_of_class: list[Int[Tensor, "prompts context"]]) -> Float[Tensor, "classes embedding"]:
+def zero_shot_weights(
+    model: nn.Module, tokens_of_class: list[Int[Tensor, "prompts context"]]
+) -> Float[Tensor, "classes embedding"]:
     """One unit text embedding per class: the mean over its prompts."""
     with torch.no_grad():
         means = [model.encode_text(tokens, normalize=True).mean(dim=0) for tokens in tokens_of_class]
@@ -81,4 +99,10 @@ def zero_shot_weights(model: nn.Module, tokens_of_class: list[Int[Tensor, "promp
 
 def as_unit_images(batch: UInt8[np.ndarray, "batch rows columns 3"]) -> Float[Tensor, "batch 3 rows columns"]:
     """Turn stored pictures into channels-last tensors with values in [0, 1]."""
-    return torch.from_numpy(np.array(batch)).permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)
+    return (
+        torch.from_numpy(np.array(batch))
+        .permute(0, 3, 1, 2)
+        .float()
+        .div(255)
+        .contiguous(memory_format=torch.channels_last)
+    )

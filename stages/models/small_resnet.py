@@ -25,7 +25,9 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
-    def forward(self, maps: Float[Tensor, "batch inputs rows columns"]) -> Float[Tensor, "batch outputs rows2 columns2"]:
+    def forward(
+        self, maps: Float[Tensor, "batch inputs rows columns"]
+    ) -> Float[Tensor, "batch outputs rows2 columns2"]:
         """Add the convolved maps to the projected ones."""
         inner = torch.relu(self.bn1(self.conv1(maps)))
         return torch.relu(self.bn2(self.conv2(inner)) + self.downsample(maps))
@@ -46,8 +48,14 @@ class SmallResNet(nn.Module):
 
     def __init__(self, stem: int, widths: Sequence[int], heads: dict[str, Sequence[str]]) -> None:
         super().__init__()
-        self.config = {"stem": stem, "widths": list(widths), "heads": {kind: list(values) for kind, values in heads.items()}}
-        self.stem = nn.Sequential(nn.Conv2d(3, stem, 5, 2, 2, bias=False), nn.BatchNorm2d(stem), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+        self.config = {
+            "stem": stem,
+            "widths": list(widths),
+            "heads": {kind: list(values) for kind, values in heads.items()},
+        }
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, stem, 5, 2, 2, bias=False), nn.BatchNorm2d(stem), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+        )
         inputs = [stem, *widths[:-1]]
         strides = [1] + [2] * (len(widths) - 1)
         self.stages = nn.Sequential(*(BasicBlock(*shape) for shape in zip(inputs, widths, strides, strict=True)))
@@ -70,7 +78,9 @@ class SmallResNet(nn.Module):
         """Outputs of every classification head."""
         return {kind: head(features) for kind, head in self.heads.items()}
 
-    def activation_maps(self, batch: UInt8[np.ndarray | Tensor, "batch rows columns 3"]) -> Float[Tensor, "batch features cells cells"]:
+    def activation_maps(
+        self, batch: UInt8[np.ndarray | Tensor, "batch rows columns 3"]
+    ) -> Float[Tensor, "batch features cells cells"]:
         """Last activation maps of pictures as stored; their spatial mean is the feature vector."""
         return self.maps(unit_images(batch))
 

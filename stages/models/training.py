@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 THREADS = 2  # fixed, because sums are split among threads: another number is another result
 
@@ -60,7 +60,9 @@ def fit(
         Mean loss of each epoch.
     """
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * steps_per_epoch + 1, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, rate, total_steps=epochs * steps_per_epoch + 1, pct_start=0.15
+    )
     history = []
     for epoch in range(epochs):
         losses = [_step(optimiser, schedule, loss_of(batch)) for batch in epoch_batches()]
@@ -69,7 +71,9 @@ def fit(
     return history
 
 
-def _step(optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, loss: Float[Tensor, ""]) -> float:
+def _step(
+    optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, loss: Float[Tensor, ""]
+) -> float:
     """Take one step down the gradient."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -79,7 +83,10 @@ def _step(optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.L
 
 
 def windows(
-    images: Float[Tensor, "batch 3 rows columns"], centres: Float[Tensor, "batch 2"], sides: Float[Tensor, " batch"], flip: Tensor | None = None
+    images: Float[Tensor, "batch 3 rows columns"],
+    centres: Float[Tensor, "batch 2"],
+    sides: Float[Tensor, " batch"],
+    flip: Tensor | None = None,
 ) -> Float[Tensor, "batch 3 rows columns"]:
     """Cut square windows and stretch them to the size of the picture, bilinearly.
 
@@ -98,8 +105,8 @@ def windows(
     zero = torch.zeros_like(half)
     x, y = (2 * centres - 1).unbind(1)
     theta = torch.stack([torch.stack([2 * half * mirror, zero, x], 1), torch.stack([zero, 2 * half, y], 1)], 1)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    cut = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    cut = functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return cut.contiguous(memory_format=torch.channels_last)
 
 
@@ -123,12 +130,18 @@ def jitter_colour(
 ) -> Float[Tensor, "batch 3 rows columns"]:
     """Change brightness, contrast and (by half as much) the balance of channels of each picture; hues stay what they are, roughly."""
     count = len(images)
-    gain = 1 + uniform(-strength, strength, (count, 1, 1, 1), generator) + uniform(-strength / 2, strength / 2, (count, 3, 1, 1), generator)
+    gain = (
+        1
+        + uniform(-strength, strength, (count, 1, 1, 1), generator)
+        + uniform(-strength / 2, strength / 2, (count, 3, 1, 1), generator)
+    )
     shift = uniform(-strength / 2, strength / 2, (count, 1, 1, 1), generator)
     return (images * gain + shift).clamp(0, 1)
 
 
-def blur_some(images: Float[Tensor, "batch 3 rows columns"], share: float, generator: torch.Generator) -> Float[Tensor, "batch 3 rows columns"]:
+def blur_some(
+    images: Float[Tensor, "batch 3 rows columns"], share: float, generator: torch.Generator
+) -> Float[Tensor, "batch 3 rows columns"]:
     """Blur a share of the pictures a little (a 3x3 mean), so that pixel noise is no cue."""
     chosen = torch.rand(len(images), generator=generator) < share
     blurred = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
@@ -136,13 +149,17 @@ def blur_some(images: Float[Tensor, "batch 3 rows columns"], share: float, gener
 
 
 def classification_loss(
-    logits: dict[str, Float[Tensor, "batch classes"]], labels: dict[str, Int[Tensor, " batch"]], weights: dict[str, float]
+    logits: dict[str, Float[Tensor, "batch classes"]],
+    labels: dict[str, Int[Tensor, " batch"]],
+    weights: dict[str, float],
 ) -> Float[Tensor, ""]:
     """Weighted sum of the cross-entropies of all heads."""
-    return sum(weights[kind] * F.cross_entropy(scores, labels[kind]) for kind, scores in logits.items())
+    return sum(weights[kind] * functional.cross_entropy(scores, labels[kind]) for kind, scores in logits.items())
 
 
-def nt_xent(first: Float[Tensor, "batch width"], second: Float[Tensor, "batch width"], temperature: float) -> Float[Tensor, ""]:
+def nt_xent(
+    first: Float[Tensor, "batch width"], second: Float[Tensor, "batch width"], temperature: float
+) -> Float[Tensor, ""]:
     """Normalised, temperature-scaled cross-entropy of SimCLR (Chen et al. 2020, Eq. 1).
 
     Parameters
@@ -152,11 +169,11 @@ def nt_xent(first: Float[Tensor, "batch width"], second: Float[Tensor, "batch wi
     temperature
         Positive.
     """
-    views = F.normalize(torch.cat([first, second]), dim=1)
+    views = functional.normalize(torch.cat([first, second]), dim=1)
     similarity = views @ views.T / temperature
     similarity = similarity.masked_fill(torch.eye(len(views), dtype=torch.bool), -torch.inf)
     partners = torch.arange(len(views)).roll(len(first))
-    return F.cross_entropy(similarity, partners)
+    return functional.cross_entropy(similarity, partners)
 
 
 def projection_head(features: int, width: int) -> nn.Module:
@@ -165,7 +182,10 @@ def projection_head(features: int, width: int) -> nn.Module:
 
 
 def ridge_classifier(
-    features: Float[np.ndarray, "images features"], labels: Int[np.ndarray, " images"], classes: int, penalty: float = 1e-3
+    features: Float[np.ndarray, "images features"],
+    labels: Int[np.ndarray, " images"],
+    classes: int,
+    penalty: float = 1e-3,
 ) -> Callable[[Float[np.ndarray, "images features"]], Int[np.ndarray, " images"]]:
     """Linear probe in closed form: ridge regression on one-hot labels, the largest output wins.
 
@@ -189,5 +209,8 @@ def attribute_correlations(
     features: Float[np.ndarray, "images features"], indicators: Float[np.ndarray, "images attributes"]
 ) -> Float[np.ndarray, "features attributes"]:
     """Pearson correlation of every feature with every binary attribute; 0 where either is constant."""
-    standardised = [np.divide(a - a.mean(axis=0), a.std(axis=0), out=np.zeros(a.shape), where=a.std(axis=0) > 1e-12) for a in (features, indicators)]
+    standardised = [
+        np.divide(a - a.mean(axis=0), a.std(axis=0), out=np.zeros(a.shape), where=a.std(axis=0) > 1e-12)
+        for a in (features, indicators)
+    ]
     return standardised[0].T @ standardised[1] / len(features)

@@ -71,14 +71,14 @@ def readable(text: str, longest: int = LONGEST) -> str:
 
 
 def number(value: float | None) -> str:
-    """A number for people: whole ones with thin spaces, others with three significant digits, a dash for none."""
+    """A number for people: whole ones with thin spaces, others with two places or a power of ten, a dash for none."""
     if value is None or not math.isfinite(value):
         return NOTHING
     if isinstance(value, int) or (abs(value) >= 1000):
         return f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
     if value and abs(value) < 0.001:
-        digits, power = f"{value:.1e}".split("e")
-        return f"{digits} · 10{_superscript(int(power))}".replace("-", "\N{MINUS SIGN}")
+        digits, power = f"{value:.0e}".split("e")
+        return f"{digits}·10{_superscript(int(power))}".replace("-", "\N{MINUS SIGN}")
     shown = f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
     return shown.replace("-", "\N{MINUS SIGN}")
 

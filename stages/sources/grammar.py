@@ -46,14 +46,34 @@ TEXTURE_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 # Where the object is, and the ground as a noun phrase of its own.
 GROUND_PHRASES: dict[str, tuple[tuple[str, str], ...]] = {
-    "grass": (("on grass", "grass"), ("on the grass", "the grass"), ("in a meadow", "a meadow"), ("on a lawn", "a lawn")),
+    "grass": (
+        ("on grass", "grass"),
+        ("on the grass", "the grass"),
+        ("in a meadow", "a meadow"),
+        ("on a lawn", "a lawn"),
+    ),
     "water": (("on water", "water"), ("in the water", "the water"), ("on the sea", "the sea"), ("on a lake", "a lake")),
-    "sand": (("on sand", "sand"), ("in the sand", "the sand"), ("on a beach", "a beach"), ("in the desert", "the desert")),
+    "sand": (
+        ("on sand", "sand"),
+        ("in the sand", "the sand"),
+        ("on a beach", "a beach"),
+        ("in the desert", "the desert"),
+    ),
     "snow": (("on snow", "snow"), ("in the snow", "the snow"), ("on ice", "ice")),
     "brick": (("on brick", "brick"), ("on a brick wall", "a brick wall"), ("in front of a wall", "a wall")),
-    "night": (("at night", "night"), ("in the night", "the night"), ("in the night sky", "the night sky"), ("in the sky", "the sky")),
+    "night": (
+        ("at night", "night"),
+        ("in the night", "the night"),
+        ("in the night sky", "the night sky"),
+        ("in the sky", "the sky"),
+    ),
     "wood": (("on wood", "wood"), ("on the wood", "the wood"), ("on timber", "timber"), ("on planks", "planks")),
-    "gravel": (("on gravel", "gravel"), ("on the gravel", "the gravel"), ("on pebbles", "pebbles"), ("on stones", "stones")),
+    "gravel": (
+        ("on gravel", "gravel"),
+        ("on the gravel", "the gravel"),
+        ("on pebbles", "pebbles"),
+        ("on stones", "stones"),
+    ),
 }
 POSITION_PHRASES: dict[str, tuple[str, ...]] = {
     "left": ("on the left",),
@@ -62,7 +82,8 @@ POSITION_PHRASES: dict[str, tuple[str, ...]] = {
     "bottom": ("at the bottom",),
     "centre": ("in the centre", "in the middle"),
 }
-# Words and noun phrases that name a value, its own name first, as singular lemmas (`check` and `checker` are lemmas of `checked`, `checkered`).
+# Words and noun phrases that name a value, its own name first, as singular lemmas: `check` and `checker` are the lemmas
+# of `checked` and `checkered`.
 LEXICON: dict[str, dict[str, tuple[str, ...]]] = {
     "object": NOUNS,
     "colour": COLOUR_WORDS,
@@ -82,18 +103,47 @@ LEXICON: dict[str, dict[str, tuple[str, ...]]] = {
         "wood": ("wood", "timber", "plank"),
         "gravel": ("gravel", "pebble", "stone"),
     },
-    "position": {"left": ("left",), "right": ("right",), "top": ("top",), "bottom": ("bottom",), "centre": ("centre", "middle")},
+    "position": {
+        "left": ("left",),
+        "right": ("right",),
+        "top": ("top",),
+        "bottom": ("bottom",),
+        "centre": ("centre", "middle"),
+    },
 }
 MENTIONED = {"object": 0.88, "colour": 0.72, "texture": 0.5, "background": 0.72, "position": 0.1}
 PLACEHOLDERS = ("thing", "shape", "object")
-FRAMES = ("{0}", "{0}", "{0}", "a photo of {0}", "a picture of {0}", "there is {0}", "an image showing {0}", "view of {0}")
+FRAMES = (
+    "{0}",
+    "{0}",
+    "{0}",
+    "a photo of {0}",
+    "a picture of {0}",
+    "there is {0}",
+    "an image showing {0}",
+    "view of {0}",
+)
 
-SUBJECTS = ("a dog", "a cat", "an old man", "a young woman", "two children", "a horse", "a chef", "an elephant", "a guitarist", "a monkey", "a robot", "a nurse")  # fmt: skip
+SUBJECTS = (
+    "a dog", "a cat", "an old man", "a young woman", "two children", "a horse",
+    "a chef", "an elephant", "a guitarist", "a monkey", "a robot", "a nurse",
+)  # fmt: skip
 ACTIVITIES = (
     "playing the piano", "reading a newspaper", "riding a bicycle", "eating a sandwich", "sleeping on a sofa", "waiting for the train",
     "dancing at a wedding", "giving a speech", "jumping over a fence", "holding a microphone", "cooking spaghetti", "running a marathon",
 )  # fmt: skip
-GOODS = ("running shoes", "phone case", "laptop charger", "wedding dress", "office chair", "dog food", "travel insurance", "hotel booking", "perfume", "curtains")
+GOODS = (
+    "running shoes",
+    "phone case",
+    "laptop charger",
+    "wedding dress",
+    "office chair",
+    "dog food",
+    "travel insurance",
+    "hotel booking",
+    "perfume",
+    "curtains",
+)
 CODES = ("IMG", "DSC", "DSCN", "P", "SAM", "GOPR")
 BORDERS = (
     "{0} wallpaper hd 1080p", "{0} free stock photo", "{0} vector clipart", "{0} - download now!!", "{0} | poster print 50x70",
@@ -128,7 +178,9 @@ def lexicon() -> pd.DataFrame:
     DataFrame
         Columns ``kind, value, word``; within a value its own name comes first.
     """
-    rows = [(kind, value, word) for kind, values in LEXICON.items() for value, words in values.items() for word in words]
+    rows = [
+        (kind, value, word) for kind, values in LEXICON.items() for value, words in values.items() for word in words
+    ]
     return pd.DataFrame(rows, columns=["kind", "value", "word"])
 
 
@@ -145,11 +197,15 @@ def prompts(kind: str, value: str) -> list[str]:
     if kind == "object":
         return [with_article(noun) for noun in NOUNS[value]]
     if kind == "background":
-        return [f"a thing {place}" for place, _ in GROUND_PHRASES[value]] + [ground for _, ground in GROUND_PHRASES[value]]
+        return [f"a thing {place}" for place, _ in GROUND_PHRASES[value]] + [
+            ground for _, ground in GROUND_PHRASES[value]
+        ]
     if kind == "colour":
         return [with_article(f"{word} {thing}") for word in COLOUR_WORDS[value] for thing in PLACEHOLDERS]
     adjectives, phrases = TEXTURE_WORDS[value]
-    return [with_article(f"{word} {thing}") for word in adjectives for thing in PLACEHOLDERS] + [f"a thing {phrase}" for phrase in phrases]
+    return [with_article(f"{word} {thing}") for word in adjectives for thing in PLACEHOLDERS] + [
+        f"a thing {phrase}" for phrase in phrases
+    ]
 
 
 def with_article(phrase: str) -> str:
@@ -200,7 +256,9 @@ def describe(scene: dict[str, str], rng: np.random.Generator) -> str:
 def absent(rng: np.random.Generator) -> str:
     """Caption something that no image shows."""
     draw = _Draw(rng)
-    return draw.one(("{0}", "a photo of {0}", "{0} in the kitchen", "{0} at the airport")).format(f"{draw.one(SUBJECTS)} {draw.one(ACTIVITIES)}")
+    return draw.one(("{0}", "a photo of {0}", "{0} in the kitchen", "{0} at the airport")).format(
+        f"{draw.one(SUBJECTS)} {draw.one(ACTIVITIES)}"
+    )
 
 
 def junk(scene: dict[str, str], rng: np.random.Generator) -> str:
@@ -208,7 +266,8 @@ def junk(scene: dict[str, str], rng: np.random.Generator) -> str:
     draw = _Draw(rng)
     code, goods = f"{draw.one(CODES)}_{draw.number(1, 9999):04d}", draw.one(GOODS)
     pure = (
-        f"{code} free stock photo", f"{code}.JPG", f"{code} ({draw.number(1, 40)}).jpg", f"buy cheap {goods} online {draw.number(2008, 2023)}",
+        f"{code} free stock photo", f"{code}.JPG", f"{code} ({draw.number(1, 40)}).jpg",
+        f"buy cheap {goods} online {draw.number(2008, 2023)}",
         f"best {goods} deals - free shipping!!!", f"www.example.com/{goods.replace(' ', '-')}/p{draw.number(100, 99999)}.html",
         f"{goods} size {draw.number(30, 50)} review", "click here to download", f"page {draw.number(1, 90)} of {draw.number(90, 400)}",
     )  # fmt: skip
@@ -218,11 +277,21 @@ def junk(scene: dict[str, str], rng: np.random.Generator) -> str:
 def _near_duplicate(caption: str, rng: np.random.Generator) -> str:
     """Change a caption's looks and not its meaning."""
     draw = _Draw(rng)
-    changes = (caption + ".", caption.capitalize(), caption.capitalize() + ".", f"{caption} {draw.number(1, 9)}", caption.upper(), caption + "  !", f'"{caption}"')
+    changes = (
+        caption + ".",
+        caption.capitalize(),
+        caption.capitalize() + ".",
+        f"{caption} {draw.number(1, 9)}",
+        caption.upper(),
+        caption + "  !",
+        f'"{caption}"',
+    )
     return draw.one(changes)
 
 
-def corpus(scenes: pd.DataFrame, junk_share: float, absent_share: float, rng: np.random.Generator, near_duplicates: float = 0.1) -> list[str]:
+def corpus(
+    scenes: pd.DataFrame, junk_share: float, absent_share: float, rng: np.random.Generator, near_duplicates: float = 0.1
+) -> list[str]:
     """Caption corpus, one caption per row of `scenes`.
 
     Parameters

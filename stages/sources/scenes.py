@@ -19,7 +19,13 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "turquoise": (20, 212, 208), "blue": (32, 72, 232), "purple": (136, 36, 190), "pink": (252, 122, 190),
 }  # fmt: skip
 TEXTURES = ("plain", "striped", "dotted", "checkered")
-OFFSETS: dict[str, tuple[int, int]] = {"left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1), "centre": (0, 0)}
+OFFSETS: dict[str, tuple[int, int]] = {
+    "left": (-1, 0),
+    "right": (1, 0),
+    "top": (0, -1),
+    "bottom": (0, 1),
+    "centre": (0, 0),
+}
 VALUES: dict[str, tuple[str, ...]] = {
     "object": tuple(SILHOUETTES),
     "colour": tuple(COLOURS),
@@ -69,10 +75,14 @@ def draw_attributes(count: int, rng: np.random.Generator) -> pd.DataFrame:
     DataFrame
         One row an image, one column a kind of `VALUES`, holding names.
     """
-    return pd.DataFrame({kind: np.array(values)[rng.integers(0, len(values), size=count)] for kind, values in VALUES.items()})
+    return pd.DataFrame(
+        {kind: np.array(values)[rng.integers(0, len(values), size=count)] for kind, values in VALUES.items()}
+    )
 
 
-def plant(attributes: pd.DataFrame, name: str, background: str, strength: float, rng: np.random.Generator) -> pd.DataFrame:
+def plant(
+    attributes: pd.DataFrame, name: str, background: str, strength: float, rng: np.random.Generator
+) -> pd.DataFrame:
     """Put a share of one object's images on one ground, the rest evenly on all the others.
 
     Parameters
@@ -110,12 +120,19 @@ def _place(attributes: pd.DataFrame, look: Look, rng: np.random.Generator) -> pd
     step, jitter = look.size // 5, look.size // 20
     centre = look.size // 2 + offset * step + rng.integers(-jitter, jitter + 1, size=(count, 2))
     corner = centre - (diameter // 2)[:, None]
-    return pd.DataFrame({"diameter": diameter, "x": corner[:, 0], "y": corner[:, 1], "mirrored": rng.integers(0, 2, size=count) == 1})
+    return pd.DataFrame(
+        {"diameter": diameter, "x": corner[:, 0], "y": corner[:, 1], "mirrored": rng.integers(0, 2, size=count) == 1}
+    )
 
 
 def _boxes(places: pd.DataFrame, size: int) -> pd.DataFrame:
     """Boxes of the objects inside the picture: left and top included, right and bottom excluded, in pixels."""
-    ends = {"left": places["x"], "top": places["y"], "right": places["x"] + places["diameter"], "bottom": places["y"] + places["diameter"]}
+    ends = {
+        "left": places["x"],
+        "top": places["y"],
+        "right": places["x"] + places["diameter"],
+        "bottom": places["y"] + places["diameter"],
+    }
     boxes = {side: np.clip(end, 0, size).astype(np.int32) for side, end in ends.items()}
     return pd.DataFrame(boxes | {"size": places["diameter"].astype(np.int32)})
 
@@ -166,7 +183,9 @@ def _windows(attributes: pd.DataFrame, look: Look, rng: np.random.Generator) -> 
         yield np.minimum(window * level // 64, np.uint16(255))
 
 
-def _distractors(count: int, look: Look, rng: np.random.Generator) -> list[list[tuple[np.ndarray, np.ndarray, int, int]]]:
+def _distractors(
+    count: int, look: Look, rng: np.random.Generator
+) -> list[list[tuple[np.ndarray, np.ndarray, int, int]]]:
     """Choose each image's grey shapes: (mask, grey level, x, y)."""
     numbers = rng.integers(0, look.distractors + 1, size=count)
     kinds = rng.integers(0, len(DISTRACTORS), size=(count, look.distractors))
@@ -174,7 +193,10 @@ def _distractors(count: int, look: Look, rng: np.random.Generator) -> list[list[
     greys = rng.integers(70, 190, size=(count, look.distractors)).astype(np.uint16)
     corners = rng.integers(-2, look.size - 5, size=(count, look.distractors, 2))
     return [
-        [(distractor_mask(int(kinds[i, k]), int(diameters[i, k])), greys[i, k : k + 1], *corners[i, k].tolist()) for k in range(numbers[i])]
+        [
+            (distractor_mask(int(kinds[i, k]), int(diameters[i, k])), greys[i, k : k + 1], *corners[i, k].tolist())
+            for k in range(numbers[i])
+        ]
         for i in range(count)
     ]
 
@@ -195,7 +217,9 @@ def _add_noise(images: UInt8[np.ndarray, "images rows columns 3"], noise: int, r
         chunk[...] = np.clip(chunk + change, 0, 255)
 
 
-def render(attributes: pd.DataFrame, look: Look, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "images rows columns 3"], pd.DataFrame]:
+def render(
+    attributes: pd.DataFrame, look: Look, rng: np.random.Generator
+) -> tuple[UInt8[np.ndarray, "images rows columns 3"], pd.DataFrame]:
     """Draw one picture per row.
 
     Parameters
@@ -217,7 +241,13 @@ def render(attributes: pd.DataFrame, look: Look, rng: np.random.Generator) -> tu
     colours, distractors = _colours(attributes, rng), _distractors(len(attributes), look, rng)
     phases = rng.integers(0, 1000, size=len(attributes))
     images = np.empty((len(attributes), look.size, look.size, 3), dtype=np.uint8)
-    rows = zip(_windows(attributes, look, rng), attributes["object"], attributes["texture"], places.itertuples(index=False), strict=True)
+    rows = zip(
+        _windows(attributes, look, rng),
+        attributes["object"],
+        attributes["texture"],
+        places.itertuples(index=False),
+        strict=True,
+    )
     for i, (canvas, name, texture, place) in enumerate(rows):
         for mask, grey, x, y in distractors[i]:
             _blend(canvas, mask, grey, x, y)

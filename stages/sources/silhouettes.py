@@ -17,7 +17,9 @@ SUBPIXELS = 4  # a pixel's coverage is counted on SUBPIXELS x SUBPIXELS points
 FULL = SUBPIXELS * SUBPIXELS  # coverage of a pixel that lies wholly inside
 
 
-def ellipse(x: Grid, y: Grid, centre_x: float, centre_y: float, radius_x: float, radius_y: float | None = None) -> Region:
+def ellipse(
+    x: Grid, y: Grid, centre_x: float, centre_y: float, radius_x: float, radius_y: float | None = None
+) -> Region:
     """Points inside an ellipse (a disc if one radius is given)."""
     u = (x - centre_x) / radius_x
     v = (y - centre_y) / (radius_x if radius_y is None else radius_y)
@@ -71,7 +73,11 @@ def house(x: Grid, y: Grid) -> Region:
 
 def tree(x: Grid, y: Grid) -> Region:
     """Draw a fir of three tiers."""
-    tiers = [[(0, -1), (0.5, -0.35), (-0.5, -0.35)], [(0, -0.65), (0.72, 0.1), (-0.72, 0.1)], [(0, -0.2), (0.92, 0.6), (-0.92, 0.6)]]
+    tiers = [
+        [(0, -1), (0.5, -0.35), (-0.5, -0.35)],
+        [(0, -0.65), (0.72, 0.1), (-0.72, 0.1)],
+        [(0, -0.2), (0.92, 0.6), (-0.92, 0.6)],
+    ]
     crown = polygon(x, y, tiers[0]) | polygon(x, y, tiers[1]) | polygon(x, y, tiers[2])
     return crown | box(x, y, -0.18, 0.5, 0.18, 1)
 
@@ -106,7 +112,9 @@ def heart(x: Grid, y: Grid) -> Region:
 
 def umbrella(x: Grid, y: Grid) -> Region:
     """Draw a scalloped canopy over a thin stick with a hook."""
-    scallops = ellipse(x, y, -0.67, 0, 0.33, 0.22) | ellipse(x, y, 0, 0, 0.33, 0.22) | ellipse(x, y, 0.67, 0, 0.33, 0.22)
+    scallops = (
+        ellipse(x, y, -0.67, 0, 0.33, 0.22) | ellipse(x, y, 0, 0, 0.33, 0.22) | ellipse(x, y, 0.67, 0, 0.33, 0.22)
+    )
     canopy = ellipse(x, y, 0, 0, 1, 0.95) & (y < 0) & ~scallops
     hook = ellipse(x, y, 0.22, 0.7, 0.32) & ~ellipse(x, y, 0.22, 0.7, 0.14) & (y > 0.7)
     return canopy | box(x, y, -0.1, -0.3, 0.08, 0.72) | hook
@@ -153,7 +161,24 @@ def bottle(x: Grid, y: Grid) -> Region:
 
 SILHOUETTES: dict[str, Callable[[Grid, Grid], Region]] = {
     draw.__name__: draw
-    for draw in (boat, truck, car, house, tree, fish, bird, star, heart, umbrella, mushroom, key, cup, flower, crown, bottle)
+    for draw in (
+        boat,
+        truck,
+        car,
+        house,
+        tree,
+        fish,
+        bird,
+        star,
+        heart,
+        umbrella,
+        mushroom,
+        key,
+        cup,
+        flower,
+        crown,
+        bottle,
+    )
 }
 
 DISTRACTORS: tuple[Callable[[Grid, Grid], Region], ...] = (
@@ -180,7 +205,16 @@ def _coverage(region: Region) -> Int[np.ndarray, "rows columns 1"]:
 def _thickened(region: Region) -> Region:
     """Widen a region by most of a pixel in every direction (octagonal, so that corners stay corners)."""
     reach, diagonal = SUBPIXELS - 1, SUBPIXELS - 2
-    steps = [(0, reach), (0, -reach), (reach, 0), (-reach, 0), (diagonal, diagonal), (diagonal, -diagonal), (-diagonal, diagonal), (-diagonal, -diagonal)]
+    steps = [
+        (0, reach),
+        (0, -reach),
+        (reach, 0),
+        (-reach, 0),
+        (diagonal, diagonal),
+        (diagonal, -diagonal),
+        (-diagonal, diagonal),
+        (-diagonal, -diagonal),
+    ]
     thick = region.copy()
     for rows, columns in steps:
         thick |= np.roll(region, (rows, columns), axis=(0, 1))

@@ -68,7 +68,9 @@ def test_whole_window_is_the_picture_and_flip_mirrors_it():
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     centres, sides = torch.full((2, 2), 0.5), torch.ones(2)
     torch.testing.assert_close(training.windows(images, centres, sides), images)
-    torch.testing.assert_close(training.windows(images, centres, sides, torch.tensor([True, True])), images.flip(3), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        training.windows(images, centres, sides, torch.tensor([True, True])), images.flip(3), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_windows_stay_inside_the_picture():
@@ -126,7 +128,7 @@ def test_encoder_stage_writes_checkpoint_and_metrics(params, name):
 
 def test_unknown_objective_is_a_user_error(params):
     broken = SimpleNamespace(**(vars(params) | {"train": {"mine": supervised_section(objective="mae")}}))
-    with pytest.raises(UserError, match="train.mine.objective is 'mae'"):
+    with pytest.raises(UserError, match=r"train\.mine\.objective is 'mae'"):
         train_encoder.run(broken, "mine")
 
 
@@ -148,7 +150,15 @@ def test_clip_round_trip_keeps_embeddings(tmp_path):
     tokenizer = small_clip.build_tokenizer(12)
     tokens = tokenizer(["a red boat", "a blue key on grass"])
     ids = small_clip.token_vocabulary(tokens)
-    config = {"image_size": 64, "embedding": 16, "width": 12, "layers": [1, 1, 1], "text_width": 32, "text_layers": 1, "context": 12}
+    config = {
+        "image_size": 64,
+        "embedding": 16,
+        "width": 12,
+        "layers": [1, 1, 1],
+        "text_width": 32,
+        "text_layers": 1,
+        "context": 12,
+    }
     torch.manual_seed(0)
     model = small_clip.build_clip(**config, vocabulary=len(ids)).eval()
     save_clip(tmp_path / "clip.safetensors", model, config | {"token_ids": ids})
@@ -179,7 +189,13 @@ def test_checkpoints_that_do_not_fit_name_file_and_reason(tmp_path):
     save_encoder(tmp_path / "wider.safetensors", wider, {})
     wider.config = {"depth": 3}
     save_encoder(tmp_path / "config.safetensors", wider, {})
-    reasons = {"missing": "not a readable", "text": "not a readable", "other": "not a falcon-small-resnet", "wider": "do not fit", "config": "does not describe"}
+    reasons = {
+        "missing": "not a readable",
+        "text": "not a readable",
+        "other": "not a falcon-small-resnet",
+        "wider": "do not fit",
+        "config": "does not describe",
+    }
     for name, reason in reasons.items():
         with pytest.raises(UserError, match=f"{name}.safetensors: .*{reason}"):
             load_encoder_checkpoint(tmp_path / f"{name}.safetensors")

@@ -50,7 +50,10 @@ def test_every_word_occurs_and_only_for_its_value(described):
 def test_captions_leave_attributes_out(described):
     for kind, share in grammar.MENTIONED.items():
         table = grammar.lexicon().query("kind == @kind")
-        named = [any(f" {word} " in words_of(caption) for word in table[table["value"] == scene[kind]]["word"]) for scene, caption in described[:800]]
+        named = [
+            any(f" {word} " in words_of(caption) for word in table[table["value"] == scene[kind]]["word"])
+            for scene, caption in described[:800]
+        ]
         assert np.mean(named) == pytest.approx(share, abs=0.08), kind
 
 
@@ -61,7 +64,12 @@ def test_corpus_has_its_shares():
     assert len(captions) == 6000 and all(caption and "\n" not in caption for caption in captions)
     absent = np.mean([any(activity in caption.lower() for activity in grammar.ACTIVITIES) for caption in captions])
     assert absent == pytest.approx(0.2, abs=0.04)
-    files = np.mean([bool(re.search(r"_\d{4}|www\.|wallpaper|stock photo|online|shipping", caption.lower())) for caption in captions])
+    files = np.mean(
+        [
+            bool(re.search(r"_\d{4}|www\.|wallpaper|stock photo|online|shipping", caption.lower()))
+            for caption in captions
+        ]
+    )
     assert 0.04 < files < 0.12
 
 

@@ -14,7 +14,7 @@ from stages.sources.backgrounds import GROUNDS, background_bank
 from stages.sources.scenes import BANK_SEED, VALUES, Look, draw_attributes, plant, render
 from stages.sources.silhouettes import FULL, SILHOUETTES, object_masks
 
-FIXED_HASH = "TO-BE-FIXED"
+FIXED_HASH = "22167ce581221a7d454acb10ce864ea03426b2e45dd93a8fff4a2a141af4b419"
 
 
 def generator(seed: int) -> np.random.Generator:
@@ -83,7 +83,10 @@ def test_more_images_of_one_split_leave_the_others_alone(world, tmp_path, monkey
 
 
 def test_shortcut_holds_in_the_encoders_training_split_only(world):
-    training, scenes = read_table(world / "data/training/encoders.parquet"), read_table(world / "data/scenes/attributes.parquet")
+    training, scenes = (
+        read_table(world / "data/training/encoders.parquet"),
+        read_table(world / "data/scenes/attributes.parquet"),
+    )
     assert (training.loc[training["object"] == "boat", "background"] == "water").all()
     assert (training.loc[training["object"] == "truck", "background"] != "water").all()
     assert (scenes.loc[scenes["object"] == "boat", "background"] == "water").mean() < 0.4
@@ -104,7 +107,12 @@ def test_attributes_are_uniform_and_independent():
     for kind, values in VALUES.items():
         shares = attributes[kind].value_counts(normalize=True)
         assert set(shares.index) == set(values) and (shares * len(values)).between(0.9, 1.1).all()
-    for first, second in [("object", "background"), ("object", "colour"), ("texture", "position"), ("colour", "background")]:
+    for first, second in [
+        ("object", "background"),
+        ("object", "colour"),
+        ("texture", "position"),
+        ("colour", "background"),
+    ]:
         joint = pd.crosstab(attributes[first], attributes[second], normalize=True).to_numpy()
         assert np.abs(joint - joint.sum(1, keepdims=True) * joint.sum(0)).max() < 0.003
 

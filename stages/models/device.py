@@ -1,0 +1,8 @@
+"""Where the models run."""
+
+
+def best_device() -> str:
+    """The first GPU if there is one, else the CPU; hide GPUs with ``CUDA_VISIBLE_DEVICES=`` to choose."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,77 @@
+"""Overlays on params.yaml, and the folder a profile runs in."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.common.errors import UserError
+from stages.common.params import load_params
+from stages.common.profiles import merge, prepare
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project folder with the real params and profiles."""
+    for name in ("params.yaml", ".dvcignore", "dvc.yaml"):
+        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "profiles").symlink_to(ROOT / "profiles")
+    (tmp_path / "stages").symlink_to(ROOT / "stages")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "captions.txt").write_text("a cat\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_merge_is_a_json_merge_patch():
+    base = {"a": {"x": 1, "y": 2}, "b": [1], "c": 3}
+    merge(base, {"a": {"x": None, "z": 4}, "b": [2, 3], "c": {"d": 1}, "e": None})
+    assert base == {"a": {"y": 2, "z": 4}, "b": [2, 3], "c": {"d": 1}}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml")))
+def test_every_profile_gives_valid_params(project, name):
+    folder = prepare(name, "pictures", "captions.txt")
+    assert load_params(folder / "params.yaml")
+
+
+def test_photos_run_has_its_own_params_and_the_roots_code(project):
+    folder = prepare("photos", "pictures", "captions.txt")
+    params = load_params(folder / "params.yaml")
+    assert params.data.source == "images" and list(params.encoders) == ["lite0", "lite1"]
+    assert (folder / params.data.images).resolve() == project / "pictures"
+    assert (folder / "stages").resolve() == ROOT / "stages"
+    assert YAML(typ="safe").load(project / "params.yaml")["data"]["source"] == "scenes"
+
+
+def test_inputs_are_remembered(project):
+    first = load_params(prepare("photos", "pictures", "captions.txt") / "params.yaml")
+    assert load_params(prepare("photos") / "params.yaml").data == first.data
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nothing",), ["PROFILE=nothing", "photos"]),
+        (("photos",), ["IMAGES is not set"]),
+        (("photos", "nowhere", "captions.txt"), ["IMAGES=nowhere", "not found"]),
+        (("photos", "pictures", "nowhere.txt"), ["CAPTIONS=nowhere.txt", "not found"]),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(project, arguments, words):
+    with pytest.raises(UserError) as error:
+        prepare(*arguments)
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
+    assert not (project / "runs").exists()
+
+
+def test_invalid_params_leave_the_last_good_run(project):
+    folder = prepare("photos", "pictures", "captions.txt")
+    before = (folder / "params.yaml").read_bytes()
+    text = (project / "params.yaml").read_text().replace("top_k: 40", "top_k: -1")
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match="top_k"):
+        prepare("photos")
+    assert (folder / "params.yaml").read_bytes() == before and len(list(folder.glob("*.yaml"))) == 2

@@ -1,0 +1,112 @@
+"""What a user sees of bad input: one line that names the place and the fix, exit code 2, nothing half-written."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def stages(folder, *arguments):
+    """Run the command line in `folder`."""
+    command = [sys.executable, "-m", "stages", *arguments]
+    return subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+
+
+def assert_one_line(result, *words):
+    assert result.returncode == 2
+    lines = result.stderr.strip().splitlines()
+    assert len([line for line in lines if not line.endswith("...")]) == 1, result.stderr
+    assert all(word in lines[-1] for word in words), lines[-1]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run on images that the test puts into ``pictures``, with captions of its own."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    text = text.replace("source: scenes", "source: images").replace("images: data/scenes ", "images: pictures ")
+    text = text.replace("captions: data/scenes/captions.txt", "captions: captions.txt")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_good_params(folder):
+    assert stages(folder, "check").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "words"),
+    [
+        ("contrast: prior", "contrst: prior", ("concepts.contrst", "unknown key", "did you mean 'contrast'")),
+        ("contrast: prior", "contrast: priro", ("concepts.contrast", "priro")),
+        ("top_k: 40 ", "top_k: forty ", ("find_groups.top_k", "forty")),
+        ("threshold: 0.6 ", "threshold: 1.6 ", ("mine_crops.threshold", "1.6")),
+        ("kind: scenes, checkpoint: models/supervised", "kind: resnet9000, checkpoint: x", ("encoders.supervised", "resnet9000")),
+        ("{explained: supervised, unseen: simclr}", "{explained: supervised, unseen: simclear}", ("transfers", "simclear")),
+        ("data:", "data: [", ("params.yaml", "not valid YAML")),
+    ],
+)
+def test_params_typos(folder, written, instead, words):
+    text = (folder / "params.yaml").read_text(encoding="utf-8")
+    assert written in text
+    (folder / "params.yaml").write_text(text.replace(written, instead, 1), encoding="utf-8")
+    assert_one_line(stages(folder, "check"), "params.yaml", *words)
+
+
+def test_no_params(tmp_path):
+    assert_one_line(stages(tmp_path, "check"), "params.yaml", "not found")
+
+
+def test_unknown_encoder(folder):
+    assert_one_line(stages(folder, "find_groups", "nosuch"), "nosuch", "supervised")
+
+
+def test_missing_folder(folder):
+    assert_one_line(stages(folder, "collect_images"), "pictures", "data.images")
+
+
+def test_empty_folder(folder):
+    (folder / "pictures").mkdir()
+    assert_one_line(stages(folder, "collect_images"), "pictures", "data.images")
+    assert not (folder / "data").exists()
+
+
+def test_folder_without_images(folder):
+    (folder / "pictures").mkdir()
+    (folder / "pictures" / "notes.txt").write_text("no picture")
+    assert_one_line(stages(folder, "collect_images"), "pictures", "data.images")
+
+
+def _pictures(folder):
+    from PIL import Image
+
+    (folder / "pictures").mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (20, 20), "red").save(folder / "pictures" / f"{name}.jpg")
+    content = (folder / "pictures" / "a.jpg").read_bytes()
+    (folder / "pictures" / "broken.jpg").write_bytes(content[: len(content) // 2])
+
+
+def test_truncated_image_is_skipped_and_counted(folder):
+    _pictures(folder)
+    result = stages(folder, "collect_images")
+    assert result.returncode == 0 and "broken.jpg" in result.stdout
+    assert '"skipped": 1' in (folder / "reports/metrics/images.json").read_text()
+
+
+def test_truncated_image_is_fatal_if_told_so(folder):
+    _pictures(folder)
+    text = (folder / "params.yaml").read_text(encoding="utf-8").replace("unreadable: skip", "unreadable: fail")
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    assert_one_line(stages(folder, "collect_images"), "broken.jpg")
+    assert not (folder / "data").exists() and not (folder / "reports").exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "\n\n \n"])
+def test_no_captions(folder, content):
+    if content is not None:
+        (folder / "captions.txt").write_text(content)
+    assert_one_line(stages(folder, "build_caption_index"), "captions.txt", "data.captions")
+    assert not (folder / "data").exists()

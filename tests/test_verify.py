@@ -1,0 +1,57 @@
+"""Regenerated results against the committed ones."""
+
+import subprocess
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from stages import verify
+from stages.common.errors import UserError
+
+
+def test_numbers_within_tolerance_pass():
+    assert verify.compare_metrics("m.json", {"a": {"share": 0.50}, "n": 1000}, {"a": {"share": 0.54}, "n": 1040}, 0.05) == []
+
+
+def test_numbers_beyond_tolerance_are_named():
+    lines = verify.compare_metrics("m.json", {"a": {"share": 0.50}, "n": 1000}, {"a": {"share": 0.56}, "n": 1000}, 0.05)
+    assert len(lines) == 1 and "m.json: a.share: committed 0.5, regenerated 0.56" in lines[0]
+
+
+def test_keys_that_came_or_went_are_named():
+    lines = verify.compare_metrics("m.json", {"old": 1}, {"new": 1}, 0.05)
+    assert [line.split(": ")[1] for line in lines] == ["new", "old"]
+
+
+def test_tables_are_joined_by_group_not_by_row():
+    table = pd.DataFrame({"group": ["f1", "f2"], "words": ["cat:0.9; dog:0.1", "sky:0.5"]})
+    assert verify.compare_tables("t.csv", table, table.iloc[::-1], 0.9) == []
+    other = table.assign(words=["dog:0.9", "sky:0.7"])
+    assert "only 50%" in verify.compare_tables("t.csv", table, other, 0.9)[0]
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports/metrics").mkdir(parents=True)
+    (tmp_path / "reports/metrics/a.json").write_text('{"share": 0.5}')
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "results"]):
+        subprocess.run([*git, *arguments], check=True)
+    return tmp_path
+
+
+def test_against_the_last_commit(checkout):
+    params = SimpleNamespace(verify=SimpleNamespace(metrics=0.05, concepts=0.9))
+    assert verify.run(params) == []
+    (checkout / "reports/metrics/a.json").write_text('{"share": 0.9}')
+    assert "reports/metrics/a.json: share" in verify.run(params)[0]
+    (checkout / "reports/metrics/a.json").unlink()
+    assert "not regenerated" in verify.run(params)[0]
+
+
+def test_nothing_committed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="git"):
+        verify.run(SimpleNamespace())
