@@ -28,7 +28,7 @@ def run(params: Params, name: str) -> None:
     names = _names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
     real = _judged(truth, read_table(files.concepts(name) / "concepts.parquet"), names)
     shuffled = _judged(truth, _explained_by_chance(params, name), names)
-    write_table(files.EVALUATION / f"{name}.parquet", real)
+    write_table(files.table(f"{name}_truth"), real)
     write_json(files.metrics(f"evaluation_{name}"), _metrics(real, shuffled, settings))
 
 

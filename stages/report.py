@@ -1,13 +1,19 @@
 """One page that shows every explained feature: its crops, its concepts, and what was measured."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from stages.common import files
 from stages.common.artifacts import read_table, write_text
-from stages.common.params import Params
 from stages.reporting.crops import heatmaps, shown_crops
 from stages.reporting.markup import render
 from stages.reporting.pages import collect
 from stages.reporting.pictures import draw_crops
 from stages.sources.images import open_images
+
+if TYPE_CHECKING:
+    from stages.common.params import Params
 
 REPORT = files.REPORTS / "index.html"
 

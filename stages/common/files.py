@@ -10,7 +10,6 @@ TRAINING = DATA / "training"
 CAPTIONS = DATA / "captions"
 MENTIONS = DATA / "mentions.parquet"
 EXPLAINABILITY = DATA / "explainability"
-EVALUATION = DATA / "evaluation"
 
 
 def activations(encoder: str) -> Path:

@@ -144,7 +144,7 @@ def blur_some(
 ) -> Float[Tensor, "batch 3 rows columns"]:
     """Blur a share of the pictures a little (a 3x3 mean), so that pixel noise is no cue."""
     chosen = torch.rand(len(images), generator=generator) < share
-    blurred = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    blurred = functional.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
     return torch.where(chosen[:, None, None, None], blurred, images)
 
 

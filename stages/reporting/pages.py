@@ -101,7 +101,10 @@ def collect(params: Any, images: pd.DataFrame, shown: pd.DataFrame) -> Report:
         overview=_overview(params.encoders),
         tables=_measurements(params.encoders),
         transfers=_transfers(params.transfers),
-        pages=[_encoder_page(name, spec.kind, captions, of_encoder[name]) for name, spec in params.encoders.items()],
+        pages=[
+            _encoder_page(name, spec.kind, captions, of_encoder[name], bool(params.worlds))
+            for name, spec in params.encoders.items()
+        ],
     )
 
 
@@ -134,14 +137,13 @@ def _transfers(pairs: Mapping[str, Any]) -> MeasurementTable:
     return tabulate("Transfer", about, columns)
 
 
-def _encoder_page(name: str, kind: str, captions: pd.DataFrame, shown: pd.DataFrame) -> EncoderPage:
+def _encoder_page(name: str, kind: str, captions: pd.DataFrame, shown: pd.DataFrame, truth_known: bool) -> EncoderPage:
     """All cards of one encoder."""
-    evaluation = files.EVALUATION / f"{name}.parquet"
     tables = Tables(
         groups=read_table(files.groups(name) / "groups.parquet"),
         concepts=read_table(files.concepts(name) / "concepts.parquet"),
         evidence=read_table(files.concepts(name) / "evidence.parquet"),
         explainability=read_table(files.EXPLAINABILITY / f"{name}.parquet"),
-        evaluation=read_table(evaluation) if evaluation.is_file() else None,
+        evaluation=read_table(files.table(f"{name}_truth")) if truth_known else None,
     )
     return EncoderPage(name, kind, collect_cards(name, tables, captions, crops_by_group(shown)))

@@ -110,7 +110,11 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     assert seen <= {5000, 9000}
 
 
-@given(arrays(st.sampled_from([np.float16, np.float32, np.int64, np.bool_, np.uint8]), array_shapes(min_side=0, max_side=4)))
+@given(
+    arrays(
+        st.sampled_from([np.float16, np.float32, np.int64, np.bool_, np.uint8]), array_shapes(min_side=0, max_side=4)
+    )
+)
 def test_arrays_come_back_as_they_were(tmp_path_factory, array):
     path = tmp_path_factory.mktemp("arrays") / "array.npy"
     write_array(path, array)
@@ -146,7 +150,12 @@ def test_pickles_are_not_opened(mmap, tmp_path, monkeypatch):
 def test_what_is_no_array_is_refused_in_one_line(mmap, tmp_path):
     write_array(tmp_path / "whole.npy", np.arange(1000))
     np.savez(tmp_path / "archive", a=np.ones(3))
-    contents = {"empty": b"", "cut": (tmp_path / "whole.npy").read_bytes()[:500], "text": b"hello", "archive": (tmp_path / "archive.npz").read_bytes()}
+    contents = {
+        "empty": b"",
+        "cut": (tmp_path / "whole.npy").read_bytes()[:500],
+        "text": b"hello",
+        "archive": (tmp_path / "archive.npz").read_bytes(),
+    }
     for name, content in contents.items():
         (tmp_path / f"{name}.npy").write_bytes(content)
     for name in (*contents, "missing"):
@@ -156,10 +165,8 @@ def test_what_is_no_array_is_refused_in_one_line(mmap, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["table.parquet", "table.csv", "value.json"])
-@pytest.mark.parametrize("content", [None, b"", b"PAR1 broken", b"\xff\xfe\0{"])
+@pytest.mark.parametrize("content", [None, b"", b'"PAR1 broken', b"\xff\xfe\0{"])
 def test_what_is_no_table_or_json_is_refused(name, content, tmp_path):
-    if name == "table.csv" and content == b"PAR1 broken":
-        pytest.skip("a header without rows is a table")
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=f"{name}: not"):

@@ -13,10 +13,11 @@ from stages.common.errors import UserError
 from stages.common.params import load_params, read_yaml
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
+DEFAULTS = read_yaml(SHIPPED)
 GONE = object()
 
 
-def changed(path: Path, place: str, value: Any, source: Any = read_yaml(SHIPPED)) -> Path:
+def changed(path: Path, place: str, value: Any, source: Any = DEFAULTS) -> Path:
     """A copy of the shipped params with the value at the dotted `place` replaced (or removed)."""
     content = copy.deepcopy(source)
     *sections, key = place.split(".")
@@ -67,7 +68,17 @@ def test_a_misspelt_key_is_reported_before_the_one_that_it_leaves_missing(tmp_pa
     assert problem(path) == "concepts.contrst: unknown key; did you mean 'contrast'? (and 1 more)"
 
 
-@pytest.mark.parametrize("place", ["concepts", "concepts.top", "data.source", "transfer.splits.train", "image_text.kind", "encoders.simclr.checkpoint"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "concepts",
+        "concepts.top",
+        "data.source",
+        "transfer.splits.train",
+        "image_text.kind",
+        "encoders.simclr.checkpoint",
+    ],
+)
 def test_a_missing_value_is_named(place, tmp_path):
     line = problem(changed(tmp_path / "params.yaml", place, GONE))
     assert line.startswith(place.removesuffix(".kind"))
@@ -79,7 +90,9 @@ def test_a_whole_number_is_nothing_else(place, value, tmp_path):
     assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(f"{place}: should be a valid integer")
 
 
-@pytest.mark.parametrize("place", ["concepts.temperature", "find_groups.sigma", "transfer.splits.train", "concepts.gamma"])
+@pytest.mark.parametrize(
+    "place", ["concepts.temperature", "find_groups.sigma", "transfer.splits.train", "concepts.gamma"]
+)
 @pytest.mark.parametrize("value", ["0.1", "1e-3", True, None, [], float("inf"), float("nan")])
 def test_a_number_is_finite_and_no_text(place, value, tmp_path):
     assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(f"{place}: should be a")
@@ -137,7 +150,9 @@ def test_a_transfer_between_unknown_encoders_is_refused(end, tmp_path):
 
 
 def test_a_transfer_to_itself_is_refused(tmp_path):
-    assert "to itself" in problem(changed(tmp_path / "params.yaml", "transfers.supervised_to_simclr.unseen", "supervised"))
+    assert "to itself" in problem(
+        changed(tmp_path / "params.yaml", "transfers.supervised_to_simclr.unseen", "supervised")
+    )
 
 
 def test_the_place_of_an_encoder_keeps_its_name_even_if_it_is_called_as_a_kind(tmp_path):
@@ -194,8 +209,15 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     assert problem(tmp_path / "binary.yaml").startswith("not valid YAML")
 
 
-PLACES = [(section, key) for section, values in read_yaml(SHIPPED).items() if isinstance(values, dict) for key in values]
-RUBBISH = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.floats(allow_nan=False), st.text(max_size=9), st.lists(st.integers(), max_size=2))
+PLACES = [(section, key) for section, values in DEFAULTS.items() if isinstance(values, dict) for key in values]
+RUBBISH = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.floats(allow_nan=False),
+    st.text(max_size=9),
+    st.lists(st.integers(), max_size=2),
+)
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])

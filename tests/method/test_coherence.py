@@ -109,3 +109,4 @@ def test_where_all_crops_look_alike_nothing_is_more_coherent_than_chance():
     null = coherence_null(pool, 11, 99, np.random.default_rng(0))
     own = float(coherence(pool[:11], np.zeros(11, int), 1)[0])
     assert against_null(own + 1e-15, null) == (0.0, 1.0)
+    assert against_null(own + 1e-12, null + 1e-15 * np.arange(99)) == (0.0, 1.0)

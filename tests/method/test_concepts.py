@@ -40,7 +40,10 @@ def random_crops(rng: np.random.Generator, crops: int) -> tuple[np.ndarray, np.n
 
 def scores_by_dictionary(captions: np.ndarray, weights: np.ndarray, mentions: Mentions) -> list[dict[int, float]]:
     """``s_x(w)`` for each crop."""
-    words = {caption: np.flatnonzero(row) for caption, row in zip(mentions.captions, mentions.incidence.toarray(), strict=True)}
+    words = {
+        caption: np.flatnonzero(row)
+        for caption, row in zip(mentions.captions, mentions.incidence.toarray(), strict=True)
+    }
     result = []
     for crop_captions, crop_weights in zip(captions, weights, strict=True):
         best: dict[int, float] = {}
@@ -58,7 +61,9 @@ def equation_1(scores: list[dict[int, float]], group: np.ndarray, which: int) ->
 
 
 def as_dictionary(matrix: sparse.csr_array, row: int) -> dict[int, float]:
-    return {int(column): matrix[row, column] for column in matrix[[row]].nonzero()[1]}
+    """The stored entries of a row, stored zeros included."""
+    stored = matrix[[row]].tocoo()
+    return dict(zip(stored.coords[1].tolist(), stored.data.tolist(), strict=True))
 
 
 @given(SEEDS, st.integers(0, 12))
@@ -87,7 +92,9 @@ def test_a_group_scores_a_word_by_the_mean_over_its_crops(seed, crops):
     mentions = random_mentions(rng)
     found = group_scores(crop_scores(captions, weights, mentions), group, GROUPS)
     for which in range(GROUPS):
-        assert as_dictionary(found, which) == pytest.approx(equation_1(scores_by_dictionary(captions, weights, mentions), group, which))
+        assert as_dictionary(found, which) == pytest.approx(
+            equation_1(scores_by_dictionary(captions, weights, mentions), group, which)
+        )
 
 
 @given(SEEDS, st.integers(0, 12), st.integers(0, 8), st.integers(0, 8))
@@ -126,7 +133,15 @@ def test_the_order_of_the_crops_does_not_matter(seed):
 
 def entries(score: list[float], low: list[float], prior: list[float]) -> ConceptScores:
     count = len(score)
-    return ConceptScores(np.zeros(count, int), np.arange(count), np.array(score), np.array(low), np.array(prior), np.ones(count, int), np.zeros(count))
+    return ConceptScores(
+        np.zeros(count, int),
+        np.arange(count),
+        np.array(score),
+        np.array(low),
+        np.array(prior),
+        np.ones(count, int),
+        np.zeros(count),
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +161,10 @@ def test_each_contrast_ranks_and_drops_as_described(kind, value, kept):
     assert found[1].tolist() == kept
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.sampled_from([0.1, 0.5, 0.9]), st.integers(0, 9)), max_size=15, unique_by=lambda e: (e[0], e[3])))
+ENTRIES = st.tuples(st.integers(0, 2), st.booleans(), st.sampled_from([0.1, 0.5, 0.9]), st.integers(0, 9))
+
+
+@given(st.lists(ENTRIES, max_size=15, unique_by=lambda entry: (entry[0], entry[3])))
 def test_ranks_count_from_the_largest_value_and_ties_go_to_the_smaller_number(rows):
     columns = [np.array(column) for column in zip(*rows, strict=True)] if rows else [np.zeros(0)] * 4
     ranks = ranks_within(columns[0], columns[1], value=columns[2].astype(float), tie=columns[3])

@@ -25,7 +25,9 @@ COLOURS = ("blue", "green", "red")
 BACKGROUNDS = ("grass", "sand", "water")
 WORDS = (*OBJECTS, *COLOURS, *BACKGROUNDS)
 KINDS = ((0, 4), (4, 7), (7, 10))  # columns of the objects, the colours and the backgrounds
-SETTINGS = Settings(captions_per_image=5, temperature=50.0, normaliser="retrieved", contrast="off", low_cut=0.3, gamma=1.25, top=4)
+SETTINGS = Settings(
+    captions_per_image=5, temperature=50.0, normaliser="retrieved", contrast="off", low_cut=0.3, gamma=1.25, top=4
+)
 
 
 def holds(word: str, images: np.ndarray) -> np.ndarray:
@@ -35,7 +37,9 @@ def holds(word: str, images: np.ndarray) -> np.ndarray:
 def some_images(seed: int = 0, count: int = 600) -> np.ndarray:
     """Images x words: one object, colour and background each."""
     rng = np.random.default_rng(seed)
-    return np.concatenate([np.eye(last - first, dtype=bool)[rng.integers(0, last - first, count)] for first, last in KINDS], axis=1)
+    return np.concatenate(
+        [np.eye(last - first, dtype=bool)[rng.integers(0, last - first, count)] for first, last in KINDS], axis=1
+    )
 
 
 def embedded(held: np.ndarray, noise: float = 0.05, seed: int = 0) -> np.ndarray:
@@ -58,7 +62,9 @@ def _incidence() -> np.ndarray:
     return rows
 
 
-MENTIONS = Mentions(np.arange(len(COMBINATIONS)), sparse.csr_array(_incidence()), np.arange(len(VOCABULARY)) >= len(WORDS))
+MENTIONS = Mentions(
+    np.arange(len(COMBINATIONS)), sparse.csr_array(_incidence()), np.arange(len(VOCABULARY)) >= len(WORDS)
+)
 TEXTS = embedded(_incidence()[:, : len(WORDS)], noise=0)
 
 
@@ -72,7 +78,9 @@ def crops_of(rows: np.ndarray, embeddings: np.ndarray, constants: Settings) -> t
     return captioned(embeddings[rows[group, place]], corpus(), constants), group
 
 
-def explained(features: np.ndarray, embeddings: np.ndarray, groups: Groups, constants: Settings = SETTINGS) -> Explanation:
+def explained(
+    features: np.ndarray, embeddings: np.ndarray, groups: Groups, constants: Settings = SETTINGS
+) -> Explanation:
     """The whole method, with the images themselves for crops."""
     images = np.where(groups.images, np.arange(len(features)), -1)
     low, _ = lowly_activating(row_normalised(features), groups.members, groups.images, 10, 0.3)
@@ -183,7 +191,11 @@ def test_a_contrast_with_lowly_activating_images_removes_a_spurious_context_and_
 
 def test_the_prior_puts_a_spurious_context_behind_the_concept():
     found = spurious("prior")
-    value = {VOCABULARY[c]: v for g, c, v in zip(found.scores.group, found.scores.concept, found.value, strict=True) if g == 0}
+    value = {
+        VOCABULARY[c]: v
+        for g, c, v in zip(found.scores.group, found.scores.concept, found.value, strict=True)
+        if g == 0
+    }
     assert listed(found, 0)[0] == "boat"
     assert value["boat"] > value["water"] + 0.1
 
@@ -220,9 +232,21 @@ def test_neither_the_order_of_crops_and_groups_nor_the_shards_matter(seed, parts
         crops = captioned(embeddings[rows], corpus(cut), by_prior), rename[group[rows]]
         found = explain(crops, crops, crops[0], MENTIONS, 3, by_prior)
         back = np.argsort(rename)[found.scores.group]
-        return {(int(g), int(c)): (k, r, pytest.approx(v)) for g, c, k, r, v in zip(back, found.scores.concept, found.kept, found.rank, found.value, strict=True)}
+        names = zip(back.tolist(), found.scores.concept.tolist(), strict=True)
+        values = zip(found.kept, found.rank, map(pytest.approx, found.value), strict=True)
+        return dict(zip(names, values, strict=True))
 
     assert run(np.arange(60), np.arange(3), 1) == run(order, names, parts)
+
+
+def test_the_normaliser_says_over_what_the_weights_sum_to_one():
+    embeddings = embedded(some_images(count=50))
+    total = {
+        name: captioned(embeddings, corpus(), replace(SETTINGS, normaliser=name, temperature=5.0)).weights.sum(axis=1)
+        for name in ("retrieved", "corpus")
+    }
+    assert np.allclose(total["retrieved"], 1)
+    assert (total["corpus"] < 0.999).all()
 
 
 def test_the_released_normaliser_depends_on_the_shards():
@@ -243,7 +267,10 @@ def test_without_low_images_random_crops_or_a_group_nothing_breaks(contrast):
     assert set(alone.scores.group) == {1}
     assert alone.kept.all()
     assert (alone.scores.low == 0).all() and (alone.scores.prior == 0).all()
-    assert len(explain((nothing, np.zeros(0, int)), (nothing, np.zeros(0, int)), nothing, MENTIONS, 0, constants).value) == 0
+    assert (
+        len(explain((nothing, np.zeros(0, int)), (nothing, np.zeros(0, int)), nothing, MENTIONS, 0, constants).value)
+        == 0
+    )
 
 
 @pytest.mark.filterwarnings("error")

@@ -21,7 +21,11 @@ from stages.method.heatmaps import (
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
-SMALL_MAPS = arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6)), elements=st.sampled_from([0.0, 0.5, 0.6, 0.8, 1.0, 2.0]))
+SMALL_MAPS = arrays(
+    np.float32,
+    st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6)),
+    elements=st.sampled_from([0.0, 0.5, 0.6, 0.8, 1.0, 2.0]),
+)
 
 
 @given(SEEDS)
@@ -163,7 +167,10 @@ def test_images_of_different_sizes_are_cut_as_one_at_a_time(seed):
     fields = np.column_stack([np.zeros(6, int), np.zeros(6, int), widths, heights])
     rule = CropRule(crop=True, threshold=0.6, margin=0.15, min_size=0.3)
     together = crop_boxes(heatmaps, fields, (heights, widths), rule)
-    alone = [crop_boxes(heatmaps[i : i + 1], fields[i : i + 1], (heights[i : i + 1], widths[i : i + 1]), rule)[0] for i in range(6)]
+    alone = [
+        crop_boxes(heatmaps[i : i + 1], fields[i : i + 1], (heights[i : i + 1], widths[i : i + 1]), rule)[0]
+        for i in range(6)
+    ]
     assert np.array_equal(together, alone)
     assert together[2].tolist() == [0, 0, widths[2], heights[2]]
     assert (together[:, 2:] <= np.column_stack([widths, heights])).all()
@@ -177,8 +184,8 @@ def test_the_crop_surrounds_what_fired_on_the_original_image():
     left, top, right, bottom = crop_boxes(heatmap, fields, shape, CropRule(True, 0.6, 0.0, 0.0))[0]
     assert left <= 135 <= right and top <= 37 <= bottom
     assert left >= 120 and right <= 155 and top >= 20 and bottom <= 55
-    whole = crop_boxes(heatmap, fields, shape, CropRule(False, 0.6, 0.0, 0.0))
-    assert whole.tolist() == [[0, 0, 200, 100]]
+    assert crop_boxes(heatmap, fields, shape, CropRule(False, 0.6, 0.0, 0.0)).tolist() == [[0, 0, 200, 100]]
+    assert crop_boxes(0 * heatmap, fields, shape, CropRule(True, 0.6, 0.0, 0.0)).tolist() == [[0, 0, 200, 100]]
 
 
 @given(SEEDS)

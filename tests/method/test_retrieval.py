@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.method.retrieval import DECIMALS, Retrieved, corpus_weights, nearest_captions, released_retrieval, retrieved_weights
+from stages.method.retrieval import (
+    DECIMALS,
+    Retrieved,
+    corpus_weights,
+    nearest_captions,
+    released_retrieval,
+    retrieved_weights,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 TEMPERATURE = 20.0

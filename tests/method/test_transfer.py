@@ -71,7 +71,9 @@ def test_a_known_linear_map_is_recovered_on_heldout_images(seed):
 def test_a_map_that_is_not_linear_is_reported_as_a_failure():
     source, _ = spaces()
     centred = (source - source.mean(axis=0)) / source.std(axis=0)
-    target = np.column_stack([centred[:, 0] * centred[:, 1], np.cos(3 * centred[:, 2]), np.sign(centred[:, 3] * centred[:, 4])])
+    target = np.column_stack(
+        [centred[:, 0] * centred[:, 1], np.cos(3 * centred[:, 2]), np.sign(centred[:, 3] * centred[:, 4])]
+    )
     assert (heldout_r_squared(source, target) < 0.1).all()
 
 
@@ -148,6 +150,7 @@ def test_r_squared_is_a_share_of_the_variance(seed):
     assert np.allclose(r_squared(target, np.tile(target.mean(axis=0), (20, 1))), 0)
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_constant_feature_has_no_r_squared():
     target = np.column_stack([np.full(9, 3.0), np.arange(9.0)])
     assert np.isnan(r_squared(target, target)).tolist() == [True, False]
@@ -160,7 +163,9 @@ def test_cosines_of_rows(seed):
     found = cosines(first, second)
     assert found[3] == 0
     for row in (0, 1, 2, 4, 5):
-        assert found[row] == pytest.approx(first[row] @ second[row] / (np.linalg.norm(first[row]) * np.linalg.norm(second[row])))
+        assert found[row] == pytest.approx(
+            first[row] @ second[row] / (np.linalg.norm(first[row]) * np.linalg.norm(second[row]))
+        )
 
 
 @given(SEEDS)

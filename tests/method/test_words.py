@@ -18,7 +18,7 @@ RUBBISH = {
     "right to left": "قارب أحمر على الماء \u202e dlrow",
     "emoji": "🚤🌊👩‍👩‍👧 red boat 🇩🇪",
     "HTML": "<b onclick='x()'>red</b> &amp; <script>alert(1)</script>",
-    "formula": "=HYPERLINK(\"http://x.com\",\"boat\") @SUM(A1) +1 -2 =cmd|' /C calc'!A0",
+    "formula": '=HYPERLINK("http://x.com","boat") @SUM(A1) +1 -2 =cmd|\' /C calc\'!A0',
     "chunk grammar": "{<NN>} <JJ.*>+ }red{ boat<NP>",
     "digits": "IMG_2034 1080p 4k 12-34 mp3",
     "surrogate": "red \ud800 boat",
@@ -31,7 +31,11 @@ RUBBISH = {
     ("caption", "words", "phrases"),
     [
         (PLAIN, ["red", "boat", "water"], ["red boat"]),
-        ("Two RED boats and a striped umbrella", ["red", "boat", "striped", "umbrella"], ["red boat", "striped umbrella"]),
+        (
+            "Two RED boats and a striped umbrella",
+            ["red", "boat", "striped", "umbrella"],
+            ["red boat", "striped umbrella"],
+        ),
         ("children are running", ["child", "run"], []),
         ("boat boat boat", ["boat"], ["boat boat boat"]),
         ("IMG_2034.JPG free stock boats https://a.b/red.png", ["boat"], []),
@@ -71,7 +75,7 @@ def test_rubbish_keeps_its_id_and_does_no_harm_to_the_others(text):
     assert {caption for caption, _, _ in rows} <= {3, 8, 9}
     for caption, _, concept in rows:
         if caption == 8:
-            assert not set(concept) & set("\0\r\n\t<>=@+{}|\"0123456789")
+            assert not set(concept) & set('\0\r\n\t<>=@+{}|"0123456789')
             assert concept[0].isalpha()
 
 
@@ -106,7 +110,10 @@ def test_any_text_gives_words_that_are_letters_each_once(text):
         assert len(phrase.split(" ")) >= 2
 
 
-@given(st.lists(st.sampled_from(["red boat", "a dog runs", "", "trees\n", "stock photo", "big dogs"]), max_size=8), st.randoms())
+@given(
+    st.lists(st.sampled_from(["red boat", "a dog runs", "", "trees\n", "stock photo", "big dogs"]), max_size=8),
+    st.randoms(),
+)
 def test_a_caption_is_parsed_alike_wherever_it_stands(captions, random):
     numbered = list(enumerate(captions))
     mixed = numbered.copy()
@@ -124,6 +131,8 @@ def test_tags_come_from_the_lexicon_and_from_endings():
     assert (tags["snorgling"], tags["blarfy"], tags["wugs"]) == ("VBG", "JJ", "NNS")
 
 
-@pytest.mark.parametrize(("word", "tag", "form"), [("geese", "NNS", "goose"), ("ran", "VBD", "run"), ("striped", "JJ", "striped")])
+@pytest.mark.parametrize(
+    ("word", "tag", "form"), [("geese", "NNS", "goose"), ("ran", "VBD", "run"), ("striped", "JJ", "striped")]
+)
 def test_lemmas_follow_the_part_of_speech(word, tag, form):
     assert lemma(word, tag) == form

@@ -24,7 +24,7 @@ TINY = {
     "evaluate_concepts": {"bootstrap": 50, "clear": 0.1},
     "transfer": {"top_images": 6, "permutations": 1},
 }
-RESULTS = ("data/groups", "data/concepts", "data/explainability", "data/evaluation", "reports")
+RESULTS = ("data/groups", "data/concepts", "data/explainability", "reports")
 
 
 def stages_in_order(params):

@@ -99,7 +99,7 @@ def _write_encoder(name, images, singles, groups, evaluation, text, rng):
     write_json(files.metrics(f"explainability_{name}"), _explainability_metrics(singles))
     write_json(files.metrics(f"concepts_{name}"), {"groups": len(names), "first_concept": {"score": 0.7, "prior": 0.1}})
     if evaluation:
-        write_table(files.EVALUATION / f"{name}.parquet", _evaluation(names[:singles], text, rng))
+        write_table(files.table(f"{name}_truth"), _evaluation(names[:singles], text, rng))
         write_json(files.metrics(f"evaluation_{name}"), _evaluation_metrics())
 
 
