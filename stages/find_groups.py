@@ -30,7 +30,8 @@ def run(params: Params, name: str) -> None:
     groups, statistics = _explained(fires, settings)
     if not len(groups):
         raise UserError(
-            f"encoders.{name}: no feature has {settings.min_images} highly activating images; lower find_groups.min_images or sigma, or use rule: top_k"
+            f"encoders.{name}: no feature has {settings.min_images} highly activating images; "
+            "lower find_groups.min_images or sigma, or use rule: top_k"
         )
     statistics.insert(0, "group", _names(groups))
     sets = _sets(normalised, groups, statistics["group"].to_numpy(), settings)

@@ -16,6 +16,7 @@ from torch.nn import functional
 from stages.common.artifacts import read_array, read_table, write_json
 from stages.models import small_clip
 from stages.models.checkpoints import load_clip, save_clip
+from stages.models.pixels import unit_images
 from stages.models.training import (
     batches,
     classification_loss,
@@ -26,11 +27,10 @@ from stages.models.training import (
     windows,
 )
 from stages.sources.grammar import prompts
-from stages.sources.scenes import VALUES
+from stages.sources.scenes import CLASSIFIED, VALUES, class_numbers
 
 SCENES, TRAINING = Path("data/scenes"), Path("data/training")
 CHECKPOINT, METRICS = Path("models/clip.safetensors"), Path("reports/metrics/clip.json")
-KINDS = ("object", "colour", "texture", "background")
 MARGIN = 0.25  # around an object's box on each side, as a share of the box, when accuracy on crops is measured
 SMALLEST_WINDOW = 16  # pixels
 VIEWS = 3  # of each image, that captions are matched with
@@ -101,7 +101,7 @@ class _Cutter:
         whole = torch.rand(count, generator=self.generator) >= self.crops
         sides = torch.where(whole, uniform(0.75, 1.0, (count,), self.generator), near)
         centres = torch.where(whole[:, None], torch.rand(count, 2, generator=self.generator), centres + shift)
-        views = windows(small_clip.as_unit_images(self.images[rows.numpy()]), centres, sides)
+        views = windows(unit_images(self.images[rows.numpy()]), centres, sides)
         return jitter_colour(views, self.jitter, self.generator)
 
 
@@ -115,22 +115,18 @@ def _centres_and_extents(boxes: Tensor) -> tuple[Tensor, Tensor]:
     return (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).amax(dim=1)
 
 
-def _labels(table: pd.DataFrame) -> dict[str, Tensor]:
-    """Class numbers of every attribute kind."""
-    return {kind: torch.tensor([VALUES[kind].index(value) for value in table[kind]]) for kind in KINDS}
-
-
 def _learn_attributes(
     section: Any, model: nn.Module, cut: _Cutter, table: pd.DataFrame, generator: torch.Generator
 ) -> None:
     """Phase 1: classify all attributes from the image embedding."""
-    heads = nn.ModuleDict({kind: nn.Linear(section.embedding, len(VALUES[kind])) for kind in KINDS})
-    labels, weights = _labels(table), dict.fromkeys(KINDS, 1.0)
+    heads = nn.ModuleDict({kind: nn.Linear(section.embedding, len(VALUES[kind])) for kind in CLASSIFIED})
+    labels = {kind: torch.from_numpy(numbers) for kind, numbers in class_numbers(table).items()}
+    weights = dict.fromkeys(CLASSIFIED, 1.0)
 
     def loss_of(rows: Tensor) -> Tensor:
         embeddings = model.visual(small_clip.prepare(cut(rows)))
         scores = {kind: head(embeddings) for kind, head in heads.items()}
-        return classification_loss(scores, {kind: labels[kind][rows] for kind in KINDS}, weights)
+        return classification_loss(scores, {kind: labels[kind][rows] for kind in CLASSIFIED}, weights)
 
     parameters = [{"params": [*model.visual.parameters(), *heads.parameters()]}]
     _fit(
@@ -223,7 +219,7 @@ def _measure(path: Path) -> dict[str, Any]:
     model, tokenizer = load_clip(path)
     table = read_table(SCENES / "attributes.parquet")
     test = np.flatnonzero(table["split"] == "test")
-    images, held_out = small_clip.as_unit_images(read_array(SCENES / "images.npy")[test]), table.iloc[test]
+    images, held_out = unit_images(read_array(SCENES / "images.npy")[test]), table.iloc[test]
     centres, extents = _centres_and_extents(_boxes(held_out) / images.shape[2])
     sides = (extents * (1 + 2 * MARGIN)).clamp(SMALLEST_WINDOW / images.shape[2], 1.0)
     return {
@@ -237,8 +233,8 @@ def zero_shot(model: nn.Module, tokenizer: Any, images: Tensor, table: pd.DataFr
     with torch.no_grad():
         embeddings = torch.cat([small_clip.embed_images(model, chunk) for chunk in images.split(256)])
     accuracies = {}
-    for kind, labels in _labels(table).items():
+    for kind, labels in class_numbers(table).items():
         weights = small_clip.zero_shot_weights(model, [tokenizer(prompts(kind, value)) for value in VALUES[kind]])
         found = (embeddings @ weights.T).argmax(dim=1)
-        accuracies[kind] = {"accuracy": float((found == labels).double().mean())}
+        accuracies[kind] = {"accuracy": float((found.numpy() == labels).mean())}
     return accuracies

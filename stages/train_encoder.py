@@ -11,13 +11,15 @@ from torch import Tensor
 from stages.common.artifacts import read_array, read_table, write_json
 from stages.common.errors import UserError
 from stages.models.checkpoints import load_encoder_checkpoint, save_encoder
-from stages.models.small_resnet import SmallResNet, unit_images
+from stages.models.pixels import unit_images
+from stages.models.small_resnet import SmallResNet
 from stages.models.training import (
     attribute_correlations,
     batches,
     blur_some,
     classification_loss,
     fit,
+    grey_some,
     jitter_colour,
     make_deterministic,
     nt_xent,
@@ -25,10 +27,10 @@ from stages.models.training import (
     random_windows,
     ridge_classifier,
 )
-from stages.sources.scenes import VALUES
+from stages.sources.scenes import CLASSIFIED, VALUES, class_numbers
 
 SCENES, TRAINING = Path("data/scenes"), Path("data/training")
-KINDS = ("object", "colour", "texture", "background")
+BLURRED = 0.3  # share of the views that are blurred a little
 CLEAR = 0.5  # a feature has a clear truth if it correlates at least so much with one attribute
 
 
@@ -62,7 +64,7 @@ def train(section: Any, images: np.ndarray, table: pd.DataFrame, name: str) -> S
             f"params.yaml: train.{name}.objective is {section.objective!r}, must be one of {', '.join(OBJECTIVES)}"
         )
     generator = make_deterministic(section.seed)
-    heads = {kind: VALUES[kind] for kind in KINDS} if section.objective == "supervised" else {}
+    heads = {kind: VALUES[kind] for kind in CLASSIFIED} if section.objective == "supervised" else {}
     model = SmallResNet(section.stem, section.widths, heads).to(memory_format=torch.channels_last).train()
     parameters, loss_of = OBJECTIVES[section.objective](section, model, images, table, generator)
     size = min(section.batch, len(images))
@@ -84,15 +86,13 @@ def _supervised(
     section: Any, model: SmallResNet, images: np.ndarray, table: pd.DataFrame, generator: torch.Generator
 ) -> tuple[list, Any]:
     """Cross-entropy on every attribute kind; the L1 term on features makes each of them stand for little."""
-    labels, weights = (
-        _labels(table),
-        vars(section.weights) if hasattr(section.weights, "__dict__") else dict(section.weights),
-    )
+    labels = {kind: torch.from_numpy(numbers) for kind, numbers in class_numbers(table).items()}
+    weights = {kind: getattr(section.weights, kind) for kind in CLASSIFIED}
 
     def loss_of(rows: Tensor) -> Tensor:
         views = random_windows(unit_images(images[rows.numpy()]), section.smallest_crop, generator)
         features = model(jitter_colour(views, section.colour_jitter, generator))
-        loss = classification_loss(model.logits(features), {kind: labels[kind][rows] for kind in KINDS}, weights)
+        loss = classification_loss(model.logits(features), {kind: labels[kind][rows] for kind in CLASSIFIED}, weights)
         return loss + section.sparsity * features.mean()
 
     return list(model.parameters()), loss_of
@@ -106,7 +106,8 @@ def _simclr(
 
     def view(pictures: Tensor) -> Tensor:
         cut = random_windows(pictures, section.smallest_crop, generator)
-        return blur_some(jitter_colour(cut, section.colour_jitter, generator), 0.3, generator)
+        coloured = grey_some(jitter_colour(cut, section.colour_jitter, generator), section.greyscale, generator)
+        return blur_some(coloured, BLURRED, generator)
 
     def loss_of(rows: Tensor) -> Tensor:
         pictures = unit_images(images[rows.numpy()])
@@ -117,11 +118,6 @@ def _simclr(
 
 
 OBJECTIVES = {"supervised": _supervised, "simclr": _simclr}
-
-
-def _labels(table: pd.DataFrame) -> dict[str, Tensor]:
-    """Class numbers of every attribute kind."""
-    return {kind: torch.tensor([VALUES[kind].index(value) for value in table[kind]]) for kind in KINDS}
 
 
 def _features(model: SmallResNet, images: np.ndarray) -> np.ndarray:
@@ -153,7 +149,7 @@ def measure(model: SmallResNet, images: np.ndarray, table: pd.DataFrame, shortcu
     )
     found = _by_heads(model, features) if len(model.heads) else _by_probe(features, _features(model, images), table)
     return {
-        "accuracy": {kind: float((found[kind] == held_out[kind]).mean()) for kind in KINDS},
+        "accuracy": {kind: float((found[kind] == held_out[kind]).mean()) for kind in CLASSIFIED},
         "shortcut": _shortcut(found["object"], held_out, shortcut),
         "clear_features": clear_features(features, held_out),
     }
@@ -169,8 +165,8 @@ def _by_heads(model: SmallResNet, features: np.ndarray) -> dict[str, np.ndarray]
 def _by_probe(features: np.ndarray, training_features: np.ndarray, table: pd.DataFrame) -> dict[str, np.ndarray]:
     """Classes according to a linear probe in closed form."""
     probes = {
-        kind: ridge_classifier(training_features, labels.numpy(), len(VALUES[kind]))
-        for kind, labels in _labels(table).items()
+        kind: ridge_classifier(training_features, labels, len(VALUES[kind]))
+        for kind, labels in class_numbers(table).items()
     }
     return {kind: np.array(VALUES[kind])[probe(features)] for kind, probe in probes.items()}
 
@@ -195,10 +191,10 @@ def _share(hits: np.ndarray) -> float:
 
 def clear_features(features: np.ndarray, scenes: pd.DataFrame) -> dict[str, int]:
     """Count the features whose best attribute correlates at least `CLEAR`, by the attribute's kind."""
-    attributes = [(kind, value) for kind in KINDS for value in VALUES[kind]]
+    attributes = [(kind, value) for kind in CLASSIFIED for value in VALUES[kind]]
     indicators = np.stack([(scenes[kind] == value).to_numpy(np.float64) for kind, value in attributes], axis=1)
     correlations = attribute_correlations(features.astype(np.float64), indicators)
     best = correlations.argmax(axis=1)
     clear = correlations.max(axis=1) >= CLEAR
     kinds = np.array([kind for kind, _ in attributes])[best[clear]]
-    return {kind: int((kinds == kind).sum()) for kind in KINDS} | {"all": int(clear.sum()), "features": len(best)}
+    return {kind: int((kinds == kind).sum()) for kind in CLASSIFIED} | {"all": int(clear.sum()), "features": len(best)}

@@ -43,8 +43,16 @@ def test_good_params(folder):
         ("contrast: prior", "contrast: priro", ("concepts.contrast", "priro")),
         ("top_k: 40 ", "top_k: forty ", ("find_groups.top_k", "forty")),
         ("threshold: 0.6 ", "threshold: 1.6 ", ("mine_crops.threshold", "1.6")),
-        ("kind: scenes, checkpoint: models/supervised", "kind: resnet9000, checkpoint: x", ("encoders.supervised", "resnet9000")),
-        ("{explained: supervised, unseen: simclr}", "{explained: supervised, unseen: simclear}", ("transfers", "simclear")),
+        (
+            "kind: scenes, checkpoint: models/supervised",
+            "kind: resnet9000, checkpoint: x",
+            ("encoders.supervised", "resnet9000"),
+        ),
+        (
+            "{explained: supervised, unseen: simclr}",
+            "{explained: supervised, unseen: simclear}",
+            ("transfers", "simclear"),
+        ),
         ("data:", "data: [", ("params.yaml", "not valid YAML")),
     ],
 )

@@ -11,7 +11,10 @@ from stages.common.errors import UserError
 
 
 def test_numbers_within_tolerance_pass():
-    assert verify.compare_metrics("m.json", {"a": {"share": 0.50}, "n": 1000}, {"a": {"share": 0.54}, "n": 1040}, 0.05) == []
+    assert (
+        verify.compare_metrics("m.json", {"a": {"share": 0.50}, "n": 1000}, {"a": {"share": 0.54}, "n": 1040}, 0.05)
+        == []
+    )
 
 
 def test_numbers_beyond_tolerance_are_named():

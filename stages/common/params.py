@@ -16,7 +16,7 @@ Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Between = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
-Contrast = Literal["off", "paper", "released", "graded", "prior"]
+Contrast = Literal["off", "paper", "released", "graded", "prior", "both"]
 
 
 class Section(BaseModel):
@@ -188,6 +188,14 @@ class FindGroups(Section):
     low_similarity: Annotated[float, Field(ge=-1, le=1)]
     random_images: Annotated[int, Field(ge=2)]
 
+    @model_validator(mode="after")
+    def _enough_images_can_fire(self) -> "FindGroups":
+        if self.rule == "top_k" and self.top_k < self.min_images:
+            raise ValueError(
+                f"top_k ({self.top_k}) must be at least min_images ({self.min_images}), or nothing is explained"
+            )
+        return self
+
 
 class MineCrops(Section):
     crop: bool
@@ -203,7 +211,7 @@ class BuildCaptionIndex(Section):
 
 class ParseCaptions(Section):
     min_word: Count
-    discard: tuple[str, ...] = Field(strict=False)
+    discard: tuple[Annotated[str, Field(pattern=r"^[^A-Z\s]+$")], ...] = Field(strict=False)
 
 
 def _off_is_false(value: Any) -> Any:

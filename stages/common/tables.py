@@ -19,6 +19,7 @@ REASONS = {
     "released": "its low score reaches low_cut",
     "graded": "no higher than on the lowly activating images",
     "prior": "no higher than on random crops",
+    "both": "no higher than on the lowly activating images or on random crops",
     "off": "",
 }
 
@@ -74,7 +75,7 @@ def evidence_table(table: pd.DataFrame, crops: pd.DataFrame, captions: Captioned
 
 
 def in_words(table: pd.DataFrame, kind: str = "word") -> pd.Series:
-    """Kept concepts of one kind for people: group -> ``boat:0.91 ship:0.40``."""
+    """Kept concepts of one kind for people: group -> ``boat:0.91; ship:0.40``."""
     kept = table[table["kept"] & (table["kind"] == kind)].sort_values("rank", kind="stable")
     text = kept["concept"] + ":" + kept["score"].map("{:.2f}".format)
     return text.groupby(kept["group"], sort=False).agg("; ".join)
@@ -87,5 +88,6 @@ def first_concepts(table: pd.DataFrame) -> pd.Series:
 
 
 def safe_cell(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
+    """A cell that stays one line and that no spreadsheet takes for a formula."""
+    text = " ".join(text.replace("\0", " ").split())
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

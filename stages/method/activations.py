@@ -78,7 +78,9 @@ def lowly_activating(
     rows, cosines
         Rows of the images, most alike first; -1 and -inf where there are fewer than `count`.
     """
-    cosine = np.round(_cosine_outside(normalised, members, images), 12)  # ties go to the earlier image, not to the last bits
+    cosine = np.round(
+        _cosine_outside(normalised, members, images), 12
+    )  # ties go to the earlier image, not to the last bits
     above_mean = (normalised >= normalised.mean()).astype(np.float64)
     # A feature on a small scale fires below the matrix's mean: a group's own images never count as lowly activating.
     fires = images | (members.astype(np.float64) @ above_mean.T > 0)
@@ -88,7 +90,9 @@ def lowly_activating(
     return np.where(np.isfinite(found), rows, -1), found
 
 
-def _cosine_outside(normalised: Features, members: np.ndarray, images: np.ndarray) -> Float[np.ndarray, "groups images"]:
+def _cosine_outside(
+    normalised: Features, members: np.ndarray, images: np.ndarray
+) -> Float[np.ndarray, "groups images"]:
     """Cosine of every image to each group's mean image, both without the group's own features: three matrix products."""
     size = np.maximum(images.sum(axis=1, keepdims=True), 1)
     centre = np.where(members, 0.0, images.astype(np.float64) @ normalised / size)

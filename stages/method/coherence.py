@@ -7,7 +7,9 @@ from numpy.random import Generator
 ROUNDING = 1e-9  # of a sum of cosines in double precision
 
 
-def coherence(embeddings: Float[np.ndarray, "crops dim"], group: Int[np.ndarray, " crops"], groups: int) -> Float[np.ndarray, " groups"]:
+def coherence(
+    embeddings: Float[np.ndarray, "crops dim"], group: Int[np.ndarray, " crops"], groups: int
+) -> Float[np.ndarray, " groups"]:
     """Mean cosine of all pairs of *different* crops: ``I(S) = (|sum e|^2 - n) / (n (n - 1))``.
 
     Parameters

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
-from scipy.stats import norm
+from scipy.special import ndtri
 
-Contrast = Literal["off", "paper", "released", "graded", "prior"]
+Contrast = Literal["off", "paper", "released", "graded", "prior", "both"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class Mentions:
     phrase: Bool[np.ndarray, " concepts"]
 
 
-def crop_scores(captions: Int[np.ndarray, "crops k"], weights: Float[np.ndarray, "crops k"], mentions: Mentions) -> sparse.csr_array:
+def crop_scores(
+    captions: Int[np.ndarray, "crops k"], weights: Float[np.ndarray, "crops k"], mentions: Mentions
+) -> sparse.csr_array:
     """``s_x(w) = max p(c | x)`` over the retrieved captions c that mention w; sparse, crops x concepts."""
     found = captions >= 0
     crop, slot = np.nonzero(found)
@@ -82,7 +84,12 @@ class ConceptScores:
 
 
 def score_concepts(
-    high: sparse.csr_array, high_group: np.ndarray, low: sparse.csr_array, low_group: np.ndarray, random: sparse.csr_array, groups: int
+    high: sparse.csr_array,
+    high_group: np.ndarray,
+    low: sparse.csr_array,
+    low_group: np.ndarray,
+    random: sparse.csr_array,
+    groups: int,
 ) -> ConceptScores:
     """Score every concept that the highly activating crops of a group mention.
 
@@ -119,25 +126,28 @@ def contrasted(
 
     Parameters
     ----------
-    kind : ``off``; ``paper``: a concept that is also among the lowly activating crops' own concepts is dropped; ``released``: dropped from a
-        low score of `low_cut` on; ``graded``: ranked by ``score - gamma * low``; ``prior``: ranked by ``score - prior``. The last two
-        drop what is not above zero.
+    kind : ``off``; ``paper``: a concept that is also among the lowly activating crops' own concepts is dropped;
+        ``released``: dropped from a low score of `low_cut` on; ``graded``: ranked by ``score - gamma * low``; ``prior``:
+        ranked by ``score - prior``; ``both``: ranked by ``score - max(gamma * low, prior)``. The last three drop what is
+        not above zero.
     also_low : entries that are among the concepts extracted from the group's lowly activating crops (for ``paper``).
     """
     if kind == "paper":
         return scores.score, ~also_low
     if kind == "released":
         return scores.score, scores.low < low_cut
-    if kind == "graded":
-        value = scores.score - gamma * scores.low
-        return value, value > 0
-    if kind == "prior":
-        value = scores.score - scores.prior
-        return value, value > 0
-    return scores.score, np.ones(len(scores), dtype=bool)
+    against = {
+        "graded": gamma * scores.low,
+        "prior": scores.prior,
+        "both": np.maximum(gamma * scores.low, scores.prior),
+    }
+    value = scores.score - against.get(kind, 0.0)
+    return value, value > 0 if kind in against else np.ones(len(scores), dtype=bool)
 
 
-def ranks_within(*keys: np.ndarray, value: Float[np.ndarray, " entries"], tie: np.ndarray) -> Int[np.ndarray, " entries"]:
+def ranks_within(
+    *keys: np.ndarray, value: Float[np.ndarray, " entries"], tie: np.ndarray
+) -> Int[np.ndarray, " entries"]:
     """Rank from 0 of each entry among those with the same `keys`: by value, largest first, then by `tie`, smallest first."""
     order = np.lexsort((tie, -np.round(value, 12), *keys[::-1]))
     new = np.ones(len(order), dtype=bool)
@@ -149,7 +159,9 @@ def ranks_within(*keys: np.ndarray, value: Float[np.ndarray, " entries"], tie: n
     return ranks
 
 
-def extracted(scores: sparse.csr_array, group: np.ndarray, groups: int, phrase: np.ndarray, top: int) -> sparse.csr_array:
+def extracted(
+    scores: sparse.csr_array, group: np.ndarray, groups: int, phrase: np.ndarray, top: int
+) -> sparse.csr_array:
     """The `top` words and `top` noun phrases of each group's crops by Eq. 1 alone: 0/1, groups x concepts."""
     mean = group_scores(scores, group, groups).tocoo()
     row, concept = mean.coords
@@ -159,5 +171,5 @@ def extracted(scores: sparse.csr_array, group: np.ndarray, groups: int, phrase: 
 
 def interval(score: np.ndarray, error: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """Normal interval of a mean over crops, cut to [0, 1]."""
-    reach = norm.ppf(0.5 + confidence / 2) * error
+    reach = ndtri(0.5 + confidence / 2) * error
     return np.clip(score - reach, 0, 1), np.clip(score + reach, 0, 1)

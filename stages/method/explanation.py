@@ -50,14 +50,18 @@ class Captioned:
     weights: Float[np.ndarray, "crops k"]
 
 
-def captioned(crops: Float[np.ndarray, "crops dim"], corpus: Callable[[], Iterable[Shard]], settings: Settings) -> Captioned:
+def captioned(
+    crops: Float[np.ndarray, "crops dim"], corpus: Callable[[], Iterable[Shard]], settings: Settings
+) -> Captioned:
     """Step 8: the captions of each crop, by the normaliser chosen."""
     k, temperature = settings.captions_per_image, settings.temperature
     if settings.normaliser == "shard":
         return Captioned(*released_retrieval(crops, corpus(), k, temperature))
-    retrieved = nearest_captions(crops, corpus(), k, temperature)
-    weigh = corpus_weights if settings.normaliser == "corpus" else retrieved_weights
-    return Captioned(retrieved.captions, weigh(retrieved, temperature))
+    if settings.normaliser == "corpus":
+        retrieved = nearest_captions(crops, corpus(), k, temperature)
+        return Captioned(retrieved.captions, corpus_weights(retrieved, temperature))
+    retrieved = nearest_captions(crops, corpus(), k)
+    return Captioned(retrieved.captions, retrieved_weights(retrieved, temperature))
 
 
 def explain(
@@ -85,4 +89,6 @@ def explain(
         scores, settings.contrast, low_cut=settings.low_cut, gamma=settings.gamma, also_low=also_low
     )
     phrase = mentions.phrase[scores.concept].astype(int)
-    return Explanation(scores, value, kept, scoring.ranks_within(scores.group, phrase, ~kept, value=value, tie=scores.concept))
+    return Explanation(
+        scores, value, kept, scoring.ranks_within(scores.group, phrase, ~kept, value=value, tie=scores.concept)
+    )

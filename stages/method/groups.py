@@ -106,7 +106,9 @@ def together(first: Groups, second: Groups) -> Groups:
     return Groups(np.concatenate([first.members, second.members]), np.concatenate([first.images, second.images]))
 
 
-def cofiring_significance(groups: Groups, fires: Fires) -> tuple[Float[np.ndarray, " groups"], Float[np.ndarray, " groups"]]:
+def cofiring_significance(
+    groups: Groups, fires: Fires
+) -> tuple[Float[np.ndarray, " groups"], Float[np.ndarray, " groups"]]:
     """How much more often than independent features a group's members fire together.
 
     Returns

@@ -10,7 +10,9 @@ Heatmaps = Float[np.ndarray, "crops height width"]
 Boxes = Int[np.ndarray, "crops 4"]
 
 
-def heatmaps_of(maps: Float[np.ndarray, "crops features height width"], directions: Float[np.ndarray, "*crops features"]) -> Heatmaps:
+def heatmaps_of(
+    maps: Float[np.ndarray, "crops features height width"], directions: Float[np.ndarray, "*crops features"]
+) -> Heatmaps:
     """Grad-CAM of a direction in a globally average-pooled space, in closed form.
 
     The gradient of a mean over positions is the same at every position, so Grad-CAM of ``sum_j d_j h_j`` is
@@ -27,7 +29,9 @@ def heatmaps_of(maps: Float[np.ndarray, "crops features height width"], directio
 
 
 def group_heatmaps(
-    maps: Float[np.ndarray, "images features height width"], images: Int[np.ndarray, " crops"], members: sparse.csr_array
+    maps: Float[np.ndarray, "images features height width"],
+    images: Int[np.ndarray, " crops"],
+    members: sparse.csr_array,
 ) -> Heatmaps:
     """The same for many groups at once, reading only the maps of their members.
 

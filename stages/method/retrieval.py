@@ -10,6 +10,7 @@ from scipy.special import logsumexp, softmax
 # Cosines are compared after rounding, so that the last bits of a matrix product, which change with its shape, decide no rank.
 # The product is taken in double precision: its error must be far below the rounding, or two copies of a caption round differently.
 DECIMALS = 6
+CROPS_AT_ONCE = 2048  # of the cosines in memory
 
 
 @dataclass(frozen=True)
@@ -31,30 +32,37 @@ class Retrieved:
 Shard = tuple[Int[np.ndarray, " captions"], Float[np.ndarray, "captions dim"]]
 
 
-def nearest_captions(crops: Float[np.ndarray, "crops dim"], shards: Iterable[Shard], k: int, temperature: float) -> Retrieved:
+def nearest_captions(
+    crops: Float[np.ndarray, "crops dim"], shards: Iterable[Shard], k: int, temperature: float | None = None
+) -> Retrieved:
     """Exact k nearest captions by cosine over all shards; equal cosines go to the smaller caption id.
 
     Parameters
     ----------
     crops : unit image embeddings.
-    shards : caption ids and unit text embeddings, in any order and division. Memory: one shard and its cosines.
+    shards : caption ids and unit text embeddings, in any order and division. Memory: one shard, and its cosines to
+        `CROPS_AT_ONCE` crops.
+    temperature : also sum ``exp(temperature * cosine)`` over the whole corpus; without it `log_total` stays -inf.
 
     Raises
     ------
     ValueError
         If an embedding holds NaN.
     """
-    merged = Retrieved(
-        np.full((len(crops), k), -1), np.full((len(crops), k), -np.inf), np.full(len(crops), -np.inf)
-    )
+    found = Retrieved(np.full((len(crops), k), -1), np.full((len(crops), k), -np.inf), np.full(len(crops), -np.inf))
     for ids, texts in shards:
-        cosines = np.round(crops @ np.asarray(texts, dtype=np.float64).T, DECIMALS)
-        total = np.logaddexp(merged.log_total, logsumexp(temperature * cosines, axis=1))
-        best = _best_of(cosines, np.asarray(ids), k)
-        merged = Retrieved(*_merge(merged, best, k), total)
-    if np.isnan(merged.log_total).any():
-        raise ValueError("embeddings of crops or captions hold NaN")
-    return merged
+        texts = np.asarray(texts, dtype=np.float64)
+        for start in range(0, len(crops), CROPS_AT_ONCE):
+            part = slice(start, start + CROPS_AT_ONCE)
+            cosines = np.round(crops[part] @ texts.T, DECIMALS)
+            if np.isnan(cosines).any():
+                raise ValueError("embeddings of crops or captions hold NaN")
+            best = _best_of(cosines, np.asarray(ids), k)
+            found.captions[part], found.cosines[part] = _merge(found.captions[part], found.cosines[part], best, k)
+            if temperature is not None:
+                total = logsumexp(temperature * cosines, axis=1)
+                found.log_total[part] = np.logaddexp(found.log_total[part], total)
+    return found
 
 
 def _best_of(cosines: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,10 +76,12 @@ def _best_of(cosines: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, 
     return ids[columns], np.take_along_axis(cosines, columns, axis=1)
 
 
-def _merge(merged: Retrieved, best: tuple[np.ndarray, np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
+def _merge(
+    captions: np.ndarray, cosines: np.ndarray, best: tuple[np.ndarray, np.ndarray], k: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The k best of two lists, by cosine, then by id."""
-    ids = np.concatenate([merged.captions, best[0]], axis=1)
-    cosines = np.concatenate([merged.cosines, best[1]], axis=1)
+    ids = np.concatenate([captions, best[0]], axis=1)
+    cosines = np.concatenate([cosines, best[1]], axis=1)
     order = np.lexsort((ids, -cosines), axis=1)[:, :k]
     return np.take_along_axis(ids, order, axis=1), np.take_along_axis(cosines, order, axis=1)
 
@@ -86,7 +96,9 @@ def corpus_weights(retrieved: Retrieved, temperature: float) -> Float[np.ndarray
     return _where_found(retrieved, temperature, retrieved.log_total)
 
 
-def _where_found(retrieved: Retrieved, temperature: float, log_total: Float[np.ndarray, " crops"]) -> Float[np.ndarray, "crops k"]:
+def _where_found(
+    retrieved: Retrieved, temperature: float, log_total: Float[np.ndarray, " crops"]
+) -> Float[np.ndarray, "crops k"]:
     found = retrieved.captions >= 0
     log_weights = np.full(found.shape, -np.inf)
     np.subtract(temperature * retrieved.cosines, log_total[:, None], out=log_weights, where=found)

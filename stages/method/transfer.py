@@ -72,7 +72,9 @@ def r_squared(target: np.ndarray, predicted: np.ndarray) -> Float[np.ndarray, " 
     return 1 - np.divide(residual, total, out=np.full(len(total), np.nan), where=total > 1e-12)
 
 
-def fit_map(source: np.ndarray, target: np.ndarray, split: Split, lambdas: tuple[float, ...]) -> tuple[LinearMap, float]:
+def fit_map(
+    source: np.ndarray, target: np.ndarray, split: Split, lambdas: tuple[float, ...]
+) -> tuple[LinearMap, float]:
     """Ridge map fitted on the training split, lambda chosen by the mean squared error on the validation split."""
     maps = ridge_maps(source[split.train], target[split.train], lambdas)
     errors = [float(np.square(fitted(source[split.validation]) - target[split.validation]).mean()) for fitted in maps]

@@ -5,7 +5,9 @@ from jaxtyping import Bool, Float, Int
 from numpy.random import Generator
 
 
-def correlations(features: Float[np.ndarray, "images features"], attributes: Bool[np.ndarray, "images attributes"]) -> Float[np.ndarray, "features attributes"]:
+def correlations(
+    features: Float[np.ndarray, "images features"], attributes: Bool[np.ndarray, "images attributes"]
+) -> Float[np.ndarray, "features attributes"]:
     """Pearson correlation of every feature with every binary attribute: one matrix product; 0 where either is constant."""
     return _standardised(features).T @ _standardised(attributes.astype(np.float64)) / len(features)
 
@@ -16,12 +18,16 @@ def _standardised(columns: np.ndarray) -> np.ndarray:
     return np.divide(columns - columns.mean(axis=0), spread, out=np.zeros_like(columns), where=spread > 1e-9)
 
 
-def clear_truth(correlation: Float[np.ndarray, "features attributes"], least: float) -> tuple[Int[np.ndarray, " features"], Bool[np.ndarray, " features"]]:
+def clear_truth(
+    correlation: Float[np.ndarray, "features attributes"], least: float
+) -> tuple[Int[np.ndarray, " features"], Bool[np.ndarray, " features"]]:
     """Each feature's best attribute, and whether that correlation is at least `least`."""
     return correlation.argmax(axis=1), correlation.max(axis=1, initial=-1) >= least
 
 
-def bootstrap_interval(values: Float[np.ndarray, " items"], samples: int, confidence: float, generator: Generator) -> tuple[float, float]:
+def bootstrap_interval(
+    values: Float[np.ndarray, " items"], samples: int, confidence: float, generator: Generator
+) -> tuple[float, float]:
     """Percentile interval of the mean over items drawn with replacement.
 
     Raises
@@ -31,6 +37,8 @@ def bootstrap_interval(values: Float[np.ndarray, " items"], samples: int, confid
     """
     if not len(values):
         raise ValueError("no items to resample")
-    means = np.asarray(values, dtype=np.float64)[generator.integers(0, len(values), (samples, len(values)))].mean(axis=1)
+    means = np.asarray(values, dtype=np.float64)[generator.integers(0, len(values), (samples, len(values)))].mean(
+        axis=1
+    )
     low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)

@@ -11,12 +11,70 @@ import simplemma
 
 # A URL, a file name or a word with digits is never a concept; letters of any script, with inner apostrophes and hyphens, are.
 # A file name is looked for only after a space: at every character it would take quadratic time on a long text without one.
-_WORD = re.compile(r"https?://\S+|www\.\S+|(?<!\S)\S+\.(?:jpe?g|png|gif|com|net|org)\b|[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_+", re.IGNORECASE)
+_WORD = re.compile(
+    r"https?://\S+|www\.\S+|(?<!\S)\S+\.(?:jpe?g|png|gif|com|net|org)\b|[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_+",
+    re.IGNORECASE,
+)
 _CONTENT = ("NN", "VB", "JJ")
 _NO_CONTENT = "-"  # tag of everything else: no part of a phrase
 # Verbs and nouns that carry no content, and what the lexicon tags as such.
 _STOP = frozenset(
-    ["be", "is", "are", "was", "were", "been", "being", "am", "have", "has", "had", "having", "do", "does", "did", "can", "could", "will", "would", "shall", "should", "may", "might", "must", "get", "gets", "got", "there", "here", "this", "that", "these", "those", "some", "any", "such", "other", "another", "one", "two", "three", "thing", "something", "lot", "many", "much", "more", "most", "very", "also", "front", "back", "top", "side"]
+    [
+        "be",
+        "is",
+        "are",
+        "was",
+        "were",
+        "been",
+        "being",
+        "am",
+        "have",
+        "has",
+        "had",
+        "having",
+        "do",
+        "does",
+        "did",
+        "can",
+        "could",
+        "will",
+        "would",
+        "shall",
+        "should",
+        "may",
+        "might",
+        "must",
+        "get",
+        "gets",
+        "got",
+        "there",
+        "here",
+        "this",
+        "that",
+        "these",
+        "those",
+        "some",
+        "any",
+        "such",
+        "other",
+        "another",
+        "one",
+        "two",
+        "three",
+        "thing",
+        "something",
+        "lot",
+        "many",
+        "much",
+        "more",
+        "most",
+        "very",
+        "also",
+        "front",
+        "back",
+        "top",
+        "side",
+    ]
 )
 _PHRASE = nltk.RegexpParser("NP: {<JJ.*|VBN|VBG>*<NN.*>+}")
 
@@ -24,7 +82,15 @@ _PHRASE = nltk.RegexpParser("NP: {<JJ.*|VBN|VBG>*<NN.*>+}")
 @lru_cache(maxsize=1)
 def _tagger() -> nltk.TaggerI:
     """Most frequent tag of a word in TextBlob's lexicon; unknown words by their ending, else noun."""
-    endings = nltk.RegexpTagger([(r".*ing$", "VBG"), (r".*ed$", "VBN"), (r".*(?:ous|ful|less|able|ish|ive|y)$", "JJ"), (r".*s$", "NNS"), (r".*", "NN")])
+    endings = nltk.RegexpTagger(
+        [
+            (r".*ing$", "VBG"),
+            (r".*ed$", "VBN"),
+            (r".*(?:ous|ful|less|able|ish|ive|y)$", "JJ"),
+            (r".*s$", "NNS"),
+            (r".*", "NN"),
+        ]
+    )
     return nltk.UnigramTagger(model=_lexicon(), backoff=endings)
 
 
@@ -54,7 +120,9 @@ def is_content(token: str, tag: str, discard: frozenset[str], min_word: int) -> 
     letters = token.replace("-", "").replace("'", "").replace("’", "")
     if not (tag.startswith(_CONTENT) and letters.isalpha()):
         return False
-    return all(len(form) >= min_word and form not in _STOP and form not in discard for form in (token, lemma(token, tag)))
+    return all(
+        len(form) >= min_word and form not in _STOP and form not in discard for form in (token, lemma(token, tag))
+    )
 
 
 def concepts_of(caption: str, discard: frozenset[str] = frozenset(), min_word: int = 3) -> tuple[list[str], list[str]]:
@@ -66,7 +134,9 @@ def concepts_of(caption: str, discard: frozenset[str] = frozenset(), min_word: i
     discard : words that are never concepts, in lower case.
     min_word : letters (released: words of two letters or fewer are dropped).
     """
-    tokens = [(token, tag if is_content(token, tag, discard, min_word) else _NO_CONTENT) for token, tag in tagged(caption)]
+    tokens = [
+        (token, tag if is_content(token, tag, discard, min_word) else _NO_CONTENT) for token, tag in tagged(caption)
+    ]
     words = [lemma(token, tag) for token, tag in tokens if tag != _NO_CONTENT]
     return list(dict.fromkeys(words)), list(dict.fromkeys(_phrases(tokens)))
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from stages.models.pixels import unit_images as as_unit_images  # noqa: F401 (part of this module's interface)
 
 MEAN, DEVIATION = 0.5, 0.28  # of pixel values in [0, 1]
 
@@ -95,14 +96,3 @@ def zero_shot_weights(
     with torch.no_grad():
         means = [model.encode_text(tokens, normalize=True).mean(dim=0) for tokens in tokens_of_class]
     return torch.nn.functional.normalize(torch.stack(means), dim=1)
-
-
-def as_unit_images(batch: UInt8[np.ndarray, "batch rows columns 3"]) -> Float[Tensor, "batch 3 rows columns"]:
-    """Turn stored pictures into channels-last tensors with values in [0, 1]."""
-    return (
-        torch.from_numpy(np.array(batch))
-        .permute(0, 3, 1, 2)
-        .float()
-        .div(255)
-        .contiguous(memory_format=torch.channels_last)
-    )

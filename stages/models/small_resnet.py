@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from stages.models.pixels import unit_images
+
 MEAN, DEVIATION = 0.45, 0.25  # of pixel values in [0, 1]
 
 
@@ -83,9 +85,3 @@ class SmallResNet(nn.Module):
     ) -> Float[Tensor, "batch features cells cells"]:
         """Last activation maps of pictures as stored; their spatial mean is the feature vector."""
         return self.maps(unit_images(batch))
-
-
-def unit_images(batch: UInt8[np.ndarray | Tensor, "batch rows columns 3"]) -> Float[Tensor, "batch 3 rows columns"]:
-    """Turn stored pictures into channels-last tensors with values in [0, 1]."""
-    pixels = torch.as_tensor(np.array(batch) if isinstance(batch, np.ndarray) else batch)
-    return pixels.permute(0, 3, 1, 2).to(torch.float32).div(255).contiguous(memory_format=torch.channels_last)

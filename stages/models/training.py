@@ -148,6 +148,14 @@ def blur_some(
     return torch.where(chosen[:, None, None, None], blurred, images)
 
 
+def grey_some(
+    images: Float[Tensor, "batch 3 rows columns"], share: float, generator: torch.Generator
+) -> Float[Tensor, "batch 3 rows columns"]:
+    """Take the colour out of a share of the pictures, so that views cannot be matched by colour alone."""
+    chosen = torch.rand(len(images), generator=generator) < share
+    return torch.where(chosen[:, None, None, None], images.mean(dim=1, keepdim=True), images)
+
+
 def classification_loss(
     logits: dict[str, Float[Tensor, "batch classes"]],
     labels: dict[str, Int[Tensor, " batch"]],

@@ -33,6 +33,12 @@ VALUES: dict[str, tuple[str, ...]] = {
     "background": tuple(GROUNDS),
     "position": tuple(OFFSETS),
 }
+CLASSIFIED = (
+    "object",
+    "colour",
+    "texture",
+    "background",
+)  # what models learn and are measured on: crops lose the position
 BANK_SEED = 20230711  # the grounds' look does not change with the seed of the scenes
 OUTLINE = 22  # grey level of an object's outline
 DARKENED = 5  # the second shade of a texture is the colour times DARKENED / 16
@@ -65,6 +71,11 @@ class Look:
     closeup_diameters: tuple[int, int] = (33, 88)
     distractors: int = 2
     noise: int = 15
+
+
+def class_numbers(attributes: pd.DataFrame) -> dict[str, Int[np.ndarray, " images"]]:
+    """Index of every image's value among the values of each classified kind."""
+    return {kind: attributes[kind].map(VALUES[kind].index).to_numpy(np.int64) for kind in CLASSIFIED}
 
 
 def draw_attributes(count: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -129,7 +129,10 @@ def test_conse_gives_unit_rows_whatever_the_scale_of_the_probabilities(probabili
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (SimpleNamespace(kind="open_clip", checkpoint="models/none.safetensors", name=None, pretrained=None), "models/none.safetensors"),
+        (
+            SimpleNamespace(kind="open_clip", checkpoint="models/none.safetensors", name=None, pretrained=None),
+            "models/none.safetensors",
+        ),
         (
             SimpleNamespace(kind="open_clip", checkpoint=None, name="ViT-Z", pretrained="x"),
             "image_text: open_clip .*'ViT-Z'",

@@ -11,6 +11,7 @@ from stages.common.artifacts import read_array, read_json, read_table
 from stages.common.errors import UserError
 from stages.models import small_clip, training
 from stages.models.checkpoints import load_clip, load_encoder_checkpoint, save_clip, save_encoder
+from stages.models.pixels import unit_images
 from stages.models.small_resnet import SmallResNet
 from tests.sources.test_scenes import section
 
@@ -19,13 +20,13 @@ def supervised_section(**changes) -> SimpleNamespace:
     values = {
         "objective": "supervised", "seed": 0, "stem": 8, "widths": [16, 32], "epochs": 3, "batch": 32, "rate": 3e-3, "weight_decay": 0.01,
         "sparsity": 0.1, "smallest_crop": 0.75, "colour_jitter": 0.05,
-        "weights": {"object": 1.0, "colour": 1.0, "texture": 1.0, "background": 1.0},
+        "weights": SimpleNamespace(object=1.0, colour=1.0, texture=1.0, background=1.0),
     }  # fmt: skip
     return SimpleNamespace(**(values | changes))
 
 
 def simclr_section() -> SimpleNamespace:
-    return supervised_section(objective="simclr", projection=16, temperature=0.2)
+    return supervised_section(objective="simclr", projection=16, temperature=0.2, greyscale=0.2)
 
 
 def clip_section() -> SimpleNamespace:
@@ -141,9 +142,17 @@ def test_clip_stage_learns_and_its_checkpoint_is_an_open_clip_model(params, capf
     assert set(metrics) == {"zero_shot", "crops"} and 0 <= metrics["crops"]["object"]["accuracy"] <= 1
     model, tokenizer = load_clip("models/clip.safetensors")
     with torch.no_grad():
-        image = small_clip.embed_images(model, small_clip.as_unit_images(pictures(3)))
+        image = small_clip.embed_images(model, unit_images(pictures(3)))
         text = model.encode_text(tokenizer(["a red boat", "something unheard of"]), normalize=True)
     assert image.shape == (3, 32) and text.shape == (2, 32) and torch.isfinite(text).all()
+
+
+def test_folding_the_adapter_gives_its_output():
+    torch.manual_seed(0)
+    projection, adapter, inputs = torch.nn.Linear(6, 4), torch.nn.Linear(4, 4), torch.randn(3, 6)
+    expected = adapter(projection(inputs))
+    train_clip._fold(adapter, projection)
+    torch.testing.assert_close(projection(inputs), expected)
 
 
 def test_clip_round_trip_keeps_embeddings(tmp_path):
