@@ -11,7 +11,7 @@ from stages.common import files
 from stages.common.artifacts import read_array, read_table, write_table
 from stages.common.errors import UserError
 from stages.method import groups as grouping
-from stages.method.activations import highly_activating, lowly_activating, row_normalised
+from stages.method.activations import highly_activating, lowly_activating, picked, row_normalised
 from stages.method.groups import Groups
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def _sets(normalised: np.ndarray, groups: Groups, names: np.ndarray, settings: F
     """One row for each image of each group and role, ranked."""
     members = groups.members / groups.members.sum(axis=1, keepdims=True)
     activation = members @ normalised.T
-    high = np.argsort(-np.where(groups.images, activation, -np.inf), axis=1, kind="stable")[:, : settings.max_images]
-    high = np.where(np.take_along_axis(groups.images, high, axis=1), high, -1)
+    high = picked(activation, groups.images, settings.max_images, settings.pick)
     low, cosine = lowly_activating(
         normalised, groups.members, groups.images, settings.low_images, settings.low_similarity
     )

@@ -51,7 +51,7 @@ def run(params: Any) -> None:
     write_json(METRICS, _measure(CHECKPOINT))
 
 
-def train(section: Any, size: int, images: np.ndarray, table: pd.DataFrame) -> tuple[nn.Module, dict[str, Any]]:
+def train(section: Any, size: int, images: np.ndarray, table: pd.DataFrame) -> tuple[Any, dict[str, Any]]:
     """Train on images, attributes, boxes and captions.
 
     Returns
@@ -115,9 +115,7 @@ def _centres_and_extents(boxes: Tensor) -> tuple[Tensor, Tensor]:
     return (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).amax(dim=1)
 
 
-def _learn_attributes(
-    section: Any, model: nn.Module, cut: _Cutter, table: pd.DataFrame, generator: torch.Generator
-) -> None:
+def _learn_attributes(section: Any, model: Any, cut: _Cutter, table: pd.DataFrame, generator: torch.Generator) -> None:
     """Phase 1: classify all attributes from the image embedding."""
     heads = nn.ModuleDict({kind: nn.Linear(section.embedding, len(VALUES[kind])) for kind in CLASSIFIED})
     labels = {kind: torch.from_numpy(numbers) for kind, numbers in class_numbers(table).items()}
@@ -141,7 +139,7 @@ def _learn_attributes(
     )
 
 
-def _learn_captions(section: Any, model: nn.Module, cut: _Cutter, tokens: Tensor, generator: torch.Generator) -> None:
+def _learn_captions(section: Any, model: Any, cut: _Cutter, tokens: Tensor, generator: torch.Generator) -> None:
     """Phase 2: match images and captions, the image tower locked but for a linear map of its output (LiT, Zhai et al. 2022)."""
     from open_clip.loss import ClipLoss
 
@@ -173,7 +171,7 @@ def _learn_captions(section: Any, model: nn.Module, cut: _Cutter, tokens: Tensor
     _fold(adapter, model.visual.attnpool.c_proj)
 
 
-def _locked_embeddings(model: nn.Module, cut: _Cutter, count: int) -> Tensor:
+def _locked_embeddings(model: Any, cut: _Cutter, count: int) -> Tensor:
     """Image embeddings of VIEWS random views of every image, float (VIEWS, images, embedding)."""
     model.visual.eval()
     with torch.no_grad():
@@ -228,7 +226,7 @@ def _measure(path: Path) -> dict[str, Any]:
     }
 
 
-def zero_shot(model: nn.Module, tokenizer: Any, images: Tensor, table: pd.DataFrame) -> dict[str, dict[str, float]]:
+def zero_shot(model: Any, tokenizer: Any, images: Tensor, table: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Accuracy per attribute kind: the class whose prompts are nearest to the image wins."""
     with torch.no_grad():
         embeddings = torch.cat([small_clip.embed_images(model, chunk) for chunk in images.split(256)])

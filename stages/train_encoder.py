@@ -112,7 +112,8 @@ def _simclr(
     def loss_of(rows: Tensor) -> Tensor:
         pictures = unit_images(images[rows.numpy()])
         features = model(torch.cat([view(pictures), view(pictures)]).contiguous(memory_format=torch.channels_last))
-        return nt_xent(*head(features).chunk(2), section.temperature) + section.sparsity * features.mean()
+        first, second = head(features).chunk(2)
+        return nt_xent(first, second, section.temperature) + section.sparsity * features.mean()
 
     return [*model.parameters(), *head.parameters()], loss_of
 

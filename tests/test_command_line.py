@@ -41,7 +41,7 @@ def test_good_params(folder):
     [
         ("contrast: prior", "contrst: prior", ("concepts.contrst", "unknown key", "did you mean 'contrast'")),
         ("contrast: prior", "contrast: priro", ("concepts.contrast", "priro")),
-        ("top_k: 40 ", "top_k: forty ", ("find_groups.top_k", "forty")),
+        ("top_k: 400 ", "top_k: forty ", ("find_groups.top_k", "forty")),
         ("threshold: 0.6 ", "threshold: 1.6 ", ("mine_crops.threshold", "1.6")),
         (
             "kind: scenes, checkpoint: models/supervised",

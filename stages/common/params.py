@@ -120,6 +120,7 @@ class TrainSupervised(TrainEncoder):
 
 class TrainSimCLR(TrainEncoder):
     objective: Literal["simclr"]
+    greyscale: Share
     projection: Count
     temperature: Positive
 
@@ -181,6 +182,7 @@ class FindGroups(Section):
     grouping: Literal["cofire", "exact"]
     min_images: Annotated[int, Field(ge=2)]
     max_images: Annotated[int, Field(ge=2)]
+    pick: Literal["spread", "strongest"]
     max_size: Count
     max_groups: Natural
     fdr: Between

@@ -56,6 +56,25 @@ def highly_activating(
     return fires_by_quantile(normalised, quantile) if rule == "quantile" else fires_by_rank(normalised, top_k)
 
 
+def picked(
+    activation: Float[np.ndarray, "groups images"],
+    fires: Bool[np.ndarray, "groups images"],
+    most: int,
+    pick: Literal["spread", "strongest"],
+) -> Int[np.ndarray, "groups most"]:
+    """At most `most` of the images that fire each group, strongest first; -1 where there are fewer.
+
+    ``strongest`` takes the first ones. ``spread`` takes them evenly over all ranks: the few strongest images of a feature
+    are those on which it *and* others fire, so their captions name the conjunction.
+    """
+    order = np.argsort(-np.where(fires, activation, -np.inf), axis=1, kind="stable")
+    count = fires.sum(axis=1, keepdims=True)
+    steps = np.arange(min(most, fires.shape[1]))
+    spread = np.rint(steps * (count - 1) / max(most - 1, 1)).astype(int)
+    place = np.where((count > most) & (pick == "spread"), spread, steps)
+    return np.where(steps < count, np.take_along_axis(order, place, axis=1), -1)
+
+
 def lowly_activating(
     normalised: Features,
     members: Bool[np.ndarray, "groups features"],

@@ -20,7 +20,7 @@ def build_clip(
     text_layers: int,
     context: int,
     vocabulary: int,
-) -> nn.Module:
+) -> Any:
     """Build an open_clip model from a custom configuration.
 
     Parameters
@@ -42,24 +42,25 @@ def build_clip(
         Its `visual` is open_clip's ModifiedResNet without the fourth stage, which would leave 2x2 cells of a 64x64 picture.
     """
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-    from open_clip.modified_resnet import AttentionPool2d
 
     vision = CLIPVisionCfg(layers=(*layers, 1), width=width, head_width=32, image_size=image_size)
     text = CLIPTextCfg(
         context_length=context, vocab_size=vocabulary, width=text_width, heads=text_width // 32, layers=text_layers
     )
     model = CLIP(embed_dim=embedding, vision_cfg=vision, text_cfg=text)
-    channels = width * 16
     model.visual.layer4 = nn.Identity()
-    model.visual.attnpool = AttentionPool2d(image_size // 16, channels, channels // 48, embedding)
-    for projection in (
-        model.visual.attnpool.q_proj,
-        model.visual.attnpool.k_proj,
-        model.visual.attnpool.v_proj,
-        model.visual.attnpool.c_proj,
-    ):
-        nn.init.normal_(projection.weight, std=channels**-0.5)
+    model.visual.attnpool = _attention_pool(image_size // 16, width * 16, embedding)
     return model
+
+
+def _attention_pool(cells: int, channels: int, embedding: int) -> nn.Module:
+    """Pool the maps of the third stage, initialised as ModifiedResNet does with its own pool."""
+    from open_clip.modified_resnet import AttentionPool2d
+
+    pool = AttentionPool2d(cells, channels, channels // 48, embedding)
+    for projection in (pool.q_proj, pool.k_proj, pool.v_proj, pool.c_proj):
+        nn.init.normal_(projection.weight, std=channels**-0.5)
+    return pool
 
 
 def build_tokenizer(context: int) -> Any:
@@ -74,7 +75,7 @@ def prepare(images: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "bat
     return (images - MEAN) / DEVIATION
 
 
-def embed_images(model: nn.Module, images: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch embedding"]:
+def embed_images(model: Any, images: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch embedding"]:
     """Unit image embeddings of pictures with values in [0, 1]."""
     return model.encode_image(prepare(images), normalize=True)
 
@@ -90,7 +91,7 @@ def compact_tokens(tokens: Int[Tensor, "captions context"], token_ids: list[int]
 
 
 def zero_shot_weights(
-    model: nn.Module, tokens_of_class: list[Int[Tensor, "prompts context"]]
+    model: Any, tokens_of_class: list[Int[Tensor, "prompts context"]]
 ) -> Float[Tensor, "classes embedding"]:
     """One unit text embedding per class: the mean over its prompts."""
     with torch.no_grad():

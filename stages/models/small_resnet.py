@@ -4,7 +4,8 @@ Built as torchvision's ResNet (stem, max-pool, stages of `BasicBlock`, global av
 map has 8x8 cells, and its spatial mean is the feature vector.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,9 +49,9 @@ class SmallResNet(nn.Module):
         Class names per attribute kind; a linear classifier on the features for each. May be empty.
     """
 
-    def __init__(self, stem: int, widths: Sequence[int], heads: dict[str, Sequence[str]]) -> None:
+    def __init__(self, stem: int, widths: Sequence[int], heads: Mapping[str, Sequence[str]]) -> None:
         super().__init__()
-        self.config = {
+        self.config: dict[str, Any] = {
             "stem": stem,
             "widths": list(widths),
             "heads": {kind: list(values) for kind, values in heads.items()},

@@ -162,7 +162,9 @@ def classification_loss(
     weights: dict[str, float],
 ) -> Float[Tensor, ""]:
     """Weighted sum of the cross-entropies of all heads."""
-    return sum(weights[kind] * functional.cross_entropy(scores, labels[kind]) for kind, scores in logits.items())
+    return torch.stack(
+        [weights[kind] * functional.cross_entropy(scores, labels[kind]) for kind, scores in logits.items()]
+    ).sum()
 
 
 def nt_xent(

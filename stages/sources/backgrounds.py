@@ -24,7 +24,9 @@ def _cells(rng: np.random.Generator, low: int, high: int, height: int, width: in
 def _blurred(shades: Shade, reach: int) -> Shade:
     """Mean over a square of 2 * reach + 1 pixels a side, wrapped around the edges."""
     for axis in (0, 1):
-        shades = sum(np.roll(shades, step, axis=axis) for step in range(-reach, reach + 1)) // (2 * reach + 1)
+        shades = np.stack([np.roll(shades, step, axis=axis) for step in range(-reach, reach + 1)]).sum(axis=0) // (
+            2 * reach + 1
+        )
     return shades
 
 

@@ -6,6 +6,7 @@ and not on the machine. Attributes are uniform and independent, except for what 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -268,7 +269,7 @@ def render(
     return images, _boxes(places, look.size)
 
 
-def _draw_object(canvas: np.ndarray, name: str, texture: str, colour: np.ndarray, place: tuple, phase: int) -> None:
+def _draw_object(canvas: np.ndarray, name: str, texture: str, colour: np.ndarray, place: Any, phase: int) -> None:
     """Draw an object's outline, then the object, in place."""
     inside, outlined = object_masks(name, place.diameter, place.mirrored)
     _blend(canvas, outlined, np.array([OUTLINE], dtype=np.uint16), place.x - 1, place.y - 1)

@@ -70,7 +70,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(project, arguments, words):
 def test_invalid_params_leave_the_last_good_run(project):
     folder = prepare("photos", "pictures", "captions.txt")
     before = (folder / "params.yaml").read_bytes()
-    text = (project / "params.yaml").read_text().replace("top_k: 40", "top_k: -1")
+    text = (project / "params.yaml").read_text().replace("top_k: 400", "top_k: -1")
     (project / "params.yaml").write_text(text)
     with pytest.raises(UserError, match="top_k"):
         prepare("photos")

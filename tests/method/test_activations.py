@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.method.activations import highly_activating, lowly_activating, row_normalised
+from stages.method.activations import highly_activating, lowly_activating, picked, row_normalised
 
 SEEDS = st.integers(0, 2**32 - 1)
 RULES = st.sampled_from(["top_k", "quantile", "sigma"])
@@ -177,3 +177,18 @@ def test_a_lookalike_without_the_group_is_found_first():
         values, np.array([[True, False, False]]), np.array([[True, True, False, False, False]]), 5, 0.3
     )
     assert rows[0].tolist() == [2, -1, -1, -1, -1]
+
+
+@given(count=st.integers(0, 30), most=st.integers(1, 12), seed=st.integers(0, 99))
+def test_picked_images_fire_and_are_ordered(count, most, seed):
+    activation = np.random.default_rng(seed).permutation(30).astype(float)[None]
+    fires = (activation >= 30 - count).reshape(1, 30)
+    for pick in ("spread", "strongest"):
+        rows = picked(activation, fires, most, pick)[0]
+        chosen = rows[rows >= 0]
+        assert len(chosen) == min(count, most) == len(set(chosen.tolist()))
+        assert fires[0, chosen].all() and (np.diff(activation[0, chosen]) < 0).all()
+        if pick == "strongest":
+            assert activation[0, chosen].tolist() == list(range(29, 29 - len(chosen), -1))
+        elif len(chosen) > 1:
+            assert activation[0, chosen[0]] == 29 and activation[0, chosen[-1]] == 30 - count
