@@ -33,7 +33,6 @@ def run(params: Params, name: str) -> None:
             f"encoders.{name}: no feature has {settings.min_images} highly activating images; "
             "lower find_groups.min_images or sigma, or use rule: top_k"
         )
-    statistics.insert(0, "group", _names(groups))
     sets = _sets(normalised, groups, statistics["group"].to_numpy(), settings)
     sets["image"] = table["image"].to_numpy()[probe[sets.pop("row")]]
     write_table(files.groups(name) / "groups.parquet", statistics)
@@ -49,7 +48,11 @@ def _explained(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.Data
         groups = grouping.together(grouping.single_features(fires, settings.min_images), larger)
     statistics = _statistics(groups, fires, settings.fdr)
     kept = _selected(statistics, settings.max_groups)
-    return groups.take(kept), statistics.iloc[kept].reset_index(drop=True)
+    groups, statistics = groups.take(kept), statistics.iloc[kept].reset_index(drop=True)
+    members = [np.flatnonzero(row).tolist() for row in groups.members]
+    statistics.insert(0, "group", [grouping.group_name(some) for some in members])
+    statistics.insert(1, "members", [" ".join(map(str, some)) for some in members])
+    return groups, statistics
 
 
 def _statistics(groups: Groups, fires: np.ndarray, fdr: float) -> pd.DataFrame:
@@ -58,10 +61,8 @@ def _statistics(groups: Groups, fires: np.ndarray, fdr: float) -> pd.DataFrame:
     size = groups.members.sum(axis=1)
     significant = np.zeros(len(groups), dtype=bool)
     significant[size > 1] = grouping.discoveries(p_value[size > 1], fdr)
-    members = [" ".join(str(member) for member in np.flatnonzero(row)) for row in groups.members]
     return pd.DataFrame(
         {
-            "members": members,
             "size": size,
             "support": groups.images.sum(axis=1),
             "lift": lift,
@@ -79,10 +80,6 @@ def _selected(statistics: pd.DataFrame, max_groups: int) -> np.ndarray:
     turn = larger.groupby("size").cumcount()
     chosen = larger.assign(turn=turn).sort_values(["turn", "size"], kind="stable").index[:max_groups]
     return np.sort(np.concatenate([np.flatnonzero(statistics["size"] == 1), chosen.to_numpy(dtype=int)]))
-
-
-def _names(groups: Groups) -> list[str]:
-    return [grouping.group_name(np.flatnonzero(row).tolist()) for row in groups.members]
 
 
 def _sets(normalised: np.ndarray, groups: Groups, names: np.ndarray, settings: FindGroups) -> pd.DataFrame:
