@@ -53,6 +53,7 @@ def _extract(source: ImageSource, encoder: Encoder, path: Path, batch_size: int,
                 partial, mode="w+", dtype=np.float16, shape=(len(source), *batch.shape[1:])
             )
         maps[rows.start : rows.stop] = batch
-    maps.flush()
-    os.replace(partial, path)
+    if maps is not None:
+        maps.flush()
+        os.replace(partial, path)
     return features

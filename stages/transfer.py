@@ -72,15 +72,15 @@ def run(params: Params, pair: str) -> None:
 def _read(explained: str, unseen: str) -> Spaces:
     images = read_table(files.IMAGES)
     rows = np.flatnonzero(images["split"] == "probe")
-    features = [
+    own, other = (
         read_array(files.activations(name) / "features.npy")[rows].astype(np.float64) for name in (explained, unseen)
-    ]
+    )
     groups = read_table(files.groups(explained) / "groups.parquet")
-    members = np.zeros((len(groups), features[0].shape[1]))
+    members = np.zeros((len(groups), own.shape[1]))
     for row, text in enumerate(groups["members"]):
         members[row, np.array(text.split(), dtype=int)] = 1
     return Spaces(
-        images.iloc[rows].reset_index(drop=True), rows, *features, groups, members / members.sum(axis=1, keepdims=True)
+        images.iloc[rows].reset_index(drop=True), rows, own, other, groups, members / members.sum(axis=1, keepdims=True)
     )
 
 

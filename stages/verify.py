@@ -61,10 +61,10 @@ def _compare(path: str, tolerance: Verify) -> list[str]:
         return compare_metrics(
             path, json.loads(committed), json.loads(Path(path).read_text(encoding="utf-8")), tolerance.metrics
         )
-    tables = [
+    old, new = (
         pd.read_csv(io.BytesIO(content), keep_default_na=False) for content in (committed, Path(path).read_bytes())
-    ]
-    return compare_tables(path, *tables, tolerance.concepts)
+    )
+    return compare_tables(path, old, new, tolerance.concepts)
 
 
 def compare_metrics(path: str, committed: object, regenerated: object, tolerance: float, key: str = "") -> list[str]:

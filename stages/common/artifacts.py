@@ -14,7 +14,7 @@ import pandas as pd
 from stages.common.errors import UserError
 
 
-def _atomically(path: str | Path, write: Callable[[IO[bytes]], None]) -> None:
+def _atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write to a temporary name in the same folder, then rename: a reader never sees half a file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

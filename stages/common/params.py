@@ -48,7 +48,7 @@ Range = Annotated[tuple[Count, Count], Field(strict=False)]
 
 class RenderScenes(Section):
     seed: Natural
-    size: Annotated[int, Field(ge=32, le=256)]
+    size: Annotated[int, Field(ge=32, le=256, multiple_of=16)]
     clip_train: Count
     encoder_train: Count
     probe: Count
@@ -72,6 +72,10 @@ class RenderScenes(Section):
             smallest, largest = getattr(self, name)
             if smallest > largest:
                 raise ValueError(f"{name} must be [smallest, largest], got [{smallest}, {largest}]")
+        if self.junk + self.absent + self.near_duplicates > 1:
+            raise ValueError("junk + absent + near_duplicates are shares of one corpus: their sum must be at most 1")
+        if self.diameters[1] > self.size // 2:
+            raise ValueError(f"diameters must stay within half of size ({self.size // 2})")
         return self
 
 
@@ -79,12 +83,12 @@ class TrainClip(Section):
     seed: Natural
     embedding: Count
     width: Annotated[int, Field(ge=6, multiple_of=6)]
-    layers: tuple[Count, ...] = Field(min_length=1, strict=False)
+    layers: tuple[Count, ...] = Field(min_length=3, max_length=3, strict=False)
     text_width: Annotated[int, Field(ge=32, multiple_of=32)]
     text_layers: Count
     context: Annotated[int, Field(ge=4, le=77)]
     batch: Annotated[int, Field(ge=2)]
-    attribute_epochs: Natural
+    attribute_epochs: Count
     attribute_rate: Positive
     contrastive_epochs: Count
     contrastive_rate: Positive
@@ -96,7 +100,7 @@ class TrainClip(Section):
 class TrainEncoder(Section):
     seed: Natural
     stem: Count
-    widths: tuple[Count, ...] = Field(min_length=1, strict=False)
+    widths: tuple[Count, ...] = Field(min_length=2, max_length=2, strict=False)
     epochs: Count
     batch: Annotated[int, Field(ge=2)]
     rate: Positive

@@ -99,15 +99,15 @@ def score_concepts(
     high_group, low_group : each crop's group; a group without lowly activating crops has low score 0.
     """
     mean = group_scores(high, high_group, groups).tocoo()
-    where = mean.coords
+    where = group, concept = mean.coords
     square = values_at(group_scores(high.power(2), high_group, groups), *where)
-    size = np.maximum(np.bincount(high_group, minlength=groups), 1)[where[0]]
+    size = np.maximum(np.bincount(high_group, minlength=groups), 1)[group]
     share = values_at(group_scores(_present(high), high_group, groups), *where)
     spread = np.sqrt(np.maximum(square - mean.data**2, 0) / np.maximum(size - 1, 1))
     low_score = values_at(group_scores(low, low_group, groups), *where)
     prior = np.asarray(random.mean(axis=0)).reshape(-1) if random.shape[0] else np.zeros(high.shape[1])
     support = np.rint(share * size).astype(int)
-    return ConceptScores(*where, mean.data, low_score, prior[where[1]], support, spread)
+    return ConceptScores(group, concept, mean.data, low_score, prior[concept], support, spread)
 
 
 def values_at(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ def _interpolation(size: int, target: int) -> Float[np.ndarray, "target size"]:
 
 def empty(heatmaps: Heatmaps) -> Bool[np.ndarray, " crops"]:
     """Heatmaps without a positive value: the group fires nowhere in that image."""
-    return ~(heatmaps > 0).any(axis=(1, 2))
+    return np.logical_not((heatmaps > 0).any(axis=(1, 2)))
 
 
 def boxes_of(heatmaps: Heatmaps, threshold: float) -> Boxes:

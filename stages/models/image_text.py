@@ -129,13 +129,14 @@ def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
 def _own_clip(checkpoint: str, device: str) -> OpenClip:
     """Load the CLIP that this project trained; it sees the whole image, squashed to its input size."""
     from stages.models.checkpoints import load_clip
-    from stages.models.small_clip import as_unit_images, prepare
+    from stages.models.pixels import unit_images
+    from stages.models.small_clip import prepare
 
     model, tokenizer = load_clip(checkpoint)
     side = _side(model.visual)
 
     def preprocess(images: Sequence[Picture]) -> "torch.Tensor":
-        return prepare(as_unit_images(np.stack([resized(image, side) for image in images])))
+        return prepare(unit_images(np.stack([resized(image, side) for image in images])))
 
     return OpenClip(model, tokenizer, preprocess, f"open_clip:{sha256(checkpoint)}", device)
 

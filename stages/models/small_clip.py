@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from stages.models.pixels import unit_images as as_unit_images  # noqa: F401 (part of this module's interface)
-
 MEAN, DEVIATION = 0.5, 0.28  # of pixel values in [0, 1]
 
 
