@@ -217,6 +217,8 @@ class BuildCaptionIndex(Section):
 
 class ParseCaptions(Section):
     min_word: Count
+    synonym_similarity: Annotated[float, Field(gt=0)]
+    synonym_mentions: Count
     discard: tuple[Annotated[str, Field(pattern=r"^[^A-Z\s]+$")], ...] = Field(strict=False)
 
 
