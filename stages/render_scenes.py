@@ -1,5 +1,6 @@
 """Stage: render the embedded world, its attributes, its captions, and the training splits of the models."""
 
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,11 @@ def run(params: Any) -> None:
         section.distractors,
         section.noise,
     )
-    _write_scenes(section, look)
-    _write_encoder_training(section, look)
-    _write_clip_training(section, look)
-    _write_words(section)
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        # The largest first; each split draws from a stream of its own, so the order does not show.
+        parts = (_write_clip_training, _write_scenes, _write_encoder_training, _write_words)
+        for written in [pool.submit(write, section, look) for write in parts]:
+            written.result()
 
 
 def _check_plants(section: Any) -> None:
@@ -109,7 +111,7 @@ def _write_clip_training(section: Any, look: Look) -> None:
     write_table(TRAINING / "clip.parquet", _table("clip", attributes, boxes).assign(captions=captions))
 
 
-def _write_words(section: Any) -> None:
+def _write_words(section: Any, _look: Look) -> None:
     """Caption corpus and the words that name each value."""
     rng = _stream(section, "corpus")
     captions = grammar.corpus(
