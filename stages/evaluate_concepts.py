@@ -29,7 +29,9 @@ def run(params: Params, name: str) -> None:
     real = _judged(truth, read_table(files.concepts(name) / "concepts.parquet"), names)
     shuffled = _judged(truth, _explained_by_chance(params, name), names)
     write_table(files.table(f"{name}_truth"), real)
-    write_json(files.metrics(f"evaluation_{name}"), _metrics(real, shuffled, settings))
+    metrics = _metrics(real, shuffled, settings)
+    write_json(files.metrics(f"evaluation_{name}"), metrics)
+    write_table(files.plot(f"{name}_evaluation"), _by_kind(metrics))
 
 
 def _truth(params: Params, name: str, least: float) -> pd.DataFrame:
@@ -107,6 +109,15 @@ def _metrics(real: pd.DataFrame, shuffled: pd.DataFrame, settings: EvaluateConce
         **kinds,
         "shuffled_activations": _hits(chance, settings),
     }
+
+
+def _by_kind(metrics: dict) -> pd.DataFrame:
+    """Plot data: the share that is right, in all, by kind of truth, and by chance."""
+    measured = {kind: value for kind, value in metrics.items() if isinstance(value, dict)}
+    columns = ["truth", "top1", "interval_low", "interval_high"]
+    return pd.DataFrame(
+        [{"truth": kind.replace("_", " "), **value} for kind, value in measured.items()], columns=columns
+    )
 
 
 def _hits(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
