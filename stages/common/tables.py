@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 REASONS = {
     "paper": "also a concept of the lowly activating images",
     "released": "its low score reaches low_cut",
-    "graded": "no higher than on the lowly activating images",
+    "graded": "no higher than gamma times its score on the lowly activating images",
     "prior": "no higher than on random crops",
-    "both": "no higher than on the lowly activating images or on random crops",
+    "both": "no higher than gamma times its score on the lowly activating images, or than on random crops",
     "off": "",
 }
 
