@@ -24,6 +24,7 @@ def make_params(encoders=("first", "second"), source="scenes", high=8, low=5, th
         encoders={name: SimpleNamespace(kind="scenes") for name in encoders},
         transfers=pairs,
         concepts=SimpleNamespace(contrast="prior"),
+        worlds=("scenes",) if source == "scenes" else (),
         report=SimpleNamespace(high=high, low=low, thumbnail=thumbnail),
     )
 
