@@ -68,23 +68,21 @@ def _compare(path: str, tolerance: Verify) -> list[str]:
 
 
 def compare_metrics(path: str, committed: object, regenerated: object, tolerance: float, key: str = "") -> list[str]:
-    """Numbers that differ by more than `tolerance`: absolutely up to 1, relatively beyond; keys that came or went."""
+    """Numbers that differ by more than `tolerance`: absolutely up to 1, relatively beyond; keys that came or went.
+
+    Beside an interval, half its width is tolerated if that is more: one feature of eight is an eighth.
+    """
     if isinstance(committed, dict) and isinstance(regenerated, dict):
+        reach = max(tolerance, (committed.get("interval_high", 0) - committed.get("interval_low", 0)) / 2)
         names = sorted(committed.keys() | regenerated.keys())
         pairs = [(name, committed.get(name), regenerated.get(name)) for name in names]
-        return [
-            line
-            for name, old, new in pairs
-            for line in compare_metrics(path, old, new, tolerance, f"{key}.{name}".lstrip("."))
-        ]
-    if isinstance(committed, (int, float)) and isinstance(regenerated, (int, float)):
-        reach = tolerance * max(1.0, abs(committed))
-        return (
-            []
-            if abs(committed - regenerated) <= reach
-            else [f"{path}: {key}: committed {committed}, regenerated {regenerated} (tolerance {reach:.3g})"]
-        )
-    return [] if committed == regenerated else [f"{path}: {key}: committed {committed}, regenerated {regenerated}"]
+        found = [compare_metrics(path, old, new, reach, f"{key}.{name}".lstrip(".")) for name, old, new in pairs]
+        return [line for lines in found for line in lines]
+    both_numbers = isinstance(committed, (int, float)) and isinstance(regenerated, (int, float))
+    reach = tolerance * max(1.0, abs(committed)) if both_numbers else 0.0
+    if committed == regenerated or (both_numbers and abs(committed - regenerated) <= reach):
+        return []
+    return [f"{path}: {key}: committed {committed}, regenerated {regenerated} (tolerance {reach:.3g})"]
 
 
 def compare_tables(path: str, committed: pd.DataFrame, regenerated: pd.DataFrame, least: float) -> list[str]:

@@ -22,6 +22,20 @@ def test_numbers_beyond_tolerance_are_named():
     assert len(lines) == 1 and "m.json: a.share: committed 0.5, regenerated 0.56" in lines[0]
 
 
+def test_beside_an_interval_half_its_width_is_tolerated():
+    committed = {"texture": {"top1": 0.625, "interval_low": 0.25, "interval_high": 0.875}, "all": {"top1": 0.87}}
+    assert (
+        verify.compare_metrics(
+            "m.json", committed, {**committed, "texture": {**committed["texture"], "top1": 0.5}}, 0.05
+        )
+        == []
+    )
+    assert verify.compare_metrics(
+        "m.json", committed, {**committed, "texture": {**committed["texture"], "top1": 0.2}}, 0.05
+    )
+    assert verify.compare_metrics("m.json", committed, {**committed, "all": {"top1": 0.745}}, 0.05)
+
+
 def test_keys_that_came_or_went_are_named():
     lines = verify.compare_metrics("m.json", {"old": 1}, {"new": 1}, 0.05)
     assert [line.split(": ")[1] for line in lines] == ["new", "old"]
