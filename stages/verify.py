@@ -78,11 +78,12 @@ def compare_metrics(path: str, committed: object, regenerated: object, tolerance
         pairs = [(name, committed.get(name), regenerated.get(name)) for name in names]
         found = [compare_metrics(path, old, new, reach, f"{key}.{name}".lstrip(".")) for name, old, new in pairs]
         return [line for lines in found for line in lines]
-    both_numbers = isinstance(committed, (int, float)) and isinstance(regenerated, (int, float))
-    reach = tolerance * max(1.0, abs(committed)) if both_numbers else 0.0
-    if committed == regenerated or (both_numbers and abs(committed - regenerated) <= reach):
-        return []
-    return [f"{path}: {key}: committed {committed}, regenerated {regenerated} (tolerance {reach:.3g})"]
+    if isinstance(committed, (int, float)) and isinstance(regenerated, (int, float)):
+        reach = tolerance * max(1.0, abs(committed))
+        if abs(committed - regenerated) <= reach:
+            return []
+        return [f"{path}: {key}: committed {committed}, regenerated {regenerated} (tolerance {reach:.3g})"]
+    return [] if committed == regenerated else [f"{path}: {key}: committed {committed}, regenerated {regenerated}"]
 
 
 def compare_tables(path: str, committed: pd.DataFrame, regenerated: pd.DataFrame, least: float) -> list[str]:
