@@ -94,6 +94,7 @@ def _tagger() -> nltk.TaggerI:
     return nltk.UnigramTagger(model=_lexicon(), backoff=endings)
 
 
+@lru_cache(maxsize=1)
 def _lexicon() -> dict[str, str]:
     """The 94 118 tagged words that TextBlob ships, lower-cased; the lower-case entry counts where both exist."""
     text = files("textblob").joinpath("en/en-lexicon.txt").read_text(encoding="utf-8")
@@ -106,7 +107,12 @@ def _lexicon() -> dict[str, str]:
 @lru_cache(maxsize=200_000)
 def lemma(word: str, tag: str) -> str:
     """Dictionary form of a lower-case word: nouns in the singular, verbs in the infinitive, adjectives as they are."""
-    return word if tag.startswith("JJ") else simplemma.lemmatize(word, lang="en").lower()
+    if tag.startswith("JJ"):
+        return word
+    found = simplemma.lemmatize(word, lang="en").lower()
+    # simplemma's list has "playe" for "playing" and "mixe" for "mixed".
+    misspelt = found.endswith("e") and found not in _lexicon() and found[:-1] in _lexicon()
+    return found[:-1] if misspelt else found
 
 
 def tagged(caption: str) -> list[tuple[str, str]]:

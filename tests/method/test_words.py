@@ -136,3 +136,11 @@ def test_tags_come_from_the_lexicon_and_from_endings():
 )
 def test_lemmas_follow_the_part_of_speech(word, tag, form):
     assert lemma(word, tag) == form
+
+
+@pytest.mark.parametrize(
+    ("word", "tag", "expected"),
+    [("playing", "VBG", "play"), ("mixed", "VBN", "mix"), ("dances", "VBZ", "dance"), ("plates", "NNS", "plate")],
+)
+def test_lemma_is_a_word(word, tag, expected):
+    assert lemma(word, tag) == expected
