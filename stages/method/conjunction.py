@@ -1,0 +1,126 @@
+"""Does a group see its concept better than its best member (C2)? Selectivity of the conjunction against each member alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.random import Generator
+
+Activations = Float[np.ndarray, "images features"]
+Sets = Int[np.ndarray, "groups size"]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Selectivity of groups and of their best members for the same labels, on the same images.
+
+    Attributes
+    ----------
+    group : Pearson correlation of each group's activation with its label.
+    member : the same of its best member.
+    best : which of the members that is (place in the set).
+    low, high : paired bootstrap interval of the difference, group less best member.
+    """
+
+    group: Float[np.ndarray, " groups"]
+    member: Float[np.ndarray, " groups"]
+    best: Int[np.ndarray, " groups"]
+    low: Float[np.ndarray, " groups"]
+    high: Float[np.ndarray, " groups"]
+
+
+def conjunction(
+    activations: Activations, sets: Sets, thresholds: Float[np.ndarray, " features"]
+) -> Float[np.ndarray, "images groups"]:
+    """Activation of groups as AND: the smallest of the members' activations, each in units of its firing threshold.
+
+    It is at least 1 just where all the members fire.
+
+    Raises
+    ------
+    ValueError
+        If a member's threshold is not positive: then it is no unit to measure in.
+    """
+    if not (thresholds[sets] > 0).all():
+        raise ValueError(
+            "a firing threshold is not positive; the conjunction is defined for features that are not negative"
+        )
+    return (activations / thresholds)[:, sets].min(axis=2)
+
+
+def gain_over_best_member(
+    activations: Activations,
+    sets: Sets,
+    thresholds: Float[np.ndarray, " features"],
+    labels: Bool[np.ndarray, "images groups"],
+    weights: Float[np.ndarray, "samples images"],
+    confidence: float,
+) -> Gain:
+    """How much better a group predicts its label than the best of its members does, with intervals over images.
+
+    In every bootstrap sample the best member is chosen anew, as it was in the data, and the group meets it on the same images.
+
+    Parameters
+    ----------
+    labels : whether each image shows what each group is named after.
+    weights : bootstrap samples, see `bootstrap_weights`.
+    """
+    scores = np.concatenate([conjunction(activations, sets, thresholds)[:, :, None], activations[:, sets]], axis=2)
+    own = _correlations(scores, labels, np.full((1, len(labels)), 1 / len(labels)))[0]
+    drawn = _correlations(scores, labels, weights)
+    low, high = np.quantile(
+        drawn[:, :, 0] - drawn[:, :, 1:].max(axis=2), [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0
+    )
+    return Gain(own[:, 0], own[:, 1:].max(axis=1), own[:, 1:].argmax(axis=1), low, high)
+
+
+def bootstrap_weights(images: int, samples: int, generator: Generator) -> Float[np.ndarray, "samples images"]:
+    """Weight of every image in each sample drawn with replacement; a sample's weights sum to 1."""
+    return generator.multinomial(images, np.full(images, 1 / images), samples) / images
+
+
+def _correlations(
+    scores: Float[np.ndarray, "images groups columns"],
+    labels: Bool[np.ndarray, "images groups"],
+    weights: Float[np.ndarray, "samples images"],
+) -> Float[np.ndarray, "samples groups columns"]:
+    """Weighted Pearson correlation of every column with its group's label; 0 where either is constant."""
+    scores, truth = _standardised(scores), _standardised(labels[:, :, None].astype(np.float64))
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return (weights @ values.reshape(len(values), -1)).reshape(-1, *values.shape[1:])
+
+    of_scores, of_truth = mean(scores), mean(truth)
+    spread = (mean(scores**2) - of_scores**2) * (mean(truth**2) - of_truth**2)
+    covariance = mean(scores * truth) - of_scores * of_truth
+    return np.divide(covariance, np.sqrt(np.abs(spread)), out=np.zeros_like(covariance), where=spread > 1e-12)
+
+
+def _standardised(columns: np.ndarray) -> np.ndarray:
+    centred = columns - columns.mean(axis=0)
+    spread = centred.std(axis=0)
+    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-9)
+
+
+def random_partners(
+    sets: Sets, best: Int[np.ndarray, " groups"], features: Bool[np.ndarray, " features"], generator: Generator
+) -> Sets:
+    """Groups of the same size in which only the best member stays; its partners are features drawn from outside the group.
+
+    Parameters
+    ----------
+    best : place of the member that stays.
+    features : which features may be drawn.
+
+    Raises
+    ------
+    ValueError
+        If there are not enough features outside a group.
+    """
+    size = sets.shape[1]
+    draw = np.where(features, generator.random((len(sets), len(features))), np.inf)
+    np.put_along_axis(draw, sets, np.inf, axis=1)
+    if (np.isfinite(draw).sum(axis=1) < size - 1).any():
+        raise ValueError(f"fewer than {size - 1} features outside a group to draw from")
+    partners = np.argsort(draw, axis=1, kind="stable")[:, : size - 1]
+    return np.column_stack([sets[np.arange(len(sets)), best], partners])

@@ -1,0 +1,36 @@
+"""Verdicts on claims: an interval decides, or nothing does."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["holds", "does not hold", "undecided"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured number with its confidence interval; without one, `low` and `high` are the number itself."""
+
+    value: float
+    low: float
+    high: float
+
+
+def below(figure: Figure, limit: float) -> Verdict:
+    """Whether the figure lies below a limit: its whole interval must."""
+    if figure.high < limit:
+        return "holds"
+    return "does not hold" if figure.low >= limit else "undecided"
+
+
+def at_least(figure: Figure, limit: float) -> Verdict:
+    """Whether the figure reaches a limit: its whole interval must."""
+    if figure.low >= limit:
+        return "holds"
+    return "does not hold" if figure.high < limit else "undecided"
+
+
+def exceeds(figure: Figure, other: Figure) -> Verdict:
+    """Whether one figure lies above another: their intervals must not overlap. Of two certain and equal figures neither does."""
+    if figure.low > other.high:
+        return "holds"
+    return "does not hold" if figure.high <= other.low else "undecided"
