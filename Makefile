@@ -1,5 +1,6 @@
 # make repro                                        the default run: the embedded world
 # make repro PROFILE=photos IMAGES=DIR CAPTIONS=FILE   your photographs and captions, in runs/photos
+# make study                                        many seeds, widths and plants (studies/dvc.yaml); up to three hours
 # make test | verify | lint | requirements
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: repro test verify lint requirements clean
+.PHONY: repro study test verify lint requirements clean
 
 ifeq ($(PROFILE),)
 repro: $(INSTALLED)
@@ -30,6 +31,10 @@ repro: $(INSTALLED)
 	@cd runs/$(PROFILE) && dvc repro
 	@echo "Report: $(CURDIR)/runs/$(PROFILE)/reports/index.html"
 endif
+
+study: $(INSTALLED)
+	@python -m stages check
+	@cd studies && dvc repro
 
 test: $(INSTALLED)
 	@python -m pytest -n 2

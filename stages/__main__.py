@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ ONCE = {
     "collect_images": "List the readable images and divide them into probe and test.",
     "build_caption_index": "Clean and embed the caption corpus.",
     "parse_captions": "Find the words and noun phrases of every caption.",
+    "claims": "Write reports/claims.md: each claim, what was measured, and whether it holds.",
     "report": "Write reports/index.html.",
 }
 KEYED = {
@@ -31,6 +33,8 @@ KEYED = {
     "analyse_groups": ("encoders", "What groups add to single features."),
     "measure_explainability": ("encoders", "Share of features and groups that are interpretable."),
     "evaluate_concepts": ("encoders", "Concepts against the planted truth of the embedded world."),
+    "evaluate_units": ("encoders", "Final-layer units against their class names."),
+    "failures": ("encoders", "What the images that a classifier gets wrong have in common; repairs."),
     "transfer": ("transfers", "Carry concepts to an unseen space by a linear map."),
 }
 
@@ -100,17 +104,61 @@ def profile(
     typer.echo(prepare(name, images, captions))
 
 
-def main() -> None:
+@app.command()
+def keep(name: Annotated[str, typer.Argument(help="A run: a folder of runs/.")]) -> None:
+    """Copy metrics, tables and dvc.lock of runs/NAME to reports/NAME, to be committed."""
+    from stages.common.kept import keep as keep_results
+
+    typer.echo(keep_results(name))
+
+
+study = typer.Typer(no_args_is_help=True, help="A human check: a blind rating sheet, and its answers as metrics.")
+app.add_typer(study, name="study")
+
+
+@study.command()
+def make() -> None:
+    """Write reports/study/sheet.html, for the raters, and key.json, which they must not see."""
+    from stages.common.params import load_params
+    from stages.study import KEY, SHEET
+    from stages.study import make as make_sheet
+
+    key = make_sheet(load_params())
+    typer.echo(f"{SHEET}: {len(key.questions)} questions. Give raters this file alone; {KEY} says which list is whose.")
+
+
+@study.command()
+def read(
+    answers: Annotated[list[Path], typer.Argument(help="Files that the sheet's download button saved, one a rater.")],
+) -> None:
+    """Write reports/metrics/study.json and reports/tables/study.csv from the raters' answers."""
+    from stages.common.params import load_params
+    from stages.study import read as read_answers
+
+    metrics = read_answers(load_params(), answers)
+    own = metrics["all"]["chosen"]["explanation"]
+    typer.echo(
+        f"{metrics['raters']} raters chose the feature's own words in {own['share']:.0%} of their answers "
+        f"({own['interval_low']:.0%} to {own['interval_high']:.0%}; chance {metrics['chance']:.0%})."
+    )
+
+
+def reporting_errors(commands: typer.Typer, name: str) -> None:
     """Run a command; a user's error is one line and exit code 2."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(arguments, prog_name="python -m stages")
+        commands(arguments, prog_name=name)
     except UserError as error:
         if debug:
             raise
         typer.secho(f"error: {error}", fg="red", err=True)
         raise SystemExit(2) from None
+
+
+def main() -> None:
+    """The entry point."""
+    reporting_errors(app, "python -m stages")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Are the explanations right? The first concept of each feature against the attribute that the feature sees (rendered world)."""
+"""Are the explanations right? Every method's words against what each feature sees, and on held-out images (rendered world)."""
 
 from __future__ import annotations
 
@@ -10,127 +10,126 @@ import pandas as pd
 from stages.common import files
 from stages.common.artifacts import read_array, read_table, write_json, write_table
 from stages.common.corpus import read_corpus, settings_of
-from stages.common.tables import concept_table
-from stages.method.explanation import Captioned, captioned, explain
-from stages.method.truth import bootstrap_interval, clear_truth, correlations
-from stages.method.words import concepts_of
+from stages.common.judging import (
+    heldout_attributes,
+    judged,
+    listed_words,
+    names_of_attributes,
+    selectivity_of,
+    truth_of,
+)
+from stages.common.rivals import Words, best_constant, constant, read_mined, rivals
+from stages.method.truth import bootstrap_interval
 
 if TYPE_CHECKING:
     from stages.common.params import EvaluateConcepts, Params
 
-KINDS = ("object", "colour", "texture", "background", "position")
+MEASURES = ("pearson", "auprc", "auc", "mad")
 
 
 def run(params: Params, name: str) -> None:
-    """Write each single feature's truth and whether its concepts name it, beside the null of shuffled activations."""
+    """Write each single feature's truth and whether its concepts name it, beside every other method on the same crops."""
     settings = params.evaluate_concepts
-    truth = _truth(params, name, settings.clear)
-    names = _names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
-    real = _judged(truth, read_table(files.concepts(name) / "concepts.parquet"), names)
-    shuffled = _judged(truth, _explained_by_chance(params, name), names)
-    write_table(files.table(f"{name}_truth"), real)
-    metrics = _metrics(real, shuffled, settings)
+    rows, attributes = heldout_attributes(params.data.images)
+    names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
+    activations = read_array(files.activations(name) / "features.npy")[rows]
+    truth = _explained(truth_of(activations, attributes, settings.clear), name)
+    judgements = {
+        method: selectivity_of(judged(truth, words, names), activations, attributes, names)
+        for method, words in _all_words(params, name, truth, names).items()
+    }
+    write_table(files.table(f"{name}_truth"), judgements["falcon"])
+    write_table(files.table(f"{name}_methods"), _methods_table(judgements))
+    metrics = _metrics(judgements, settings)
     write_json(files.metrics(f"evaluation_{name}"), metrics)
     write_table(files.plot(f"{name}_evaluation"), _by_kind(metrics))
+    write_table(files.plot(f"{name}_methods"), _by_method(metrics))
 
 
-def _truth(params: Params, name: str, least: float) -> pd.DataFrame:
-    """The attribute that each explained feature correlates with most, on held-out images."""
-    images = read_table(files.IMAGES)
-    heldout = np.flatnonzero(images["split"] == "test")
-    attributes = images.iloc[heldout][["image"]].merge(
-        read_table(f"{params.data.images}/attributes.parquet"), on="image", how="left", validate="one_to_one"
-    )
-    columns = pd.get_dummies(attributes[list(KINDS)], prefix_sep="=")
-    correlation = correlations(
-        read_array(files.activations(name) / "features.npy")[heldout], columns.to_numpy(dtype=bool)
-    )
-    best, clear = clear_truth(correlation, least)
-    kind, value = zip(*(column.split("=", 1) for column in columns.columns[best]), strict=True)
-    groups = [f"f{feature}" for feature in range(len(best))]
-    table = pd.DataFrame(
-        {"group": groups, "kind": kind, "value": value, "correlation": correlation.max(axis=1), "clear": clear}
-    )
+def _explained(truth: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The truth of those features that are explained at all."""
     explained = read_table(files.groups(name) / "groups.parquet")["group"]
-    return table[table["group"].isin(explained)].reset_index(drop=True)
+    return truth[truth["group"].isin(explained)].reset_index(drop=True)
 
 
-def _names_of_attributes(lexicon: pd.DataFrame) -> dict[tuple[str, str], set[str]]:
-    """The words that name each attribute, in the form in which the captions are parsed."""
-    names: dict[tuple[str, str], set[str]] = {}
-    for kind, value, word in lexicon[["kind", "value", "word"]].itertuples(index=False):
-        names.setdefault((kind, value), set()).update(concepts_of(word)[0] or [word])
-    return names
+def _all_words(params: Params, name: str, truth: pd.DataFrame, names: dict) -> dict[str, Words]:
+    """The words of every method; `falcon` is the run's own explanation, as the report shows it."""
+    corpus, settings = read_corpus(), settings_of(params.concepts)
+    own = listed_words(read_table(files.concepts(name) / "concepts.parquet"))
+    clear = truth[truth["clear"]]
+    label = constant(truth["group"], best_constant(clear if len(clear) else truth, names, settings.top))
+    return {"falcon": own, **rivals(read_mined(name, corpus, settings), corpus, settings), "best_constant": label}
 
 
-def _explained_by_chance(params: Params, name: str) -> pd.DataFrame:
-    """Concepts of the random images of each feature: what shuffled activations would be explained by."""
-    corpus, crops = read_corpus(), read_table(files.crops(name) / "crops.parquet")
-    rows = np.flatnonzero(crops["role"] == "random")
-    groups = crops["group"].iloc[rows].drop_duplicates().to_numpy()
-    captions = captioned(
-        read_array(files.crops(name) / "embeddings.npy")[rows], corpus.shards, settings_of(params.concepts)
-    )
-    group = pd.Index(groups).get_indexer(crops["group"].iloc[rows])
-    nothing = Captioned(captions.captions[:0], captions.weights[:0]), group[:0]
-    return concept_table(
-        explain((captions, group), nothing, captions, corpus.mentions, len(groups), settings_of(params.concepts)),
-        corpus,
-        groups,
-        params.concepts,
-    )
+def _methods_table(judgements: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row a method and feature with a clear truth."""
+    columns = ["method", "group", "kind", "value", "first_concept", "rank_of_truth", *MEASURES]
+    parts = [part[part["clear"]].assign(method=method) for method, part in judgements.items()]
+    return pd.concat(parts, ignore_index=True)[columns]
 
 
-def _judged(truth: pd.DataFrame, concepts: pd.DataFrame, names: dict[tuple[str, str], set[str]]) -> pd.DataFrame:
-    """Rank of the first word that names the truth; joined by group, never by row."""
-    words = concepts[concepts["kept"] & (concepts["kind"] == "word")].sort_values(["group", "rank"], kind="stable")
-    listed = {group: list(some) for group, some in words.groupby("group", sort=False)["concept"]}
-    ranks = [_rank(listed.get(row.group, []), names[row.kind, row.value]) for row in truth.itertuples()]
-    first = [next(iter(listed.get(group, [])), "") for group in truth["group"]]
-    found = np.array(ranks, dtype=float)
-    return truth.assign(first_concept=first, hit_first=found == 1, hit_five=found <= 5, rank_of_truth=found)
-
-
-def _rank(words: list[str], names: set[str]) -> float:
-    """Place of the first word that is one of `names`, from 1; infinite if none is."""
-    return next((place for place, word in enumerate(words, start=1) if word in names), np.inf)
-
-
-def _metrics(real: pd.DataFrame, shuffled: pd.DataFrame, settings: EvaluateConcepts) -> dict:
-    """Share of the features with a clear truth that are named rightly, in all and by kind, and the same by chance."""
-    clear, chance = real[real["clear"]], shuffled[shuffled["clear"]]
+def _metrics(judgements: dict[str, pd.DataFrame], settings: EvaluateConcepts) -> dict:
+    """Share of the features with a clear truth that are named rightly: in all, by kind, and by method."""
+    own = judgements["falcon"]
+    clear = own[own["clear"]]
     if clear.empty:
-        return {"features": len(real), "clear_truth": 0}
+        return {"features": len(own), "clear_truth": 0}
     kinds = {kind: _hits(part, settings) for kind, part in clear.groupby("kind")}
+    methods = {
+        method: _hits(part[part["clear"]], settings) | _selectivity(part[part["clear"]], settings)
+        for method, part in judgements.items()
+    }
     return {
-        "features": len(real),
+        "features": len(own),
         "clear_truth": len(clear),
         "all": _hits(clear, settings),
         **kinds,
-        "shuffled_activations": _hits(chance, settings),
+        "methods": methods,
+    }
+
+
+def _interval(values: np.ndarray, settings: EvaluateConcepts) -> dict[str, float]:
+    generator = np.random.default_rng(settings.seed)
+    low, high = bootstrap_interval(values, settings.bootstrap, settings.confidence, generator)
+    return {"interval_low": low, "interval_high": high}
+
+
+def _hits(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
+    """Shares over features, with an interval for the first word; a truth that is not listed has no reciprocal rank."""
+    return {
+        "features": len(part),
+        "top1": float(part["hit_first"].mean()),
+        **_interval(part["hit_first"].to_numpy(dtype=float), settings),
+        "top5": float(part["hit_five"].mean()),
+        "mean_reciprocal_rank": float((1 / part["rank_of_truth"]).mean()),
+    }
+
+
+def _selectivity(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
+    """Mean over features of how well the first word predicts the activation on held-out images."""
+    return {
+        measure: {"mean": float(part[measure].mean()), **_interval(part[measure].to_numpy(), settings)}
+        for measure in MEASURES
     }
 
 
 def _by_kind(metrics: dict) -> pd.DataFrame:
-    """Plot data: the share that is right, in all, by kind of truth, and by chance."""
-    measured = {kind: value for kind, value in metrics.items() if isinstance(value, dict)}
-    columns = ["truth", "top1", "interval_low", "interval_high"]
+    """Plot data: the share that is right, in all, by kind of truth."""
+    measured = {kind: value for kind, value in metrics.items() if isinstance(value, dict) and kind != "methods"}
+    return _bars("truth", measured)
+
+
+def _by_method(metrics: dict) -> pd.DataFrame:
+    """Plot data: the share that is right, by method."""
+    return _bars("method", metrics.get("methods", {}))
+
+
+def _bars(name: str, measured: dict[str, dict]) -> pd.DataFrame:
+    columns = [name, "top1", "interval_low", "interval_high"]
     return pd.DataFrame(
-        [{"truth": kind.replace("_", " "), **value} for kind, value in measured.items()], columns=columns
+        [
+            {name: key.replace("_", " "), **{column: value[column] for column in columns[1:]}}
+            for key, value in measured.items()
+        ],
+        columns=columns,
     )
-
-
-def _hits(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
-    low, high = bootstrap_interval(
-        part["hit_first"].to_numpy(dtype=float),
-        settings.bootstrap,
-        settings.confidence,
-        np.random.default_rng(settings.seed),
-    )
-    return {
-        "features": len(part),
-        "top1": float(part["hit_first"].mean()),
-        "interval_low": low,
-        "interval_high": high,
-        "top5": float(part["hit_five"].mean()),
-    }

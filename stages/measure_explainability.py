@@ -9,7 +9,7 @@ import pandas as pd
 
 from stages.common import files
 from stages.common.artifacts import read_array, read_table, write_json, write_table
-from stages.method.coherence import against_null, coherence, coherence_null, with_diagonal
+from stages.method.coherence import against_null, coherence, coherence_null, size_strata, with_diagonal
 from stages.method.groups import discoveries
 from stages.method.truth import bootstrap_interval
 
@@ -23,7 +23,8 @@ def run(params: Params, name: str) -> None:
     groups = read_table(files.groups(name) / "groups.parquet")
     crops = read_table(files.crops(name) / "crops.parquet")
     embeddings = read_array(files.crops(name) / "embeddings.npy")
-    measured = _measure(groups, crops, embeddings, settings)
+    images = read_table(files.IMAGES)
+    measured = _measure(groups, crops, embeddings, images, settings)
     features = read_array(files.activations(name) / "features.npy").shape[1]
     write_table(files.EXPLAINABILITY / f"{name}.parquet", measured)
     write_table(files.plot(f"{name}_coherence"), measured[["group", "size", "coherence", "null_mean", "null_high"]])
@@ -31,19 +32,32 @@ def run(params: Params, name: str) -> None:
     write_table(files.plot(f"{name}_interpretable"), _by_size(by_size))
     write_json(
         files.metrics(f"explainability_{name}"),
-        {"features": features, **_of_all_features(measured, features), **by_size},
+        {
+            "features": features,
+            "of_the_space": _of_all_features(measured, features, settings),
+            **by_size,
+            "shuffled_activations": _shuffled(groups, crops, embeddings, images, settings),
+        },
     )
 
 
 def _measure(
-    groups: pd.DataFrame, crops: pd.DataFrame, embeddings: np.ndarray, settings: MeasureExplainability
+    groups: pd.DataFrame,
+    crops: pd.DataFrame,
+    embeddings: np.ndarray,
+    images: pd.DataFrame,
+    settings: MeasureExplainability,
 ) -> pd.DataFrame:
-    """Coherence of the highly activating crops of each group against random sets of as many crops."""
+    """Coherence of the highly activating crops of each group against random sets of as many crops of the same sizes."""
     high, pool = (np.flatnonzero(crops["role"] == role) for role in ("high", "random"))
     group = pd.Index(groups["group"]).get_indexer(crops["group"].iloc[high])
     count = np.bincount(group, minlength=len(groups))
     own = coherence(embeddings[high], group, len(groups))
-    null = _against_nulls(own, count, embeddings[pool], settings)
+    sides = _sides(crops, images)
+    stratum, own_stratum = size_strata(sides[pool], sides[high], settings.size_strata, int(count.max()))
+    composition = np.zeros((len(groups), int(stratum.max()) + 1), dtype=int)
+    np.add.at(composition, (group, own_stratum), 1)
+    null = _against_nulls(own, composition, embeddings[pool], stratum, settings)
     released = with_diagonal(own, count)
     table = groups[["group", "size"]].assign(
         crops=count,
@@ -55,16 +69,43 @@ def _measure(
     return table.assign(interpretable=discoveries(table["p_value"].to_numpy(), settings.fdr))
 
 
+def _shuffled(
+    groups: pd.DataFrame,
+    crops: pd.DataFrame,
+    embeddings: np.ndarray,
+    images: pd.DataFrame,
+    settings: MeasureExplainability,
+) -> dict:
+    """Null control: the same rule on each single feature's random images, which is what shuffled activations would select."""
+    single = groups[groups["size"] == 1].reset_index(drop=True)
+    random = crops["role"] == "random"
+    relabelled = pd.concat([crops[random].assign(role="high"), crops[random]], ignore_index=True)
+    measured = _measure(single, relabelled, np.concatenate([embeddings[random]] * 2), images, settings)
+    return {
+        "features": len(measured),
+        "interpretable": int(measured["interpretable"].sum()),
+        **_shares(measured, settings)["interpretable"],
+        "median_z": float(measured["z"].median()),
+    }
+
+
+def _sides(crops: pd.DataFrame, images: pd.DataFrame) -> np.ndarray:
+    """Side of each crop as a share of its image's shorter side."""
+    shorter = images.set_index("image")[["height", "width"]].min(axis=1)
+    side = np.maximum(crops["right"] - crops["left"], crops["bottom"] - crops["top"])
+    return (side / crops["image"].map(shorter)).to_numpy()
+
+
 def _against_nulls(
-    own: np.ndarray, count: np.ndarray, pool: np.ndarray, settings: MeasureExplainability
+    own: np.ndarray, composition: np.ndarray, pool: np.ndarray, stratum: np.ndarray, settings: MeasureExplainability
 ) -> dict[str, np.ndarray]:
-    """One null for each number of crops that occurs; each seeded by that number, so that no other group changes it."""
+    """A null for each group, seeded by the sizes of its crops, so that no other group changes it."""
     columns = {key: np.full(len(own), np.nan) for key in ("z", "p_value", "null_mean", "null_high")}
-    for size in np.unique(count[count > 1]):
-        null = coherence_null(pool, int(size), settings.null_sets, np.random.default_rng([settings.seed, int(size)]))
-        for row in np.flatnonzero(count == size):
-            columns["z"][row], columns["p_value"][row] = against_null(own[row], null)
-            columns["null_mean"][row], columns["null_high"][row] = null.mean(), np.quantile(null, 1 - settings.fdr)
+    for row in np.flatnonzero(composition.sum(axis=1) > 1):
+        generator = np.random.default_rng([settings.seed, *composition[row].tolist()])
+        null = coherence_null(pool, stratum, composition[row], settings.null_sets, generator)
+        columns["z"][row], columns["p_value"][row] = against_null(own[row], null)
+        columns["null_mean"][row], columns["null_high"][row] = null.mean(), np.quantile(null, 1 - settings.fdr)
     columns["p_value"] = np.nan_to_num(columns["p_value"], nan=1.0)
     return columns
 
@@ -77,21 +118,23 @@ def _shares(part: pd.DataFrame, settings: MeasureExplainability) -> dict:
     """Shares of one group size that are interpretable, with bootstrap intervals over the groups."""
     shares: dict = {"explained": len(part)}
     for rule, column in (("interpretable", "interpretable"), ("released_rule", "released_interpretable")):
-        values = part[column].to_numpy(dtype=float)
-        low, high = bootstrap_interval(
-            values, settings.bootstrap, settings.confidence, np.random.default_rng(settings.seed)
-        )
-        shares[rule] = {"share": float(values.mean()), "interval_low": low, "interval_high": high}
+        shares[rule] = _share(part[column].to_numpy(), settings)
     return shares | {"median_z": float(part["z"].median()), "median_coherence": float(part["coherence"].median())}
 
 
-def _of_all_features(measured: pd.DataFrame, features: int) -> dict:
+def _share(found: np.ndarray, settings: MeasureExplainability) -> dict:
+    values = np.asarray(found, dtype=float)
+    generator = np.random.default_rng(settings.seed)
+    low, high = bootstrap_interval(values, settings.bootstrap, settings.confidence, generator)
+    return {"share": float(values.mean()), "interval_low": low, "interval_high": high}
+
+
+def _of_all_features(measured: pd.DataFrame, features: int, settings: MeasureExplainability) -> dict:
     """Claim C1: interpretable single features as a share of the *whole* space, those without enough images included."""
     single = measured[measured["size"] == 1]
-    return {
-        "share_of_space": float(single["interpretable"].sum() / features),
-        "share_of_space_released_rule": float(single["released_interpretable"].sum() / features),
-    }
+    missing = np.zeros(features - len(single))
+    rules = {"interpretable": "interpretable", "released_rule": "released_interpretable"}
+    return {rule: _share(np.concatenate([single[column], missing]), settings) for rule, column in rules.items()}
 
 
 def _by_size(by_size: dict[str, dict]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from stages.common import files
 from stages.common.artifacts import read_array, read_table, write_array, write_table
-from stages.method.heatmaps import CropRule, as_bytes, crop_boxes, empty, group_heatmaps
+from stages.method.heatmaps import CropRule, as_bytes, carried, crop_boxes, empty, group_heatmaps
 
 if TYPE_CHECKING:
     from stages.common.params import Params
@@ -36,6 +36,9 @@ def run(params: Params, name: str) -> None:
     boxes = crop_boxes(
         heatmaps, fields, shape, CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
     )
+    boxes = _random_like_high(sets, boxes, shape)
+    if not settings.low_crops:
+        boxes = _whole(boxes, (sets["role"] == "low").to_numpy(), shape)
     source = open_images(params.data.source, params.data.images, images)
     embeddings = embed_crops(
         source, load_image_text(params.image_text, best_device()), rows, boxes, settings.batch_size
@@ -43,6 +46,26 @@ def run(params: Params, name: str) -> None:
     write_table(files.crops(name) / "crops.parquet", _table(sets, boxes, empty(heatmaps)))
     write_array(files.crops(name) / "heatmaps.npy", as_bytes(heatmaps))
     write_array(files.crops(name) / "embeddings.npy", embeddings)
+
+
+def _random_like_high(sets: pd.DataFrame, boxes: np.ndarray, shape: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Give each random image the box of one of its group's own crops: random crops differ from them in what they show, not in size."""
+    random = np.flatnonzero(sets["role"] == "random")
+    high = sets[sets["role"] == "high"]
+    count = sets["group"].iloc[random].map(high.groupby("group").size()).to_numpy()
+    keys = pd.MultiIndex.from_arrays([sets["group"].iloc[random], sets["rank"].iloc[random] % count])
+    model = high.index[pd.MultiIndex.from_frame(high[["group", "rank"]]).get_indexer(keys)]
+    height, width = shape
+    boxes = boxes.copy()
+    boxes[random] = carried(boxes[model], (height[model], width[model]), (height[random], width[random]))
+    return boxes
+
+
+def _whole(boxes: np.ndarray, which: np.ndarray, shape: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Some boxes replaced by the whole image."""
+    height, width = shape
+    whole = np.column_stack([np.zeros_like(width), np.zeros_like(height), width, height])
+    return np.where(which[:, None], whole, boxes)
 
 
 def _members_of(sets: pd.DataFrame, groups: pd.DataFrame, width: int) -> sparse.csr_array:

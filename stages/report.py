@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from stages.common import files
 from stages.common.artifacts import read_table, write_text
 from stages.reporting.crops import heatmaps, shown_crops
+from stages.reporting.failures import collect_failures
 from stages.reporting.markup import render
 from stages.reporting.pages import collect
 from stages.reporting.pictures import draw_crops
@@ -24,7 +25,7 @@ def run(params: Params) -> None:
     Parameters
     ----------
     params
-        Used are ``report``, ``data``, ``encoders``, ``transfers``, ``image_text`` and ``concepts``.
+        Used are ``report``, ``data``, ``encoders``, ``failures``, ``transfers``, ``image_text`` and ``concepts``.
 
     Raises
     ------
@@ -35,4 +36,5 @@ def run(params: Params) -> None:
     source = open_images(params.data.source, params.data.images, images)
     shown = shown_crops(params, images)
     uris = draw_crops(source, shown, heatmaps(params), params.report.thumbnail)
-    write_text(REPORT, render(collect(params, images, shown.assign(uri=uris)), params.report.thumbnail))
+    failures = collect_failures(params, images, source)
+    write_text(REPORT, render(collect(params, images, shown.assign(uri=uris), failures), params.report.thumbnail))

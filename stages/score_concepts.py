@@ -61,14 +61,11 @@ def _metrics(groups: pd.DataFrame, table: pd.DataFrame, crops: pd.DataFrame) -> 
     """Counts and means of what was found."""
     words = table[table["kind"] == "word"]
     first = words[words["kept"] & (words["rank"] == 1)]
+    means = {column: float(first[column].mean()) for column in ("score", "low_score", "prior")} if len(first) else {}
     return {
         "groups": len(groups),
         "with_concepts": len(first),
-        "first_concept": {
-            "score": first["score"].mean(),
-            "low_score": first["low_score"].mean(),
-            "prior": first["prior"].mean(),
-        },
+        "first_concept": means,
         "different_first_concepts": first["concept"].nunique(),
         "removed_words_per_group": float((~words["kept"]).sum() / max(len(groups), 1)),
         "without_low_images": int(len(groups) - crops.loc[crops["role"] == "low", "group"].nunique()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,13 @@ from stages.common.tables import concept_table, in_words, safe_cell
 from stages.method import transfer as mapping
 from stages.method.explanation import Captioned, captioned, explain
 from stages.method.heatmaps import CropRule, crop_boxes, heatmaps_of
-from stages.method.transfer import LinearMap, Split
+from stages.method.transfer import CurvePoint, LinearMap, Ridge, RidgeFit, Split
 
 if TYPE_CHECKING:
-    from stages.common.params import Pair, Params
+    from stages.common.params import Pair, Params, Transfer
 
 CROPS_AT_ONCE = 1024  # dense heatmaps in memory
+STATISTICS: dict[str, Callable[..., np.ndarray]] = {"median": np.median, "mean": np.mean, "share": np.mean}
 
 
 @dataclass(frozen=True)
@@ -43,30 +45,41 @@ class Spaces:
     members: np.ndarray
 
 
+@dataclass(frozen=True)
+class Maps:
+    """The map from the unseen to the explained space, and null maps from a shuffled pairing of images.
+
+    Attributes
+    ----------
+    prepared : the unseen space's side of every regression.
+    fit, null_fits : regressions; `fitted`, `nulls`: the maps that they give, limited in rank if params say so.
+    """
+
+    prepared: Ridge
+    fit: RidgeFit
+    fitted: LinearMap
+    null_fits: list[RidgeFit]
+    nulls: list[LinearMap]
+
+    @property
+    def split(self) -> Split:
+        return self.prepared.split
+
+
 def run(params: Params, pair: str) -> None:
     """Write the metrics, the table and the plot data of one ordered pair of spaces."""
     names, settings = params.transfers[pair], params.transfer
     spaces = _read(names.explained, names.unseen)
-    generator = np.random.default_rng(settings.seed)
-    try:
-        split = mapping.split_images(len(spaces.rows), settings.splits.train, settings.splits.validation, generator)
-    except ValueError as error:
-        raise UserError(f"transfer.splits: {error}") from error
-    fitted, penalty = mapping.fit_map(spaces.unseen, spaces.explained, split, settings.ridge)
-    nulls = [_null_map(spaces, split, settings.ridge, generator) for _ in range(settings.permutations)]
-    maps = {"map": fitted, "null": nulls[0]}
-    tops = {
-        key: _top_images(spaces.members @ some(spaces.unseen[split.heldout]).T, settings.top_images)
-        for key, some in maps.items()
-    }
-    tables = _explained_again(params, names.unseen, spaces, split, maps, tops)
-    compared = _compare(params, names, spaces, split, fitted, tops, tables)
-    write_table(files.table(f"transfer_{pair}"), _for_people(spaces, compared, tables["map"]))
-    write_table(files.plot(f"transfer_{pair}"), _r_squared_table(spaces, split, fitted))
-    write_json(
-        files.metrics(f"transfer_{pair}"),
-        {"ridge": penalty, **_map_metrics(spaces, split, fitted, nulls), **_concept_metrics(compared)},
-    )
+    maps = _fit(spaces, settings)
+    compared, found = _carry(params, names, spaces, maps)
+    by_images = _by_images(spaces, maps, settings)
+    by_rank, dimensions = _by_rank(spaces, maps, settings)
+    write_table(files.table(f"transfer_{pair}"), _for_people(compared, found))
+    write_table(files.plot(f"transfer_{pair}"), _r_squared_table(spaces, maps))
+    write_table(files.plot(f"transfer_{pair}_images"), by_images)
+    write_table(files.plot(f"transfer_{pair}_rank"), by_rank)
+    metrics = _fit_metrics(spaces, maps, settings) | dimensions | _controls(spaces, maps, settings)
+    write_json(files.metrics(f"transfer_{pair}"), metrics | _concept_metrics(compared, settings))
 
 
 def _read(explained: str, unseen: str) -> Spaces:
@@ -84,9 +97,47 @@ def _read(explained: str, unseen: str) -> Spaces:
     )
 
 
-def _null_map(spaces: Spaces, split: Split, ridge: tuple[float, ...], generator: np.random.Generator) -> LinearMap:
-    """The same fit on a shuffled pairing of images."""
-    return mapping.fit_map(spaces.unseen, spaces.explained[mapping.permuted(split, generator)], split, ridge)[0]
+def _split(spaces: Spaces, settings: Transfer, generator: np.random.Generator) -> Split:
+    """The division of the images; somewhere in its held-out part the explained space must vary."""
+    try:
+        split = mapping.split_images(len(spaces.rows), settings.splits.train, settings.splits.validation, generator)
+    except ValueError as error:
+        raise UserError(f"transfer.splits: {error}") from error
+    if not np.ptp(spaces.explained[split.heldout], axis=0).any():
+        raise UserError("transfers: every feature of the explained encoder is constant; name another encoder")
+    return split
+
+
+def _fit(spaces: Spaces, settings: Transfer) -> Maps:
+    """The map, and the same fit on shuffled pairings."""
+    generator = np.random.default_rng(settings.seed)
+    split = _split(spaces, settings, generator)
+    prepared = mapping.ridge(spaces.unseen, split, settings.ridge)
+    fit = prepared.fit(spaces.explained)
+    pairings = (mapping.permuted(split, len(spaces.rows), generator) for _ in range(settings.permutations))
+    nulls = [prepared.fit(spaces.explained[rows]) for rows in pairings]
+    return Maps(prepared, fit, fit.linear_map(settings.rank), nulls, [null.linear_map(settings.rank) for null in nulls])
+
+
+def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """How images and concepts found through the map agree with the explained space's own; and those concepts.
+
+    All null maps find images, one of them concepts: each costs as many embeddings of crops as the map.
+    """
+    heldout, count = maps.split.heldout, params.transfer.top_images
+    tops, *null_tops = (
+        _top_images(spaces.members @ some(spaces.unseen[heldout]).T, count) for some in (maps.fitted, *maps.nulls)
+    )
+    tables = _explained_again(
+        params, names.unseen, spaces, maps.split, [(maps.fitted, tops), (maps.nulls[0], null_tops[0])]
+    )
+    actual = _top_images(spaces.members @ spaces.explained[heldout].T, count)
+    compared = spaces.groups[["group", "members", "size"]].assign(
+        image_overlap=mapping.overlap(actual, tops),
+        image_overlap_null=np.mean([mapping.overlap(actual, some) for some in null_tops], axis=0),
+        **_agreement(params, names, spaces, maps, tables),
+    )
+    return compared, tables[0]
 
 
 def _top_images(activation: np.ndarray, count: int) -> np.ndarray:
@@ -95,9 +146,9 @@ def _top_images(activation: np.ndarray, count: int) -> np.ndarray:
 
 
 def _explained_again(
-    params: Params, unseen: str, spaces: Spaces, split: Split, maps: dict[str, LinearMap], tops: dict[str, np.ndarray]
-) -> dict[str, pd.DataFrame]:
-    """Concepts of each carried group: its images found through the map, cropped where the *unseen* encoder fires, captioned."""
+    params: Params, unseen: str, spaces: Spaces, split: Split, found: list[tuple[LinearMap, np.ndarray]]
+) -> list[pd.DataFrame]:
+    """Concepts of each carried group: its images found through a map, cropped where the *unseen* encoder fires, captioned."""
     from stages.models.crop_embedding import embed_crops
     from stages.models.device import best_device
     from stages.models.image_text import load_image_text
@@ -105,13 +156,13 @@ def _explained_again(
 
     corpus, random = read_corpus(), _random_captions(params, unseen)
     source = open_images(params.data.source, params.data.images, read_table(files.IMAGES))
-    encoder, tables = load_image_text(params.image_text, best_device()), {}
-    group = np.repeat(np.arange(len(spaces.groups)), next(iter(tops.values())).shape[1])
-    for key, fitted in maps.items():
-        rows = spaces.rows[split.heldout[tops[key]]].reshape(-1)
+    encoder, tables = load_image_text(params.image_text, best_device()), []
+    for fitted, tops in found:
+        group = np.repeat(np.arange(len(tops)), tops.shape[1])
+        rows = spaces.rows[split.heldout[tops]].reshape(-1)
         boxes = _boxes(params, unseen, rows, (spaces.members @ fitted.weights.T)[group])
         embeddings = embed_crops(source, encoder, rows, boxes, params.mine_crops.batch_size)
-        tables[key] = _concepts(params, embeddings, group, random, spaces.groups, corpus)
+        tables.append(_concepts(params, embeddings, group, random, spaces.groups, corpus))
     return tables
 
 
@@ -158,35 +209,22 @@ def _concepts(
     return concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)
 
 
-def _compare(
-    params: Params,
-    names: Pair,
-    spaces: Spaces,
-    split: Split,
-    fitted: LinearMap,
-    tops: dict[str, np.ndarray],
-    tables: dict[str, pd.DataFrame],
-) -> pd.DataFrame:
-    """One row a group: how far images and concepts found through the map agree with the explained space's own, and the null's."""
-    own = _words(
-        read_table(files.concepts(names.explained) / "concepts.parquet"), spaces.groups["group"], params.concepts.top
-    )
-    through = {key: _words(table, spaces.groups["group"], params.concepts.top) for key, table in tables.items()}
-    direct = _words(
-        read_table(files.concepts(names.unseen) / "concepts.parquet"),
-        _nearest_feature(spaces, split, fitted),
-        params.concepts.top,
-    )
-    actual = _top_images(spaces.members @ spaces.explained[split.heldout].T, params.transfer.top_images)
-    return spaces.groups[["group", "members", "size"]].assign(
-        image_overlap=mapping.overlap(actual, tops["map"]),
-        image_overlap_null=mapping.overlap(actual, tops["null"]),
-        concept_overlap=_shared(own, through["map"]),
-        concept_overlap_null=_shared(own, through["null"]),
-        concept_overlap_direct=_shared(direct, through["map"]),
-        same_first=[a[:1] == b[:1] and len(a) > 0 for a, b in zip(own, through["map"], strict=True)],
-        same_first_null=[a[:1] == b[:1] and len(a) > 0 for a, b in zip(own, through["null"], strict=True)],
-    )
+def _agreement(
+    params: Params, names: Pair, spaces: Spaces, maps: Maps, tables: list[pd.DataFrame]
+) -> dict[str, list[float]]:
+    """Concepts found through the map and through a null map against those of the explained space, and those found directly."""
+    top, groups = params.concepts.top, spaces.groups["group"]
+    own = _words(read_table(files.concepts(names.explained) / "concepts.parquet"), groups, top)
+    direct = _words(read_table(files.concepts(names.unseen) / "concepts.parquet"), _nearest_feature(spaces, maps), top)
+    carried, null = (_words(table, groups, top) for table in tables)
+    return {
+        "concept_overlap": _shared(own, carried),
+        "concept_overlap_null": _shared(own, null),
+        "concept_overlap_direct": _shared(direct, carried),
+        "concept_overlap_direct_null": _shared(direct, null),
+        "same_first": _same_first(own, carried),
+        "same_first_null": _same_first(own, null),
+    }
 
 
 def _words(table: pd.DataFrame, groups: pd.Series, top: int) -> list[list[str]]:
@@ -203,42 +241,153 @@ def _shared(first: list[list[str]], second: list[list[str]]) -> list[float]:
     return [len(set(a) & set(b)) / max(len(a), 1) for a, b in zip(first, second, strict=True)]
 
 
-def _nearest_feature(spaces: Spaces, split: Split, fitted: LinearMap) -> pd.Series:
+def _same_first(first: list[list[str]], second: list[list[str]]) -> list[float]:
+    """1 where both lists begin with the same word."""
+    return [float(a[:1] == b[:1] and len(a) > 0) for a, b in zip(first, second, strict=True)]
+
+
+def _nearest_feature(spaces: Spaces, maps: Maps) -> pd.Series:
     """The unseen space's own feature that follows each carried group best on the training split."""
-    carried = fitted(spaces.unseen[split.train]) @ spaces.members.T
-    correlation = np.corrcoef(carried.T, spaces.unseen[split.train].T)[: len(spaces.groups), len(spaces.groups) :]
+    train = spaces.unseen[maps.split.train]
+    carried = maps.fitted(train) @ spaces.members.T
+    with np.errstate(invalid="ignore"):  # what is constant correlates with nothing
+        correlation = np.corrcoef(carried.T, train.T)[: len(spaces.groups), len(spaces.groups) :]
     return pd.Series([f"f{feature}" for feature in np.nan_to_num(correlation, nan=-1).argmax(axis=1)])
 
 
-def _map_metrics(spaces: Spaces, split: Split, fitted: LinearMap, nulls: list[LinearMap]) -> dict:
-    """Held-out fit of the map, and of the null maps."""
-    target, source = spaces.explained[split.heldout], spaces.unseen[split.heldout]
-    r_squared = mapping.r_squared(target, fitted(source))
-    null = [np.nanmedian(mapping.r_squared(target, some(source))) for some in nulls]
+def _r_squared(target: np.ndarray, spaces: Spaces, rows: np.ndarray, *maps: LinearMap) -> np.ndarray:
+    """R2 of each feature of a target by each map on some images: maps x features."""
+    return np.array([mapping.r_squared(target[rows], some(spaces.unseen[rows])) for some in maps])
+
+
+def _estimate(statistic: str, values: np.ndarray, settings: Transfer) -> dict[str, float]:
+    """A statistic over items, averaged over draws, with its bootstrap interval; items that have no value are left out.
+
+    Parameters
+    ----------
+    values : items, or draws x items.
+    """
+    known = np.atleast_2d(np.asarray(values, dtype=float))
+    known = known[:, ~np.isnan(known).any(axis=0)]
+    generator = np.random.default_rng(settings.seed)
+    low, high = mapping.bootstrap(known, STATISTICS[statistic], settings.bootstrap, settings.confidence, generator)
+    value = float(STATISTICS[statistic](known, axis=1).mean())
+    return {statistic: value, "interval_low": low, "interval_high": high}
+
+
+def _fit_metrics(spaces: Spaces, maps: Maps, settings: Transfer) -> dict:
+    """Fit of the map on held-out images, on those that it was learnt on (for the optimism of such figures), and of the null maps."""
+    split, target = maps.split, spaces.explained
+    heldout = _r_squared(target, spaces, split.heldout, maps.fitted)
+    training = _r_squared(target, spaces, split.train, maps.fitted)
+    null = _r_squared(target, spaces, split.heldout, *maps.nulls)
     return {
+        "ridge": maps.fit.penalty,
         "images": {"train": len(split.train), "validation": len(split.validation), "heldout": len(split.heldout)},
-        "r2": {
-            "median": np.nanmedian(r_squared),
-            "mean": np.nanmean(r_squared),
-            "share_above_half": float(np.nanmean(r_squared > 0.5)),
-        },
-        "r2_null": {"median": float(np.mean(null))},
-        "cosine": {"mean": mapping.cosines(target, fitted(source)).mean()},
+        "r2": _estimate("median", heldout, settings),
+        "r2_of_features": _estimate("mean", heldout, settings),
+        "r2_above_half": _estimate("share", np.where(np.isnan(heldout), np.nan, heldout > 0.5), settings),
+        "r2_null": _estimate("median", null, settings),
+        "r2_on_training_images": _estimate("median", training, settings),
+        "r2_of_features_on_training_images": _estimate("mean", training, settings),
+        "cosine": _estimate("mean", _cosines(spaces, split, maps.fitted), settings),
+        "cosine_null": _estimate("mean", _cosines(spaces, split, *maps.nulls).mean(axis=0), settings),
     }
 
 
-def _concept_metrics(compared: pd.DataFrame) -> dict:
+def _cosines(spaces: Spaces, split: Split, *maps: LinearMap) -> np.ndarray:
+    """Cosine of each held-out image's features with what each map makes of them: maps x images."""
+    target, source = spaces.explained[split.heldout], spaces.unseen[split.heldout]
+    return np.array([mapping.cosines(target, some(source)) for some in maps])
+
+
+def _by_images(spaces: Spaces, maps: Maps, settings: Transfer) -> pd.DataFrame:
+    """Plot data: held-out median R2 of maps learnt from fewer images, then from all, beside null maps from as many."""
+    generator, curve, heldout = np.random.default_rng([settings.seed, 1]), settings.curve, maps.split.heldout
+    points = mapping.learning_curve(
+        spaces.unseen, spaces.explained, maps.prepared, curve.images, curve.draws, generator, settings.rank
+    )
+    whole, null = (_r_squared(spaces.explained, spaces, heldout, *some) for some in ([maps.fitted], maps.nulls))
+    points.append(CurvePoint(len(maps.split.train), whole, null))
+    return pd.DataFrame([_point(point, settings) for point in points])
+
+
+def _point(point: CurvePoint, settings: Transfer) -> dict[str, float]:
+    found, null = (_estimate("median", values, settings) for values in (point.r_squared, point.null))
+    return {
+        "training_images": point.images,
+        "r2": found["median"],
+        "interval_low": found["interval_low"],
+        "interval_high": found["interval_high"],
+        "null": null["median"],
+        "null_low": null["interval_low"],
+        "null_high": null["interval_high"],
+    }
+
+
+def _by_rank(spaces: Spaces, maps: Maps, settings: Transfer) -> tuple[pd.DataFrame, dict]:
+    """Plot data: held-out R2 by the rank of the map; and how many dimensions are enough, chosen on the validation split."""
+    split, fit = maps.split, maps.fit
+    train, validation, heldout = (spaces.explained[rows] for rows in (split.train, split.validation, split.heldout))
+    by_rank = mapping.rank_curve(fit, spaces.unseen[split.heldout], heldout)
+    null = mapping.rank_curve(maps.null_fits[0], spaces.unseen[split.heldout], heldout)
+    ceiling = mapping.ceiling_by_rank(fit.units, train, heldout)
+    enough = mapping.smallest_rank(
+        mapping.rank_curve(fit, spaces.unseen[split.validation], validation), settings.rank_share
+    )
+    of_space = mapping.smallest_rank(mapping.ceiling_by_rank(fit.units, train, validation), settings.rank_share)
+    metrics = {
+        "dimensions": {"full": len(by_rank) - 1, "enough": enough, "enough_for_explained_space": of_space},
+        "r2_of_features_with_enough": _estimate("mean", by_rank[enough], settings),
+    }
+    return _rank_table(by_rank, null, ceiling, settings), metrics
+
+
+def _rank_table(by_rank: np.ndarray, null: np.ndarray, ceiling: np.ndarray, settings: Transfer) -> pd.DataFrame:
+    """One row for the ranks 1, 2, 4, … and the full one; a curve that ends earlier keeps its last value."""
+    full = len(by_rank) - 1
+    ranks = [2**power for power in range(full.bit_length()) if 2**power < full] + [full]
+    found = [_estimate("mean", by_rank[rank], settings) for rank in ranks]
+    return pd.DataFrame(
+        {
+            "rank": ranks,
+            "r2": [some["mean"] for some in found],
+            "interval_low": [some["interval_low"] for some in found],
+            "interval_high": [some["interval_high"] for some in found],
+            "median": np.nanmedian(by_rank[ranks], axis=1),
+            "null": np.nanmean(null[np.minimum(ranks, len(null) - 1)], axis=1),
+            "ceiling": np.nanmean(ceiling[np.minimum(ranks, len(ceiling) - 1)], axis=1),
+        }
+    )
+
+
+def _controls(spaces: Spaces, maps: Maps, settings: Transfer) -> dict:
+    """The same fit, not limited in rank, of what replaces the explained space: a linear map of the unseen one; what no map follows."""
+    generator, features = np.random.default_rng([settings.seed, 2]), spaces.explained.shape[1]
+    targets = {
+        "control_linear": mapping.known_linear(spaces.unseen, features, settings.control_noise, generator),
+        "control_nonlinear": mapping.not_linear(spaces.unseen, features, maps.prepared.components, generator),
+    }
+    maps_of = {name: maps.prepared.fit(target).linear_map() for name, target in targets.items()}
+    return {
+        name: _estimate("median", _r_squared(target, spaces, maps.split.heldout, maps_of[name]), settings)
+        for name, target in targets.items()
+    }
+
+
+def _concept_metrics(compared: pd.DataFrame, settings: Transfer) -> dict:
     """Means over the carried groups."""
-    columns = compared.drop(columns=["group", "members", "size"]).mean()
-    return {"groups": len(compared), "agreement": {key: float(value) for key, value in columns.items()}}
+    columns = compared.drop(columns=["group", "members", "size"])
+    agreement = {name: _estimate("mean", columns[name].to_numpy(), settings) for name in columns}
+    return {"groups": len(compared), "agreement": agreement}
 
 
-def _r_squared_table(spaces: Spaces, split: Split, fitted: LinearMap) -> pd.DataFrame:
+def _r_squared_table(spaces: Spaces, maps: Maps) -> pd.DataFrame:
     """Plot data: held-out R2 of each explained feature, best first."""
-    r_squared = mapping.r_squared(spaces.explained[split.heldout], fitted(spaces.unseen[split.heldout]))
+    (r_squared,) = _r_squared(spaces.explained, spaces, maps.split.heldout, maps.fitted)
     best_first = np.sort(np.nan_to_num(r_squared, nan=0.0))[::-1]
     return pd.DataFrame({"feature_by_rank": np.arange(1, len(best_first) + 1), "r2": best_first})
 
 
-def _for_people(spaces: Spaces, compared: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+def _for_people(compared: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return compared.assign(words=compared["group"].map(in_words(table)).fillna("").map(safe_cell))

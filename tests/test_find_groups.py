@@ -6,26 +6,31 @@ import pytest
 
 from stages import find_groups
 from stages.common import files
-from stages.common.artifacts import read_table, write_array, write_table
+from stages.common.artifacts import read_array, read_json, read_table, write_array, write_table
 from stages.common.errors import UserError
 from stages.common.params import load_params
+from stages.method.activations import row_normalised
 from tests.paths import ROOT
 
 
 @pytest.fixture
 def planted(tmp_path, monkeypatch):
-    """Two features that fire together on 20 of 200 probe images, six that do not; 50 more images are held out."""
+    """Two features that fire together on 20 of 200 probe images and alone on 21 each, six that do not; 50 more images are held out."""
     monkeypatch.chdir(tmp_path)
     features = 1 + 0.1 * np.random.default_rng(0).random((250, 8)).astype(np.float32)
     features[:20, :2] += 5
+    features[20:41, 0] += 5
+    features[41:62, 1] += 5
     split = ["probe"] * 200 + ["test"] * 50
     write_table(files.IMAGES, pd.DataFrame({"image": [f"i{row:03d}" for row in range(250)], "split": split}))
     write_array(files.activations("e") / "features.npy", features)
-    params = load_params(ROOT / "params.yaml")
-    settings = params.find_groups.model_copy(
-        update={"top_k": 20, "min_images": 11, "max_images": 15, "random_images": 9}
+    return with_settings(
+        load_params(ROOT / "params.yaml"), rule="top_k", top_k=41, min_images=11, max_images=15, random_images=9
     )
-    return params.model_copy(update={"find_groups": settings})
+
+
+def with_settings(params, **update):
+    return params.model_copy(update={"find_groups": params.find_groups.model_copy(update=update)})
 
 
 def read():
@@ -39,6 +44,64 @@ def test_planted_pair_is_the_first_group(planted):
     assert pair["members"] == "0 1" and pair["support"] == 20 and pair["significant"]
     images = sets[(sets["group"] == pair["group"]) & (sets["role"] == "high")]["image"]
     assert set(images) <= {f"i{row:03d}" for row in range(20)} and len(images) == 15
+
+
+def test_a_pair_with_nearly_the_images_of_a_member_is_left_out_and_counted(planted):
+    find_groups.run(with_settings(planted, max_jaccard=0.4), "e")
+    groups, _ = read()
+    search = read_json(files.metrics("search_e"))
+    assert "0 1" not in set(groups["members"]) and search["of_2"]["near_duplicates"] == 1
+
+
+@pytest.mark.parametrize("update", [{}, {"max_groups": 0}, {"max_candidates": 1}, {"grouping": "exact"}])
+def test_every_significant_set_is_explained_or_left_out_for_a_reason_that_is_counted(planted, update):
+    find_groups.run(with_settings(planted, **{"fdr": 0.9, "max_groups": 2} | update), "e")
+    groups, _ = read()
+    search = read_json(files.metrics("search_e"))
+    assert search.pop("single") == (groups["size"] == 1).sum()
+    for size, numbers in search.items():
+        tested, significant, explained = (numbers.pop(key) for key in ("tested", "significant", "explained"))
+        assert explained == (groups["size"] == int(size.removeprefix("of_"))).sum()
+        assert tested >= significant == explained + sum(numbers.values())
+
+
+def test_exact_groups_have_images_of_their_own(planted):
+    find_groups.run(with_settings(planted, grouping="exact", min_images=2), "e")
+    groups, sets = read()
+    high = sets[sets["role"] == "high"]
+    assert len(high) and not high["image"].duplicated().any()
+    assert (groups["size"] == 1).any()
+
+
+def test_single_features_do_not_depend_on_what_larger_groups_there_are(planted):
+    find_groups.run(planted, "e")
+    groups, sets = read()
+    find_groups.run(with_settings(planted, max_size=1), "e")
+    alone, of_alone = read()
+    assert (alone["size"] == 1).all() and alone.equals(groups[groups["size"] == 1])
+    assert of_alone.equals(sets[sets["group"].isin(alone["group"])].reset_index(drop=True))
+
+
+def test_blocks_change_nothing(planted, monkeypatch):
+    find_groups.run(planted, "e")
+    whole = [*read(), read_array(files.groups("e") / "thresholds.npy", mmap=False)]
+    monkeypatch.setattr(find_groups, "IMAGES_AT_ONCE", 7)
+    monkeypatch.setattr(find_groups, "GROUPS_AT_ONCE", 2)
+    find_groups.run(planted, "e")
+    for before, after in zip(whole, read(), strict=False):
+        pd.testing.assert_frame_equal(before, after)
+    assert np.array_equal(whole[2], read_array(files.groups("e") / "thresholds.npy"))
+
+
+def test_thresholds_are_where_features_begin_to_fire(planted):
+    features = np.array(read_array(files.activations("e") / "features.npy"))
+    features[:, 7] = 0
+    write_array(files.activations("e") / "features.npy", features)
+    find_groups.run(planted, "e")
+    thresholds = read_array(files.groups("e") / "thresholds.npy")
+    fires = row_normalised(features[:200]) >= thresholds
+    assert thresholds[7] == np.inf
+    assert fires[:, :7].sum(axis=0).tolist() == [41] * 7
 
 
 def test_held_out_images_never_take_part(planted):

@@ -71,6 +71,7 @@ def settings_of(params: Concepts) -> Settings:
         normaliser=params.normaliser,
         contrast=params.contrast,
         low_cut=params.low_cut,
+        relative_cut=params.relative_cut,
         gamma=params.gamma,
         top=params.top,
     )

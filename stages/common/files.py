@@ -10,6 +10,7 @@ TRAINING = DATA / "training"
 CAPTIONS = DATA / "captions"
 MENTIONS = DATA / "mentions.parquet"
 EXPLAINABILITY = DATA / "explainability"
+FAILURES = DATA / "failures"
 
 
 def activations(encoder: str) -> Path:

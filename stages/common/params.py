@@ -16,7 +16,7 @@ Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Between = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
-Contrast = Literal["off", "paper", "released", "graded", "prior", "both"]
+Contrast = Literal["off", "paper", "released", "relative", "graded", "prior", "both"]
 
 
 class Section(BaseModel):
@@ -187,11 +187,15 @@ class FindGroups(Section):
     min_images: Annotated[int, Field(ge=2)]
     max_images: Annotated[int, Field(ge=2)]
     pick: Literal["spread", "strongest"]
-    max_size: Count
+    max_size: Annotated[int, Field(ge=1, le=8)]
     max_groups: Natural
     fdr: Between
+    max_candidates: Count
+    max_jaccard: Annotated[float, Field(gt=0, le=1)]
     low_images: Natural
     low_similarity: Annotated[float, Field(ge=-1, le=1)]
+    low_match: Literal["distinct", "released"]
+    redundancy: Positive
     random_images: Annotated[int, Field(ge=2)]
 
     @model_validator(mode="after")
@@ -205,6 +209,7 @@ class FindGroups(Section):
 
 class MineCrops(Section):
     crop: bool
+    low_crops: bool
     threshold: Between
     margin: Annotated[float, Field(ge=0)]
     min_size: Share
@@ -234,19 +239,23 @@ class Concepts(Section):
     shards: Count
     contrast: Annotated[Contrast, BeforeValidator(_off_is_false)]
     low_cut: Share
+    relative_cut: Annotated[float, Field(gt=0)]
     gamma: Annotated[float, Field(ge=0)]
     top: Count
     confidence: Between
 
 
 class AnalyseGroups(Section):
-    pass
+    seed: Natural
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
 
 
 class MeasureExplainability(Section):
     seed: Natural
     released_cut: Annotated[float, Field(ge=-1, le=1)]
     null_sets: Annotated[int, Field(ge=10)]
+    size_strata: Count
     fdr: Between
     bootstrap: Annotated[int, Field(ge=10)]
     confidence: Between
@@ -255,6 +264,31 @@ class MeasureExplainability(Section):
 class EvaluateConcepts(Section):
     seed: Natural
     clear: Between
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
+
+
+class Failures(Section):
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    seed: Natural
+    reference: Literal["right", "all"]
+    named: Count
+    least_share: Share
+    examples: Count
+    permutations: Count
+    pairs: Natural
+    features: Count
+    controls: Count
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
+
+
+class EvaluateUnits(Section):
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    seed: Natural
+    images: Count
+    thresholds: tuple[Between, ...] = Field(min_length=1, strict=False)
+    template: Annotated[str, Field(pattern=r"\{\}")]
     bootstrap: Annotated[int, Field(ge=10)]
     confidence: Between
 
@@ -270,18 +304,45 @@ class Splits(Section):
         return self
 
 
+class LearningCurve(Section):
+    images: tuple[Annotated[int, Field(ge=2)], ...] = Field(strict=False)
+    draws: Count
+
+
+def _full_is_none(value: Any) -> Any:
+    """`rank: full` limits nothing."""
+    return None if value == "full" else value
+
+
 class Transfer(Section):
     seed: Natural
     splits: Splits
     ridge: tuple[Positive, ...] = Field(min_length=1, strict=False)
+    rank: Annotated[Count | None, BeforeValidator(_full_is_none)]
+    rank_share: Annotated[float, Field(gt=0, le=1)]
+    curve: LearningCurve
+    control_noise: Annotated[float, Field(ge=0)]
     permutations: Count
     top_images: Annotated[int, Field(ge=2)]
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
 
 
 class Report(Section):
     high: Count
     low: Natural
     thumbnail: Annotated[int, Field(ge=16, le=512)]
+
+
+class Study(Section):
+    seed: Natural
+    questions: Annotated[int, Field(ge=1, le=500)]
+    pictures: Annotated[int, Field(ge=2, le=30)]
+    words: Annotated[int, Field(ge=1, le=10)]
+    against: tuple[Slug, ...] = Field(min_length=1, max_length=8, strict=False)
+    thumbnail: Annotated[int, Field(ge=16, le=512)]
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
 
 
 class Verify(Section):
@@ -293,6 +354,7 @@ class Params(Section):
     """All of params.yaml."""
 
     seed: Natural
+    compat: Annotated[Literal["off", "released"], BeforeValidator(_off_is_false)]
     data: Data
     worlds: tuple[Literal["scenes"], ...] = Field(strict=False)
     render_scenes: RenderScenes
@@ -310,9 +372,19 @@ class Params(Section):
     analyse_groups: AnalyseGroups
     measure_explainability: MeasureExplainability
     evaluate_concepts: EvaluateConcepts
+    evaluate_units: EvaluateUnits
+    failures: Failures
     transfer: Transfer
     report: Report
+    study: Study
     verify: Verify
+
+    @model_validator(mode="after")
+    def _failures_name_encoders(self) -> "Params":
+        for key in self.failures.encoders:
+            if key not in self.encoders:
+                raise ValueError(f"failures.encoders names the encoder '{key}'; known are: {', '.join(self.encoders)}")
+        return self
 
     @model_validator(mode="after")
     def _transfers_name_encoders(self) -> "Params":
@@ -325,6 +397,32 @@ class Params(Section):
             if pair.explained == pair.unseen:
                 raise ValueError(f"transfers.{name} carries '{pair.explained}' to itself; name two encoders")
         return self
+
+
+# What `compat: released` sets: the authors' code (falcon-explain, 2023) in every step where ours differs by choice.
+# Its plain defects (batch statistics, the wrong tensor for Grad-CAM, crashes) are not reproduced.
+RELEASED: dict[str, dict[str, Any]] = {
+    "find_groups": {
+        "rule": "sigma",
+        "sigma": 5.0,
+        "grouping": "exact",
+        "min_images": 11,
+        "max_images": 1_000_000,
+        "low_images": 10,
+        "low_similarity": 0.3,
+        "low_match": "released",
+    },
+    "mine_crops": {"threshold": 0.6, "margin": 0.0, "min_size": 0.0, "low_crops": False},
+    "parse_captions": {"min_word": 3, "synonym_similarity": 2.0},
+    "concepts": {
+        "captions_per_image": 5,
+        "temperature": 100.0,
+        "normaliser": "shard",
+        "contrast": "released",
+        "low_cut": 0.1,
+        "top": 8,
+    },
+}
 
 
 def read_yaml(path: Path) -> Any:
@@ -352,9 +450,24 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a mapping of sections")
     try:
-        return Params.model_validate(content)
+        return validated(content)
     except ValidationError as error:
         raise UserError(_one_line(path, error)) from error
+
+
+def validated(content: dict[str, Any]) -> Params:
+    """Params from a mapping; with ``compat: released`` the released constants take the place of those given.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If something is unknown, missing or impossible.
+    """
+    params = Params.model_validate(content)
+    if params.compat == "off":
+        return params
+    sections = {name: getattr(params, name).model_copy(update=values) for name, values in RELEASED.items()}
+    return params.model_copy(update=sections)
 
 
 def _one_line(path: Path, error: ValidationError) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 REASONS = {
     "paper": "also a concept of the lowly activating images",
     "released": "its low score reaches low_cut",
+    "relative": "its low score is at least relative_cut times its score",
     "graded": "no higher than gamma times its score on the lowly activating images",
     "prior": "no higher than on random crops",
     "both": "no higher than gamma times its score on the lowly activating images, or than on random crops",

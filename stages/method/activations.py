@@ -82,7 +82,7 @@ def lowly_activating(
     count: int,
     similarity: float,
 ) -> tuple[Int[np.ndarray, "groups count"], Float[np.ndarray, "groups count"]]:
-    """Images that resemble a group's images in every *other* feature, yet fire none of the group (Eq. 2, ranked by cosine).
+    """Images that resemble a group's images in every *other* feature, yet fire none of the group (released; Eq. 2, by cosine).
 
     Parameters
     ----------
@@ -97,13 +97,63 @@ def lowly_activating(
     rows, cosines
         Rows of the images, most alike first; -1 and -inf where there are fewer than `count`.
     """
-    cosine = np.round(
-        _cosine_outside(normalised, members, images), 12
-    )  # ties go to the earlier image, not to the last bits
     above_mean = (normalised >= normalised.mean()).astype(np.float64)
     # A feature on a small scale fires below the matrix's mean: a group's own images never count as lowly activating.
     fires = images | (members.astype(np.float64) @ above_mean.T > 0)
-    cosine[fires | (cosine < similarity)] = -np.inf
+    return _most_alike(normalised, members, images, fires, count, similarity)
+
+
+def lowly_activating_distinct(
+    normalised: Features,
+    fires: Fires,
+    members: Bool[np.ndarray, "groups features"],
+    images: Bool[np.ndarray, "groups images"],
+    count: int,
+    similarity: float,
+    redundancy: float,
+) -> tuple[Int[np.ndarray, "groups count"], Float[np.ndarray, "groups count"]]:
+    """The same, with the group's redundant features treated as the group itself (not part of FALCON).
+
+    Where several features code one attribute, the images most alike in the *other* features share that attribute, and the contrast
+    removes the true word. So a lowly activating image fires no redundant feature either, it activates the group below the group's mean,
+    and resemblance is measured without the redundant features: what remains alike is the context.
+
+    Parameters
+    ----------
+    fires : which image fires which feature.
+    redundancy : a feature is redundant if the group fires on at least this share of the images that fire the feature.
+    """
+    own = members | redundant(fires, images, redundancy)
+    activation = (members / members.sum(axis=1, keepdims=True)) @ normalised.T
+    excluded = images | (own.astype(np.float32) @ fires.T.astype(np.float32) > 0)
+    excluded |= activation > activation.mean(axis=1, keepdims=True)
+    return _most_alike(normalised, own, images, excluded, count, similarity)
+
+
+def redundant(
+    fires: Fires, images: Bool[np.ndarray, "groups images"], share: float
+) -> Bool[np.ndarray, "groups features"]:
+    """Features that fire hardly anywhere but on the group's images: they say the same as the group, or less.
+
+    The measure is one-sided on purpose: a feature for the context that a group's images share fires on many other images too.
+    """
+    together = images.astype(np.float32) @ fires.astype(np.float32)
+    count = fires.sum(axis=0)
+    return (count > 0) & (together >= share * np.maximum(count, 1))
+
+
+def _most_alike(
+    normalised: Features,
+    without: Bool[np.ndarray, "groups features"],
+    images: Bool[np.ndarray, "groups images"],
+    excluded: Bool[np.ndarray, "groups images"],
+    count: int,
+    similarity: float,
+) -> tuple[Int[np.ndarray, "groups count"], Float[np.ndarray, "groups count"]]:
+    """The images most like a group's images in the features outside `without`, those of `excluded` left out."""
+    # Rounded, so that ties go to the earlier image and not to the last bits.
+    cosine = np.round(_cosine_outside(normalised, without, images), 12)
+    cosine[excluded | (cosine < similarity)] = -np.inf
     rows = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
     found = np.take_along_axis(cosine, rows, axis=1)
     return np.where(np.isfinite(found), rows, -1), found

@@ -37,28 +37,62 @@ def with_diagonal(coherence: np.ndarray, count: np.ndarray) -> np.ndarray:
     return ((count - 1) * coherence + 1) / np.maximum(count, 1)
 
 
-def coherence_null(
-    embeddings: Float[np.ndarray, "pool dim"], size: int, sets: int, generator: Generator
-) -> Float[np.ndarray, " sets"]:
-    """Coherence of random sets of `size` different rows of the pool.
+def size_strata(
+    pool: Float[np.ndarray, " pool"], crops: Float[np.ndarray, " crops"], most: int, least: int
+) -> tuple[Int[np.ndarray, " pool"], Int[np.ndarray, " crops"]]:
+    """Strata of alike size for the pool and for other crops: at most `most`, and each holding at least `least` crops of the pool.
 
-    Each shuffle of the pool is cut into as many sets as it holds, so a draw costs no sort of its own.
+    Small crops resemble each other whatever they show, so crops are compared with random crops of their own size only.
+
+    Parameters
+    ----------
+    pool, crops : sides of the random crops and of the crops to compare, as shares of their image's.
 
     Raises
     ------
     ValueError
-        If the pool is smaller than a set.
+        If the whole pool holds fewer than `least` crops.
     """
-    if size > len(embeddings):
-        raise ValueError(f"a pool of {len(embeddings)} crops is too small for sets of {size}")
-    each = len(embeddings) // size
-    draws = [_shuffled_sets(embeddings, size, each, generator) for _ in range(-(-sets // each))]
-    return np.concatenate(draws)[:sets]
+    if len(pool) < least:
+        raise ValueError(f"a pool of {len(pool)} random crops is too small for sets of {least}")
+    for count in range(most, 0, -1):
+        edges = np.unique(np.quantile(pool, np.arange(1, count) / count))
+        stratum = np.searchsorted(edges, pool)
+        if np.bincount(stratum, minlength=len(edges) + 1).min() >= least:
+            break
+    return stratum, np.searchsorted(edges, crops)
 
 
-def _shuffled_sets(embeddings: np.ndarray, size: int, sets: int, generator: Generator) -> np.ndarray:
-    rows = generator.permutation(len(embeddings))[: sets * size].reshape(sets, size)
-    return _from_sums(embeddings[rows].astype(np.float64).sum(axis=1), np.full(sets, size))
+def coherence_null(
+    embeddings: Float[np.ndarray, "pool dim"],
+    stratum: Int[np.ndarray, " pool"],
+    size: Int[np.ndarray, " strata"],
+    sets: int,
+    generator: Generator,
+) -> Float[np.ndarray, " sets"]:
+    """Coherence of random sets with `size` different rows of each stratum of the pool.
+
+    Raises
+    ------
+    ValueError
+        If a stratum is smaller than its part of a set.
+    """
+    parts = [
+        _sums_of_random_sets(embeddings[stratum == number], int(count), sets, generator)
+        for number, count in enumerate(size)
+        if count
+    ]
+    return _from_sums(np.sum(parts, axis=0), np.full(sets, size.sum()))
+
+
+def _sums_of_random_sets(pool: np.ndarray, size: int, sets: int, generator: Generator) -> np.ndarray:
+    """Sums of `sets` random sets. Each shuffle of the pool is cut into as many sets as it holds, so a draw costs no sort of its own."""
+    if size > len(pool):
+        raise ValueError(f"a pool of {len(pool)} random crops is too small for sets of {size}")
+    each = len(pool) // size
+    rows = [generator.permutation(len(pool))[: each * size] for _ in range(-(-sets // each))]
+    drawn = pool[np.concatenate(rows).reshape(-1, size)[:sets]]
+    return drawn.sum(axis=1, dtype=np.float64)
 
 
 def against_null(value: float, null: Float[np.ndarray, " sets"]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from scipy.special import ndtri
 
-Contrast = Literal["off", "paper", "released", "graded", "prior", "both"]
+Contrast = Literal["off", "paper", "released", "relative", "graded", "prior", "both"]
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,21 @@ def _present(scores: sparse.csr_array) -> sparse.csr_array:
 
 
 def contrasted(
-    scores: ConceptScores, kind: Contrast, *, low_cut: float, gamma: float, also_low: Bool[np.ndarray, " entries"]
+    scores: ConceptScores,
+    kind: Contrast,
+    *,
+    low_cut: float,
+    relative_cut: float,
+    gamma: float,
+    also_low: Bool[np.ndarray, " entries"],
 ) -> tuple[Float[np.ndarray, " entries"], Bool[np.ndarray, " entries"]]:
     """Value that a concept is ranked by, and whether it is kept.
 
     Parameters
     ----------
     kind : ``off``; ``paper``: a concept that is also among the lowly activating crops' own concepts is dropped;
-        ``released``: dropped from a low score of `low_cut` on; ``graded``: ranked by ``score - gamma * low``; ``prior``:
+        ``released``: dropped from a low score of `low_cut` on; ``relative``: dropped if its low score is at least `relative_cut`
+        times its score; ``graded``: ranked by ``score - gamma * low``; ``prior``:
         ranked by ``score - prior``; ``both``: ranked by ``score - max(gamma * low, prior)``. The last three drop what is
         not above zero.
     also_low : entries that are among the concepts extracted from the group's lowly activating crops (for ``paper``).
@@ -136,6 +143,8 @@ def contrasted(
         return scores.score, ~also_low
     if kind == "released":
         return scores.score, scores.low < low_cut
+    if kind == "relative":
+        return scores.score, scores.low < relative_cut * scores.score
     against = {
         "graded": gamma * scores.low,
         "prior": scores.prior,

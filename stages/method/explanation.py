@@ -20,6 +20,7 @@ class Settings:
     normaliser: str
     contrast: Contrast
     low_cut: float
+    relative_cut: float
     gamma: float
     top: int
 
@@ -86,7 +87,12 @@ def explain(
     of_low = scoring.extracted(low_scores, low[1], groups, mentions.phrase, settings.top)
     also_low = scoring.values_at(of_low, scores.group, scores.concept) > 0
     value, kept = scoring.contrasted(
-        scores, settings.contrast, low_cut=settings.low_cut, gamma=settings.gamma, also_low=also_low
+        scores,
+        settings.contrast,
+        low_cut=settings.low_cut,
+        relative_cut=settings.relative_cut,
+        gamma=settings.gamma,
+        also_low=also_low,
     )
     phrase = mentions.phrase[scores.concept].astype(int)
     return Explanation(

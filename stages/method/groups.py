@@ -1,11 +1,13 @@
-"""Feature groups (step 3): features that fire on the same images, and whether that is more than chance."""
+"""Feature groups (step 3): single features, images with the identical set, and whether firing together is more than chance."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import binom, false_discovery_control
+from scipy.special import rel_entr
+from scipy.stats import binom
 
 Fires = Bool[np.ndarray, "images features"]
 
@@ -26,7 +28,7 @@ class Groups:
     def __len__(self) -> int:
         return len(self.members)
 
-    def take(self, rows: np.ndarray) -> "Groups":
+    def take(self, rows: np.ndarray | slice) -> "Groups":
         """The groups at `rows`."""
         return Groups(self.members[rows], self.images[rows])
 
@@ -39,60 +41,11 @@ def single_features(fires: Fires, min_images: int) -> Groups:
 
 def exact_groups(fires: Fires, min_images: int) -> Groups:
     """Images with the *identical* set of firing features (released; a single feature is the set in which only it fires)."""
-    patterns, which = np.unique(fires, axis=0, return_inverse=True)
-    which = which.reshape(-1)
+    packed, which = np.unique(np.packbits(fires, axis=1), axis=0, return_inverse=True)
+    which, patterns = which.reshape(-1), np.unpackbits(packed, axis=1, count=fires.shape[1]).astype(bool)
     enough = np.bincount(which, minlength=len(patterns)) >= min_images
     kept = np.flatnonzero(enough & patterns.any(axis=1))
     return _in_order(Groups(patterns[kept], which[None, :] == kept[:, None]))
-
-
-def cofiring_groups(fires: Fires, min_images: int, max_size: int, chunk: int = 1024) -> Groups:
-    """Closed sets of two to `max_size` features that fire *together* on at least `min_images` images.
-
-    Closed: no further feature fires on all the set's images, so no set is listed whose images are exactly those of a larger one.
-    Level by level: a set is extended by features after its last one; the supports of all its extensions are one matrix product.
-
-    Parameters
-    ----------
-    fires : which image fires which feature.
-    chunk : sets extended at once; bounds the memory to ``chunk * (images + features) * 4`` bytes.
-    """
-    columns = fires.astype(np.float32)
-    level = np.flatnonzero(fires.sum(axis=0) >= min_images)[:, None]
-    closed: list[np.ndarray] = []
-    for size in range(1, max_size + 1):
-        extended = [_extend(columns, level[start : start + chunk], min_images) for start in range(0, len(level), chunk)]
-        if size > 1:
-            closed += [_membership(sets, fires.shape[1]) for _, sets in extended]
-        level = np.concatenate([longer for longer, _ in extended]) if extended else level[:0]
-        if not len(level):
-            break
-    members = np.concatenate(closed) if closed else np.zeros((0, fires.shape[1]), dtype=bool)
-    return _in_order(Groups(members, _images_of(members, columns)))
-
-
-def _extend(
-    columns: Float[np.ndarray, "images features"], level: Int[np.ndarray, "sets size"], min_images: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Frequent one-feature extensions of the sets, and those sets that are closed."""
-    together = columns[:, level].prod(axis=2)
-    support = together.T @ columns
-    rows = np.arange(len(level))[:, None]
-    own = support[rows[:, 0], level[:, 0]].copy()
-    support[rows, level] = -1
-    sets, feature = np.nonzero((support >= min_images) & (np.arange(columns.shape[1]) > level[:, -1:]))
-    return np.column_stack([level[sets], feature]), level[support.max(axis=1) < own]
-
-
-def _membership(sets: np.ndarray, features: int) -> np.ndarray:
-    members = np.zeros((len(sets), features), dtype=bool)
-    np.put_along_axis(members, sets, True, axis=1)
-    return members
-
-
-def _images_of(members: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Images on which all the members of each group fire."""
-    return members.astype(np.float32) @ columns.T == members.sum(axis=1, keepdims=True)
 
 
 def _in_order(groups: Groups) -> Groups:
@@ -107,25 +60,89 @@ def together(first: Groups, second: Groups) -> Groups:
     return Groups(np.concatenate([first.members, second.members]), np.concatenate([first.images, second.images]))
 
 
-def cofiring_significance(
+def against_independence(
     groups: Groups, fires: Fires
-) -> tuple[Float[np.ndarray, " groups"], Float[np.ndarray, " groups"]]:
+) -> tuple[Float[np.ndarray, " groups"], Float[np.ndarray, " groups"], Float[np.ndarray, " groups"]]:
     """How much more often than independent features a group's members fire together.
 
     Returns
     -------
-    lift, p_value
-        Support over the support expected of independent features, and the binomial probability of at least that support.
+    lift, p_value, strength
+        Support over the support expected of independent features, the binomial probability of at least that support, and
+        the log-likelihood ratio (nats).
     """
     prevalence = np.maximum(fires.mean(axis=0), 1e-12)
     expected = np.exp(groups.members.astype(np.float64) @ np.log(prevalence))
     support = groups.images.sum(axis=1)
-    return support / (expected * len(fires)), binom.sf(support - 1, len(fires), expected)
+    p_value = probability_of_at_least(support, len(fires), expected)
+    return support / (expected * len(fires)), p_value, log_likelihood_ratio(support, len(fires), expected)
 
 
-def discoveries(p_values: Float[np.ndarray, " tests"], rate: float) -> Bool[np.ndarray, " tests"]:
-    """Tests that pass at a false discovery rate (Benjamini-Hochberg)."""
-    return false_discovery_control(p_values) <= rate if len(p_values) else np.zeros(0, dtype=bool)
+def probability_of_at_least(support: np.ndarray, images: int, expected: np.ndarray) -> np.ndarray:
+    """Binomial probability of at least this `support` among the `images`, if each counts with probability `expected`."""
+    return binom.sf(support - 1, images, expected)
+
+
+def log_likelihood_ratio(support: np.ndarray, images: int, expected: np.ndarray) -> np.ndarray:
+    """Log-likelihood ratio of the share of images observed against the one expected, in nats; negative if it is smaller.
+
+    ``images * KL(observed || expected)``: the exponent of the binomial tail, which ranks where that underflows to 0.
+    """
+    observed = support / max(images, 1)
+    divergence = rel_entr(observed, expected) + rel_entr(1 - observed, 1 - expected)
+    return images * divergence * np.sign(observed - expected)
+
+
+def discoveries(
+    p_values: Float[np.ndarray, " tests"], rate: float, tests: int | None = None
+) -> Bool[np.ndarray, " tests"]:
+    """Tests that pass at a false discovery rate (Benjamini-Hochberg).
+
+    Parameters
+    ----------
+    tests : how many tests there are in all, if more than `p_values`; the others have a probability of 1.
+    """
+    order = np.argsort(p_values, kind="stable")
+    raised = p_values[order] * (len(p_values) if tests is None else tests) / np.arange(1, len(p_values) + 1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(np.minimum.accumulate(raised[::-1])[::-1], 1.0)
+    return adjusted <= rate
+
+
+def strongest_in_turn(
+    size: Int[np.ndarray, " sets"],
+    strength: Float[np.ndarray, " sets"],
+    eligible: Bool[np.ndarray, " sets"],
+    alike: Callable[[int], Bool[np.ndarray, " sets"]],
+    most: int,
+) -> tuple[Int[np.ndarray, " chosen"], Bool[np.ndarray, " sets"]]:
+    """Choose the strongest set of each size in turn; what is alike to one that is chosen is passed over.
+
+    Parameters
+    ----------
+    eligible : sets that may be chosen.
+    alike : which sets say the same as the one at a row; the set itself is always among them.
+    most : sets to choose.
+
+    Returns
+    -------
+    chosen, left
+        Rows chosen, ascending; and which sets were eligible, not alike to a chosen one, and beyond `most`.
+    """
+    chosen: list[int] = []
+    left = eligible.copy()
+    while len(chosen) < most and left.any():
+        rows = np.flatnonzero(left & (size == _next_size(size[left], size[chosen])))
+        row = int(rows[strength[rows].argmax()])
+        chosen.append(row)
+        left &= ~alike(row)
+    return np.array(sorted(chosen), dtype=np.int64), left
+
+
+def _next_size(left: np.ndarray, chosen: np.ndarray) -> int:
+    """Of the sizes that are left, the one of which the fewest sets are chosen; of these, the smallest."""
+    sizes = np.unique(left)
+    return int(sizes[(chosen[:, None] == sizes).sum(axis=0).argmin()])
 
 
 def group_name(members: list[int]) -> str:

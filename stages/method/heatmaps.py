@@ -132,6 +132,24 @@ def squares(boxes: Boxes, shape: tuple[Int[np.ndarray, " crops"] | int, ...], ma
     return np.column_stack([left, top, right, bottom])
 
 
+def carried(boxes: Boxes, shape: tuple[np.ndarray, np.ndarray], onto: tuple[np.ndarray, np.ndarray]) -> Boxes:
+    """Boxes at the same place and of the same size (relative to the shorter side) in other images.
+
+    Parameters
+    ----------
+    boxes : squares in pixels of images whose heights and widths are `shape`.
+    onto : heights and widths of the other images.
+    """
+    (height, width), (new_height, new_width) = shape, onto
+    share = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) / np.minimum(height, width)
+    side = np.rint(share * np.minimum(new_height, new_width)).astype(int)
+    across = (boxes[:, 0] + boxes[:, 2]) / 2 / width * new_width
+    down = (boxes[:, 1] + boxes[:, 3]) / 2 / height * new_height
+    left, right = _placed(across, np.minimum(side, new_width), new_width)
+    top, bottom = _placed(down, np.minimum(side, new_height), new_height)
+    return np.column_stack([left, top, right, bottom])
+
+
 def _placed(centre: np.ndarray, side: np.ndarray, limit: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
     """Interval of length `side` around `centre`, moved inside [0, limit]."""
     start = np.clip(np.floor(centre - side / 2).astype(int), 0, limit - side)

@@ -1,10 +1,18 @@
-"""Concept transfer (C5): a linear map from an unseen space to an explained one, by ridge regression in closed form."""
+"""Concept transfer (C5): a linear map from an unseen space to an explained one, by ridge regression in closed form.
 
-from dataclasses import dataclass
+Sources: section 3 of the method; for maps of limited rank Mukherjee and Zhu, "Reduced rank ridge regression and its kernel
+extensions", Statistical Analysis and Data Mining 4 (2011), 612-622.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.random import Generator
+
+CONSTANT = 1e-20  # a variance below this share of the mean square is rounding
 
 
 @dataclass(frozen=True)
@@ -42,55 +50,323 @@ def split_images(images: int, train: float, validation: float, generator: Genera
     return Split(np.sort(order[:first]), np.sort(order[first:second]), np.sort(order[second:]))
 
 
-def ridge_maps(source: np.ndarray, target: np.ndarray, lambdas: tuple[float, ...]) -> list[LinearMap]:
-    """Ridge regressions for all lambdas from one eigendecomposition: ``W = (X'X/n + lambda I)^-1 X'Y/n`` on centred data.
+@dataclass(frozen=True)
+class Components:
+    """Principal components of the training images of a source.
 
-    Lambda is in units of the mean variance of the source's features, so that one grid fits spaces of any scale.
+    Attributes
+    ----------
+    centre : mean feature.
+    variances : along each component, descending, none zero.
+    vectors : unit vectors, one column a component.
+    scale : mean variance of the features, the unit of lambda.
+    """
+
+    centre: Float[np.ndarray, " source"]
+    variances: Float[np.ndarray, " components"]
+    vectors: Float[np.ndarray, "source components"]
+    scale: float
+
+    def scores(self, source: Float[np.ndarray, "images source"]) -> Float[np.ndarray, "images components"]:
+        """Coordinates of images along the components."""
+        return (source - self.centre) @ self.vectors
+
+    def damping(self, penalty: float) -> Float[np.ndarray, "components 1"]:
+        """``X'X/n + lambda I``, which is diagonal along the components."""
+        return (self.variances + penalty * self.scale)[:, None]
+
+
+def principal_components(source: Float[np.ndarray, "images source"]) -> Components:
+    """Principal components, from one eigendecomposition of the smaller of ``X'X`` and ``XX'``."""
+    centre = source.mean(axis=0)
+    powers, vectors = right_singular(source - centre)
+    return Components(centre, powers / len(source), vectors, float(powers.sum() / source.size))
+
+
+def right_singular(
+    matrix: Float[np.ndarray, "rows columns"],
+) -> tuple[Float[np.ndarray, " rank"], Float[np.ndarray, "columns rank"]]:
+    """Squared singular values, descending, and right singular vectors; those that are zero but for rounding are left out."""
+    wide = matrix.shape[0] < matrix.shape[1]
+    powers, vectors = np.linalg.eigh(matrix @ matrix.T if wide else matrix.T @ matrix)
+    kept = powers > powers.max(initial=0) * max(matrix.shape) * np.finfo(float).eps
+    powers, vectors = powers[kept][::-1], vectors[:, kept][:, ::-1]
+    return powers, matrix.T @ (vectors / np.sqrt(powers)) if wide else vectors
+
+
+@dataclass(frozen=True)
+class Units:
+    """Mean and standard deviation of each feature on the training split (1 for a constant one).
+
+    In these units no feature of a target counts for more because its numbers are larger.
+    """
+
+    level: Float[np.ndarray, " target"]
+    spread: Float[np.ndarray, " target"]
+
+    def __call__(self, target: Float[np.ndarray, "images target"]) -> Float[np.ndarray, "images target"]:
+        return (target - self.level) / self.spread
+
+
+def units_of(features: Float[np.ndarray, "images target"]) -> Units:
+    """The units that a training split gives."""
+    variance = features.var(axis=0)
+    varies = variance > CONSTANT * np.square(features).mean(axis=0)
+    return Units(features.mean(axis=0), np.sqrt(np.where(varies, variance, 1)))
+
+
+@dataclass(frozen=True)
+class RidgeFit:
+    """The ridge regression of one target, ``W = (X'X/n + lambda I)^-1 X'Y/n`` on centred data.
+
+    Attributes
+    ----------
+    components : of the source.
+    units : of the target.
+    cross : X'Y/n along the components, in these units.
+    penalty : lambda.
+    """
+
+    components: Components
+    units: Units
+    cross: Float[np.ndarray, "components target"]
+    penalty: float
+
+    @cached_property
+    def directions(self) -> Float[np.ndarray, "target rank"]:
+        """Orthonormal directions of the target, by how much of the fitted values lies along them.
+
+        Keeping the first r of them minimises the ridge regression's loss among all maps of rank r (Mukherjee and Zhu:
+        fitted values are those of the data with the penalty's rows appended).
+        """
+        return right_singular(self.cross / np.sqrt(self.components.damping(self.penalty)))[1]
+
+    def linear_map(self, rank: int | None = None) -> LinearMap:
+        """The map between the spaces as they are, of at most `rank`; None limits nothing."""
+        inner = self.cross / self.components.damping(self.penalty)
+        if rank is not None:
+            kept = self.directions[:, :rank]
+            inner = inner @ kept @ kept.T
+        weights = self.components.vectors @ inner * self.units.spread
+        return LinearMap(weights, self.units.level - self.components.centre @ weights)
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Ridge regressions of any target on one source: what does not depend on the target is computed once.
+
+    Attributes
+    ----------
+    lambdas : in units of the mean variance of the source's features, so that one grid fits spaces of any scale.
+    train, validation : scores of these splits along the components of the training split.
+    """
+
+    split: Split
+    lambdas: tuple[float, ...]
+    components: Components
+    train: Float[np.ndarray, "train components"]
+    validation: Float[np.ndarray, "validation components"]
+
+    def fit(self, target: Float[np.ndarray, "images target"]) -> RidgeFit:
+        """Fit on the training split, with the lambda of the least mean squared error (in the target's units) on the validation split.
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite.
+        """
+        train, validation = _finite(target[self.split.train]), _finite(target[self.split.validation])
+        units = units_of(train)
+        cross = self.train.T @ units(train) / len(train)
+        errors = [self._error(cross, units(validation), penalty) for penalty in self.lambdas]
+        return RidgeFit(self.components, units, cross, self.lambdas[int(np.argmin(errors))])
+
+    def _error(self, cross: np.ndarray, validation: np.ndarray, penalty: float) -> float:
+        """Mean squared error on the validation split."""
+        return float(np.square(self.validation @ (cross / self.components.damping(penalty)) - validation).mean())
+
+
+def ridge(source: Float[np.ndarray, "images source"], split: Split, lambdas: tuple[float, ...]) -> Ridge:
+    """Prepare regressions on `source`.
 
     Raises
     ------
     ValueError
         If a value is not finite.
     """
-    source, target = source.astype(np.float64), target.astype(np.float64)
-    if not (np.isfinite(source).all() and np.isfinite(target).all()):
+    train, validation = _finite(source[split.train]), _finite(source[split.validation])
+    components = principal_components(train)
+    return Ridge(split, lambdas, components, components.scores(train), components.scores(validation))
+
+
+def _finite(features: np.ndarray) -> np.ndarray:
+    """The features in double precision."""
+    if not np.isfinite(features).all():
         raise ValueError("features hold NaN or infinite values")
-    centre, level = source.mean(axis=0), target.mean(axis=0)
-    centred = source - centre
-    covariance = centred.T @ centred / len(source)
-    values, vectors = np.linalg.eigh(covariance)
-    cross = vectors.T @ (centred.T @ (target - level) / len(source))
-    scale = max(float(np.trace(covariance)) / len(covariance), 1e-12)
-    weights = (vectors @ (cross / (np.maximum(values, 0) + scale * penalty)[:, None]) for penalty in lambdas)
-    return [LinearMap(matrix, level - centre @ matrix) for matrix in weights]
+    return features.astype(np.float64)
 
 
-def r_squared(target: np.ndarray, predicted: np.ndarray) -> Float[np.ndarray, " target"]:
+def r_squared(
+    target: Float[np.ndarray, "images target"], predicted: Float[np.ndarray, "images target"]
+) -> Float[np.ndarray, " target"]:
     """Share of each feature's variance that is explained; NaN for a feature that is constant."""
-    residual = np.square(target - predicted).sum(axis=0)
+    return _share_explained(target, np.square(target - predicted).sum(axis=0))
+
+
+def _share_explained(target: np.ndarray, residual: Float[np.ndarray, "*ranks target"]) -> np.ndarray:
+    """One minus the residual sum of squares over the total."""
     total = np.square(target - target.mean(axis=0)).sum(axis=0)
-    return 1 - np.divide(residual, total, out=np.full(len(total), np.nan), where=total > 1e-12)
+    varies = np.broadcast_to(total > CONSTANT * np.square(target).sum(axis=0), residual.shape)
+    return 1 - np.divide(residual, total, out=np.full(residual.shape, np.nan), where=varies)
 
 
-def fit_map(
-    source: np.ndarray, target: np.ndarray, split: Split, lambdas: tuple[float, ...]
-) -> tuple[LinearMap, float]:
-    """Ridge map fitted on the training split, lambda chosen by the mean squared error on the validation split."""
-    maps = ridge_maps(source[split.train], target[split.train], lambdas)
-    errors = [float(np.square(fitted(source[split.validation]) - target[split.validation]).mean()) for fitted in maps]
-    best = int(np.argmin(errors))
-    return maps[best], lambdas[best]
+def r_squared_by_rank(
+    target: Float[np.ndarray, "images target"],
+    predicted: Float[np.ndarray, "images target"],
+    directions: Float[np.ndarray, "target rank"],
+) -> Float[np.ndarray, "rank+1 target"]:
+    """R2 of each feature when predictions keep only their first 0, 1, 2, … orthonormal directions, all from second moments.
+
+    Parameters
+    ----------
+    target, predicted : in the units in which `directions` are orthonormal, 0 being the mean of the training split.
+    """
+    along = predicted @ directions
+    moments = along.T @ along
+    gain = directions * (
+        2 * target.T @ along - 2 * directions @ np.triu(moments, 1) - directions * np.diagonal(moments)
+    )
+    removed = np.column_stack([np.zeros(len(gain)), np.cumsum(gain, axis=1)])
+    return _share_explained(target, np.square(target).sum(axis=0) - removed.T)
 
 
-def permuted(split: Split, generator: Generator) -> Int[np.ndarray, " images"]:
+def rank_curve(
+    fit: RidgeFit, source: Float[np.ndarray, "images source"], target: Float[np.ndarray, "images target"]
+) -> Float[np.ndarray, "rank+1 target"]:
+    """R2 of each feature by the rank to which a fit is limited, from 0 (the training mean) to full."""
+    return r_squared_by_rank(fit.units(target), fit.units(fit.linear_map()(source)), fit.directions)
+
+
+def ceiling_by_rank(
+    units: Units, train: Float[np.ndarray, "train target"], target: Float[np.ndarray, "images target"]
+) -> Float[np.ndarray, "rank+1 target"]:
+    """R2 of the target's own leading principal components of the training split: what no map of that rank is expected to beat."""
+    return r_squared_by_rank(units(target), units(target), right_singular(units(train))[1])
+
+
+def smallest_rank(by_rank: Float[np.ndarray, "rank+1 target"], share: float) -> int:
+    """The smallest rank with at least this share of the full map's mean R2; 0 if the full map explains nothing."""
+    mean = np.nanmean(by_rank, axis=1)
+    return int(np.argmax(mean >= share * mean[-1])) if mean[-1] > 0 else 0
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Held-out R2 of maps learnt from so many images, and of maps learnt from as many wrong pairs; a row a draw."""
+
+    images: int
+    r_squared: Float[np.ndarray, "draws target"]
+    null: Float[np.ndarray, "draws target"]
+
+
+def learning_curve(
+    source: Float[np.ndarray, "images source"],
+    target: Float[np.ndarray, "images target"],
+    prepared: Ridge,
+    counts: tuple[int, ...],
+    draws: int,
+    generator: Generator,
+    rank: int | None = None,
+) -> list[CurvePoint]:
+    """Held-out R2 by the number of training images, lambda chosen anew for each; counts of all the images or more are left out.
+
+    Parameters
+    ----------
+    prepared : gives the split and the lambdas.
+    draws : random orders of the training images; the smaller sets of an order are part of the larger ones.
+    """
+    orders = [generator.permutation(prepared.split.train) for _ in range(draws)]
+    points = []
+    for count in sorted({count for count in counts if count < len(prepared.split.train)}):
+        splits = [replace(prepared.split, train=np.sort(order[:count])) for order in orders]
+        found = [
+            _with_null(source, target, ridge(source, split, prepared.lambdas), generator, rank) for split in splits
+        ]
+        points.append(CurvePoint(count, *(np.array(values) for values in zip(*found, strict=True))))
+    return points
+
+
+def _with_null(
+    source: np.ndarray, target: np.ndarray, prepared: Ridge, generator: Generator, rank: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Held-out R2 of a map and of one null map."""
+    rows = permuted(prepared.split, len(target), generator)
+    heldout = prepared.split.heldout
+    maps = (prepared.fit(some).linear_map(rank) for some in (target, target[rows]))
+    fitted, null = (r_squared(target[heldout], some(source[heldout])) for some in maps)
+    return fitted, null
+
+
+def permuted(split: Split, images: int, generator: Generator) -> Int[np.ndarray, " images"]:
     """Rows in which the training and validation targets are shuffled among themselves: the pairing of the null map."""
-    rows = np.arange(len(split.train) + len(split.validation) + len(split.heldout))
+    rows = np.arange(images)
     for part in (split.train, split.validation):
         rows[part] = generator.permutation(part)
     return rows
 
 
-def cosines(first: np.ndarray, second: np.ndarray) -> Float[np.ndarray, " images"]:
+def known_linear(
+    source: Float[np.ndarray, "images source"], features: int, noise: float, generator: Generator
+) -> Float[np.ndarray, "images features"]:
+    """Control that a linear map must recover: a random linear map, with noise of that share of each signal's standard deviation."""
+    signal = source @ generator.normal(size=(source.shape[1], features))
+    return signal + noise * signal.std(axis=0) * generator.normal(size=signal.shape)
+
+
+def not_linear(
+    source: Float[np.ndarray, "images source"], features: int, components: Components, generator: Generator
+) -> Float[np.ndarray, "images features"]:
+    """Control that no linear map can follow: the exclusive or (-1, 1) of two random half-spaces of the whitened source.
+
+    Whitened and of signs only, because an encoder's own features are correlated and skewed: products of them are largely
+    linear in them.
+    """
+    white = components.scores(source) / np.sqrt(components.variances)
+    first, second = generator.normal(size=(2, white.shape[1], features))
+    return np.sign(white @ first) * np.sign(white @ second)
+
+
+def bootstrap(
+    values: Float[np.ndarray, "draws items"],
+    statistic: Callable[..., np.ndarray],
+    samples: int,
+    confidence: float,
+    generator: Generator,
+) -> tuple[float, float]:
+    """Percentile interval of the mean over draws of a statistic over items; draws and items are resampled, the same items in every draw.
+
+    Parameters
+    ----------
+    statistic : takes an array and ``axis``: ``np.mean``, ``np.median``.
+
+    Raises
+    ------
+    ValueError
+        If there is no value.
+    """
+    if not values.size:
+        raise ValueError("no values to resample")
+    draws, items = values.shape
+    rows = generator.integers(0, draws, (samples, draws, 1))
+    columns = generator.integers(0, items, (samples, 1, items))
+    found = statistic(values[rows, columns], axis=2).mean(axis=1)
+    low, high = np.quantile(found, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high)
+
+
+def cosines(
+    first: Float[np.ndarray, "images features"], second: Float[np.ndarray, "images features"]
+) -> Float[np.ndarray, " images"]:
     """Cosine of the rows; 0 where one of them is zero."""
     scale = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     return np.divide((first * second).sum(axis=1), scale, out=np.zeros(len(first)), where=scale > 0)

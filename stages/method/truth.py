@@ -42,3 +42,32 @@ def bootstrap_interval(
     )
     low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
+
+
+def interval_over_worlds(
+    hits: Int[np.ndarray, " worlds"],
+    items: Int[np.ndarray, " worlds"],
+    samples: int,
+    confidence: float,
+    generator: Generator,
+) -> tuple[float, float]:
+    """Percentile interval of a share, over worlds drawn with replacement and, within each, items drawn with replacement.
+
+    Drawing a world's items again is a binomial draw with the world's own share.
+
+    Parameters
+    ----------
+    hits, items : how many of a world's items count, and how many there are.
+
+    Raises
+    ------
+    ValueError
+        If there is no world, or a world has no item.
+    """
+    hits, items = np.asarray(hits), np.asarray(items)
+    if not len(items) or (items < 1).any():
+        raise ValueError("no items to resample")
+    drawn = generator.integers(0, len(items), (samples, len(items)))
+    found = generator.binomial(items[drawn], (hits / items)[drawn]).sum(axis=1) / items[drawn].sum(axis=1)
+    low, high = np.quantile(found, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high)

@@ -7,16 +7,14 @@ Norouzi et al., Zero-Shot Learning by Convex Combination of Semantic Embeddings,
 
 from collections.abc import Sequence
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
-from runpy import run_path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
 
 from stages.common.errors import UserError
-from stages.models.efficientnet_lite import MISSING_PACKAGES, EfficientNetLite, weights_path
+from stages.models.efficientnet_lite import MISSING_PACKAGES, EfficientNetLite, imagenet_class_names, weights_path
 from stages.models.image_text import PARAM, sha256
 
 CLASSIFIER = 2
@@ -156,14 +154,3 @@ def sentence_model_folder() -> Path:
     except ImportError as error:
         raise UserError(f"{PARAM}: conse {MISSING_PACKAGES}") from error
     return Path(get_model_path())
-
-
-def imagenet_class_names() -> list[str]:
-    """Give the names of the 1000 ImageNet classes in the order of their synsets, as open_clip ships them.
-
-    Its one file is loaded alone: importing the package takes many seconds.
-    """
-    package = find_spec("open_clip")
-    assert package, "open_clip is a dependency"
-    metadata = run_path(str(Path(str(package.origin)).with_name("zero_shot_metadata.py")))
-    return list(metadata["IMAGENET_CLASSNAMES"])

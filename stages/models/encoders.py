@@ -1,6 +1,9 @@
 """The encoders to explain: each turns images of any size into activation maps, in its own preprocessing."""
 
+import json
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +13,7 @@ from stages.common.errors import UserError
 from stages.sources.images import Box, resized
 
 Picture = UInt8[np.ndarray, "height width 3"]
+LABELLED = "object"  # the kind of attribute that is the label of an image of the rendered world
 
 
 class Encoder(Protocol):
@@ -94,3 +98,69 @@ def load_encoder(spec: Any, device: str = "cpu", param: str = "encoders") -> Enc
 
         return EfficientNetLite(spec.variant, device, param)
     raise UserError(f"{param}: kind {spec.kind!r} is unknown; use scenes or efficientnet_lite")
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """The last layer of an encoder that was trained to classify; its logits are ``weights @ features + bias``.
+
+    Attributes
+    ----------
+    weights, bias
+        One row, and one number, for each class.
+    names
+        What people call the classes; no two are the same.
+    ids
+        What folders of a data set call them: synsets for ImageNet, otherwise the names.
+    """
+
+    weights: Float32[np.ndarray, "classes features"]
+    bias: Float32[np.ndarray, " classes"]
+    names: tuple[str, ...]
+    ids: tuple[str, ...]
+
+
+def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | None:
+    """Read the classifier of an encoder to explain, without the encoder itself; None if it has none.
+
+    Parameters
+    ----------
+    spec
+        Its entry in the param ``encoders``, as for `load_encoder`.
+    param : str
+        The name of the entry, for errors: ``encoders.NAME``.
+
+    Raises
+    ------
+    UserError
+        If the checkpoint is missing or is none of this project, or packages are missing.
+    """
+    if spec.kind == "efficientnet_lite":
+        from stages.models.efficientnet_lite import classifier, imagenet_class_names, imagenet_synsets
+
+        ids = imagenet_synsets()
+        return LinearClassifier(*classifier(spec.variant, param), _distinct(imagenet_class_names(), ids), tuple(ids))
+    return _head(spec.checkpoint) if spec.kind == "scenes" else None
+
+
+def _distinct(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
+    """Add the id to a name that several classes share."""
+    count = Counter(names)
+    return tuple(name if count[name] == 1 else f"{name} ({key})" for name, key in zip(names, ids, strict=True))
+
+
+def _head(checkpoint: str) -> LinearClassifier | None:
+    """Read the head of the images' labels from a checkpoint of the rendered world, without torch."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(checkpoint, framework="numpy") as file:
+            names = json.loads(file.metadata()["config"])["heads"].get(LABELLED)
+            if not names:
+                return None
+            weights, bias = (
+                file.get_tensor(f"heads.{LABELLED}.{part}").astype(np.float32) for part in ("weight", "bias")
+            )
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{checkpoint}: not a readable checkpoint of an encoder ({error}); train it again") from error
+    return LinearClassifier(weights, bias, tuple(names), tuple(names))

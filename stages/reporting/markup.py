@@ -71,7 +71,7 @@ def readable(text: str, longest: int = LONGEST) -> str:
 
 
 def number(value: float | None) -> str:
-    """A number for people: whole ones with thin spaces, others with two places or a power of ten, a dash for none."""
+    """A number for people: whole ones with thin spaces, others with two places, or three, or a power of ten; a dash for none."""
     if value is None or not math.isfinite(value):
         return NOTHING
     if isinstance(value, int) or (abs(value) >= 1000):
@@ -79,7 +79,8 @@ def number(value: float | None) -> str:
     if value and abs(value) < 0.001:
         digits, power = f"{value:.0e}".split("e")
         return f"{digits}·10{_superscript(int(power))}".replace("-", "\N{MINUS SIGN}")
-    shown = f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+    places = 1 if abs(value) >= 10 else 3 if 0 < abs(value) < 0.005 else 2
+    shown = f"{value:.{places}f}"
     return shown.replace("-", "\N{MINUS SIGN}")
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from stages.common import files
 from stages.common.artifacts import read_json, read_table
 from stages.reporting.cards import Card, Tables, collect_cards, crops_by_group
+from stages.reporting.failures import Failures
 from stages.reporting.measurements import Measurement, MeasurementTable, at, tabulate
 
 # Rows of the overview: label, metrics file, keys. A row that nobody measured is left out.
@@ -30,8 +31,14 @@ OVERVIEW = (
     ("… a background", "evaluation", "background.top1"),
     ("… a position", "evaluation", "position.top1"),
     ("right among the first five", "evaluation", "all.top5"),
-    ("control, shuffled activations: first is right", "evaluation", "shuffled_activations.top1"),
-    ("control, shuffled activations: first five", "evaluation", "shuffled_activations.top5"),
+    ("without contrast: first is right", "evaluation", "methods.falcon_off.top1"),
+    ("baseline, CLIP-Dissect's soft-WPMI: first is right", "evaluation", "methods.soft_wpmi.top1"),
+    ("baseline, the best constant: first is right", "evaluation", "methods.best_constant.top1"),
+    ("control, shuffled activations: first is right", "evaluation", "methods.shuffled_activations.top1"),
+    ("failures of the classifier", "failures", "failures"),
+    ("of those by the planted shortcut: it is named first", "failures", "shortcut.at_work.share"),
+    ("control, shuffled blame: it is named first", "failures", "shortcut.at_work_by_chance.share"),
+    ("control, other failures: it is named first", "failures", "shortcut.at_work_other_failures.share"),
 )
 # Blocks of the measurements: title, what they are, metrics file; one column for each encoder.
 OF_ENCODERS = (
@@ -39,6 +46,7 @@ OF_ENCODERS = (
     ("Right or wrong", "First concepts against the attribute that a feature follows on held-out images.", "evaluation"),
     ("Concepts", "What the scoring found, and what the contrast removed.", "concepts"),
     ("Groups", "What features say together that none of them says alone.", "groups"),
+    ("Failures", "What a classifier gets wrong, whether its causes are named, and what repairs it.", "failures"),
 )
 OF_THE_RUN = (
     ("Images", "Images that could be read, by split.", "images"),
@@ -49,11 +57,12 @@ OF_THE_RUN = (
 
 @dataclass(frozen=True)
 class EncoderPage:
-    """All cards of one encoder: single features by number, then groups by size."""
+    """All cards of one encoder: single features by number, then groups by size; its failures, if it has a classifier."""
 
     name: str
     kind: str
     cards: list[Card]
+    failures: Failures | None
 
     @property
     def singles(self) -> int:
@@ -79,9 +88,10 @@ class Report:
     tables: list[MeasurementTable]
     transfers: MeasurementTable
     pages: list[EncoderPage]
+    claims: list[tuple[str, list[dict[str, str]]]]
 
 
-def collect(params: Any, images: pd.DataFrame, shown: pd.DataFrame) -> Report:
+def collect(params: Any, images: pd.DataFrame, shown: pd.DataFrame, failures: Mapping[str, Failures]) -> Report:
     """Collect the report.
 
     Parameters
@@ -89,6 +99,7 @@ def collect(params: Any, images: pd.DataFrame, shown: pd.DataFrame) -> Report:
     params : mirrors params.yaml.
     images : ``data/images.parquet``.
     shown : `shown_crops` with a column ``uri``.
+    failures : as from `collect_failures`.
     """
     captions = read_table(files.CAPTIONS / "captions.parquet")
     of_encoder = dict(list(shown.groupby("encoder", sort=False)))
@@ -102,10 +113,20 @@ def collect(params: Any, images: pd.DataFrame, shown: pd.DataFrame) -> Report:
         tables=_measurements(params.encoders),
         transfers=_transfers(params.transfers),
         pages=[
-            _encoder_page(name, spec.kind, captions, of_encoder[name], bool(params.worlds))
+            _encoder_page(name, spec.kind, captions, of_encoder[name], bool(params.worlds), failures.get(name))
             for name, spec in params.encoders.items()
         ],
+        claims=_claims() if params.worlds else [],
     )
+
+
+def _claims() -> list[tuple[str, list[dict[str, str]]]]:
+    """The claims table of this run, if it has one, by claim."""
+    path = files.table("claims")
+    if not path.is_file():
+        return []
+    table = read_table(path).astype(str)
+    return [(str(claim), some.to_dict("records")) for claim, some in table.groupby("claim", sort=False)]
 
 
 def _metrics(name: str) -> Any | None:
@@ -116,7 +137,8 @@ def _metrics(name: str) -> Any | None:
 
 def _overview(encoders: Iterable[str]) -> list[tuple[str, list[Measurement | None]]]:
     """The few numbers to know before reading any card, one column for each encoder."""
-    content = {kind: [_metrics(f"{kind}_{name}") for name in encoders] for kind in ("explainability", "evaluation")}
+    kinds = dict.fromkeys(kind for _, kind, _ in OVERVIEW)
+    content = {kind: [_metrics(f"{kind}_{name}") for name in encoders] for kind in kinds}
     rows = [(label, [at(some, path) for some in content[kind]]) for label, kind, path in OVERVIEW]
     return [row for row in rows if any(row[1])]
 
@@ -137,7 +159,9 @@ def _transfers(pairs: Mapping[str, Any]) -> MeasurementTable:
     return tabulate("Transfer", about, columns)
 
 
-def _encoder_page(name: str, kind: str, captions: pd.DataFrame, shown: pd.DataFrame, truth_known: bool) -> EncoderPage:
+def _encoder_page(
+    name: str, kind: str, captions: pd.DataFrame, shown: pd.DataFrame, truth_known: bool, failures: Failures | None
+) -> EncoderPage:
     """All cards of one encoder."""
     tables = Tables(
         groups=read_table(files.groups(name) / "groups.parquet"),
@@ -146,4 +170,4 @@ def _encoder_page(name: str, kind: str, captions: pd.DataFrame, shown: pd.DataFr
         explainability=read_table(files.EXPLAINABILITY / f"{name}.parquet"),
         evaluation=read_table(files.table(f"{name}_truth")) if truth_known else None,
     )
-    return EncoderPage(name, kind, collect_cards(name, tables, captions, crops_by_group(shown)))
+    return EncoderPage(name, kind, collect_cards(name, tables, captions, crops_by_group(shown)), failures)

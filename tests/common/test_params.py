@@ -54,7 +54,7 @@ def test_the_shipped_params_load():
         ("concepts.contrst", "off", "concepts.contrst: unknown key; did you mean 'contrast'?"),
         ("conceps", {}, "conceps: unknown key; did you mean 'concepts'?"),
         ("transfer.splits.trian", 0.5, "transfer.splits.trian: unknown key; did you mean 'train'?"),
-        ("mine_crops.zzz", 1, "mine_crops.zzz: unknown key; known are: crop, threshold"),
+        ("mine_crops.zzz", 1, "mine_crops.zzz: unknown key; known are: crop, low_crops"),
         ("encoders.supervised.chekpoint", "x", "encoders.supervised.chekpoint: unknown key"),
     ],
 )

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.method.activations import highly_activating, lowly_activating, picked, row_normalised
+from stages.method.activations import (
+    highly_activating,
+    lowly_activating,
+    lowly_activating_distinct,
+    picked,
+    redundant,
+    row_normalised,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 RULES = st.sampled_from(["top_k", "quantile", "sigma"])
@@ -177,6 +184,54 @@ def test_a_lookalike_without_the_group_is_found_first():
         values, np.array([[True, False, False]]), np.array([[True, True, False, False, False]]), 5, 0.3
     )
     assert rows[0].tolist() == [2, -1, -1, -1, -1]
+
+
+@given(SEEDS, st.floats(0.1, 1.5))
+def test_a_feature_is_redundant_if_the_group_fires_on_most_of_its_images(seed, share):
+    rng = np.random.default_rng(seed)
+    fires, images = rng.random((40, 6)) < 0.3, rng.random((3, 40)) < 0.5
+    found = redundant(fires, images, share)
+    for group, feature in np.ndindex(3, 6):
+        own = fires[:, feature]
+        assert found[group, feature] == (own.any() and (images[group] & own).sum() / own.sum() >= share - 1e-12)
+
+
+def world_of_boats(rng):
+    """Boats stand on water, other things on either ground. Features 0 and 1 see boats, each missing some; 2 the water, 3 the grass."""
+    boat, water = np.zeros(400, bool), rng.random(400) < 0.5
+    boat[:40] = True
+    water[:40] = True
+    seen = np.stack([boat & (np.arange(400) % 4 != 0), boat & (np.arange(400) % 4 != 1), water, ~water], axis=1)
+    return boat, water, row_normalised(seen + 0.02 * rng.random((400, 4)))
+
+
+@given(SEEDS)
+def test_matching_without_redundant_features_leaves_no_boat_among_the_low_images(seed):
+    """Another feature codes the boat too: the released matching takes the very boats that the explained feature misses."""
+    boat, water, values = world_of_boats(np.random.default_rng(seed))
+    fires = values > 0.3
+    members, images = np.eye(4, dtype=bool)[:1], fires.T[:1]
+    released, _ = lowly_activating(values, members, images, 10, 0.3)
+    distinct, _ = lowly_activating_distinct(values, fires, members, images, 10, 0.3, 0.5)
+    assert boat[released[0]].all()
+    assert not boat[distinct[0]].any()
+    assert water[distinct[0]].all(), "the context, which fires elsewhere too, is still matched"
+
+
+@given(SEEDS)
+def test_low_images_never_fire_the_group_and_do_not_depend_on_the_order_of_images(seed):
+    rng = np.random.default_rng(seed)
+    values = row_normalised(relu_features(seed, images=40))
+    fires = fires_of(values, "quantile")
+    members, images = random_groups(seed, 3, 40, 6)
+    rows, cosines = lowly_activating_distinct(values, fires, members, images, 5, -1.0, 0.8)
+    for group in range(3):
+        chosen = rows[group][rows[group] >= 0]
+        assert not images[group, chosen].any()
+        assert not fires[np.ix_(chosen, np.flatnonzero(members[group]))].any()
+    order = rng.permutation(40)
+    _, same = lowly_activating_distinct(values[order], fires[order], members, images[:, order], 5, -1.0, 0.8)
+    assert np.allclose(same, cosines)
 
 
 @given(count=st.integers(0, 30), most=st.integers(1, 12), seed=st.integers(0, 99))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from stages.method.coherence import against_null, coherence, coherence_null, with_diagonal
+from stages.method.coherence import against_null, coherence, coherence_null, size_strata, with_diagonal
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -14,6 +14,11 @@ SEEDS = st.integers(0, 2**32 - 1)
 def unit_rows(seed: int, rows: int, dim: int = 8) -> np.ndarray:
     values = np.random.default_rng(seed).normal(size=(rows, dim))
     return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def null_of(pool: np.ndarray, size: int, sets: int, generator: np.random.Generator) -> np.ndarray:
+    """The null of a pool without strata."""
+    return coherence_null(pool, np.zeros(len(pool), int), np.array([size]), sets, generator)
 
 
 def mean_of_pairs(rows: np.ndarray) -> float:
@@ -55,8 +60,8 @@ def test_the_released_cut_of_eight_tenths_is_really_lower_in_a_small_group():
 
 def test_a_random_set_has_a_uniform_p_value():
     pool = unit_rows(0, 400)
-    null = coherence_null(pool, 11, 1000, np.random.default_rng(1))
-    fresh = coherence_null(pool, 11, 400, np.random.default_rng(2))
+    null = null_of(pool, 11, 1000, np.random.default_rng(1))
+    fresh = null_of(pool, 11, 400, np.random.default_rng(2))
     z, p_values = zip(*(against_null(value, null) for value in fresh), strict=True)
     assert kstest(p_values, "uniform").pvalue > 0.01
     assert np.mean(z) == pytest.approx(0, abs=0.2)
@@ -65,7 +70,7 @@ def test_a_random_set_has_a_uniform_p_value():
 
 def test_the_null_is_the_coherence_of_random_sets():
     pool, rng = unit_rows(3, 60), np.random.default_rng(4)
-    null = coherence_null(pool, 7, 2000, np.random.default_rng(5))
+    null = null_of(pool, 7, 2000, np.random.default_rng(5))
     drawn = [mean_of_pairs(pool[rng.choice(60, 7, replace=False)]) for _ in range(300)]
     assert null.mean() == pytest.approx(np.mean(drawn), abs=0.01)
     assert null.std() == pytest.approx(np.std(drawn), rel=0.2)
@@ -74,29 +79,29 @@ def test_the_null_is_the_coherence_of_random_sets():
 @given(SEEDS, st.integers(2, 10), st.integers(1, 30))
 def test_the_null_has_as_many_sets_as_asked_for_and_one_seed_gives_one_null(seed, size, sets):
     pool = unit_rows(seed, 10)
-    first, second = (coherence_null(pool, size, sets, np.random.default_rng(7)) for _ in range(2))
+    first, second = (null_of(pool, size, sets, np.random.default_rng(7)) for _ in range(2))
     assert len(first) == sets
     assert np.array_equal(first, second)
 
 
 def test_a_set_of_the_whole_pool_is_the_pools_coherence():
     pool = unit_rows(0, 9)
-    assert np.allclose(coherence_null(pool, 9, 5, np.random.default_rng(0)), mean_of_pairs(pool))
+    assert np.allclose(null_of(pool, 9, 5, np.random.default_rng(0)), mean_of_pairs(pool))
 
 
 def test_a_planted_coherent_set_is_found():
     pool = unit_rows(0, 400, dim=32)
     planted = pool[:11] + 2 * unit_rows(1, 1, dim=32)
     planted /= np.linalg.norm(planted, axis=1, keepdims=True)
-    null = coherence_null(pool, 11, 999, np.random.default_rng(0))
+    null = null_of(pool, 11, 999, np.random.default_rng(0))
     z, p_value = against_null(float(coherence(planted, np.zeros(11, int), 1)[0]), null)
     assert z > 5
     assert p_value == 1 / 1000
 
 
 def test_a_pool_smaller_than_a_set_is_refused():
-    with pytest.raises(ValueError, match="pool of 5 crops is too small for sets of 6"):
-        coherence_null(unit_rows(0, 5), 6, 10, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="pool of 5 random crops is too small for sets of 6"):
+        null_of(unit_rows(0, 5), 6, 10, np.random.default_rng(0))
 
 
 def test_a_group_without_a_pair_is_no_discovery():
@@ -106,7 +111,41 @@ def test_a_group_without_a_pair_is_no_discovery():
 def test_where_all_crops_look_alike_nothing_is_more_coherent_than_chance():
     """An encoder that collapsed: the last bits of a sum must not make a discovery."""
     pool = np.repeat(unit_rows(0, 1, dim=7), 50, axis=0)
-    null = coherence_null(pool, 11, 99, np.random.default_rng(0))
+    null = null_of(pool, 11, 99, np.random.default_rng(0))
     own = float(coherence(pool[:11], np.zeros(11, int), 1)[0])
     assert against_null(own + 1e-15, null) == (0.0, 1.0)
     assert against_null(own + 1e-12, null + 1e-15 * np.arange(99)) == (0.0, 1.0)
+
+
+@given(SEEDS, st.integers(1, 6), st.integers(1, 30))
+def test_strata_hold_enough_of_the_pool_and_divide_by_size(seed, most, least):
+    rng = np.random.default_rng(seed)
+    pool, crops = rng.choice([0.3, 0.3, 0.4, 0.5, 0.8, 1.0], 40), rng.uniform(0.3, 1, 25)
+    stratum, own = size_strata(pool, crops, most, least)
+    counts = np.bincount(stratum)
+    assert 1 <= len(counts) <= most and counts.min() >= least
+    sizes, numbers = np.concatenate([pool, crops]), np.concatenate([stratum, own])
+    order = np.argsort(sizes, kind="stable")
+    assert (np.diff(numbers[order]) >= 0).all()
+
+
+def test_a_pool_smaller_than_a_stratum_is_refused():
+    with pytest.raises(ValueError, match="pool of 5 random crops is too small for sets of 6"):
+        size_strata(np.ones(5), np.ones(3), 8, 6)
+
+
+def test_small_crops_that_resemble_each_other_are_no_discovery():
+    """All small crops look alike here; a set of small crops is coherent for no other reason than its size."""
+    rng = np.random.default_rng(0)
+    side = rng.uniform(0, 1, 800)
+    alike = unit_rows(1, 1, dim=16) * np.where(side < 0.5, 3.0, 0.0)[:, None] + unit_rows(2, 800, dim=16)
+    pool = alike / np.linalg.norm(alike, axis=1, keepdims=True)
+    small = np.flatnonzero(side < 0.3)[:20]
+    others = np.setdiff1d(np.arange(800), small)
+    value = float(coherence(pool[small], np.zeros(20, int), 1)[0])
+    stratum, own = size_strata(side[others], side[small], 8, 20)
+    matched = coherence_null(
+        pool[others], stratum, np.bincount(own, minlength=stratum.max() + 1), 500, np.random.default_rng(0)
+    )
+    assert against_null(value, null_of(pool[others], 20, 500, np.random.default_rng(0)))[1] < 0.01
+    assert against_null(value, matched)[1] > 0.05

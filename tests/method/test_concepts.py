@@ -150,13 +150,14 @@ def entries(score: list[float], low: list[float], prior: list[float]) -> Concept
         ("off", [0.9, 0.8, 0.1], [True, True, True]),
         ("paper", [0.9, 0.8, 0.1], [True, False, True]),
         ("released", [0.9, 0.8, 0.1], [True, False, False]),
+        ("relative", [0.9, 0.8, 0.1], [True, False, False]),
         ("graded", [0.85, -0.8, -0.1], [True, False, False]),
         ("prior", [0.6, 0.5, 0.0], [True, True, False]),
     ],
 )
 def test_each_contrast_ranks_and_drops_as_described(kind, value, kept):
     scores = entries([0.9, 0.8, 0.1], [0.025, 0.8, 0.1], [0.3, 0.3, 0.1])
-    found = contrasted(scores, kind, low_cut=0.1, gamma=2.0, also_low=np.array([False, True, False]))
+    found = contrasted(scores, kind, low_cut=0.1, relative_cut=0.5, gamma=2.0, also_low=np.array([False, True, False]))
     assert np.allclose(found[0], value)
     assert found[1].tolist() == kept
 

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from stages.method.activations import fires_by_rank, lowly_activating, row_normalised
+from stages.method.cofiring import as_groups, cofiring_sets
 from stages.method.coherence import coherence
 from stages.method.concepts import Mentions
 from stages.method.explanation import Captioned, Explanation, Settings, captioned, explain
-from stages.method.groups import Groups, cofiring_groups, single_features, together
+from stages.method.groups import Groups, single_features, together
 
 OBJECTS = ("boat", "dog", "tree", "truck")
 COLOURS = ("blue", "green", "red")
@@ -26,7 +27,14 @@ BACKGROUNDS = ("grass", "sand", "water")
 WORDS = (*OBJECTS, *COLOURS, *BACKGROUNDS)
 KINDS = ((0, 4), (4, 7), (7, 10))  # columns of the objects, the colours and the backgrounds
 SETTINGS = Settings(
-    captions_per_image=5, temperature=50.0, normaliser="retrieved", contrast="off", low_cut=0.3, gamma=1.25, top=4
+    captions_per_image=5,
+    temperature=50.0,
+    normaliser="retrieved",
+    contrast="off",
+    low_cut=0.3,
+    relative_cut=0.5,
+    gamma=1.25,
+    top=4,
 )
 
 
@@ -155,7 +163,7 @@ def test_only_the_group_explains_a_planted_pair():
     features = noisy([either, other, ~either & ~other])
     fires = row_normalised(features) >= row_normalised(features).mean()
     fires[:, 3] = False
-    groups = together(single_features(fires, 11), cofiring_groups(fires, 11, 3))
+    groups = together(single_features(fires, 11), as_groups(cofiring_sets(fires, 11, 3, 1.0, 100).sets, fires))
     pair = int(np.flatnonzero(groups.members.sum(axis=1) == 2)[0])
     found = explained(features, embedded(images), groups)
     assert np.flatnonzero(groups.members[pair]).tolist() == [0, 1]

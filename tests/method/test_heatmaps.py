@@ -11,6 +11,7 @@ from stages.method.heatmaps import (
     CropRule,
     as_bytes,
     boxes_of,
+    carried,
     crop_boxes,
     empty,
     enlarged,
@@ -152,6 +153,25 @@ def test_squares_hold_the_box_and_lie_inside_the_image(boxed, margin, min_size):
     longer = max(box[2] - box[0], box[3] - box[1])
     side = int(np.ceil(max(longer * (1 + 2 * margin), min_size * min(height, width))))
     assert (right - left, bottom - top) == (min(side, width), min(side, height))
+
+
+@given(boxes_in_images(), st.integers(8, 60), st.integers(8, 60))
+def test_a_carried_box_has_the_same_relative_size_and_lies_inside(boxed, height, width):
+    box, shape = boxed
+    square = squares(box, shape, 0.1, 0.2)
+    found = carried(square, tuple(np.array([some]) for some in shape), (np.array([height]), np.array([width])))[0]
+    assert 0 <= found[0] < found[2] <= width
+    assert 0 <= found[1] < found[3] <= height
+    side = np.rint((square[0, 2:] - square[0, :2]).max() / min(shape) * min(height, width))
+    assert (found[2] - found[0], found[3] - found[1]) == (min(side, width), min(side, height))
+
+
+@given(boxes_in_images())
+def test_a_box_carried_onto_an_image_of_the_same_shape_stays(boxed):
+    box, shape = boxed
+    square = squares(box, shape, 0.0, 0.2)
+    own = tuple(np.array([some]) for some in shape)
+    assert np.abs(carried(square, own, own) - square).max() <= 1
 
 
 def test_squares_are_centred_where_there_is_room():

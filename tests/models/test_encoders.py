@@ -10,7 +10,7 @@ import pytest
 
 from stages.common.errors import UserError
 from stages.models import efficientnet_lite
-from stages.models.encoders import load_encoder
+from stages.models.encoders import linear_classifier, load_encoder
 from stages.sources.images import FolderImages
 
 PHOTOS = Path(os.environ.get("FALCON_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "photos"
@@ -131,6 +131,76 @@ def test_missing_packages_say_how_to_install_them(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(UserError, match=r"encoders\.mine: .*requirements-photos\.txt"):
         load_encoder(SimpleNamespace(kind="efficientnet_lite", variant=0), param="encoders.mine")
+
+
+def checkpoint(path, heads):
+    """An untrained encoder of the rendered world with the given heads, and its path."""
+    from stages.models.checkpoints import save_encoder
+    from stages.models.small_resnet import SmallResNet
+
+    model = SmallResNet(stem=4, widths=(8, 12), heads=heads).eval()
+    save_encoder(path, model, {})
+    return model, SimpleNamespace(kind="scenes", checkpoint=str(path))
+
+
+def test_the_classifier_of_a_checkpoint_is_the_head_of_the_labels(tmp_path):
+    import torch
+
+    model, spec = checkpoint(
+        tmp_path / "x.safetensors", {"colour": ["red", "blue"], "object": ["boat", "truck", "cup"]}
+    )
+    found = linear_classifier(spec)
+    assert found.names == found.ids == ("boat", "truck", "cup")
+    features = np.random.default_rng(0).random((5, 12), dtype=np.float32)
+    with torch.no_grad():
+        expected = model.logits(torch.from_numpy(features))["object"].numpy()
+    np.testing.assert_allclose(features @ found.weights.T + found.bias, expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("heads", [{}, {"colour": ["red"]}])
+def test_without_a_head_of_the_labels_there_is_no_classifier(heads, tmp_path):
+    assert linear_classifier(checkpoint(tmp_path / "x.safetensors", heads)[1]) is None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a checkpoint"])
+def test_a_classifier_that_cannot_be_read_is_named(content, tmp_path):
+    path = tmp_path / "broken.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"broken\.safetensors"):
+        linear_classifier(SimpleNamespace(kind="scenes", checkpoint=str(path)))
+
+
+def test_a_safetensors_file_of_something_else_is_named(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"x": np.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match=r"other\.safetensors"):
+        linear_classifier(SimpleNamespace(kind="scenes", checkpoint=str(tmp_path / "other.safetensors")))
+
+
+def test_imagenet_classes_have_distinct_names_and_synsets_in_order(tmp_path, monkeypatch):
+    import torch
+
+    weights = {"_fc.weight": torch.rand(1000, 1280), "_fc.bias": torch.rand(1000), "_bn0.weight": torch.rand(3)}
+    torch.save(weights, tmp_path / "lite.pth")
+    monkeypatch.setattr(efficientnet_lite, "weights_path", lambda variant, param: tmp_path / "lite.pth")
+    found = linear_classifier(SimpleNamespace(kind="efficientnet_lite", variant=0))
+    assert len(set(found.names)) == len(set(found.ids)) == len(found.bias) == 1000
+    assert list(found.ids) == sorted(found.ids) and (found.ids[0], found.names[0]) == ("n01440764", "tench")
+    np.testing.assert_array_equal(found.weights, weights["_fc.weight"].numpy())
+
+
+def test_the_classifier_of_efficientnet_gives_its_probabilities(lite):
+    found = linear_classifier(SimpleNamespace(kind="efficientnet_lite", variant=0))
+    logits = lite.activation_maps(IMAGES).mean(axis=(2, 3)) @ found.weights.T + found.bias
+    share = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(share / share.sum(axis=1, keepdims=True), lite.class_probabilities(IMAGES), atol=1e-4)
+
+
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the photographs are no part of the project")
+def test_folders_of_the_photographs_are_the_synsets_of_the_classes():
+    assert sorted(path.name for path in PHOTOS.iterdir()) == efficientnet_lite.imagenet_synsets()
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="the photographs are no part of the project")

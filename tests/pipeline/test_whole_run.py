@@ -22,6 +22,7 @@ TINY = {
     "find_groups": {"top_k": 12, "min_images": 4, "max_images": 12, "max_groups": 4, "random_images": 12},
     "measure_explainability": {"null_sets": 50, "bootstrap": 50},
     "evaluate_concepts": {"bootstrap": 50, "clear": 0.1},
+    "failures": {"bootstrap": 50, "permutations": 2, "controls": 2},
     "transfer": {"top_images": 6, "permutations": 1},
 }
 RESULTS = ("data/groups", "data/concepts", "data/explainability", "reports")
@@ -32,7 +33,9 @@ def stages_in_order(params):
     for name, definition in YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"].items():
         command = definition.get("do", definition)["cmd"].split()
         section = "transfers" if name == "transfer" else "train" if name == "train_encoder" else "encoders"
-        keys = [(key,) for key in getattr(params, section)] if len(command) > 4 else [()]
+        # A stage that runs for some encoders only has a list of its own.
+        named = getattr(getattr(params, name, None), "encoders", getattr(params, section))
+        keys = [(key,) for key in named] if len(command) > 4 else [()]
         yield from ((name, key) for key in keys)
 
 

@@ -1,5 +1,6 @@
 """Synthetic artefacts by the contract of docs/artifacts.md: small, deterministic, in the current folder."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,13 +16,14 @@ PHRASES = ("red boat", "striped cup", "the grass", "a small ship on water")
 TRUTHS = (("object", "boat"), ("colour", "red"), ("texture", "striped"), ("background", "water"))
 
 
-def make_params(encoders=("first", "second"), source="scenes", high=8, low=5, thumbnail=64):
+def make_params(encoders=("first", "second"), source="scenes", high=8, low=5, thumbnail=64, failing=()):
     """Parameters as the report reads them."""
     pairs = {f"{a}_to_{b}": SimpleNamespace(explained=a, unseen=b) for a in encoders for b in encoders if a != b}
     return SimpleNamespace(
         data=SimpleNamespace(source=source, images="data/scenes" if source == "scenes" else "pictures"),
         image_text=SimpleNamespace(kind="open_clip"),
         encoders={name: SimpleNamespace(kind="scenes") for name in encoders},
+        failures=SimpleNamespace(encoders=failing, reference="right"),
         transfers=pairs,
         concepts=SimpleNamespace(contrast="prior"),
         worlds=("scenes",) if source == "scenes" else (),
@@ -43,6 +45,8 @@ def write_artefacts(params, *, images=40, singles=6, groups=3, evaluation=True, 
     write_json(files.metrics("captions"), {"captions": 40, "duplicates": 3})
     for name in params.encoders:
         _write_encoder(name, table, singles, groups, evaluation, text, rng)
+    for name in params.failures.encoders:
+        write_failures(name, table, text)
     for name in params.transfers:
         write_json(files.metrics(f"transfer_{name}"), _transfer_metrics())
 
@@ -232,7 +236,7 @@ def _explainability_metrics(singles):
     single = {"explained": singles, "interpretable": _share(0.6), "released_rule": _share(0.2), "median_z": 4.1}
     return {
         "features": 128,
-        "share_of_space": 0.41,
+        "of_the_space": {"interpretable": {"share": 0.41, "interval_low": 0.3, "interval_high": 0.5}},
         "single": single,
         "groups_of_2": {"explained": 3, "interpretable": _share(0.7)},
     }
@@ -252,7 +256,13 @@ def _evaluation(names, text, rng):
 
 def _evaluation_metrics():
     hits = {"features": 5, "top1": 0.8, "interval_low": 0.6, "interval_high": 0.95, "top5": 1.0}
-    return {"features": 6, "clear_truth": 5, "all": hits, "object": hits, "shuffled_activations": hits | {"top1": 0.05}}
+    return {
+        "features": 6,
+        "clear_truth": 5,
+        "all": hits,
+        "object": hits,
+        "methods": {"shuffled_activations": hits | {"top1": 0.05}},
+    }
 
 
 def _transfer_metrics():
@@ -262,3 +272,42 @@ def _transfer_metrics():
         "null": {"r2": {"median": -0.02}},
         "concept_overlap": {"share": 0.4, "share_low": 0.3, "share_high": 0.5},
     }
+
+
+def write_failures(name, images, text, clusters=9, held_out=True, unnamed=0):
+    """Clusters of three images each, and one repair, of one encoder."""
+    test = list(images["image"][images["split"] == "test"])
+    rows = [
+        {
+            "cluster": f"c{place}", "right": text, "wrong": "truck", "images": 3, "concept": text, "silent": True, "features": "0 99",
+            "sentence": f"{text} called truck, 3 images: no '{text}' (features 0, 99)", "blame_share": 0.5,
+            "blame_interval_low": 0.4, "blame_interval_high": 0.6, "group": "", "group_concept": "",
+            "examples": json.dumps(test[place : place + 3]),
+        }
+        for place in range(1, clusters + 1)
+    ]  # fmt: skip
+    columns = ["right", "wrong", "images", "sentence", "features", "blame_share", "examples"]
+    write_table(files.table(f"{name}_failures"), pd.DataFrame(rows, columns=None if rows else columns))
+    write_table(files.table(f"{name}_repairs"), repair_table(text) if held_out else repair_table(text).head(0))
+    accuracy = {"accuracy": {"share": 0.9, "interval_low": 0.85, "interval_high": 0.95}} if clusters else {}
+    counts = {"images": 20, "held_out": int(held_out), "label_names_no_class": unnamed, "failures": 3 * clusters}
+    write_json(files.metrics(f"failures_{name}"), counts | accuracy)
+
+
+def repair_table(text, gain=0.4, random=0.0, elsewhere=0.0, reach=0.1):
+    """What the stage writes of one confusion: gains on the failed class, by random features, and on all other images."""
+    kinds = ("blamed concepts", "first concept", "blamed features", "random features")
+    places = ("right class", "wrong class", "all images")
+    rows = []
+    for kind in kinds:
+        for place in places:
+            gained = random if kind == "random features" else gain if place == "right class" else elsewhere
+            numbers = {
+                f"{when}{end}": value + change
+                for when, value in (("before", 0.3), ("after", 0.3 + gained), ("gain", gained))
+                for end, change in (("", 0), ("_interval_low", -reach), ("_interval_high", reach))
+            }
+            common = {"right": text, "wrong": "truck", "failures": 12, "switched_off": kind, "words": text}
+            off = {"features": "" if kind == "random features" else "0 99", "accuracy_of": place, "images": 10}
+            rows.append(common | off | numbers)
+    return pd.DataFrame(rows)

@@ -1,0 +1,164 @@
+"""Final-layer units: explain the outputs of a classifier, for which the right answer is known - the name of the class.
+
+The vocabulary is the class names themselves, for FALCON and for soft-WPMI on the same crops. An image-text encoder that was made from
+these very names (ConSE) has an easy task: the figures say what the pipeline loses on the way, not what a general encoder would name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from stages.common import files
+from stages.common.artifacts import read_array, read_table, write_json, write_table
+from stages.common.corpus import settings_of
+from stages.common.errors import UserError
+from stages.common.tables import safe_cell
+from stages.method.baselines import soft_wpmi
+from stages.method.heatmaps import CropRule, crop_boxes, heatmaps_of
+from stages.method.retrieval import nearest_captions, retrieved_weights
+from stages.method.truth import bootstrap_interval
+from stages.models.encoders import LinearClassifier, linear_classifier
+
+if TYPE_CHECKING:
+    from stages.common.params import EvaluateUnits, Params
+
+CROPS_AT_ONCE = 256  # dense activation maps in memory
+METHODS = ("falcon", "soft_wpmi", "soft_wpmi_tuned", "shuffled_units")
+
+
+def run(params: Params, name: str) -> None:
+    """Write the rank of each unit's own class name by every method, and the shares that are first or among the first five.
+
+    Raises
+    ------
+    UserError
+        If the encoder has no classifier.
+    """
+    settings = params.evaluate_units
+    classifier = linear_classifier(params.encoders[name], f"encoders.{name}")
+    if classifier is None:
+        raise UserError(
+            f"params.yaml: evaluate_units.encoders: '{name}' has no classifier; list only encoders that have one"
+        )
+    rows = _strongest_images(name, classifier, settings.images)
+    unit, row, boxes = _crops(params, name, classifier, rows)
+    crops, names = _embedded(params, row, boxes, classifier)
+    ranks = _ranks(params, crops, unit, names)
+    table = _table(classifier, rows, ranks)
+    write_table(files.table(f"{name}_units"), table)
+    write_json(files.metrics(f"units_{name}"), _metrics(table, settings))
+
+
+def _strongest_images(name: str, classifier: LinearClassifier, count: int) -> np.ndarray:
+    """Rows of the images with the largest logit of each unit, (units, count)."""
+    features = read_array(files.activations(name) / "features.npy").astype(np.float64)
+    logits = np.round(features @ classifier.weights.T.astype(np.float64) + classifier.bias, 9)
+    return np.argsort(-logits, axis=0, kind="stable")[:count].T
+
+
+def _crops(
+    params: Params, name: str, classifier: LinearClassifier, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Crops of each unit: its strongest images, cut to where they raise its logit, at several thresholds of that map."""
+    unit, row = np.repeat(np.arange(len(rows)), rows.shape[1]), rows.reshape(-1)
+    parts = [slice(start, start + CROPS_AT_ONCE) for start in range(0, len(row), CROPS_AT_ONCE)]
+    boxes = [
+        np.concatenate([_boxes(params, name, row[part], classifier.weights[unit[part]], threshold) for part in parts])
+        for threshold in params.evaluate_units.thresholds
+    ]
+    return np.tile(unit, len(boxes)), np.tile(row, len(boxes)), np.concatenate(boxes)
+
+
+def _boxes(params: Params, name: str, rows: np.ndarray, directions: np.ndarray, threshold: float) -> np.ndarray:
+    images, settings = read_table(files.IMAGES), params.mine_crops
+    maps = read_array(files.activations(name) / "maps.npy")[rows]
+    shape = images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
+    rule = CropRule(settings.crop, threshold, settings.margin, settings.min_size)
+    return crop_boxes(
+        heatmaps_of(maps, directions), read_array(files.activations(name) / "fields.npy")[rows], shape, rule
+    )
+
+
+def _embedded(
+    params: Params, rows: np.ndarray, boxes: np.ndarray, classifier: LinearClassifier
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unit embeddings of the crops and of the class names."""
+    from stages.models.crop_embedding import embed_crops
+    from stages.models.device import best_device
+    from stages.models.image_text import load_image_text
+    from stages.sources.images import open_images
+
+    source = open_images(params.data.source, params.data.images, read_table(files.IMAGES))
+    encoder = load_image_text(params.image_text, best_device())
+    texts = [params.evaluate_units.template.replace("{}", some) for some in classifier.names]
+    return embed_crops(source, encoder, rows, boxes, params.mine_crops.batch_size), encoder.embed_texts(texts)
+
+
+def _ranks(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarray) -> dict[str, np.ndarray]:
+    """Rank, from 1, of each unit's own name by every method; a crop's place among its unit's crops is its rank of activation."""
+    units = len(names)
+    place = pd.Series(unit).groupby(unit).cumcount().to_numpy()
+    own = _falcon(params, crops, unit, names)
+    elsewhere = np.random.default_rng(params.evaluate_units.seed).permutation(units)
+    scores = {
+        "falcon": own,
+        "soft_wpmi": soft_wpmi(crops, unit, place, units, names, discount=1.0),
+        "soft_wpmi_tuned": soft_wpmi(crops, unit, place, units, names, discount=0.5),
+        "shuffled_units": own[elsewhere],
+    }
+    return {method: _rank_of_own(np.round(score, 9)) for method, score in scores.items()}
+
+
+def _falcon(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Eq. 1 with the class names as captions: mean over a unit's crops of p(name | crop), 0 for a name not retrieved."""
+    settings = settings_of(params.concepts)
+    found = nearest_captions(crops, [(np.arange(len(names)), names)], settings.captions_per_image)
+    weights = retrieved_weights(found, settings.temperature)
+    total = np.zeros((len(names), len(names)))
+    np.add.at(total, (unit[:, None], found.captions), weights)
+    return total / np.bincount(unit, minlength=len(names))[:, None]
+
+
+def _rank_of_own(score: np.ndarray) -> np.ndarray:
+    """Rank of each row's diagonal entry; of equal scores the own name comes last."""
+    own = np.diag(score)[:, None]
+    return 1 + (score > own).sum(axis=1) + (score == own).sum(axis=1) - 1
+
+
+def _table(classifier: LinearClassifier, rows: np.ndarray, ranks: dict[str, np.ndarray]) -> pd.DataFrame:
+    """One row a unit, keyed by its class's id; whether an image of the class is among its strongest images."""
+    labels = read_table(files.IMAGES)["label"].to_numpy(dtype=str)
+    shown = (labels[rows] == np.array(classifier.ids)[:, None]).any(axis=1)
+    return pd.DataFrame(
+        {
+            "unit": classifier.ids,
+            "name": [safe_cell(name) for name in classifier.names],
+            "class_among_images": shown,
+            **{f"rank_{method}": ranks[method] for method in METHODS},
+        }
+    )
+
+
+def _metrics(table: pd.DataFrame, settings: EvaluateUnits) -> dict:
+    """Shares over units, all of them and those whose strongest images show their class."""
+    parts = {"all_units": table, "units_whose_images_show_the_class": table[table["class_among_images"]]}
+    return {name: {"units": len(part), **_by_method(part, settings)} for name, part in parts.items() if len(part)}
+
+
+def _by_method(part: pd.DataFrame, settings: EvaluateUnits) -> dict:
+    found: dict = {}
+    for method in METHODS:
+        ranks = part[f"rank_{method}"].to_numpy()
+        found[method] = {f"top{reach}": _share(ranks <= reach, settings) for reach in (1, 5)} | {
+            "median_rank": float(np.median(ranks))
+        }
+    return found
+
+
+def _share(hits: np.ndarray, settings: EvaluateUnits) -> dict:
+    generator = np.random.default_rng(settings.seed)
+    low, high = bootstrap_interval(hits.astype(float), settings.bootstrap, settings.confidence, generator)
+    return {"share": float(hits.mean()), "interval_low": low, "interval_high": high}

@@ -1,0 +1,38 @@
+"""The studies' command line, called by studies/dvc.yaml: ``python -m stages.studies STAGE [WORLD]``."""
+
+import importlib
+from typing import Annotated
+
+import typer
+
+from stages.__main__ import reporting_errors
+
+app = typer.Typer(no_args_is_help=True, help="Studies over many worlds; run by `make study`.")
+STAGES = {
+    "train_world": "Render a world and train its encoders.",
+    "measure_world": "Explain the encoders of a world; count what every method and variation gets right.",
+    "plant_world": "Plant co-occurrences in a world; see which contrast removes their words.",
+}
+World = Annotated[str, typer.Argument(help="A key of `worlds` in studies/params.yaml.")]
+
+
+def _add(stage: str, text: str) -> None:
+    @app.command(stage, help=text)
+    def command(world: World) -> None:
+        importlib.import_module(f"stages.studies.{stage}").run(world)
+
+
+@app.command(help="Shares over all worlds, with intervals.")
+def summarise() -> None:
+    """Import late: the command line stays quick."""
+    from stages.studies.summarise import run
+
+    run()
+
+
+for _stage, _text in STAGES.items():
+    _add(_stage, _text)
+
+
+if __name__ == "__main__":
+    reporting_errors(app, "python -m stages.studies")

@@ -1,0 +1,72 @@
+"""A world is params.yaml with other seeds and encoders; the studies' pipeline lists what it runs."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.common.errors import UserError
+from stages.common.params import load_params
+from stages.studies import chain
+from stages.studies.worlds import params_of, read_world, scratch
+from tests.paths import ROOT
+from tests.pipeline.test_dependencies import closure
+
+PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "studies/dvc.yaml").read_text(encoding="utf-8"))["stages"]
+STUDY = YAML(typ="safe", pure=True).load((ROOT / "studies/params.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def _in_studies(monkeypatch):
+    monkeypatch.chdir(ROOT / "studies")
+
+
+@pytest.mark.parametrize("name", STUDY["worlds"])
+def test_a_world_changes_seeds_and_encoders_only(name):
+    world, base = read_world(name), load_params(ROOT / "params.yaml")
+    params = params_of(world)
+    assert params.render_scenes.seed == world.seed
+    assert set(params.encoders) == set(world.encoders) == set(params.train)
+    assert {spec.widths[-1] for spec in params.train.values()} == {spec.features for spec in world.encoders.values()}
+    assert params.concepts == base.concepts and params.mine_crops == base.mine_crops
+    assert params.find_groups.model_copy(update={"seed": 0}) == base.find_groups
+
+
+def test_worlds_that_settings_were_chosen_on_are_not_reported():
+    seeds = {
+        role: {world["seed"] for world in STUDY["worlds"].values() if world["role"] == role}
+        for role in ("selection", "reported")
+    }
+    chosen_on = seeds["selection"] | {load_params(ROOT / "params.yaml").render_scenes.seed}
+    assert not chosen_on & seeds["reported"]
+    assert len(seeds["reported"]) >= 5
+
+
+def test_an_unknown_world_is_named():
+    with pytest.raises(UserError, match="worlds has no 'nowhere'"):
+        read_world("nowhere")
+
+
+def test_released_settings_are_one_switch():
+    params = chain.varied(params_of(read_world("s1")), {"compat": "released"})
+    assert (params.find_groups.rule, params.find_groups.grouping) == ("sigma", "exact")
+    assert (params.concepts.normaliser, params.concepts.contrast) == ("shard", "released")
+    assert not params.mine_crops.low_crops
+
+
+def test_scratch_is_gone_afterwards_and_the_old_folder_is_back():
+    before = Path.cwd()
+    with pytest.raises(RuntimeError), scratch() as home:
+        assert home == before and not any(Path.cwd().iterdir())
+        inside = Path.cwd()
+        raise RuntimeError
+    assert Path.cwd() == before and not inside.exists()
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_deps_are_the_import_closure(name):
+    definition = PIPELINE[name].get("do", PIPELINE[name])
+    assert definition["cmd"].split()[3] == name
+    listed = {dep for dep in definition["deps"] if dep.endswith(".py")}
+    # params.py checks what is tracked as params.
+    assert listed == closure(ROOT / f"stages/studies/{name}.py") - {"stages/common/params.py"}
