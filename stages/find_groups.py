@@ -28,6 +28,10 @@ IMAGES_AT_ONCE = 4096  # whose features are normalised in double precision
 GROUPS_AT_ONCE = 256  # whose activations on all images are in memory
 
 
+class NothingFiresError(UserError):
+    """No feature has enough highly activating images."""
+
+
 def run(params: Params, name: str) -> None:
     """Write ``groups.parquet``, ``sets.parquet`` and ``thresholds.npy`` of the encoder `name`; only probe images take part."""
     settings = params.find_groups
@@ -39,7 +43,7 @@ def run(params: Params, name: str) -> None:
     )
     groups, statistics, search = _explained(fires, settings)
     if not len(groups):
-        raise UserError(
+        raise NothingFiresError(
             f"encoders.{name}: no feature has {settings.min_images} highly activating images; "
             "lower find_groups.min_images or sigma, or use rule: top_k"
         )

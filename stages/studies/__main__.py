@@ -10,16 +10,17 @@ from stages.__main__ import reporting_errors
 app = typer.Typer(no_args_is_help=True, help="Studies over many worlds; run by `make study`.")
 STAGES = {
     "train_world": "Render a world and train its encoders.",
+    "train_reader": "Train another image-text encoder.",
     "measure_world": "Explain the encoders of a world; count what every method and variation gets right.",
     "plant_world": "Plant co-occurrences in a world; see which contrast removes their words.",
 }
-World = Annotated[str, typer.Argument(help="A key of `worlds` in studies/params.yaml.")]
+Key = Annotated[str, typer.Argument(help="A key of `worlds` (or `readers`) in studies/params.yaml.")]
 
 
 def _add(stage: str, text: str) -> None:
     @app.command(stage, help=text)
-    def command(world: World) -> None:
-        importlib.import_module(f"stages.studies.{stage}").run(world)
+    def command(key: Key) -> None:
+        importlib.import_module(f"stages.studies.{stage}").run(key)
 
 
 @app.command(help="Shares over all worlds, with intervals.")

@@ -16,7 +16,6 @@ from stages import (
     render_scenes,
     score_concepts,
 )
-from stages.common.errors import UserError
 from stages.common.params import Params, validated
 from stages.common.profiles import merge
 
@@ -65,7 +64,7 @@ def explain_again(params: Params, encoder: str) -> bool:
     """From groups to concepts; False if no feature has enough images."""
     try:
         find_groups.run(params, encoder)
-    except UserError:
+    except find_groups.NothingFiresError:
         return False
     mine_crops.run(params, encoder)
     score_concepts.run(params, encoder)

@@ -33,8 +33,9 @@ from stages.common.rivals import (
     words_of,
 )
 from stages.method.baselines import caption_means
-from stages.studies import chain
+from stages.studies import chain, uses
 from stages.studies.random_encoder import add_random_encoder
+from stages.studies.readers import readers
 from stages.studies.worlds import params_of, read_world, scratch
 
 MEASURES = ("pearson", "auprc", "auc", "mad")
@@ -51,7 +52,7 @@ Found = tuple[str, str, Words]  # variation, method, words
 
 
 def run(name: str) -> None:
-    """Write ``tables/NAME_methods.csv`` (hits by encoder, variation and method) and ``tables/NAME_explainability.csv``."""
+    """Write ``tables/NAME_methods.csv`` (hits by encoder, variation and method), ``NAME_explainability.csv`` and ``NAME_uses.csv``."""
     world = read_world(name)
     params = chain.without_training(params_of(world))
     with scratch() as home:
@@ -63,12 +64,15 @@ def run(name: str) -> None:
             chain.explain(with_control, encoder)
             explainability.append(_explainability(with_control, encoder))
             counts += _counts(with_control, encoder, _default(params, encoder))
+        used = uses.figures(params, world) if name in uses.worlds() else uses.NONE
         if world.variations:
             counts += _with_fewer_captions(params)
+            counts += _with_other_readers(params, home)
             counts += [row for encoder in params.encoders for row in _counts(params, encoder, _varied(params, encoder))]
         keys = {"world": name, "role": world.role}
         write_table(home / "tables" / f"{name}_methods.csv", pd.DataFrame(counts).assign(**keys))
         write_table(home / "tables" / f"{name}_explainability.csv", pd.concat(explainability).assign(**keys))
+        write_table(home / "tables" / f"{name}_uses.csv", used.assign(**keys))
 
 
 def _explainability(params: Params, encoder: str) -> pd.DataFrame:
@@ -148,6 +152,20 @@ def _with_fewer_captions(params: Params) -> list[dict]:
             words = listed_words(read_table(files.concepts(encoder) / "concepts.parquet"))
             rows += _counts(params, encoder, [(f"captions_{count}", "falcon", words)])
     write_text(captions, "".join(lines))
+    chain.read_captions(params)
+    return rows
+
+
+def _with_other_readers(params: Params, home: Path) -> list[dict]:
+    """The same images, cropped alike, with crops and captions embedded by other image-text encoders."""
+    rows: list[dict] = []
+    for name in readers():
+        checkpoint = Path("models") / f"reader_{name}.safetensors"
+        checkpoint.symlink_to((home / checkpoint).resolve())
+        other = chain.varied(params, {"image_text": {"checkpoint": str(checkpoint)}})
+        chain.read_captions(other)
+        for encoder in params.encoders:
+            rows += _counts(params, encoder, [(f"reader_{name}", "falcon", _explained_by(other, encoder))])
     chain.read_captions(params)
     return rows
 

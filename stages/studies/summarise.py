@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,15 +17,23 @@ from stages.studies.worlds import STUDY, read_world
 SAMPLES, CONFIDENCE, SEED = 2000, 0.95, 0
 MEASURES = ("pearson", "auprc", "auc", "mad")
 TABLES = Path("tables")
+SAME_WORLDS = "default_on_the_varied_worlds"  # what the variations are compared with
+# The numbers of a world's metrics that are summarised: of groups (C2), failures (C4) and transfer (C5).
+USED = re.compile(
+    r"of_\d\.(new_concept|beats_best_member)(_control)?\.share"
+    r"|accuracy\.share|shortcut\.at_work\w*\.share|repair\.(boat_called_truck|truck_called_boat)\.\w+\.share"
+    r"|r2(_null)?\.median|agreement\.\w+\.mean|control_\w+\.median|dimensions\.enough"
+)
 
 
 def run() -> None:
     """Write ``metrics/ROLE.json`` for each role of world, and the plot data."""
     worlds = {name: read_world(name) for name in read_yaml(STUDY)["worlds"]}
     methods, explainability = (_all(worlds, kind) for kind in ("methods", "explainability"))
-    plants = _all(read_yaml(STUDY)["planted"], "plants")
+    study = read_yaml(STUDY)
+    plants, uses = _all(study["planted"], "plants"), _all(study["used"], "uses")
     for role in ("selection", "reported"):
-        of_role = [some[some["role"] == role] for some in (methods, explainability, plants)]
+        of_role = [some[some["role"] == role] for some in (methods, explainability, plants, uses)]
         write_json(Path("metrics") / f"{role}.json", _summary(*of_role))
     write_table(Path("plots") / "widths.csv", _widths(explainability, methods))
     write_table(Path("plots") / "methods.csv", _method_bars(methods[methods["role"] == "reported"]))
@@ -48,23 +57,31 @@ def _share(hits: pd.Series, items: pd.Series) -> dict[str, float]:
     }
 
 
-def _summary(methods: pd.DataFrame, explainability: pd.DataFrame, plants: pd.DataFrame) -> dict:
+def _summary(methods: pd.DataFrame, explainability: pd.DataFrame, plants: pd.DataFrame, uses: pd.DataFrame) -> dict:
     full = methods[methods["encoder"].isin(["supervised", "simclr"])]
     return {
         "right": {name: _right(part) for name, part in [("both", full), *full.groupby("encoder")]},
         "by_kind": _by_kind(full),
         "explainability": _explainability(explainability),
         "plants": _plants(plants),
+        "uses": _uses(uses),
     }
 
 
 def _right(part: pd.DataFrame) -> dict:
     """Share whose first concept is right, by variation and method; the selectivity of the first concepts beside it."""
-    whole = part[part["kind"] == "all"]
+    whole = _with_same_worlds(part[part["kind"] == "all"])
     return {
         variation: {method: _of_method(some) for method, some in rows.groupby("method")}
         for variation, rows in whole.groupby("variation")
     }
+
+
+def _with_same_worlds(whole: pd.DataFrame) -> pd.DataFrame:
+    """Add the default settings' own figures once more, of the worlds in which variations were tried."""
+    varied = whole.loc[whole["variation"] != "default", "world"]
+    same = whole[whole["world"].isin(varied) & (whole["variation"] == "default") & (whole["method"] == "falcon")]
+    return pd.concat([whole, same.assign(variation=SAME_WORLDS)], ignore_index=True)
 
 
 def _of_method(rows: pd.DataFrame) -> dict:
@@ -79,9 +96,7 @@ def _of_method(rows: pd.DataFrame) -> dict:
 def _mean_over_worlds(rows: pd.DataFrame, measure: str) -> dict[str, float]:
     """Mean over features, worlds drawn with replacement."""
     weighted = (rows[measure] * rows["features"]).groupby(rows["world"]).sum()
-    means = (weighted / rows.groupby("world")["features"].sum()).to_numpy()
-    low, high = bootstrap_interval(means, SAMPLES, CONFIDENCE, np.random.default_rng(SEED))
-    return {"mean": float(means.mean()), "interval_low": low, "interval_high": high}
+    return _over_worlds((weighted / rows.groupby("world")["features"].sum()).to_numpy(), "mean")
 
 
 def _by_kind(full: pd.DataFrame) -> dict:
@@ -134,6 +149,25 @@ def _plants(plants: pd.DataFrame) -> dict:
         }
         for (contrast, low_match), rows in joined.groupby(["contrast", "low_match"])
     }
+
+
+def _uses(uses: pd.DataFrame) -> dict:
+    """Means over worlds of what the concepts are used for, nested as in the worlds' own metrics."""
+    found: dict = {}
+    for (name, key), values in uses.groupby(["metrics", "key"], sort=True)["value"]:
+        if USED.fullmatch(key):
+            *sections, last = f"{name}.{key}".split(".")
+            place = found
+            for section in sections:
+                place = place.setdefault(section, {})
+            place |= _over_worlds(values.to_numpy(), last)
+    return found
+
+
+def _over_worlds(values: np.ndarray, name: str) -> dict[str, float]:
+    """Mean over worlds, worlds drawn with replacement."""
+    low, high = bootstrap_interval(values, SAMPLES, CONFIDENCE, np.random.default_rng(SEED))
+    return {name: float(values.mean()), "interval_low": low, "interval_high": high, "worlds": len(values)}
 
 
 def _removed(rows: pd.DataFrame, column: str) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from stages.studies.summarise import _plants, _share, _summary
+from stages.studies.summarise import SAME_WORLDS, _plants, _right, _share, _summary, _uses
 
 
 def test_a_share_over_worlds_is_of_all_items_and_its_interval_holds_it():
@@ -100,7 +100,38 @@ def test_encoders_are_pooled_by_their_features_not_by_their_shares():
             "shuffled_interpretable",
         ],
     ).assign(world="w")
-    found = _summary(methods, explained, pd.DataFrame())
+    found = _summary(methods, explained, pd.DataFrame(), uses([]))
     assert found["right"]["both"]["default"]["falcon"]["first"]["share"] == 0.9
     assert found["right"]["both"]["default"]["falcon"]["pearson"]["mean"] == 0.9
     assert found["explainability"]["supervised"]["of_the_space"]["interpretable"]["share"] == 0.25
+
+
+def uses(rows):
+    return pd.DataFrame(rows, columns=["metrics", "key", "value"])
+
+
+def test_uses_are_means_over_worlds_nested_as_in_the_worlds_own_metrics():
+    rows = [("groups_simclr", "of_2.new_concept.share", value) for value in (0.2, 0.4)]
+    rows += [("transfer_a_to_b", "r2.median", 0.5), ("transfer_a_to_b", "ridge", 0.001)]
+    found = _uses(uses(rows))
+    assert found["groups_simclr"]["of_2"]["new_concept"]["share"] == pytest.approx(0.3)
+    assert found["groups_simclr"]["of_2"]["new_concept"]["worlds"] == 2
+    assert found["transfer_a_to_b"] == {
+        "r2": {"median": 0.5, "interval_low": 0.5, "interval_high": 0.5, "worlds": 1}
+    }, "what is no result (a chosen lambda) is left out"
+
+
+def test_variations_are_compared_with_the_default_of_the_same_worlds():
+    row = {"method": "falcon", "kind": "all", "features": 10, "five_right": 10, "pearson": 0.5, "auprc": 0.5}
+    row |= {"auc": 0.5, "mad": 0.5}
+    methods = pd.DataFrame(
+        [
+            {**row, "world": "a", "variation": "default", "first_right": 9},
+            {**row, "world": "b", "variation": "default", "first_right": 3},
+            {**row, "world": "a", "variation": "whole_images", "first_right": 5},
+        ]
+    )
+    found = _right(methods)
+    assert found["default"]["falcon"]["first"]["share"] == 0.6
+    assert found[SAME_WORLDS]["falcon"]["first"]["share"] == 0.9
+    assert found["whole_images"]["falcon"]["first"]["share"] == 0.5

@@ -1,0 +1,46 @@
+"""A world's metrics become rows; its readers are params.yaml with other seeds and sizes."""
+
+import pytest
+
+from stages.common.errors import UserError
+from stages.common.params import load_params
+from stages.studies.readers import params_of_reader, readers
+from stages.studies.uses import _numbers, _using, worlds
+from stages.studies.worlds import params_of, read_world
+from tests.paths import ROOT
+
+
+@pytest.fixture(autouse=True)
+def _in_studies(monkeypatch):
+    monkeypatch.chdir(ROOT / "studies")
+
+
+def test_numbers_are_keyed_by_their_path_and_intervals_are_left_out():
+    content = {"a": {"share": 0.5, "interval_low": 0.4, "interval_high": 0.6, "failures": 3}, "b": 1}
+    assert list(_numbers(content)) == [("a.share", 0.5), ("a.failures", 3.0), ("b", 1.0)]
+
+
+@pytest.mark.parametrize("name", worlds())
+def test_every_pair_of_encoders_and_every_classifier_is_used(name):
+    world = read_world(name)
+    used = _using(params_of(world), world)
+    assert {(pair.explained, pair.unseen) for pair in used.transfers.values()} == {
+        ("supervised", "simclr"),
+        ("simclr", "supervised"),
+    }
+    assert used.failures.encoders == ("supervised",)
+    assert world.role == "reported"
+
+
+def test_a_reader_is_trained_on_another_world_than_any_that_it_reads():
+    base = load_params(ROOT / "params.yaml")
+    seeds = {read_world(name).seed for name in worlds()} | {base.render_scenes.seed}
+    for name, reader in readers().items():
+        params = params_of_reader(name)
+        assert params.render_scenes.seed == params.train_clip.seed == reader.seed not in seeds
+        assert params.train_clip.width == reader.width != base.train_clip.width
+
+
+def test_an_unknown_reader_is_named():
+    with pytest.raises(UserError, match="readers has no 'nobody'; known are: narrow"):
+        params_of_reader("nobody")
