@@ -13,9 +13,10 @@ from stages.studies.worlds import BASE, STUDY
 
 
 class Reader(Section):
-    """An image-text encoder of another seed, trained on images of another world, and of another width."""
+    """An image-text encoder of another seed and size, trained on fewer images of another world."""
 
     seed: Natural
+    images: Count
     width: Count
     embedding: Count
 
@@ -48,7 +49,7 @@ def params_of_reader(name: str) -> Params:
         raise UserError(f"studies/params.yaml: readers has no '{name}'; known are: {', '.join(known) or 'none'}")
     reader, base = known[name], read_yaml(BASE)
     overlay: dict[str, Any] = {
-        "render_scenes": {"seed": reader.seed, "encoder_train": chain.LEAST},
-        "train_clip": reader.model_dump(),
+        "render_scenes": {"seed": reader.seed, "clip_train": reader.images, "encoder_train": chain.LEAST},
+        "train_clip": reader.model_dump(exclude={"images"}),
     }
     return chain.varied(validated(base), overlay)
