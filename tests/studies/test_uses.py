@@ -20,16 +20,15 @@ def test_numbers_are_keyed_by_their_path_and_intervals_are_left_out():
     assert list(_numbers(content)) == [("a.share", 0.5), ("a.failures", 3.0), ("b", 1.0)]
 
 
-@pytest.mark.parametrize("name", worlds())
-def test_every_pair_of_encoders_and_every_classifier_is_used(name):
-    world = read_world(name)
-    used = _using(params_of(world), world)
-    assert {(pair.explained, pair.unseen) for pair in used.transfers.values()} == {
-        ("supervised", "simclr"),
-        ("simclr", "supervised"),
-    }
-    assert used.failures.encoders == ("supervised",)
-    assert world.role == "reported"
+def test_every_pair_of_encoders_and_every_classifier_is_used():
+    assert len(worlds()) >= 5
+    for name in worlds():
+        world = read_world(name)
+        used = _using(params_of(world), world)
+        pairs = {(pair.explained, pair.unseen) for pair in used.transfers.values()}
+        assert pairs == {("supervised", "simclr"), ("simclr", "supervised")}
+        assert used.failures.encoders == ("supervised",)
+        assert world.role == "reported"
 
 
 def test_a_reader_is_trained_on_another_world_than_any_that_it_reads():
