@@ -27,8 +27,7 @@ CLAIMS = {
     "C5": "Concepts carry over to an unseen space by a linear map.",
     "R": "Not a claim of the paper: the explanations are right, and more often than any baseline's.",
 }
-WORLDS = "embedded world, 5 seeds"
-VARIED = "embedded world, the seeds with variations"
+WORLDS = "embedded world"  # the table adds of how many seeds
 ONE = "embedded world, seed 0"
 VARIATIONS = ("whole_images", "low_match_released", "released_scoring", "released", "captions_300", "reader_narrow")
 PICTURES = "1000 photographs"
@@ -43,14 +42,23 @@ class Ref:
 
     def figure(self) -> Figure | None:
         """The number; None if this run has no such file or key."""
-        content: Any = read_json(self.file) if self.file.is_file() else None
-        *sections, last = self.key.split(".")
-        for section in sections:
-            content = content.get(section) if isinstance(content, dict) else None
-        if not isinstance(content, dict) or last not in content:
+        content, last = self._section(), self.key.rpartition(".")[2]
+        if last not in content:
             return None
         value = float(content[last])
         return Figure(value, float(content.get("interval_low", value)), float(content.get("interval_high", value)))
+
+    def seeds(self) -> str:
+        """Of how many worlds the number is, if it is of worlds."""
+        worlds = self._section().get("worlds")
+        return f", {worlds} seed{'s' * (worlds > 1)}" if worlds else ""
+
+    def _section(self) -> dict[str, Any]:
+        """What stands beside the number; nothing if this run has no such file or key."""
+        content: Any = read_json(self.file) if self.file.is_file() else {}
+        for section in self.key.split(".")[:-1]:
+            content = content.get(section) if isinstance(content, dict) else None
+        return content if isinstance(content, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -262,7 +270,7 @@ def _right() -> Iterator[Row]:
             _study(f"right.both.{settings}.falcon.first.share")
             for settings in ("default_on_the_varied_worlds", variation)
         )
-        yield Row("R", f"first concept right more often than with {variation}", VARIED, own_there, against)
+        yield Row("R", f"first concept right more often than with {variation}", WORLDS, own_there, against)
     for scope in ("all_units", "units_whose_images_show_the_class"):
         measured, against = (
             _photos("units_lite0", f"{scope}.{method}.top1.share") for method in ("falcon", "soft_wpmi")
@@ -284,7 +292,7 @@ def _measured(row: Row) -> dict[str, str | float]:
     return {
         "claim": row.claim,
         "statement": row.statement,
-        "data": row.data,
+        "data": row.data + row.measured.seeds(),
         "measured": _shown(figure),
         "against": _shown(other),
         "verdict": row.verdict(figure, other) if known else "not measured here",  # type: ignore[arg-type]

@@ -55,3 +55,13 @@ def test_every_statement_of_the_default_run_names_one_row_only():
     rows = list(claims.rows(load_params(ROOT / "params.yaml")))
     assert len({(row.statement, row.data) for row in rows}) == len(rows)
     assert {row.claim for row in rows} == set(claims.CLAIMS)
+
+
+def test_a_number_over_worlds_says_of_how_many(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("m.json").write_text(json.dumps({"a": {"share": 0.5, "worlds": 5}, "b": {"share": 0.4, "worlds": 1}}))
+    data = [
+        claims._measured(Row("C1", "x", claims.WORLDS, Ref(Path("m.json"), key), 0.2, "below"))["data"]
+        for key in ("a.share", "b.share", "c.share")
+    ]
+    assert data == ["embedded world, 5 seeds", "embedded world, 1 seed", "embedded world"]

@@ -39,7 +39,7 @@ from stages.studies.readers import readers
 from stages.studies.worlds import params_of, read_world, scratch
 
 MEASURES = ("pearson", "auprc", "auc", "mad")
-CAPTIONS = (300, 1000, 3000)  # of the corpus's 6000
+CAPTIONS = (300, 1500)  # of the corpus's 6000
 RELEASED_CONCEPTS = {"normaliser": "shard", "contrast": "released"}
 VARIATIONS: dict[str, dict] = {
     "whole_images": {"mine_crops": {"crop": False}},
@@ -53,21 +53,21 @@ Found = tuple[str, str, Words]  # variation, method, words
 
 def run(name: str) -> None:
     """Write ``tables/NAME_methods.csv`` (hits by encoder, variation and method), ``NAME_explainability.csv`` and ``NAME_uses.csv``."""
-    world = read_world(name)
+    world, other_readers, used_too = read_world(name), list(readers()), name in uses.worlds()
     params = chain.without_training(params_of(world))
     with scratch() as home:
         chain.borrow_models(home, name, params)
-        with_control = add_random_encoder(params, world.seed)
+        with_control = add_random_encoder(params, world.seed) if world.variations else params
         chain.prepare(with_control)
         explainability, counts = [], []
         for encoder in with_control.encoders:
             chain.explain(with_control, encoder)
             explainability.append(_explainability(with_control, encoder))
             counts += _counts(with_control, encoder, _default(params, encoder))
-        used = uses.figures(params, world) if name in uses.worlds() else uses.NONE
+        used = uses.figures(params, world) if used_too else uses.NONE
         if world.variations:
             counts += _with_fewer_captions(params)
-            counts += _with_other_readers(params, home)
+            counts += _with_other_readers(params, home, other_readers)
             counts += [row for encoder in params.encoders for row in _counts(params, encoder, _varied(params, encoder))]
         keys = {"world": name, "role": world.role}
         write_table(home / "tables" / f"{name}_methods.csv", pd.DataFrame(counts).assign(**keys))
@@ -106,7 +106,7 @@ def _varied(params: Params, encoder: str) -> list[Found]:
 
 def _explained_by(params: Params, encoder: str) -> Words:
     """Words of the single features under other params; none if no feature has enough images."""
-    if not chain.explain_again(params, encoder):
+    if not chain.explain_again(chain.varied(params, {"find_groups": {"max_groups": 0}}), encoder):
         return {}
     return listed_words(read_table(files.concepts(encoder) / "concepts.parquet"))
 
@@ -156,10 +156,10 @@ def _with_fewer_captions(params: Params) -> list[dict]:
     return rows
 
 
-def _with_other_readers(params: Params, home: Path) -> list[dict]:
+def _with_other_readers(params: Params, home: Path, names: list[str]) -> list[dict]:
     """The same images, cropped alike, with crops and captions embedded by other image-text encoders."""
     rows: list[dict] = []
-    for name in readers():
+    for name in names:
         checkpoint = Path("models") / f"reader_{name}.safetensors"
         checkpoint.symlink_to((home / checkpoint).resolve())
         other = chain.varied(params, {"image_text": {"checkpoint": str(checkpoint)}})
