@@ -57,7 +57,7 @@ def run(name: str) -> None:
     params = chain.without_training(params_of(world))
     with scratch() as home:
         chain.borrow_models(home, name, params)
-        with_control = add_random_encoder(params, world.seed) if world.variations else params
+        with_control = add_random_encoder(params, world.seed)
         chain.prepare(with_control)
         explainability, counts = [], []
         for encoder in with_control.encoders:

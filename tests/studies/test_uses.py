@@ -3,7 +3,7 @@
 import pytest
 
 from stages.common.errors import UserError
-from stages.common.params import load_params
+from stages.common.params import load_params, read_yaml
 from stages.studies.readers import params_of_reader, readers
 from stages.studies.uses import _numbers, _using, worlds
 from stages.studies.worlds import params_of, read_world
@@ -38,6 +38,12 @@ def test_a_reader_is_trained_on_another_world_than_any_that_it_reads():
         params = params_of_reader(name)
         assert params.render_scenes.seed == params.train_clip.seed == reader.seed not in seeds
         assert params.train_clip.width == reader.width != base.train_clip.width
+
+
+def test_a_world_is_measured_again_when_a_reader_changes():
+    deps = read_yaml(ROOT / "studies/dvc.yaml")["stages"]["measure_world"]["do"]["deps"]
+    listed = {dep for dep in deps if dep.startswith("models/reader_")}
+    assert listed == {f"models/reader_{name}.safetensors" for name in readers()}
 
 
 def test_an_unknown_reader_is_named():
