@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def run(params: Params) -> None:
     """Write ``data/images.parquet`` and its metrics."""
-    table, skipped = _scenes(params) if params.data.source == "scenes" else _folder(params)
+    table, skipped = _scenes(params) if params.data.source == "scenes" else _listed(params)
     write_table(files.IMAGES, table[["image", "split", "label", "width", "height"]])
     split = table["split"].value_counts()
     counts = {
@@ -35,13 +35,15 @@ def _scenes(params: Params) -> tuple[pd.DataFrame, int]:
     return table.assign(width=width, height=height), 0
 
 
-def _folder(params: Params) -> tuple[pd.DataFrame, int]:
-    """The user's folder; a seeded share of it held out."""
-    from stages.sources.images import list_images
+def _listed(params: Params) -> tuple[pd.DataFrame, int]:
+    """The user's images; divided as their source says, else a seeded share of them held out."""
+    from stages.sources.image_sources import list_source
 
-    listing = list_images(params.data.images, params.data.unreadable)
+    listing = list_source(params.data)
     for name in listing.skipped:
         print(f"skipped {name}")
+    if "split" in listing.table:
+        return listing.table, len(listing.skipped)
     images = len(listing.table)
     held_out = np.random.default_rng(params.seed).permutation(images)[: round(params.data.heldout * images)]
     split = np.full(images, "probe", dtype=object)

@@ -89,9 +89,9 @@ def _embedded(
     from stages.models.crop_embedding import embed_crops
     from stages.models.device import best_device
     from stages.models.image_text import load_image_text
-    from stages.sources.images import open_images
+    from stages.sources.image_sources import open_images
 
-    source = open_images(params.data.source, params.data.images, read_table(files.IMAGES))
+    source = open_images(params.data, read_table(files.IMAGES))
     encoder = load_image_text(params.image_text, best_device())
     texts = [params.evaluate_units.template.replace("{}", some) for some in classifier.names]
     return embed_crops(source, encoder, rows, boxes, params.mine_crops.batch_size), encoder.embed_texts(texts)

@@ -14,7 +14,8 @@ from stages.common.errors import UserError
 from stages.common.progress import track
 from stages.models.device import best_device
 from stages.models.encoders import Encoder, load_encoder
-from stages.sources.images import ImageSource, open_images
+from stages.sources.image_sources import open_images
+from stages.sources.images import ImageSource
 
 if TYPE_CHECKING:
     from stages.common.params import Params
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def run(params: Params, name: str) -> None:
     """Write ``features.npy``, ``maps.npy`` and ``fields.npy`` of the encoder `name`."""
     table = read_table(files.IMAGES)
-    source = open_images(params.data.source, params.data.images, table)
+    source = open_images(params.data, table)
     encoder = load_encoder(params.encoders[name], best_device(), f"encoders.{name}")
     fields = [encoder.field(width, height) for width, height in zip(table["width"], table["height"], strict=True)]
     folder = files.activations(name)

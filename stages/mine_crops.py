@@ -21,7 +21,7 @@ def run(params: Params, name: str) -> None:
     from stages.models.crop_embedding import embed_crops
     from stages.models.device import best_device
     from stages.models.image_text import load_image_text
-    from stages.sources.images import open_images
+    from stages.sources.image_sources import open_images
 
     settings = params.mine_crops
     images = read_table(files.IMAGES)
@@ -39,7 +39,7 @@ def run(params: Params, name: str) -> None:
     boxes = _random_like_high(sets, boxes, shape)
     if not settings.low_crops:
         boxes = _whole(boxes, (sets["role"] == "low").to_numpy(), shape)
-    source = open_images(params.data.source, params.data.images, images)
+    source = open_images(params.data, images)
     embeddings = embed_crops(
         source, load_image_text(params.image_text, best_device()), rows, boxes, settings.batch_size
     )

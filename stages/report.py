@@ -11,7 +11,7 @@ from stages.reporting.failures import collect_failures
 from stages.reporting.markup import render
 from stages.reporting.pages import collect
 from stages.reporting.pictures import draw_crops
-from stages.sources.images import open_images
+from stages.sources.image_sources import open_images
 
 if TYPE_CHECKING:
     from stages.common.params import Params
@@ -33,7 +33,7 @@ def run(params: Params) -> None:
         If an artefact is missing or an image has changed.
     """
     images = read_table(files.IMAGES)
-    source = open_images(params.data.source, params.data.images, images)
+    source = open_images(params.data, images)
     shown = shown_crops(params, images)
     uris = draw_crops(source, shown, heatmaps(params), params.report.thumbnail)
     failures = collect_failures(params, images, source)

@@ -152,10 +152,10 @@ def _explained_again(
     from stages.models.crop_embedding import embed_crops
     from stages.models.device import best_device
     from stages.models.image_text import load_image_text
-    from stages.sources.images import open_images
+    from stages.sources.image_sources import open_images
 
     corpus, random = read_corpus(), _random_captions(params, unseen)
-    source = open_images(params.data.source, params.data.images, read_table(files.IMAGES))
+    source = open_images(params.data, read_table(files.IMAGES))
     encoder, tables = load_image_text(params.image_text, best_device()), []
     for fitted, tops in found:
         group = np.repeat(np.arange(len(tops)), tops.shape[1])

@@ -26,11 +26,22 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    source: Literal["scenes", "images"]
+    source: Literal["scenes", "images", "list", "parquet", "webdataset", "torchvision"]
     images: Annotated[str, Field(min_length=1)]
     captions: Annotated[str, Field(min_length=1)]
     unreadable: Literal["skip", "fail"]
     heldout: Annotated[float, Field(ge=0, lt=1)]
+    list: str | None = None
+    dataset: str | None = None
+    dataset_split: str | None = None
+
+    @model_validator(mode="after")
+    def _source_is_complete(self) -> "Data":
+        needed = {"list": ("list",), "torchvision": ("dataset", "dataset_split")}.get(self.source, ())
+        for name in needed:
+            if not getattr(self, name):
+                raise ValueError(f"source {self.source} needs {name}; see docs/images.md")
+        return self
 
 
 class Plant(Section):

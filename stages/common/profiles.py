@@ -67,7 +67,7 @@ def _input(folder: Path, key: str, given: str, overlay: dict[str, Any]) -> str:
                 f"{key.upper()}={given}: not found; give the path of an existing {'folder' if key == 'images' else 'file'}"
             )
         return os.path.relpath(given, folder)
-    if overlay.get("data", {}).get("source") != "images":
+    if overlay.get("data", {}).get("source", "scenes") == "scenes":
         return ""
     earlier = folder / "params.yaml"
     if earlier.exists():

@@ -18,7 +18,8 @@ from stages.common.progress import track
 from stages.reporting.pictures import data_uri
 from stages.reporting.rating_files import OWN, Asked, Frame, Listed
 from stages.reporting.rating_sheet import Question
-from stages.sources.images import WORKERS, ImageSource, open_images, resized
+from stages.sources.image_sources import open_images
+from stages.sources.images import WORKERS, ImageSource, resized
 
 if TYPE_CHECKING:
     from stages.common.params import Params, Study
@@ -167,7 +168,7 @@ def _lists(words: Mapping[str, Words]) -> list[Listed]:
 def draw(asked: Sequence[Asked], params: Params) -> list[Question]:
     """The questions as they are shown: the strongest crops of each feature, and words."""
     images = read_table(files.IMAGES)
-    source = open_images(params.data.source, params.data.images, images)
+    source = open_images(params.data, images)
     crops = _crops(asked, images, params.study.pictures)
     uris = crops.assign(uri=_pictures(source, crops, params.study.thumbnail)).groupby("question")["uri"].agg(list)
     return [

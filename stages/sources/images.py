@@ -1,11 +1,11 @@
-"""Images from the rendered world's one packed array or from a folder of pictures, all as uint8 RGB."""
+"""Images as uint8 RGB: the one place where bytes become pictures, and the rendered world's array and folders."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 # More pixels are taken for a decompression bomb: Pillow's own warning level, a quarter of a gigabyte as RGB.
 MAX_PIXELS = 89_478_485
+# What the largest picture takes without compression (four channels of 16 bits): no honest file is longer.
+MAX_BYTES = 8 * MAX_PIXELS
 ORIENTATION_TAG = 0x0112
 ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,7 +41,7 @@ Box = tuple[int, int, int, int]
 
 
 class UnreadableImageError(Exception):
-    """A file that has the suffix of an image and cannot be shown as one."""
+    """What should be an image and cannot be shown as one."""
 
 
 class ImageSource(Protocol):
@@ -57,16 +59,56 @@ class ImageSource(Protocol):
 
 
 @dataclass(frozen=True)
+class Collection:
+    """Pictures that were found and not yet decoded.
+
+    Attributes
+    ----------
+    place : str
+        Where they are, for messages.
+    ids : list of str
+        One for each picture, in the order in which the pictures lie.
+    labels : list of str
+        Their classes; "" where there is none.
+    decode : callable
+        Gives the picture at a position of `ids`, or raises `UnreadableImageError`; called from several threads.
+    splits : list of str, optional
+        ``probe`` or ``test`` for each, where the source divides its pictures itself.
+    damaged : list of str
+        What is lost and has no id, each as ``name: reason``.
+
+    Raises
+    ------
+    UserError
+        If two pictures have one id.
+    """
+
+    place: str
+    ids: list[str]
+    labels: list[str]
+    decode: Callable[[int], Image.Image]
+    splits: list[str] | None = None
+    damaged: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for name in self.ids:
+            if name in seen:
+                raise UserError(f"data.images: {self.place} has {printable(name)} twice; remove or rename one")
+            seen.add(name)
+
+
+@dataclass(frozen=True)
 class Listing:
-    """What a folder holds.
+    """What a source holds.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        Columns image (path relative to the folder, with ``/``; rows are sorted by its bytes), label (first sub-folder
-        or ""), width and height (pixels, after the EXIF orientation is applied).
+        Columns image (id; rows are sorted by its bytes), label, width and height (pixels, after the EXIF orientation is
+        applied), and split if the source divides its pictures itself.
     skipped : list of str
-        The images left out, each as ``name: reason``, in the same order.
+        The images left out, each as ``name: reason``, in the same order, and what is lost and has no id.
     """
 
     table: pd.DataFrame
@@ -77,6 +119,7 @@ def list_images(folder: str | Path, unreadable: Literal["skip", "fail"]) -> List
     """List the pictures in a folder and its sub-folders, decoding each in full so that truncated files show now.
 
     Hidden files and folders are passed over. Links that lead out of the folder and linked folders count as unreadable.
+    The ids are paths relative to the folder, with ``/``; the label is the first sub-folder, or "".
 
     Parameters
     ----------
@@ -90,28 +133,43 @@ def list_images(folder: str | Path, unreadable: Literal["skip", "fail"]) -> List
     UserError
         If the folder is missing, is none, or holds no readable image; with "fail", if any image is unreadable.
     """
-    root = _existing_folder(Path(folder))
+    root = existing_folder(Path(folder))
     names = sorted(_candidates(root), key=os.fsencode)
     if not names:
         known = " ".join(sorted(SUFFIXES))
         raise UserError(
             f"data.images: no images under {folder} (looked for {known}); point data.images at a folder of pictures"
         )
-    findings = _inspected(root, names)
-    skipped = [
-        f"{_printable(name)}: {found}" for name, found in zip(names, findings, strict=True) if isinstance(found, str)
-    ]
+    labels = [name.split("/")[0] if "/" in name else "" for name in names]
+    found = Collection(str(folder), names, labels, lambda row: decoded(inside(root, names[row])))
+    return list_collection(found, unreadable)
+
+
+def list_collection(found: Collection, unreadable: Literal["skip", "fail"]) -> Listing:
+    """Decode every picture of a collection and list those that can be decoded, by the bytes of their ids.
+
+    Raises
+    ------
+    UserError
+        If none can be decoded; with "fail", if any cannot or something is damaged.
+    """
+    findings = _inspected(found)
+    order = sorted(range(len(found.ids)), key=lambda row: os.fsencode(found.ids[row]))
+    skipped = [f"{printable(found.ids[row])}: {findings[row]}" for row in order if isinstance(findings[row], str)]
+    skipped += found.damaged
     if skipped and unreadable == "fail":
-        raise UserError(f"data.images: {skipped[0]}; remove the file from {folder} or set data.unreadable to skip")
-    if len(skipped) == len(names):
+        raise UserError(f"data.images: {skipped[0]}; remove it from {found.place} or set data.unreadable to skip")
+    readable = [row for row in order if not isinstance(findings[row], str)]
+    if not readable:
+        first = f" (first: {skipped[0]})" if skipped else ""
         raise UserError(
-            f"data.images: none of the {len(names)} images under {folder} can be read (first: {skipped[0]}); "
-            "point data.images at a folder of pictures"
+            f"data.images: none of the {len(order)} images in {found.place} can be read{first}; "
+            "point data.images at pictures that can"
         )
-    return Listing(_table(names, findings), skipped)
+    return Listing(_table(found, findings, readable), skipped)
 
 
-def _existing_folder(folder: Path) -> Path:
+def existing_folder(folder: Path) -> Path:
     """Give the folder with its links resolved."""
     if not folder.exists():
         raise UserError(f"data.images: there is no folder {folder}; point data.images at a folder of pictures")
@@ -135,36 +193,42 @@ def _candidates(root: Path) -> Iterator[str]:
         yield from (Path(folder, name).relative_to(root).as_posix() for name in links + images)
 
 
-def _inspected(root: Path, names: Sequence[str]) -> list[tuple[int, int] | str]:
+def _inspected(found: Collection) -> list[tuple[int, int] | str]:
     """Decode every image; give its width and height, or why it cannot be had."""
 
-    def inspect(name: str) -> tuple[int, int] | str:
+    def inspect(row: int) -> tuple[int, int] | str:
         try:
-            _printable_or_refused(name)
-            return _decoded(_inside(root, name)).size
+            _unicode_or_refused(found.ids[row])
+            return found.decode(row).size
         except UnreadableImageError as error:
             return str(error)
 
+    rows = range(len(found.ids))
     with ThreadPoolExecutor(WORKERS) as pool:
-        return list(track(pool.map(inspect, names), "Decoding images", total=len(names)))
+        return list(track(pool.map(inspect, rows), "Decoding images", total=len(rows)))
 
 
-def _table(names: Sequence[str], findings: Sequence[tuple[int, int] | str]) -> pd.DataFrame:
+def _table(found: Collection, findings: Sequence[tuple[int, int] | str], rows: Sequence[int]) -> pd.DataFrame:
     """Make the table of the readable images."""
-    rows = [
-        (name, name.split("/")[0] if "/" in name else "", *found)
-        for name, found in zip(names, findings, strict=True)
-        if not isinstance(found, str)
-    ]
-    return pd.DataFrame(rows, columns=["image", "label", "width", "height"])
+    table = pd.DataFrame(
+        [(found.ids[row], found.labels[row], *findings[row]) for row in rows],
+        columns=["image", "label", "width", "height"],
+    )
+    return table if found.splits is None else table.assign(split=[found.splits[row] for row in rows])
 
 
-def _printable(name: str) -> str:
+def numbered(count: int) -> list[str]:
+    """Give the numbers from 0 as texts of one length: as texts they have the order that they have as numbers."""
+    digits = len(str(max(0, count - 1)))
+    return [f"{number:0{digits}}" for number in range(count)]
+
+
+def printable(name: str) -> str:
     """Escape what would break a line or a terminal."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in name)
 
 
-def _printable_or_refused(name: str) -> None:
+def _unicode_or_refused(name: str) -> None:
     """Refuse names that are not Unicode: no table can hold them."""
     try:
         name.encode("utf-8")
@@ -172,8 +236,10 @@ def _printable_or_refused(name: str) -> None:
         raise UnreadableImageError("its name is not UTF-8") from error
 
 
-def _inside(root: Path, name: str) -> Path:
+def inside(root: Path, name: str) -> Path:
     """Give the regular file `name` of the folder, or refuse: links and ``..`` must not lead out of it."""
+    if "\0" in name:
+        raise UnreadableImageError("no possible name of a file")
     path = root / name
     if path.is_symlink() and path.is_dir():
         raise UnreadableImageError("a linked folder")
@@ -185,8 +251,8 @@ def _inside(root: Path, name: str) -> Path:
     return path
 
 
-def _decoded(path: Path) -> Image.Image:
-    """Decode the first frame of an image file in full, as RGB, upright.
+def decoded(file: Path | BinaryIO, formats: Sequence[str] = FORMATS) -> Image.Image:
+    """Decode the first frame of an image file in full, as RGB, upright; only the decoders of `formats` see it.
 
     Raises
     ------
@@ -194,16 +260,27 @@ def _decoded(path: Path) -> Image.Image:
         Whatever is wrong with the file.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImageError(f"more than {MAX_PIXELS} pixels")
-            image.load()
-            return _upright(image)
+        with Image.open(file, formats=formats) as image:
+            return as_picture(image)
     except UnreadableImageError:
         raise
     except Exception as error:  # decoders raise anything on a damaged file: OSError, SyntaxError, struct.error, ...
         reason = "not an image in a known format" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise UnreadableImageError(f"cannot be decoded ({_printable(reason)})") from error
+        raise UnreadableImageError(f"cannot be decoded ({printable(reason)})") from error
+
+
+def as_picture(image: Image.Image) -> Image.Image:
+    """Give an image that may still have to be decoded as RGB, upright.
+
+    Raises
+    ------
+    UnreadableImageError
+        If it has too many pixels.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImageError(f"more than {MAX_PIXELS} pixels")
+    image.load()
+    return _upright(image)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -232,20 +309,25 @@ def _as_bytes(grey: np.ndarray) -> UInt8[np.ndarray, "height width"]:
     return np.rint((finite - finite.min()) * (255.0 / span if span > 0 else 0.0)).astype(np.uint8)
 
 
-class FolderImages:
-    """The pictures of a folder, decoded when asked for.
+class DecodedImages:
+    """Pictures that are decoded when asked for.
 
     Parameters
     ----------
-    folder : path
-        Where the pictures are.
     ids : sequence of str
-        Their names relative to the folder, in row order, as `list_images` gives them.
+        Their ids, in row order.
+    decode : callable
+        Gives the picture at a position of the source, or raises `UnreadableImageError`.
+    positions : sequence of int, optional
+        Where in the source each row lies; the row itself if not given.
     """
 
-    def __init__(self, folder: str | Path, ids: Sequence[str]) -> None:
-        self._root = _existing_folder(Path(folder))
+    def __init__(
+        self, ids: Sequence[str], decode: Callable[[int], Image.Image], positions: Sequence[int] | None = None
+    ) -> None:
         self._ids = list(ids)
+        self._decode = decode
+        self._positions = range(len(self._ids)) if positions is None else positions
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -256,20 +338,54 @@ class FolderImages:
         Raises
         ------
         UserError
-            If the file has gone or changed since it was listed.
+            If it has gone or changed since it was listed.
         """
-        name = self._ids[row]
         try:
-            return np.array(_decoded(_inside(self._root, name)))
+            return np.array(self._decode(self._positions[row]))
         except UnreadableImageError as error:
             raise UserError(
-                f"data.images: {_printable(name)}: {error}; changed since it was listed: run `dvc repro` again"
+                f"data.images: {printable(self._ids[row])}: {error}; changed since it was listed: run `dvc repro` again"
             ) from error
 
     def load_many(self, rows: Sequence[int], workers: int = WORKERS) -> list[Picture]:
-        """Decode several images in threads, in the order of `rows`."""
+        """Decode several images in threads, in the order of `rows`, reading them in the order in which they lie."""
+        order = sorted(range(len(rows)), key=lambda index: self._positions[rows[index]])
         with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(self.load, rows))
+            loaded = dict(zip(order, pool.map(lambda index: self.load(rows[index]), order), strict=True))
+        return [loaded[index] for index in range(len(rows))]
+
+
+class FolderImages(DecodedImages):
+    """The pictures of a folder.
+
+    Parameters
+    ----------
+    folder : path
+        Where the pictures are.
+    ids : sequence of str
+        Their names relative to the folder, in row order, as `list_images` gives them.
+    """
+
+    def __init__(self, folder: str | Path, ids: Sequence[str]) -> None:
+        root, names = existing_folder(Path(folder)), list(ids)
+        super().__init__(names, lambda row: decoded(inside(root, names[row])))
+
+
+def open_collection(found: Collection, ids: Sequence[str]) -> DecodedImages:
+    """Give the images of a collection by their ids, in the order of `ids`.
+
+    Raises
+    ------
+    UserError
+        If the collection has no image of that id.
+    """
+    positions = pd.Index(found.ids, dtype=object).get_indexer(pd.Index(ids, dtype=object))
+    if (positions < 0).any():
+        missing = printable(ids[int(np.flatnonzero(positions < 0)[0])])
+        raise UserError(
+            f"data.images: {found.place} has no image {missing!r} (any more); run `dvc repro` to list the images again"
+        )
+    return DecodedImages(ids, found.decode, positions.tolist())
 
 
 class PackedImages:
@@ -336,31 +452,6 @@ def _positions(folder: Path, known: pd.Index, ids: Sequence) -> np.ndarray:
         missing = ids[int(np.flatnonzero(rows < 0)[0])]
         raise UserError(f"{folder}/attributes.parquet: there is no image {missing!r}; run `dvc repro` to make it again")
     return rows
-
-
-def open_images(source: Literal["scenes", "images"], folder: str | Path, table: pd.DataFrame) -> ImageSource:
-    """Open the images of a table, in the order of its rows.
-
-    Parameters
-    ----------
-    source : {"scenes", "images"}
-        The param ``data.source``: the rendered world or a folder of pictures.
-    folder : path
-        The param ``data.images``.
-    table : pandas.DataFrame
-        ``data/images.parquet``; its column image holds the ids.
-
-    Raises
-    ------
-    UserError
-        If the source is unknown or its files are not there.
-    """
-    ids = table["image"].tolist()
-    if source == "scenes":
-        return PackedImages(folder, ids)
-    if source == "images":
-        return FolderImages(folder, ids)
-    raise UserError(f"data.source: {source!r} is unknown; use scenes or images")
 
 
 def cut(image: Picture, box: Box) -> Picture:

@@ -12,7 +12,7 @@ from stages.common import files
 from stages.common.artifacts import read_table, write_table
 from stages.common.errors import UserError
 from stages.reporting.failures import SHOWN, collect_failures, verdict, whole_picture
-from stages.sources.images import open_images
+from stages.sources.image_sources import open_images
 from tests.reporting.artefacts import make_params, repair_table, write_artefacts, write_failures
 from tests.test_report import ATTACK, LOADING, Page
 
@@ -39,7 +39,7 @@ def collected(params, **changes):
     write_artefacts(params, singles=2, groups=1)
     images = read_table(files.IMAGES)
     write_failures("first", images, "boat", **changes)
-    return collect_failures(params, images, open_images(params.data.source, params.data.images, images))["first"]
+    return collect_failures(params, images, open_images(params.data, images))["first"]
 
 
 def test_the_largest_clusters_are_shown_with_their_images_and_the_rest_is_counted(here):
@@ -133,7 +133,7 @@ def test_a_repair_without_images_of_the_other_class_leaves_a_hole(here):
     table.loc[table["accuracy_of"] == "wrong class", numbers] = np.nan
     write_table(files.table("first_repairs"), table)
     images = read_table(files.IMAGES)
-    source = open_images(params.data.source, params.data.images, images)
+    source = open_images(params.data, images)
     (repair,) = collect_failures(params, images, source)["first"].repairs
     assert repair.before[1] is None and repair.before[0].value == pytest.approx(0.3) and repair.verdict == "repaired"
     report.run(params)

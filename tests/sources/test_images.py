@@ -1,6 +1,7 @@
 """Images from folders and packs: every mode becomes upright uint8 RGB, every bad file one clear reason."""
 
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from stages.common.artifacts import write_array, write_table
 from stages.common.errors import UserError
 from stages.sources import images
-from stages.sources.images import FolderImages, PackedImages, cut, list_images, open_images, resized
+from stages.sources.images import Collection, FolderImages, PackedImages, cut, list_images, open_collection, resized
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 128, 0), (255, 255, 255)
 
@@ -92,6 +93,15 @@ def test_too_many_pixels_are_refused_before_decoding(tmp_path, monkeypatch):
     picture(tmp_path / "good.png", (10, 10))
     picture(tmp_path / "huge.png", (10, 11))
     assert list_images(tmp_path, "skip").skipped == ["huge.png: more than 100 pixels"]
+
+
+def test_the_decoders_own_wall_against_bombs_is_a_line_too(tmp_path):
+    picture(tmp_path / "good.png")
+    header = b"\x00\x00\x00\rIHDR" + (100_000).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
+    content = b"\x89PNG\r\n\x1a\n" + header + zlib.crc32(header[4:]).to_bytes(4, "big")
+    (tmp_path / "bomb.png").write_bytes(content + b"\x00\x00\x00\x00IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big"))
+    (line,) = list_images(tmp_path, "skip").skipped
+    assert line.startswith("bomb.png: ") and "limit" in line
 
 
 def test_links_out_of_the_folder_and_pipes_are_refused(tmp_path):
@@ -230,7 +240,7 @@ def packed(tmp_path):
 
 
 def test_packed_images_follow_the_rows_of_the_table(packed):
-    source = open_images("scenes", packed, pd.DataFrame({"image": ["d", "a"]}))
+    source = PackedImages(packed, ["d", "a"])
     assert len(source) == 2
     assert [image[0, 0, 0] for image in source.load_many([0, 1])] == [36, 0]
     assert len(PackedImages(packed)) == 5
@@ -262,11 +272,27 @@ def test_packs_that_are_missing_incomplete_or_ambiguous_are_refused(packed, tmp_
         PackedImages(packed)
 
 
-def test_sources(tmp_path):
-    picture(tmp_path / "1.png")
-    assert isinstance(open_images("images", tmp_path, pd.DataFrame({"image": ["1.png"]})), FolderImages)
-    with pytest.raises(UserError, match=r"data\.source"):
-        open_images("video", tmp_path, pd.DataFrame({"image": []}))
+def test_a_collection_is_opened_by_ids_and_read_in_the_order_in_which_it_lies():
+    read = []
+
+    def decode(position):
+        read.append(position)
+        return Image.new("RGB", (1, 1), (position, 0, 0))
+
+    source = open_collection(Collection("x", list("abcd"), [""] * 4, decode), ["d", "b", "a"])
+    assert len(source) == 3
+    assert [int(image[0, 0, 0]) for image in source.load_many([0, 2, 1, 0], workers=1)] == [3, 0, 1, 3]
+    assert read == [0, 1, 3, 3]
+
+
+def test_a_collection_without_an_image_of_the_table_is_refused():
+    with pytest.raises(UserError, match=r"x has no image 'z'.*dvc repro"):
+        open_collection(Collection("x", ["a"], [""], lambda row: Image.new("RGB", (1, 1))), ["a", "z"])
+
+
+def test_an_id_stands_for_one_picture():
+    with pytest.raises(UserError, match=r"x has a twice"):
+        Collection("x", ["a", "b", "a"], [""] * 3, lambda row: Image.new("RGB", (1, 1)))
 
 
 def test_cut_gives_the_pixels_of_the_box():
