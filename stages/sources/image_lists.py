@@ -52,12 +52,12 @@ def _listed(root: Path, name: str) -> Image.Image:
 
 def _table_inside(root: Path, table: str) -> Path:
     """Give the path of the table, which must be in the folder: DVC watches nothing else."""
-    path = root / table
-    if not path.resolve().is_relative_to(root):
-        raise UserError(f"data.list: {table} is not in the folder data.images ({root}); put it there")
-    if not path.is_file():
-        raise UserError(f"data.list: there is no file {path}; name the table of the images")
-    return path
+    try:
+        return inside(root, table)
+    except UnreadableImageError as error:
+        raise UserError(
+            f"data.list: {printable(table)} is no table in {root} ({error}); name a file in the folder data.images"
+        ) from error
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

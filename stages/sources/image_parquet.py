@@ -17,6 +17,7 @@ from PIL import Image
 
 from stages.common.errors import UserError
 from stages.common.progress import track
+from stages.sources.containers import containers
 from stages.sources.images import Collection, UnreadableImageError, decoded, numbered, printable
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ MAX_ROWS = 20_000_000
 # Row groups that are kept, so that neighbours are read together.
 KEPT_GROUPS = 2
 BATCH = 16
-FIX = "point data.images at a .parquet file or at a folder of them"
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,19 @@ def find_in_parquet(path: str | Path) -> Collection:
     Raises
     ------
     UserError
-        If there is no parquet file, one is none, has no pictures, too many rows, or row groups that are too large.
+        If no parquet file can be read, or one has no column of pictures, too many rows, or row groups that are too large.
     """
-    files = [_read_file(name, file) for name, file in track(_parquet_paths(Path(path)), "Reading tables")]
+    found = [_read_file(name, file) for name, file in track(containers(path, ".parquet"), "Reading tables")]
+    files = [file for file in found if isinstance(file, File)]
+    damaged = [file for file in found if isinstance(file, str)]
     ids = _ids(files)
     if not ids:
-        raise UserError(f"data.images: the parquet files of {path} have no rows; {FIX}")
+        cause = f" ({damaged[0]})" if damaged else ""
+        raise UserError(
+            f"data.images: no rows in the parquet files of {path}{cause}; point data.images at tables of images"
+        )
     labels = [label for file in files for label in file.labels]
-    return Collection(str(path), ids, labels, RowGroups(files).picture)
+    return Collection(str(path), ids, labels, RowGroups(files).picture, damaged=damaged)
 
 
 def _ids(files: list[File]) -> list[str]:
@@ -74,40 +79,27 @@ def _ids(files: list[File]) -> list[str]:
     return keys if everywhere and len(set(keys)) == len(keys) else [name for file in files for name in file.ids]
 
 
-def _parquet_paths(path: Path) -> list[tuple[str, Path]]:
-    """Give the files by their names relative to the folder, by the bytes of the names."""
-    if path.is_file():
-        return [(path.name, path)]
-    if not path.is_dir():
-        raise UserError(f"data.images: there is no {path}; {FIX}")
-    found = {file.relative_to(path).as_posix(): file for file in path.rglob("*.parquet") if _is_inside(path, file)}
-    if not found:
-        raise UserError(f"data.images: no .parquet files under {path}; {FIX}")
-    return sorted(found.items(), key=lambda item: item[0].encode("utf-8", "surrogateescape"))
-
-
-def _is_inside(root: Path, path: Path) -> bool:
-    """Tell whether a path of the folder is a file of it, not hidden and not linked from elsewhere."""
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return not hidden and path.is_file() and path.resolve().is_relative_to(root.resolve())
-
-
-def _read_file(name: str, path: Path) -> File:
-    """Read the ids and labels of a file, and check that its pictures can be read."""
-    import pyarrow as pa
-
+def _read_file(name: str, path: Path) -> File | str:
+    """Read the ids and labels of a file; or say as ``name: reason`` why it cannot be read."""
     try:
         with _opened(path) as file:
             column = _column(path, file.schema_arrow)
             groups = _groups(path, file, column)
             ids = [f"{name}:{row}" for row in numbered(sum(groups))]
             read = File(path, column, groups, ids, _keys(file), _labels(file, len(ids)))
-    except (OSError, pa.ArrowException) as error:
-        reason = printable(str(error).splitlines()[0])
-        raise UserError(f"data.images: {path} is no readable parquet file ({reason}); {FIX}") from error
-    if {len(ids), len(read.labels), len(read.keys or ids)} != {len(ids)}:
-        raise UserError(f"data.images: {path} is damaged (columns of different lengths); write it again")
-    return read
+    except UserError:
+        raise
+    except (
+        Exception
+    ) as error:  # the reader raises anything on a damaged file: OSError, ArrowInvalid, UnicodeDecodeError, ...
+        return f"{printable(name)}: cannot be read ({_first_line(error)})"
+    alike = len(ids) == len(read.labels) == len(read.keys or ids)
+    return read if alike else f"{printable(name)}: cannot be read (columns of different lengths)"
+
+
+def _first_line(error: Exception) -> str:
+    """Give the start of a message, on one line."""
+    return printable(str(error).partition("\n")[0])[:200]
 
 
 def _opened(path: Path) -> pq.ParquetFile:
@@ -166,11 +158,11 @@ def _names_things(schema: pa.Schema, column: str) -> bool:
 
 
 def _keys(file: pq.ParquetFile) -> list[str] | None:
-    """Give the first column of keys whose values are all there and differ."""
+    """Give the first column of keys whose values are all there and differ; none if there is no such column."""
     for name in KEYS:
         if _names_things(file.schema_arrow, name):
             values = list(_values(file, name))
-            if None not in values and len(set(values)) == len(values):
+            if not {None, ""} & set(values) and len(set(values)) == len(values):
                 return [str(value) for value in values]
     return None
 
@@ -253,12 +245,14 @@ def _read_group(file: File, group: int) -> pa.ChunkedArray | str:
     import pyarrow as pa
 
     batches: list[pa.Array] = []
+    held = 0
     try:
         with _opened(file.path) as opened:
             for batch in opened.iter_batches(batch_size=BATCH, row_groups=[group], columns=[file.column]):
                 batches.append(batch.column(0))
-                if sum(array.nbytes for array in batches) > MAX_GROUP_BYTES:
+                held += batches[-1].nbytes
+                if held > MAX_GROUP_BYTES:
                     return f"its row group holds more than {MAX_GROUP_BYTES} bytes"
-    except (OSError, pa.ArrowException) as error:
-        return f"its row group cannot be read ({printable(str(error).splitlines()[0])})"
+    except Exception as error:  # as in `_read_file`
+        return f"its row group cannot be read ({_first_line(error)})"
     return pa.chunked_array(batches) if batches else "its row is missing"

@@ -10,13 +10,13 @@ from PIL import Image
 
 from stages.common.errors import UserError
 from stages.common.progress import track
+from stages.sources.containers import containers
 from stages.sources.images import MAX_BYTES, SUFFIXES, Collection, UnreadableImageError, decoded, printable
 
 # A class is a number or a name; what is longer is none.
 MAX_LABEL_BYTES = 256
 # A header claims how long a name or a comment is; a longer one would be read into memory first.
 MAX_HEADER_BYTES = 1_048_576
-ROOT_FIX = "point data.images at a .tar file or at a folder of them"
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,11 @@ def find_in_shards(path: str | Path) -> Collection:
     UserError
         If there is no tar file, one is none, or none holds a picture.
     """
-    ids, labels, members, damaged = [], [], [], []
-    for name, shard_path in track(_shard_paths(Path(path)), "Reading shards"):
+    ids: list[str] = []
+    labels: list[str] = []
+    members: list[Member] = []
+    damaged: list[str] = []
+    for name, shard_path in track(containers(path, ".tar"), "Reading shards"):
         shard = _read_shard(name, shard_path)
         ids += [f"{name}:{key}" for key in shard.pictures]
         labels += [shard.labels.get(key, "") for key in shard.pictures]
@@ -68,42 +71,33 @@ def find_in_shards(path: str | Path) -> Collection:
         damaged += shard.damaged
     if not ids:
         cause = f" ({damaged[0]})" if damaged else ""
-        raise UserError(f"data.images: no images in the tar files of {path}{cause}; {ROOT_FIX}")
+        raise UserError(
+            f"data.images: no images in the tar files of {path}{cause}; point data.images at shards of images"
+        )
     return Collection(str(path), ids, labels, lambda row: _picture(members[row]), damaged=damaged)
-
-
-def _shard_paths(path: Path) -> list[tuple[str, Path]]:
-    """Give the shards by their names relative to the folder, by the bytes of the names."""
-    if path.is_file():
-        return [(path.name, path)]
-    if not path.is_dir():
-        raise UserError(f"data.images: there is no {path}; {ROOT_FIX}")
-    found = {shard.relative_to(path).as_posix(): shard for shard in path.rglob("*.tar") if _is_shard(path, shard)}
-    if not found:
-        raise UserError(f"data.images: no .tar files under {path}; {ROOT_FIX}")
-    return sorted(found.items(), key=lambda item: item[0].encode("utf-8", "surrogateescape"))
-
-
-def _is_shard(root: Path, path: Path) -> bool:
-    """Tell whether a path of the folder is a file of it, not hidden and not linked from elsewhere."""
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return not hidden and path.is_file() and path.resolve().is_relative_to(root.resolve())
 
 
 def _read_shard(name: str, path: Path) -> Shard:
     """Collect the pictures and labels of a shard; a second picture of a key counts as damage."""
     shard = Shard()
-    with HeaderReader(io.FileIO(path)) as file:
-        for member in _members(file, name, shard.damaged):
-            key, suffix = _key_and_suffix(member.name)
-            place = Member(path, member.offset_data, member.size)
-            if suffix == ".cls":
-                shard.labels[key] = _label(file, place)
-            elif suffix in SUFFIXES and key in shard.pictures:
-                shard.damaged.append(f"{printable(name)}:{printable(key)}: has a second picture ({suffix}), left out")
-            elif suffix in SUFFIXES:
-                shard.pictures[key] = place
+    try:
+        with HeaderReader(io.FileIO(path)) as file:
+            for member in _members(file, name, shard.damaged):
+                _add(shard, name, file, member.name, Member(path, member.offset_data, member.size))
+    except OSError as error:
+        shard.damaged.append(f"{printable(name)}: cannot be read ({error.strerror})")
     return shard
+
+
+def _add(shard: Shard, name: str, file: HeaderReader, member: str, place: Member) -> None:
+    """Add a member if it is a picture or a label."""
+    key, suffix = _key_and_suffix(member)
+    if suffix == ".cls":
+        shard.labels[key] = _label(file, place)
+    elif suffix in SUFFIXES and key in shard.pictures:
+        shard.damaged.append(f"{printable(name)}:{printable(key)}: has a second picture ({suffix}), left out")
+    elif suffix in SUFFIXES:
+        shard.pictures[key] = place
 
 
 def _members(file: HeaderReader, name: str, damaged: list[str]) -> Iterator[tarfile.TarInfo]:
@@ -115,7 +109,7 @@ def _members(file: HeaderReader, name: str, damaged: list[str]) -> Iterator[tarf
         with tarfile.open(fileobj=file, mode="r:") as archive:
             before = -1
             while (member := archive.next()) is not None and before < member.offset:
-                archive.members.clear()  # tarfile would keep them all
+                archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
                 before = member.offset
                 if member.size < 0 or member.offset_data + member.size > end:
                     break

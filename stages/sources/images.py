@@ -238,20 +238,21 @@ def _unicode_or_refused(name: str) -> None:
 
 def inside(root: Path, name: str) -> Path:
     """Give the regular file `name` of the folder, or refuse: links and ``..`` must not lead out of it."""
-    if "\0" in name:
-        raise UnreadableImageError("no possible name of a file")
     path = root / name
-    if path.is_symlink() and path.is_dir():
-        raise UnreadableImageError("a linked folder")
-    if not path.resolve().is_relative_to(root):
-        raise UnreadableImageError("a link that leads out of the folder")
-    # A pipe or a device would block for ever.
-    if not path.is_file():
-        raise UnreadableImageError("not a regular file")
+    try:
+        if path.is_symlink() and path.is_dir():
+            raise UnreadableImageError("a linked folder")
+        if not Path(os.path.realpath(path)).is_relative_to(root):
+            raise UnreadableImageError("leads out of the folder")
+        # A pipe or a device would block for ever.
+        if not path.is_file():
+            raise UnreadableImageError("not a regular file")
+    except (OSError, ValueError) as error:  # too long, or with a zero in it
+        raise UnreadableImageError("no possible name of a file") from error
     return path
 
 
-def decoded(file: Path | BinaryIO, formats: Sequence[str] = FORMATS) -> Image.Image:
+def decoded(file: Path | BinaryIO, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """Decode the first frame of an image file in full, as RGB, upright; only the decoders of `formats` see it.
 
     Raises

@@ -111,13 +111,15 @@ def test_links_out_of_the_folder_and_pipes_are_refused(tmp_path):
     (tmp_path / "mine" / "outside.png").symlink_to("../elsewhere/secret.png")
     (tmp_path / "mine" / "broken.png").symlink_to("nothing.png")
     (tmp_path / "mine" / "folder").symlink_to("../elsewhere")
+    (tmp_path / "mine" / "loop.png").symlink_to("loop.png")
     os.mkfifo(tmp_path / "mine" / "pipe.png")
     listing = list_images(tmp_path / "mine", "skip")
     assert listing.table["image"].tolist() == ["good.png", "inside.png"]
     assert listing.skipped == [
         "broken.png: not a regular file",
         "folder: a linked folder",
-        "outside.png: a link that leads out of the folder",
+        "loop.png: not a regular file",
+        "outside.png: leads out of the folder",
         "pipe.png: not a regular file",
     ]
 
