@@ -84,7 +84,7 @@ def _read_file(name: str, path: Path) -> File | str:
     try:
         with _opened(path) as file:
             column = _column(path, file.schema_arrow)
-            groups = _groups(path, file, column)
+            groups = _groups(path, file)
             ids = [f"{name}:{row}" for row in numbered(sum(groups))]
             read = File(path, column, groups, ids, _keys(file), _labels(file, len(ids)))
     except UserError:
@@ -125,15 +125,14 @@ def _column(path: Path, schema: pa.Schema) -> str:
     )
 
 
-def _groups(path: Path, file: pq.ParquetFile, column: str) -> list[int]:
+def _groups(path: Path, file: pq.ParquetFile) -> list[int]:
     """Give the rows of each row group, or stop if they cannot be held in memory."""
-    index = [file.schema.column(number).path for number in range(len(file.schema))].index(column)
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
     for number, group in enumerate(groups):
-        size = group.column(index).total_uncompressed_size
-        if size > MAX_GROUP_BYTES:
+        # Not the size of the one column: pyarrow aborts the process when the metadata of a column are damaged.
+        if group.total_byte_size > MAX_GROUP_BYTES:
             raise UserError(
-                f"data.images: {path}: row group {number} has {size} bytes of pictures, more than {MAX_GROUP_BYTES}; "
+                f"data.images: {path}: row group {number} has {group.total_byte_size} bytes, more than {MAX_GROUP_BYTES}; "
                 "write the file again with smaller row groups (row_group_size=100)"
             )
     if sum(group.num_rows for group in groups) > MAX_ROWS:

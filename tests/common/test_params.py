@@ -228,3 +228,37 @@ def test_any_value_anywhere_is_taken_or_refused_in_one_line(tmp_path, place, val
         load_params(path)
     except UserError:
         assert place[0] in problem(path) or "transfers" in problem(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "missing"),
+    [
+        ({"source": "list"}, "list"),
+        ({"source": "list", "list": ""}, "list"),
+        ({"source": "torchvision", "dataset_split": "test"}, "dataset"),
+        ({"source": "torchvision", "dataset": "MNIST"}, "dataset_split"),
+    ],
+)
+def test_a_source_says_what_else_it_needs(data, missing, tmp_path):
+    content = DEFAULTS["data"] | data
+    line = problem(changed(tmp_path / "params.yaml", "data", content))
+    assert line == f"data: source {data['source']} needs {missing}; see docs/images.md"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"source": "list", "list": "images.csv"},
+        {"source": "parquet"},
+        {"source": "webdataset"},
+        {"source": "torchvision", "dataset": "MNIST", "dataset_split": "test"},
+    ],
+)
+def test_every_source_is_known(data, tmp_path):
+    path = changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | data)
+    assert load_params(path).data.source == data["source"]
+
+
+def test_params_from_before_these_sources_are_valid(tmp_path):
+    old = {key: value for key, value in DEFAULTS["data"].items() if key not in ("list", "dataset", "dataset_split")}
+    assert load_params(changed(tmp_path / "params.yaml", "data", old)).data.list is None

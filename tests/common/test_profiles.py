@@ -75,3 +75,14 @@ def test_invalid_params_leave_the_last_good_run(project):
     with pytest.raises(UserError, match="top_k"):
         prepare("photos")
     assert (folder / "params.yaml").read_bytes() == before and len(list(folder.glob("*.yaml"))) == 2
+
+
+def test_a_profile_of_any_source_asks_for_the_users_images(project):
+    (project / "profiles").unlink()
+    (project / "profiles").mkdir()
+    (project / "profiles" / "mine.yaml").write_text("worlds: []\ndata: {source: parquet}\n")
+    with pytest.raises(UserError, match="IMAGES is not set"):
+        prepare("mine")
+    (project / "table.parquet").touch()
+    folder = prepare("mine", "table.parquet", "captions.txt")
+    assert (folder / load_params(folder / "params.yaml").data.images).resolve() == project / "table.parquet"
