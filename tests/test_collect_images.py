@@ -1,12 +1,11 @@
 """Which images are explained and which are held out, whatever the source."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from stages import collect_images
 from stages.common import files
 from stages.common.artifacts import read_json, read_table
+from stages.common.params import Params
 from tests.sources.samples import DAMAGED, coloured
 from tests.sources.test_image_sources import as_folder, as_list, every_source
 
@@ -19,7 +18,7 @@ def somewhere(tmp_path, monkeypatch):
 
 def collected(data) -> dict[str, str]:
     """Run the stage; give the split of each image."""
-    collect_images.run(SimpleNamespace(data=data, seed=0))
+    collect_images.run(Params.model_construct(data=data, seed=0))
     table = read_table(files.IMAGES)
     assert list(table.columns) == ["image", "split", "label", "width", "height"]
     return dict(zip(table["image"], table["split"], strict=True))

@@ -81,21 +81,24 @@ def find_in_dataset(root: str | Path, name: str, split: str) -> Collection:
     UserError
         If the data set or the split is unknown or refused, or the files are not there or are not as torchvision wants them.
     """
-    folder = existing_folder(Path(root))
-    dataset = _opened(folder, name, _arguments(name, split))
+    folder, arguments = existing_folder(Path(root)), _arguments(name, split)
+    try:
+        dataset = _opened(folder, name, arguments)
+        paths, labels = _paths_and_labels(dataset, name)
+    except Exception as error:  # the readers raise anything on files that are missing or damaged
+        reason = printable(str(error).split(" You can use")[0]) or type(error).__name__
+        raise UserError(
+            f"data.images: {root} does not hold {name} as torchvision lays it out ({reason}); fetch it there first"
+        ) from error
     place = f"{name} in {root}"
-    if len(dataset) == 0:
+    if not labels:
         raise UserError(f"data.images: {place} has no images in its split {split}; complete the data set")
     if name in ARRAYS:
-        targets = dataset.targets if hasattr(dataset, "targets") else dataset.labels
-        labels = _labels(dataset, targets)
-        if len(labels) != len(dataset):
-            raise UserError(f"data.images: {place} has {len(dataset)} images and {len(labels)} labels; fetch it again")
-        return Collection(place, numbered(len(dataset)), labels, lambda row: _from_array(dataset, row))
-    paths, targets = zip(*_files(dataset), strict=True)
-    ids = [_relative(folder, str(path)) for path in paths]
+        return Collection(place, numbered(len(labels)), labels, lambda row: _from_array(dataset, row))
+    # A path that leads elsewhere stays as it is, and is refused when it is decoded.
+    ids = [path.removeprefix(f"{folder}/") for path in paths]
     formats = (*FORMATS, "PPM") if name == "GTSRB" else FORMATS
-    return Collection(place, ids, _labels(dataset, targets), lambda row: decoded(inside(folder, ids[row]), formats))
+    return Collection(place, ids, labels, lambda row: decoded(inside(folder, ids[row]), formats))
 
 
 def _arguments(name: str, split: str) -> dict[str, Any]:
@@ -115,30 +118,30 @@ def _opened(root: Path, name: str, arguments: dict[str, Any]) -> VisionDataset:
     """Let torchvision read what lies on disk; a data set of files gives paths instead of pictures."""
     from torchvision import datasets
 
-    # Two data sets of files take no loader; `_files` asks them for their lists.
+    # Two data sets of files take no loader; `_paths_and_labels` asks them for their lists.
     loads = name in FILES and name not in ("GTSRB", "OxfordIIITPet")
-    try:
-        given = {"loader": lambda path: path} if loads else {}
-        return getattr(datasets, name)(root, download=False, **arguments, **given)
-    except Exception as error:  # the readers raise anything on files that are missing or damaged
-        reason = printable(str(error).split(" You can use")[0]) or type(error).__name__
-        raise UserError(
-            f"data.images: {root} does not hold {name} as torchvision lays it out ({reason}); fetch it there first"
-        ) from error
+    given = {"loader": lambda path: path} if loads else {}
+    return getattr(datasets, name)(root, download=False, **arguments, **given)
 
 
-def _files(dataset: VisionDataset) -> Iterable[tuple[str | Path, int]]:
+def _paths_and_labels(dataset: VisionDataset, name: str) -> tuple[list[str], list[str]]:
+    """Give the path of each picture (none for an array) and its label."""
+    if name in ARRAYS:
+        targets = dataset.targets if hasattr(dataset, "targets") else dataset.labels
+        if len(targets) != len(dataset):
+            raise ValueError(f"{len(dataset)} images and {len(targets)} labels")
+        return [], _labels(dataset, targets)
+    samples = list(_samples(dataset, name))
+    return [str(path) for path, _ in samples], _labels(dataset, [target for _, target in samples])
+
+
+def _samples(dataset: VisionDataset, name: str) -> Iterable[tuple[str | Path, int]]:
     """Give the path and the class of each picture."""
-    if type(dataset).__name__ == "GTSRB":
+    if name == "GTSRB":
         return dataset._samples
-    if type(dataset).__name__ == "OxfordIIITPet":
+    if name == "OxfordIIITPet":
         return zip(dataset._images, dataset._labels, strict=True)
     return (dataset[row] for row in range(len(dataset)))
-
-
-def _relative(folder: Path, path: str) -> str:
-    """Give the path from the folder; one that leads elsewhere stays as it is, and is refused when it is decoded."""
-    return path.removeprefix(f"{folder}/")
 
 
 def _labels(dataset: VisionDataset, targets: Iterable[Any]) -> list[str]:
@@ -157,5 +160,7 @@ def _from_array(dataset: VisionDataset, row: int) -> Image.Image:
     """Give a picture of a data set that is one array."""
     try:
         return as_picture(dataset[row][0])
-    except (TypeError, ValueError, IndexError) as error:
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # an array of the wrong type or shape
         raise UnreadableImageError(f"is no picture ({printable(str(error))})") from error

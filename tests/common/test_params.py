@@ -1,8 +1,9 @@
 """params.yaml: what is wrong stops before any work, in one line that says where and what to write instead."""
 
 import copy
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from stages.common.errors import UserError
-from stages.common.params import load_params, read_yaml
+from stages.common.params import Data, load_params, read_yaml
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 DEFAULTS = read_yaml(SHIPPED)
@@ -262,3 +263,13 @@ def test_every_source_is_known(data, tmp_path):
 def test_params_from_before_these_sources_are_valid(tmp_path):
     old = {key: value for key, value in DEFAULTS["data"].items() if key not in ("list", "dataset", "dataset_split")}
     assert load_params(changed(tmp_path / "params.yaml", "data", old)).data.list is None
+
+
+def test_the_examples_of_the_page_on_images_are_valid(tmp_path):
+    page = (SHIPPED.parent / "docs" / "images.md").read_text(encoding="utf-8")
+    examples = [YAML(typ="safe", pure=True).load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    assert [example["data"]["source"] for example in examples] == list(
+        get_args(Data.model_fields["source"].annotation)
+    )[1:]
+    for example in examples:
+        assert load_params(changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | example["data"]))

@@ -21,7 +21,7 @@ from tests.sources.samples import BOMB, DAMAGED, SAMPLES, coloured
 def data(source: str, path: Path, **given) -> Data:
     """The section of the params."""
     values = {"captions": "captions.txt", "unreadable": "skip", "heldout": 0.0} | given
-    return Data(source=source, images=str(path), **values)
+    return Data.model_validate({"source": source, "images": str(path)} | values)
 
 
 def as_folder(path: Path, pictures: dict[str, bytes], **given) -> Data:

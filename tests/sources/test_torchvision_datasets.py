@@ -150,6 +150,15 @@ def test_labels_of_another_number_are_refused(tmp_path):
         find_in_dataset(tmp_path, "MNIST", "test")
 
 
+def test_an_array_of_the_wrong_shape_is_refused(tmp_path, unchecked):
+    savemat(tmp_path / "test_32x32.mat", {"X": np.zeros((32, 32, 5, 2)), "y": np.array([[1], [2]])})
+    with pytest.raises(UserError, match=r"none of the 2 images .*is no picture"):
+        list_collection(find_in_dataset(tmp_path, "SVHN", "test"), "skip")
+    savemat(tmp_path / "test_32x32.mat", {"X": np.zeros((32, 32, 3, 1), dtype=np.uint8), "y": np.array([[1]])})
+    with pytest.raises(UserError, match="does not hold SVHN as torchvision lays it out"):
+        find_in_dataset(tmp_path, "SVHN", "test")
+
+
 class Burglar:
     """What a pickle can do."""
 
