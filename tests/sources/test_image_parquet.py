@@ -1,6 +1,8 @@
 """Parquet files of pictures: columns, ids, labels, memory, and damage."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from stages.common.errors import UserError
 from stages.sources import image_parquet
 from stages.sources.image_parquet import find_in_parquet
 from stages.sources.images import Listing, list_collection, open_collection
+from tests.paths import ROOT
 from tests.sources.samples import coloured
 
 
@@ -179,6 +182,19 @@ def test_a_damaged_row_group_costs_its_rows_only(tmp_path):
     listing = listed(path, "skip")
     assert listing.table["image"].tolist() == ["a.parquet:2", "a.parquet:3"]
     assert [line.split(": ")[0] for line in listing.skipped] == ["a.parquet:0", "a.parquet:1"]
+
+
+def test_damaged_metadata_of_a_column_do_not_end_the_process(tmp_path):
+    """In a process of its own, because pyarrow aborts where it is asked for such metadata (26.0)."""
+    path = write(tmp_path / "a.parquet", {"image": structs(reds(1))})
+    optional, required = (b"\x25" + kind + b"\x18\x05bytes" for kind in (b"\x02", b"\x00"))
+    content = path.read_bytes()
+    assert content.count(optional) == 1
+    path.write_bytes(content.replace(optional, required))
+    code = "import sys; from tests.sources.test_image_parquet import listed; listed(sys.argv[1], 'skip')"
+    ended = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode in (0, 1) and "terminate" not in ended.stderr
+    assert ended.returncode == 0 or ended.stderr.splitlines()[-1].startswith("stages.common.errors.UserError")
 
 
 @pytest.mark.parametrize("content", [b"", b"no table", b"PAR1" * 10])
