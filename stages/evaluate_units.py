@@ -15,9 +15,10 @@ from stages.common import files
 from stages.common.artifacts import read_array, read_table, write_json, write_table
 from stages.common.corpus import settings_of
 from stages.common.errors import UserError
+from stages.common.localisation import Localisation
 from stages.common.tables import safe_cell
 from stages.method.baselines import soft_wpmi
-from stages.method.heatmaps import CropRule, crop_boxes, heatmaps_of
+from stages.method.heatmaps import CropRule, Heatmaps, crop_boxes
 from stages.method.retrieval import nearest_captions, retrieved_weights
 from stages.method.truth import bootstrap_interval
 from stages.models.encoders import LinearClassifier, linear_classifier
@@ -65,21 +66,20 @@ def _crops(
     """Crops of each unit: its strongest images, cut to where they raise its logit, at several thresholds of that map."""
     unit, row = np.repeat(np.arange(len(rows)), rows.shape[1]), rows.reshape(-1)
     parts = [slice(start, start + CROPS_AT_ONCE) for start in range(0, len(row), CROPS_AT_ONCE)]
+    located = Localisation(params, name)
+    heatmaps = [located.of_directions(row[part], classifier.weights[unit[part]]) for part in parts]
     boxes = [
-        np.concatenate([_boxes(params, name, row[part], classifier.weights[unit[part]], threshold) for part in parts])
-        for threshold in params.evaluate_units.thresholds
+        np.concatenate([_boxes(params, name, row[part], heat, at) for part, heat in zip(parts, heatmaps, strict=True)])
+        for at in params.evaluate_units.thresholds
     ]
     return np.tile(unit, len(boxes)), np.tile(row, len(boxes)), np.concatenate(boxes)
 
 
-def _boxes(params: Params, name: str, rows: np.ndarray, directions: np.ndarray, threshold: float) -> np.ndarray:
+def _boxes(params: Params, name: str, rows: np.ndarray, heatmaps: Heatmaps, threshold: float) -> np.ndarray:
     images, settings = read_table(files.IMAGES), params.mine_crops
-    maps = read_array(files.activations(name) / "maps.npy")[rows]
     shape = images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
     rule = CropRule(settings.crop, threshold, settings.margin, settings.min_size)
-    return crop_boxes(
-        heatmaps_of(maps, directions), read_array(files.activations(name) / "fields.npy")[rows], shape, rule
-    )
+    return crop_boxes(heatmaps, read_array(files.activations(name) / "fields.npy")[rows], shape, rule)
 
 
 def _embedded(

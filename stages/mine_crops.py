@@ -10,7 +10,8 @@ from scipy import sparse
 
 from stages.common import files
 from stages.common.artifacts import read_array, read_table, write_array, write_table
-from stages.method.heatmaps import CropRule, as_bytes, carried, crop_boxes, empty, group_heatmaps
+from stages.common.localisation import Localisation
+from stages.method.heatmaps import CropRule, as_bytes, carried, crop_boxes, empty
 
 if TYPE_CHECKING:
     from stages.common.params import Params
@@ -27,10 +28,9 @@ def run(params: Params, name: str) -> None:
     images = read_table(files.IMAGES)
     sets = read_table(files.groups(name) / "sets.parquet")
     rows = pd.Index(images["image"]).get_indexer(sets["image"])
-    maps = read_array(files.activations(name) / "maps.npy")
-    heatmaps = group_heatmaps(
-        maps, rows, _members_of(sets, read_table(files.groups(name) / "groups.parquet"), maps.shape[1])
-    )
+    width = read_array(files.activations(name) / "features.npy").shape[1]
+    members = _members_of(sets, read_table(files.groups(name) / "groups.parquet"), width)
+    heatmaps = Localisation(params, name).of_groups(rows, members)
     fields = read_array(files.activations(name) / "fields.npy")[rows]
     shape = images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
     boxes = crop_boxes(

@@ -13,10 +13,11 @@ from stages.common import files
 from stages.common.artifacts import read_array, read_table, write_json, write_table
 from stages.common.corpus import Corpus, read_corpus, settings_of
 from stages.common.errors import UserError
+from stages.common.localisation import Localisation
 from stages.common.tables import concept_table, in_words, safe_cell
 from stages.method import transfer as mapping
 from stages.method.explanation import Captioned, captioned, explain
-from stages.method.heatmaps import CropRule, crop_boxes, heatmaps_of
+from stages.method.heatmaps import CropRule, crop_boxes
 from stages.method.transfer import CurvePoint, LinearMap, Ridge, RidgeFit, Split
 
 if TYPE_CHECKING:
@@ -177,17 +178,14 @@ def _random_captions(params: Params, unseen: str) -> Captioned:
 def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """Crop boxes of directions of the unseen space, a bounded number at once."""
     settings, images = params.mine_crops, read_table(files.IMAGES)
-    maps, fields = (
-        read_array(files.activations(unseen) / "maps.npy"),
-        read_array(files.activations(unseen) / "fields.npy"),
-    )
+    fields, located = read_array(files.activations(unseen) / "fields.npy"), Localisation(params, unseen)
     rule = CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
     height, width = images["height"].to_numpy(), images["width"].to_numpy()
     parts = [slice(start, start + CROPS_AT_ONCE) for start in range(0, len(rows), CROPS_AT_ONCE)]
     return np.concatenate(
         [
             crop_boxes(
-                heatmaps_of(maps[rows[part]], directions[part]),
+                located.of_directions(rows[part], directions[part]),
                 fields[rows[part]],
                 (height[rows[part]], width[rows[part]]),
                 rule,

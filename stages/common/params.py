@@ -175,7 +175,69 @@ class EfficientNetLite(Section):
     variant: Annotated[int, Field(ge=0, le=2)]
 
 
-EncoderSpec = Annotated[ScenesEncoder | EfficientNetLite, Field(discriminator="kind")]
+Channels = Annotated[tuple[float, float, float], Field(strict=False)]
+
+
+class Network(Section):
+    """What all networks from elsewhere share; docs/encoders.md has an example of each kind.
+
+    ``checkpoint`` is a file that DVC watches: the weights to load (``.safetensors``, or a file of torch that holds tensors
+    only), or, where the weights come from elsewhere, any file that pins their version, for instance ``requirements.txt``.
+    ``part`` chooses among several encoders of one file ("student", "momentum_encoder"). ``layer`` is the dotted name of a
+    module (``python -m stages layers NAME`` lists them), ``pooling`` says how its positions become one vector, and
+    ``heatmap_layer`` where heatmaps are taken if not from ``layer``. ``size``, ``mean``, ``std`` and ``crop`` (share of
+    the short side that the central square keeps, or squash) replace the network's own preprocessing. ``seed`` is of
+    random weights.
+    """
+
+    checkpoint: str
+    part: str | None = None
+    layer: str | None = None
+    pooling: Literal["mean", "max", "cls"] | None = None
+    heatmap_layer: str | None = None
+    size: Annotated[int, Field(ge=8, le=2048)] | None = None
+    mean: Channels | None = None
+    std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)] | None = None
+    crop: Literal["squash"] | Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: Natural = 0
+
+
+class TorchvisionEncoder(Network):
+    """``weights``: checkpoint, random, or a name of the model's weights, for instance IMAGENET1K_V1."""
+
+    kind: Literal["torchvision"]
+    name: str
+    weights: str = "checkpoint"
+
+
+class TimmEncoder(Network):
+    """``weights``: checkpoint, random, or pretrained (from timm's hub or its cache)."""
+
+    kind: Literal["timm"]
+    name: str
+    weights: Literal["checkpoint", "random", "pretrained"] = "checkpoint"
+
+
+class OpenClipEncoder(Network):
+    """The image tower; ``pretrained``: checkpoint, random, or a tag of open_clip."""
+
+    kind: Literal["open_clip"]
+    name: str
+    pretrained: str = "checkpoint"
+
+
+class PythonEncoder(Network):
+    """``factory``: package.module:function, which returns a torch module; ``weights``: what it holds then, or checkpoint."""
+
+    kind: Literal["python"]
+    factory: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    weights: Literal["factory", "checkpoint"] = "factory"
+
+
+EncoderSpec = Annotated[
+    ScenesEncoder | EfficientNetLite | TorchvisionEncoder | TimmEncoder | OpenClipEncoder | PythonEncoder,
+    Field(discriminator="kind"),
+]
 ImageTextSpec = Annotated[OpenClip | ConSE, Field(discriminator="kind")]
 
 

@@ -67,6 +67,13 @@ class EfficientNetLite:
         """Give the box of an image of this size that the network sees: a central square, in pixels."""
         return central_box(width, height, self.size / (self.size + CROP_PADDING))
 
+    def activations(
+        self, images: Sequence[Picture]
+    ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
+        """Give the last activation maps and their mean over positions."""
+        maps = self.activation_maps(images)
+        return maps.mean(axis=(2, 3)), maps
+
     def activation_maps(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images features rows columns"]:
         """Give the output of the last convolution after its ReLU6; its mean over positions is the feature vector.
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from stages.common.errors import UserError
 from stages.sources.images import Box, resized
 
 Picture = UInt8[np.ndarray, "height width 3"]
+Features = Float32[np.ndarray, "images features"]
+Maps = Float32[np.ndarray, "images features rows columns"]
+NETWORKS = ("torchvision", "timm", "open_clip", "python")
 LABELLED = "object"  # the kind of attribute that is the label of an image of the rendered world
 
 
@@ -27,12 +30,27 @@ class Encoder(Protocol):
 
     width: int
 
-    def activation_maps(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images features rows columns"]:
-        """Give the last activation maps of one or more images; their mean over positions is the feature vector."""
+    def activations(self, images: Sequence[Picture]) -> tuple[Features, Maps | None]:
+        """Give the features of one or more images, and the maps that they are pooled from, if heatmaps can be made of those."""
         ...
 
     def field(self, width: int, height: int) -> Box:
         """Give the box of an image of this size that the maps cover, in its pixels: (left, top, right, bottom)."""
+        ...
+
+
+class LocatedByGradients(Encoder, Protocol):
+    """An encoder whose features need not be pooled from maps of their own."""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Layer, pooling, input and weights, as JSON."""
+        ...
+
+    def heatmaps(
+        self, images: Sequence[Picture], directions: Float[np.ndarray, "images features"]
+    ) -> Float32[np.ndarray, "images rows columns"]:
+        """Give Grad-CAM of one direction of the features for each image."""
         ...
 
 
@@ -61,7 +79,12 @@ class ScenesEncoder:
         self._device = device
         self.width = self._network.width
 
-    def activation_maps(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images features rows columns"]:
+    def activations(self, images: Sequence[Picture]) -> tuple[Features, Maps | None]:
+        """Give the last activation maps and their mean over positions."""
+        maps = self.activation_maps(images)
+        return maps.mean(axis=(2, 3)), maps
+
+    def activation_maps(self, images: Sequence[Picture]) -> Maps:
         """Give the last activation maps; their mean over positions is the feature vector."""
         import torch
 
@@ -80,7 +103,8 @@ def load_encoder(spec: Any, device: str = "cpu", param: str = "encoders") -> Enc
     Parameters
     ----------
     spec
-        Its entry in the param ``encoders``: kind; with scenes, checkpoint; with efficientnet_lite, variant.
+        Its entry in the param ``encoders``: kind; with scenes, checkpoint; with efficientnet_lite, variant; with the other
+        kinds, all of their schema.
     device : str
         Where it runs, for instance "cpu" or "cuda".
     param : str
@@ -97,7 +121,26 @@ def load_encoder(spec: Any, device: str = "cpu", param: str = "encoders") -> Enc
         from stages.models.efficientnet_lite import EfficientNetLite
 
         return EfficientNetLite(spec.variant, device, param)
-    raise UserError(f"{param}: kind {spec.kind!r} is unknown; use scenes or efficientnet_lite")
+    if spec.kind in NETWORKS:
+        from stages.models.generic_encoder import HookedEncoder
+
+        return HookedEncoder(spec, device, param)
+    raise UserError(f"{param}: kind {spec.kind!r} is unknown; use scenes, efficientnet_lite, {', '.join(NETWORKS)}")
+
+
+def load_located(spec: Any, device: str = "cpu", param: str = "encoders") -> LocatedByGradients:
+    """Load an encoder that gives heatmaps by gradients.
+
+    Raises
+    ------
+    UserError
+        As `load_encoder`, or if the encoder's heatmaps are made of its maps.
+    """
+    if spec.kind not in NETWORKS:
+        raise UserError(f"{param}: heatmaps of kind {spec.kind!r} need maps.npy; run `dvc repro` to make it")
+    from stages.models.generic_encoder import HookedEncoder
+
+    return HookedEncoder(spec, device, param)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,220 @@
+"""An encoder to explain that is any layer of any network: features, maps where there are some, and Grad-CAM elsewhere.
+
+Features are the mean or the maximum over the positions of a layer, its class token, or its vector. Where they are pooled from
+all positions of one layer, that layer's maps give heatmaps in closed form (`stages.method.heatmaps.heatmaps_of`):
+
+- mean: ``f_j = 1/P sum_p A_jp``. The gradient of ``sum_j d_j f_j`` with respect to ``A_jp`` is ``d_j / P`` at every position, and
+  so is its mean over positions, Grad-CAM's weight.
+- max: ``f_j = max_p A_jp``. The gradient is ``d_j`` at the largest position and 0 at the others, so its mean over positions
+  is ``d_j / P`` again. (Where several positions are largest, they share it; the sum stays.)
+
+So both are ``ReLU(sum_j d_j A_j)`` but for the factor 1/P, which the box and the shown heatmap do not depend on.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+from stages.common.errors import UserError
+from stages.models.layers import (
+    Layer,
+    activation_and_gradient,
+    default_layer,
+    entering_block,
+    grad_cam,
+    named,
+    output_of,
+    positions,
+    traced,
+)
+from stages.models.networks import Network, build_network
+from stages.sources.images import Box
+
+Picture = UInt8[np.ndarray, "height width 3"]
+LARGEST_HALF = float(np.finfo(np.float16).max)
+
+
+class HookedEncoder:
+    """A layer of a network.
+
+    Parameters
+    ----------
+    spec
+        The entry in the param ``encoders``: see the schema ``Network``.
+    device : str
+        Where it runs, for instance "cpu" or "cuda".
+    param : str
+        The name of the entry, for errors: ``encoders.NAME``.
+
+    Raises
+    ------
+    UserError
+        If network, weights, layer or pooling are unknown or do not fit each other.
+    """
+
+    def __init__(self, spec: Any, device: str = "cpu", param: str = "encoders") -> None:
+        self._network, self._device = build_network(spec, param), device
+        self._network.module.to(device)
+        layers = layers_of(self._network, device, param)
+        self._layer = (
+            named(layers, spec.layer, f"{param}.layer") if spec.layer else default(layers, self._network, param)
+        )
+        self._pooling = _pooling(self._layer, spec.pooling, self._network.class_token, f"{param}.pooling")
+        self._heatmap_layer = self._elsewhere(layers, spec.heatmap_layer, f"{param}.heatmap_layer")
+        self.width = self._layer.width
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What was read where, for people and for JSON."""
+        preparation = self._network.preparation
+        return {
+            "layer": self._layer.name,
+            "shape": "x".join(map(str, self._layer.shape)),
+            "pooling": self._pooling,
+            "heatmap_layer": (self._heatmap_layer or self._layer).name,
+            "size": preparation.size,
+            "mean": list(preparation.mean),
+            "std": list(preparation.std),
+            "checkpoint": self._network.loaded,
+        }
+
+    def field(self, width: int, height: int) -> Box:
+        """Give the box of an image of this size that the network sees, in its pixels."""
+        return self._network.preparation.field(width, height)
+
+    def activations(
+        self, images: Sequence[Picture]
+    ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
+        """Give features, and the maps that they are pooled from; None if heatmaps have to come from `heatmaps`."""
+        with torch.inference_mode():
+            output = output_of(self._network.module, self._layer, self._batch(images)).float()
+            features = self._pooled(output).cpu().numpy()
+            if self._heatmap_layer is not None:
+                return features, None
+            # Maps are stored in half precision, which must not make large values infinite.
+            return features, positions(output, self._layer).clamp(-LARGEST_HALF, LARGEST_HALF).cpu().numpy()
+
+    def heatmaps(
+        self, images: Sequence[Picture], directions: Float[np.ndarray, "images features"]
+    ) -> Float32[np.ndarray, "images rows columns"]:
+        """Give Grad-CAM of a direction of the features in each image, by gradients.
+
+        Parameters
+        ----------
+        images : sequence of (height, width, 3) uint8 arrays
+            One or more, of any size.
+        directions : array
+            One for each image; a group is the direction of ones on its members.
+        """
+        target = torch.from_numpy(np.ascontiguousarray(directions, dtype=np.float32)).to(self._device)
+        where = self._heatmap_layer or self._layer
+        return grad_cam(*self._gradients(where, self._batch(images), target)).float().cpu().numpy()
+
+    def _batch(self, images: Sequence[Picture]) -> Tensor:
+        return self._network.preparation.batch(images).to(self._device)
+
+    def _features(self, batch: Tensor) -> Float[Tensor, "images features"]:
+        return self._pooled(output_of(self._network.module, self._layer, batch))
+
+    def _pooled(self, output: Tensor) -> Float[Tensor, "images features"]:
+        if self._pooling == "none":
+            return output
+        if self._pooling == "cls":
+            return output[:, 0]
+        grid = positions(output, self._layer)
+        return grid.mean(dim=(2, 3)) if self._pooling == "mean" else grid.amax(dim=(2, 3))
+
+    def _gradients(self, where: Layer, batch: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        return activation_and_gradient(self._network.module, self._features, where, batch, directions)
+
+    def _elsewhere(self, layers: Sequence[Layer], name: str | None, param: str) -> Layer | None:
+        """Give the layer of the heatmaps, if it is not the layer of the features."""
+        if name is not None:
+            return self._told(named(layers, name, param), param)
+        if self._pooling in ("mean", "max"):
+            return None
+        for candidate in _before(layers, self._layer, self._network):
+            if self._reaches(candidate):
+                return candidate
+        raise UserError(
+            f"{param}: the features at '{self._layer.name}' depend on no layer with positions; name another layer"
+        )
+
+    def _told(self, layer: Layer, param: str) -> Layer | None:
+        if layer == self._layer and self._pooling in ("mean", "max"):
+            return None
+        if not layer.grid or layer.last > self._layer.last or not self._reaches(layer):
+            raise UserError(
+                f"{param}: the features at '{self._layer.name}' do not depend on positions of '{layer.name}'; name a layer "
+                "with positions that comes before (for a class token: one that enters a block)"
+            )
+        return layer
+
+    def _reaches(self, layer: Layer) -> bool:
+        """Whether the features depend on the positions of a layer."""
+        everything = torch.ones(1, self._layer.width, device=self._device)
+        # The plain sum of normalised features does not depend on anything.
+        everything[:, ::2] = -1
+        _, gradient = self._gradients(layer, _probe(self._network, self._device), everything)
+        return bool(gradient.abs().amax() > 0)
+
+
+def _probe(network: Network, device: str) -> Float[Tensor, "1 3 size size"]:
+    """Give a picture of noise, as the network takes it."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    return network.preparation.batch([noise]).to(device)
+
+
+def layers_of(network: Network, device: str = "cpu", param: str = "encoders") -> list[Layer]:
+    """List the layers of a network by running it on one picture.
+
+    Raises
+    ------
+    UserError
+        If it does not take a picture of its size.
+    """
+    image = _probe(network, device)
+    if image.shape[2] != image.shape[3]:
+        raise UserError(f"{param}: the network's preprocess gives {tuple(image.shape[1:])}; it must give squares")
+    try:
+        return traced(network.module, image, network.prefix_tokens)
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{param}: the network does not take images of {image.shape[2]} pixels ({reason}); correct size"
+        ) from error
+
+
+def default(layers: Sequence[Layer], network: Network, param: str = "encoders") -> Layer:
+    """Choose the layer of a network that feeds its classifier."""
+    return default_layer(layers, network.classifiers, network.width, param)
+
+
+def _before(layers: Sequence[Layer], layer: Layer, network: Network) -> Iterator[Layer]:
+    """Layers to take heatmaps from, for features that have no maps of their own, the best first."""
+    earlier = [other for other in layers if other.grid and other.last < layer.last]
+    if layer.layout == "vector" and earlier:
+        layer = default(earlier, network)
+        yield layer
+    entering = entering_block(layers, layer)
+    yield from [entering] if entering else []
+    yield from reversed(earlier)
+
+
+def _pooling(layer: Layer, told: str | None, class_token: bool | None, param: str) -> str:
+    """Choose how the positions of a layer become one vector: "mean" unless told otherwise; "none" for a vector."""
+    if layer.layout == "vector":
+        if told is not None:
+            raise UserError(f"{param}: the output of '{layer.name}' is a vector; leave pooling out")
+        return "none"
+    if told == "cls" and (layer.layout != "tokens" or not layer.prefix or class_token is False):
+        raise UserError(f"{param}: the output of '{layer.name}' holds no class token; use mean or max")
+    if told != "cls" and not layer.grid:
+        raise UserError(
+            f"{param}: the output of '{layer.name}' ({layer.shape}) has no square grid of positions; use cls"
+        )
+    return told or "mean"
