@@ -70,6 +70,9 @@ for _stage, (_section, _text) in KEYED.items():
     _add_keyed(_stage, _section, _text)
 
 
+_add_keyed("layers", "encoders", "List the layers of an encoder's network, with shapes; mark the default. No stage.")
+
+
 @app.command()
 def check() -> None:
     """Validate params.yaml before any work."""

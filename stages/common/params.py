@@ -175,6 +175,11 @@ class EfficientNetLite(Section):
     variant: Annotated[int, Field(ge=0, le=2)]
 
 
+def _listed(value: Any) -> Any:
+    """`classes: imagenet` stands for the thousand names."""
+    return [value] if isinstance(value, str) else value
+
+
 Channels = Annotated[tuple[float, float, float], Field(strict=False)]
 
 
@@ -185,9 +190,10 @@ class Network(Section):
     only), or, where the weights come from elsewhere, any file that pins their version, for instance ``requirements.txt``.
     ``part`` chooses among several encoders of one file ("student", "momentum_encoder"). ``layer`` is the dotted name of a
     module (``python -m stages layers NAME`` lists them), ``pooling`` says how its positions become one vector, and
-    ``heatmap_layer`` where heatmaps are taken if not from ``layer``. ``size``, ``mean``, ``std`` and ``crop`` (share of
-    the short side that the central square keeps, or squash) replace the network's own preprocessing. ``seed`` is of
-    random weights.
+    ``heatmap_layer`` where heatmaps are taken if not from ``layer``. ``size``, ``mean``, ``std``, ``crop`` (share of the
+    short side that the central square keeps) and ``squash`` (the whole image instead, whatever its aspect ratio) replace
+    the network's own preprocessing. ``classes`` names the outputs of its classifier in their order, or is imagenet.
+    ``seed`` is of random weights.
     """
 
     checkpoint: str
@@ -198,7 +204,9 @@ class Network(Section):
     size: Annotated[int, Field(ge=8, le=2048)] | None = None
     mean: Channels | None = None
     std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)] | None = None
-    crop: Literal["squash"] | Annotated[float, Field(gt=0, le=1)] | None = None
+    crop: Annotated[float, Field(gt=0, le=1)] | None = None
+    squash: bool | None = None
+    classes: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(strict=False)] | None = None
     seed: Natural = 0
 
 

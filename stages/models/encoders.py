@@ -183,7 +183,24 @@ def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | 
 
         ids = imagenet_synsets()
         return LinearClassifier(*classifier(spec.variant, param), _distinct(imagenet_class_names(), ids), tuple(ids))
+    if spec.kind in NETWORKS:
+        return _of_network(spec, param)
     return _head(spec.checkpoint) if spec.kind == "scenes" else None
+
+
+def _of_network(spec: Any, param: str) -> LinearClassifier | None:
+    """Read the classifier of a network by name, if the names of its classes are known."""
+    from stages.models.efficientnet_lite import imagenet_class_names, imagenet_synsets
+    from stages.models.generic_encoder import HookedEncoder
+
+    encoder = HookedEncoder(spec, param=param)
+    found, classes = encoder.final_layer(), encoder.classes
+    if found is None or classes is None:
+        return None
+    ids, names = (imagenet_synsets(), imagenet_class_names()) if classes == ("imagenet",) else (classes, classes)
+    if len(ids) != len(found[1]) or len(set(ids)) != len(ids):
+        raise UserError(f"{param}.classes: must name the {len(found[1])} outputs of the classifier, each another")
+    return LinearClassifier(*found, _distinct(names, ids), tuple(ids))
 
 
 def _distinct(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:

@@ -114,6 +114,26 @@ class HookedEncoder:
         where = self._heatmap_layer or self._layer
         return grad_cam(*self._gradients(where, self._batch(images), target)).float().cpu().numpy()
 
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the outputs of the classifier, or ``("imagenet",)``; None if not known."""
+        return self._network.classes
+
+    def final_layer(self) -> tuple[Float32[np.ndarray, "classes features"], Float32[np.ndarray, " classes"]] | None:
+        """Give weights and bias of the classifier, if its logits are linear in these features and it was not left random."""
+        network = self._network
+        modules = dict(network.module.named_modules())
+        linear = modules.get(network.classifiers[0]) if network.classifiers else None
+        left_random = network.loaded is not None and not network.loaded["classifier_loaded"]
+        if not isinstance(linear, torch.nn.Linear) or linear.in_features != self.width or left_random:
+            return None
+        batch = _probe(network, self._device)
+        with torch.inference_mode():
+            # Another layer, another pooling or a normalisation between would show here.
+            same = torch.allclose(linear(self._features(batch)), network.module(batch), rtol=1e-3, atol=1e-4)
+        bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias
+        return (linear.weight.float().cpu().numpy(), bias.float().cpu().numpy()) if same else None
+
     def _batch(self, images: Sequence[Picture]) -> Tensor:
         return self._network.preparation.batch(images).to(self._device)
 

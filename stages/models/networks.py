@@ -22,6 +22,7 @@ RESAMPLE = {
 }
 # Released weights of these expect another standardisation, which the network does itself if told so.
 STANDARDISE_INSIDE = ("googlenet", "inception_v3")
+IMAGENET = ("imagenet",)
 HEADS = ("fc", "head", "heads", "classifier")  # what people call the classifier of a network
 
 
@@ -44,7 +45,7 @@ class Network:
     width
         Number of its features; None if not known.
     classes
-        Names of the classes; None if not known.
+        Names of the outputs of its classifier, or ``("imagenet",)``; None if not known.
     loaded
         What was taken from the checkpoint; None if nothing was.
     """
@@ -84,7 +85,7 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
         network = build(spec, param)
     if getattr(spec, source) == "checkpoint":
         network.loaded = load_released(network.module, spec.checkpoint, network.classifiers, spec.part)
-    network.preparation = _as_told(network.preparation, spec)
+    network.preparation, network.classes = _as_told(network.preparation, spec), spec.classes or network.classes
     network.module.eval().requires_grad_(False)
     return network
 
@@ -100,10 +101,8 @@ def _seeded(seed: int) -> Iterator[None]:
 def _as_told(preparation: Preparation, spec: Any) -> Preparation:
     """Replace what params say about the preprocessing."""
     given = {key: getattr(spec, key) for key in ("size", "mean", "std") if getattr(spec, key) is not None}
-    if spec.crop == "squash":
-        given |= {"squash": True, "share": 1.0}
-    elif spec.crop is not None:
-        given |= {"squash": False, "share": spec.crop}
+    if spec.squash is not None or spec.crop is not None:
+        given |= {"squash": bool(spec.squash), "share": spec.crop or 1.0}
     return replace(preparation, **given)
 
 
@@ -159,7 +158,7 @@ def _torchvision(spec: Any, param: str) -> Network:
         _of_torchvision(described.transforms()),
         _last_layer(module),
         prefix_tokens=1 if hasattr(module, "class_token") else None,
-        classes=tuple(weights.meta["categories"]) if weights is not None else None,
+        classes=IMAGENET if loads else None,
     )
 
 
@@ -200,6 +199,7 @@ def _timm(spec: Any, param: str) -> Network:
         module,
         _of_timm(resolve_model_data_config(module)),
         (classifier,) if isinstance(classifier, str) else tuple(classifier),
+        classes=IMAGENET if pretrained and getattr(module, "num_classes", 0) == 1000 else None,
         prefix_tokens=getattr(module, "num_prefix_tokens", None),
         class_token=_has_class_token(module),
         width=getattr(module, "num_features", None),

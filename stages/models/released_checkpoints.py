@@ -198,6 +198,7 @@ def load_released(
         "prefix": found.prefix,
         "tensors_of_encoder": len(counted),
         "tensors_loaded": sum(name in found.tensors for name in counted),
+        "classifier_loaded": all(name in found.tensors for name in wanted if _inside(name, classifiers)),
         "missing": [name for name in counted if name not in found.tensors],
         "taken": found.taken,
         "left": found.left,

@@ -13,7 +13,7 @@ from torch import nn
 from stages.common.errors import UserError
 from stages.common.params import EncoderSpec
 from stages.method.heatmaps import heatmaps_of
-from stages.models.encoders import load_encoder
+from stages.models.encoders import linear_classifier, load_encoder
 from stages.models.networks import build_network
 
 FACTORIES = '''
@@ -247,7 +247,7 @@ def own_transforms(kind, name):
 
 
 def test_params_replace_the_preprocessing():
-    given = {"size": 40, "mean": [0.1, 0.2, 0.3], "std": [1, 2, 3], "crop": "squash"}
+    given = {"size": 40, "mean": [0.1, 0.2, 0.3], "std": [1, 2, 3], "squash": True}
     found = build_network(spec(**(KINDS["torchvision"] | given))).preparation
     assert (found.size, found.mean, found.std) == (40, (0.1, 0.2, 0.3), (1, 2, 3))
     assert found.field(500, 40) == (0, 0, 500, 40)
@@ -363,6 +363,7 @@ def test_without_a_network_the_error_says_what_to_do(patched, given, monkeypatch
         {"kind": "timm", "name": "test_vit", "mean": [0.5, 0.5]},
         {"kind": "timm", "name": "test_vit", "std": [0.5, 0.5, 0]},
         {"kind": "timm", "name": "test_vit", "crop": 1.5},
+        {"kind": "timm", "name": "test_vit", "squash": "yes"},
         {"kind": "timm", "name": "test_vit", "size": 0},
         {"kind": "python", "factory": "module.function"},
         {"kind": "python", "factory": "os:system('x')"},
@@ -372,6 +373,49 @@ def test_without_a_network_the_error_says_what_to_do(patched, given, monkeypatch
 def test_params_that_are_wrong_stop(given):
     with pytest.raises(ValidationError):
         spec(**given)
+
+
+@pytest.mark.parametrize("name", ["torchvision", "vit_class_token", "python"])
+def test_the_classifier_gives_the_networks_logits(name, monkeypatch):
+    classes = [f"class {index}" for index in range(4)] if name == "python" else "imagenet"
+    found = linear_classifier(spec(**KINDS[name], classes=classes))
+    encoder = load_encoder(spec(**KINDS[name]))
+    with torch.no_grad():
+        expected = encoder._network.module(encoder._network.preparation.batch(IMAGES[:3]))
+    logits = encoder.activations(IMAGES[:3])[0] @ found.weights.T + found.bias
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    first = ("class 0", "class 0") if name == "python" else ("n01440764", "tench")
+    assert (found.ids[0], found.names[0]) == first and len(set(found.names)) == len(found.bias)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        KINDS["torchvision"],  # names of the classes are not known
+        KINDS["torchvision"] | {"layer": "layer3", "classes": "imagenet"},
+        KINDS["python"] | {"pooling": "max", "classes": ["a", "b", "c", "d"]},
+        KINDS["squeezenet"] | {"classes": "imagenet"},
+        KINDS["convnext"] | {"classes": "imagenet"},  # a normalisation lies between
+        KINDS["open_clip"] | {"classes": "imagenet"},
+    ],
+)
+def test_without_a_linear_classifier_of_these_features_there_is_none(given):
+    assert linear_classifier(spec(**given)) is None
+
+
+def test_a_classifier_that_is_not_in_the_checkpoint_is_none(tmp_path):
+    source = build_network(spec(**KINDS["timm"], seed=5)).module.state_dict()
+    given = KINDS["timm"] | {"weights": "checkpoint", "checkpoint": str(tmp_path / "x.pth"), "classes": "imagenet"}
+    torch.save(source, tmp_path / "x.pth")
+    np.testing.assert_array_equal(linear_classifier(spec(**given)).weights, source["fc.weight"])
+    torch.save({name: tensor for name, tensor in source.items() if name[:2] != "fc"}, tmp_path / "x.pth")
+    assert linear_classifier(spec(**given)) is None
+
+
+@pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c", "c"], "imagenet"])
+def test_classes_that_do_not_fit_are_refused(classes):
+    with pytest.raises(UserError, match=r"encoders\.x\.classes: must name the 4 outputs"):
+        linear_classifier(spec(**KINDS["python"], classes=classes), "encoders.x")
 
 
 def test_large_values_stay_finite_in_half_precision(encoders, monkeypatch):
