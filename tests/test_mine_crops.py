@@ -2,8 +2,15 @@
 
 import numpy as np
 import pandas as pd
+import pytest
+from pydantic import TypeAdapter
 
+from stages import extract_activations, mine_crops
+from stages.common import files
+from stages.common.artifacts import read_array, read_table, write_array, write_table
+from stages.common.params import EncoderSpec, load_params
 from stages.mine_crops import _random_like_high, _whole
+from tests.paths import ROOT
 
 SETS = pd.DataFrame(
     [
@@ -34,3 +41,41 @@ def test_only_the_chosen_crops_become_whole_images():
     found = _whole(BOXES, (SETS["role"] == "low").to_numpy(), (np.full(8, 50), np.full(8, 70)))
     assert found[3].tolist() == [0, 0, 70, 50]
     assert np.array_equal(np.delete(found, 3, axis=0), np.delete(BOXES, 3, axis=0))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Two stages on six random images, with the members of two groups; give the params of an encoder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("stages.models.image_text.load_image_text", lambda *_: None)
+    monkeypatch.setattr("stages.models.crop_embedding.embed_crops", lambda _s, _e, rows, *_: np.zeros((len(rows), 2)))
+    images = [f"i{row}" for row in range(6)]
+    table = pd.DataFrame({"image": images, "split": "probe", "label": "", "width": 32, "height": 32})
+    write_table(files.IMAGES, table)
+    write_table(files.SCENES / "attributes.parquet", table[["image", "split"]])
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    write_array(files.SCENES / "images.npy", pixels)
+    write_table(files.groups("net") / "groups.parquet", pd.DataFrame({"group": ["f1", "f2"], "members": ["1", "2 5"]}))
+    write_table(files.groups("net") / "sets.parquet", SETS.assign(image=[images[row % 6] for row in range(8)]))
+
+    def run_stages(**spec):
+        network = {"kind": "timm", "name": "test_vit", "weights": "random", "size": 64, "checkpoint": "x"}
+        encoder = TypeAdapter(EncoderSpec).validate_python(network | spec)
+        params = load_params(ROOT / "params.yaml").model_copy(update={"encoders": {"net": encoder}})
+        extract_activations.run(params, "net")
+        mine_crops.run(params, "net")
+        return read_array(files.crops("net") / "heatmaps.npy"), read_table(files.crops("net") / "crops.parquet")
+
+    return run_stages
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_crops_are_mined_with_and_without_maps(pooling, run):
+    heatmaps, crops = run(pooling=pooling)
+    assert (files.activations("net") / "maps.npy").exists() == (pooling == "mean")
+    assert heatmaps.shape == (8, 4, 4) and heatmaps.max(axis=(1, 2)).tolist() == [
+        0 if e else 255 for e in crops["empty"]
+    ]
+    assert not crops["empty"].all()
+    assert ((crops["right"] > crops["left"]) & (crops["right"] <= 32)).all()
+    assert (heatmaps[0] != heatmaps[2]).any()

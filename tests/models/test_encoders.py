@@ -56,6 +56,14 @@ def test_maps_do_not_depend_on_the_batch(name, shape, request):
     assert together.std(axis=0).max() > 0
 
 
+@pytest.mark.parametrize("name", ["lite", "scenes"])
+def test_features_are_the_means_of_the_maps_to_the_last_bit(name, request):
+    encoder = request.getfixturevalue(name)
+    features, maps = encoder.activations(IMAGES)
+    np.testing.assert_array_equal(maps, encoder.activation_maps(IMAGES))
+    np.testing.assert_array_equal(features, maps.mean(axis=(2, 3)))
+
+
 def test_batches_are_cut_and_joined_inside(lite, monkeypatch):
     expected = lite.activation_maps(IMAGES)
     monkeypatch.setattr(efficientnet_lite, "BATCH", 2)
