@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ PROFILES, RUNS = Path("profiles"), Path("runs")
 # What `dvc init --subdir` would write (it also stages files in git, which is the user's to do), with the cache shared.
 DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n[cache]\n    dir = {cache}\n"
 LINKED = ("stages", "dvc.yaml")  # the pipeline itself is the root's
+# A run on the rendered world starts from the root's trained models, as a clone does, and its claims table reads the root's studies.
+TRAINED = ("dvc.lock", "models/*.safetensors", "reports/metrics/clip.json", "reports/metrics/train_*.json")
+STUDIED = ("studies", "reports/photos")
 
 
 def prepare(name: str, images: str = "", captions: str = "") -> Path:
@@ -35,7 +39,9 @@ def prepare(name: str, images: str = "", captions: str = "") -> Path:
     candidate = folder / "params.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     _write_valid(candidate, merged)
-    _link(folder)
+    _link(folder, LINKED)
+    if merged["worlds"]:
+        _start_from_trained(folder)
     return folder
 
 
@@ -88,12 +94,23 @@ def _write_valid(path: Path, merged: Any) -> None:
         trial.unlink(missing_ok=True)
 
 
-def _link(folder: Path) -> None:
+def _start_from_trained(folder: Path) -> None:
+    """Copy what the root's training left, so that nothing is trained again; what a run has already stays."""
+    for pattern in TRAINED:
+        for path in Path().glob(pattern):
+            if not (folder / path).exists():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, folder / path)
+    _link(folder, [some for some in STUDIED if Path(some).exists()])
+
+
+def _link(folder: Path, names: Sequence[str]) -> None:
     """Share the code and the cache with the root, and make the folder a DVC repository of its own."""
-    for linked in LINKED:
+    for linked in names:
         target = folder / linked
         if not target.is_symlink():
-            target.symlink_to(os.path.relpath(linked, folder))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(os.path.relpath(linked, target.parent))
     write_text(folder / ".dvc" / "config", DVC_CONFIG.format(cache=os.path.relpath(".dvc/cache", folder / ".dvc")))
     write_text(folder / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
     shutil.copy(".dvcignore", folder / ".dvcignore")

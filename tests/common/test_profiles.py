@@ -77,12 +77,29 @@ def test_invalid_params_leave_the_last_good_run(project):
     assert (folder / "params.yaml").read_bytes() == before and len(list(folder.glob("*.yaml"))) == 2
 
 
-def test_a_profile_of_any_source_asks_for_the_users_images(project):
-    (project / "profiles").unlink()
-    (project / "profiles").mkdir()
-    (project / "profiles" / "mine.yaml").write_text("worlds: []\ndata: {source: parquet}\n")
-    with pytest.raises(UserError, match="IMAGES is not set"):
-        prepare("mine")
-    (project / "table.parquet").touch()
-    folder = prepare("mine", "table.parquet", "captions.txt")
-    assert (folder / load_params(folder / "params.yaml").data.images).resolve() == project / "table.parquet"
+
+
+def test_a_run_on_the_rendered_world_starts_from_the_trained_models(project):
+    for name in ("dvc.lock", "models/clip.safetensors", "reports/metrics/clip.json", "reports/metrics/concepts.json"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(name)
+    (project / "studies").mkdir()
+    folder = prepare("released")
+    assert load_params(folder / "params.yaml").find_groups.rule == "sigma"
+    assert (folder / "models/clip.safetensors").read_text() == "models/clip.safetensors"
+    assert (folder / "dvc.lock").exists() and (folder / "reports/metrics/clip.json").exists()
+    assert (folder / "studies").resolve() == project / "studies"
+    assert not (folder / "reports/metrics/concepts.json").exists(), "results are its own"
+
+
+def test_a_later_call_leaves_the_runs_own_lock(project):
+    (project / "dvc.lock").write_text("the root's")
+    folder = prepare("released")
+    (folder / "dvc.lock").write_text("its own")
+    prepare("released")
+    assert (folder / "dvc.lock").read_text() == "its own"
+
+
+def test_pictures_of_the_user_start_from_nothing(project):
+    (project / "dvc.lock").write_text("the root's")
+    assert not (prepare("photos", "pictures", "captions.txt") / "dvc.lock").exists()
