@@ -10,6 +10,8 @@ from stages.method.retrieval import (
     Retrieved,
     corpus_weights,
     nearest_captions,
+    nearest_of,
+    recall,
     released_retrieval,
     retrieved_weights,
 )
@@ -75,6 +77,57 @@ def test_copies_of_a_caption_tie_at_any_width_of_a_shard():
     assert np.array_equal(whole.captions, alone)
 
 
+def near_ties(seed: int, captions: int = 300, dim: int = 48) -> tuple[np.ndarray, np.ndarray]:
+    """A crop's captions differ by about as much as cosines are rounded by, and single precision errs by."""
+    rng = np.random.default_rng(seed)
+    base = unit_rows(rng, 3, dim)
+    texts = base[rng.integers(0, 3, captions)] + 10.0 ** rng.uniform(-8, -5, (captions, 1)) * rng.normal(
+        size=(captions, dim)
+    )
+    return base, (texts / np.linalg.norm(texts, axis=1, keepdims=True)).astype(np.float32)
+
+
+@given(SEEDS, st.sampled_from([1, 3, 10]), st.integers(1, 30))
+def test_near_ties_fall_the_same_way_for_any_number_of_shards(seed, parts, k):
+    crops, texts = near_ties(seed)
+    ids = np.arange(len(texts))
+    found = nearest_captions(crops, divided(ids, texts, parts, seed), k)
+    for row, crop in enumerate(crops.astype(np.float64)):
+        cosines = [round(float((crop * text).sum()), DECIMALS) for text in texts.astype(np.float64)]
+        assert found.captions[row].tolist() == sorted(ids.tolist(), key=lambda one: (-cosines[one], one))[:k]
+
+
+def test_a_shard_full_of_candidates_is_thinned_without_losing_any():
+    crops, ids, texts = corpus_with_copies(0, captions=4000, different=3)
+    whole = nearest_captions(crops, as_one(ids, texts), 2)
+    assert np.array_equal(whole.captions, nearest_captions(crops, divided(ids, texts, 400, 0), 2).captions)
+
+
+@given(SEEDS, st.integers(1, 9))
+def test_all_captions_as_candidates_give_the_exact_search(seed, k):
+    crops, ids, texts = corpus_with_copies(seed)
+    exact = nearest_captions(crops, as_one(ids, texts), k)
+    order = np.random.default_rng(seed).permuted(np.tile(np.arange(len(ids)), (len(crops), 1)), axis=1)
+    found = nearest_of(crops, order, ids, lambda places: texts[places], k)
+    assert np.array_equal(found.captions, exact.captions)
+    assert np.array_equal(found.cosines, exact.cosines)
+
+
+def test_only_candidates_are_found_and_missing_ones_leave_places_empty():
+    crops, ids, texts = corpus_with_copies(0)
+    found = nearest_of(crops, np.tile([4, -1, 2], (len(crops), 1)), ids, lambda places: texts[places], 3)
+    assert all(set(row) == {ids[4], ids[2], -1} for row in found.captions.tolist())
+    assert (found.captions[:, 2] == -1).all()
+
+
+def test_recall_is_the_share_of_what_was_to_be_found():
+    exact = np.array([[1, 2, 3], [4, 5, -1]])
+    assert recall(exact, exact) == 1
+    assert recall(np.array([[3, 9, 1], [-1, 5, 8]]), exact) == 3 / 5
+    assert recall(np.full((2, 3), 7), exact) == 0
+    assert recall(exact[:0], exact[:0]) == 1
+
+
 @given(SEEDS)
 def test_the_order_and_number_of_crops_do_not_matter(seed):
     crops, ids, texts = corpus_with_copies(seed)
@@ -131,10 +184,10 @@ def test_a_corpus_without_shards_and_no_crops_are_answered():
 
 
 @pytest.mark.parametrize("where", ["crops", "captions"])
-@pytest.mark.filterwarnings("ignore:invalid value")
-def test_embeddings_that_are_no_numbers_are_refused(where):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_embeddings_that_are_no_numbers_are_refused(where, value):
     crops, ids, texts = corpus_with_copies(0)
-    (crops if where == "crops" else texts)[3, 2] = np.nan
+    (crops if where == "crops" else texts)[3, 2] = value
     with pytest.raises(ValueError, match="NaN"):
         nearest_captions(crops, as_one(ids, texts), 5, TEMPERATURE)
 
