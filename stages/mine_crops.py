@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from stages.common import files
-from stages.common.artifacts import read_array, read_table, write_array, write_table
+from stages.common.artifacts import read_array, read_table, write_array, write_json, write_table
 from stages.common.localisation import Localisation
 from stages.method.heatmaps import CropRule, as_bytes, carried, crop_boxes, empty
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> None:
-    """Write ``crops.parquet``, ``heatmaps.npy`` and ``embeddings.npy`` of the encoder `name`, row by row alike."""
+    """Write ``crops.parquet``, ``heatmaps.npy`` and ``embeddings.npy`` of the encoder `name`, row by row alike.
+
+    ``embeddings.json`` says which image-text encoder made the embeddings: captions must come from the same.
+    """
     from stages.models.crop_embedding import embed_crops
     from stages.models.device import best_device
     from stages.models.image_text import load_image_text
@@ -40,12 +43,13 @@ def run(params: Params, name: str) -> None:
     if not settings.low_crops:
         boxes = _whole(boxes, (sets["role"] == "low").to_numpy(), shape)
     source = open_images(params.data, images)
-    embeddings = embed_crops(
-        source, load_image_text(params.image_text, best_device()), rows, boxes, settings.batch_size
-    )
+    encoder = load_image_text(params.image_text, best_device())
+    embeddings = embed_crops(source, encoder, rows, boxes, settings.batch_size)
     write_table(files.crops(name) / "crops.parquet", _table(sets, boxes, empty(heatmaps)))
     write_array(files.crops(name) / "heatmaps.npy", as_bytes(heatmaps))
     write_array(files.crops(name) / "embeddings.npy", embeddings)
+    made_by = {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing}
+    write_json(files.crops(name) / "embeddings.json", made_by)
 
 
 def _random_like_high(sets: pd.DataFrame, boxes: np.ndarray, shape: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from scipy import sparse
 
 from stages.common import files
-from stages.common.artifacts import read_array, read_table, write_table
+from stages.common.artifacts import write_table
+from stages.common.corpus import factorised, read_captions, read_columns
 from stages.common.errors import UserError
 from stages.common.progress import track
+from stages.common.streamed import table_in_parts
 from stages.common.tables import safe_cell
 from stages.method.synonyms import leaders
 from stages.method.words import parse_corpus
@@ -19,39 +27,72 @@ from stages.method.words import parse_corpus
 if TYPE_CHECKING:
     from stages.common.params import Params, ParseCaptions
 
+CAPTIONS_AT_ONCE = 65_536
+PARSED = pa.schema([("caption", pa.int64()), ("kind", pa.string()), ("mention", pa.string())])
+
 
 def run(params: Params) -> None:
     """Write ``data/mentions.parquet`` and the table of synonyms."""
-    captions = read_table(files.CAPTIONS / "captions.parquet")
-    settings = params.parse_captions
-    pairs = zip(captions["caption"], track(captions["text"], "parsing captions", total=len(captions)), strict=True)
-    mentions = pd.DataFrame(
-        parse_corpus(pairs, frozenset(settings.discard), settings.min_word), columns=["caption", "kind", "mention"]
-    )
-    if mentions.empty:
-        raise UserError(
-            f"{params.data.captions}: no caption holds a noun, verb or adjective; check data.captions and parse_captions.discard"
-        )
-    concept = _concepts(captions["caption"].to_numpy(), mentions, settings)
-    write_table(files.MENTIONS, mentions.assign(concept=concept))
-    write_table(files.table("synonyms"), _synonyms(mentions.assign(concept=concept)))
+    files.DATA.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=files.DATA, prefix=".parsing") as scratch:
+        parsed = Path(scratch) / "parsed.parquet"
+        if _parse(parsed, params.parse_captions) == 0:
+            raise UserError(
+                f"{params.data.captions}: no caption holds a noun, verb or adjective; check data.captions and parse_captions.discard"
+            )
+        concepts = _concepts(parsed, params.parse_captions)
+        _write_mentions(parsed, concepts)
+    write_table(files.table("synonyms"), _synonyms(concepts))
 
 
-def _concepts(captions: np.ndarray, mentions: pd.DataFrame, settings: ParseCaptions) -> np.ndarray:
-    """The concept of each mention: the leading synonym of a word; a phrase as it stands."""
-    words = (mentions["kind"] == "word").to_numpy()
-    code, vocabulary = pd.factorize(mentions["mention"][words], sort=True)
-    place = np.searchsorted(captions, mentions["caption"][words])
-    incidence = sparse.csr_array((np.ones(len(code)), (place, code)), shape=(len(captions), len(vocabulary)))
-    embeddings = read_array(files.CAPTIONS / "embeddings.npy")
+def _parse(parsed: Path, settings: ParseCaptions) -> int:
+    """Write the mentions of all captions, a part of the corpus after the other; how many there are."""
+    count = 0
+    with table_in_parts(parsed, PARSED) as writer:
+        for captions in _captions():
+            rows = parse_corpus(captions, frozenset(settings.discard), settings.min_word)
+            table = pa.Table.from_pandas(pd.DataFrame(rows, columns=PARSED.names), schema=PARSED, preserve_index=False)
+            writer.write_table(table.replace_schema_metadata())
+            count += table.num_rows
+    return count
+
+
+def _captions() -> Iterator[Iterator[tuple[int, str]]]:
+    """Numbers and texts of the captions, in parts."""
+    with pq.ParquetFile(files.CAPTIONS / "captions.parquet") as table:
+        parts = table.iter_batches(CAPTIONS_AT_ONCE, columns=["caption", "text"])
+        for part in track(parts, "parsing captions", total=-(-table.metadata.num_rows // CAPTIONS_AT_ONCE)):
+            yield zip(part["caption"].to_pylist(), part["text"].to_pylist(), strict=True)
+
+
+def _concepts(parsed: Path, settings: ParseCaptions) -> dict[str, str]:
+    """The leading synonym of each word that has another than itself."""
+    captions, embeddings, _ = read_captions()
+    mentions = read_columns(parsed, ["caption", "kind", "mention"])
+    mentions = mentions.filter(pc.equal(mentions["kind"].cast(pa.string()), "word"))
+    numbers, texts = factorised(mentions["mention"])
+    different, code = np.unique(numbers, return_inverse=True)
+    place = np.searchsorted(captions["caption"].to_numpy(), mentions["caption"].to_numpy())
+    incidence = sparse.csr_array((np.ones(len(code)), (place, code)), shape=(len(captions), len(different)))
     leader = leaders(embeddings, incidence, settings.synonym_similarity, settings.synonym_mentions)
-    concept = mentions["mention"].to_numpy(dtype=object).copy()
-    concept[words] = np.asarray(vocabulary)[leader[code]]
-    return concept
+    vocabulary = texts[different]
+    following = np.flatnonzero(leader != np.arange(len(leader)))
+    return dict(zip(vocabulary[following], vocabulary[leader[following]], strict=True))
 
 
-def _synonyms(mentions: pd.DataFrame) -> pd.DataFrame:
+def _write_mentions(parsed: Path, concepts: dict[str, str]) -> None:
+    """The mentions, each with its concept: the leading synonym of a word; a phrase as it stands."""
+    schema = PARSED.append(pa.field("concept", pa.string()))
+    with pq.ParquetFile(parsed) as table, table_in_parts(files.MENTIONS, schema) as writer:
+        for number in range(table.num_row_groups):
+            part = table.read_row_group(number)
+            mention = part["mention"].to_pandas()
+            leading = mention.map(concepts).where(part["kind"].to_pandas() == "word").fillna(mention)
+            writer.write_table(part.append_column("concept", pa.array(leading, pa.string())).cast(schema))
+
+
+def _synonyms(concepts: dict[str, str]) -> pd.DataFrame:
     """One row a concept of several words, for people."""
-    pairs = mentions.loc[mentions["kind"] == "word", ["concept", "mention"]].drop_duplicates()
-    others = pairs[pairs["concept"] != pairs["mention"]].sort_values(["concept", "mention"])
+    pairs = pd.DataFrame({"concept": concepts.values(), "mention": concepts.keys()}, dtype=object)
+    others = pairs.sort_values(["concept", "mention"])
     return others.groupby("concept")["mention"].agg("; ".join).map(safe_cell).rename("synonyms").reset_index()

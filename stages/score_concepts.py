@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
-from stages.common.artifacts import read_array, read_table, write_json, write_table
-from stages.common.corpus import Corpus, read_corpus, settings_of
+from stages.common.artifacts import read_table, write_json, write_table
+from stages.common.corpus import Corpus, crop_embeddings, read_corpus, settings_of
 from stages.common.tables import concept_table, evidence_table, in_words, safe_cell
-from stages.method.explanation import Captioned, Explanation, captioned, explain
+from stages.method.explanation import Captioned, Explanation, explain
 
 if TYPE_CHECKING:
     from stages.common.params import Params
@@ -23,9 +23,9 @@ def run(params: Params, name: str) -> None:
     groups = read_table(files.groups(name) / "groups.parquet")
     crops = read_table(files.crops(name) / "crops.parquet")
     shards = params.concepts.shards if params.concepts.normaliser == "shard" else None
-    captions = captioned(
-        read_array(files.crops(name) / "embeddings.npy"), lambda: corpus.shards(shards), settings_of(params.concepts)
-    )
+    embeddings = crop_embeddings(name, corpus)
+    recall = {} if corpus.index is None else _recall(corpus, embeddings, params)
+    captions = corpus.captioned(embeddings, settings_of(params.concepts), shards)
     explanation = _explain(captions, crops, groups, corpus, params)
     table = concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)
     high = (crops["role"] == "high").to_numpy()
@@ -35,7 +35,12 @@ def run(params: Params, name: str) -> None:
     write_table(files.concepts(name) / "concepts.parquet", table)
     write_table(files.concepts(name) / "evidence.parquet", evidence)
     write_table(files.table(f"{name}_concepts"), _for_people(groups, table))
-    write_json(files.metrics(f"concepts_{name}"), _metrics(groups, table, crops))
+    write_json(files.metrics(f"concepts_{name}"), {**_metrics(groups, table, crops), **recall})
+
+
+def _recall(corpus: Corpus, embeddings: np.ndarray, params: Params) -> dict[str, float]:
+    """How much of the exact search the approximate index finds."""
+    return {"recall_at_5": corpus.recall_of_index(embeddings, params.build_caption_index)}
 
 
 def _explain(

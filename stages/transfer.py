@@ -11,12 +11,12 @@ import pandas as pd
 
 from stages.common import files
 from stages.common.artifacts import read_array, read_table, write_json, write_table
-from stages.common.corpus import Corpus, read_corpus, settings_of
+from stages.common.corpus import Corpus, crop_embeddings, read_corpus, settings_of
 from stages.common.errors import UserError
 from stages.common.localisation import Localisation
 from stages.common.tables import concept_table, in_words, safe_cell
 from stages.method import transfer as mapping
-from stages.method.explanation import Captioned, captioned, explain
+from stages.method.explanation import Captioned, explain
 from stages.method.heatmaps import CropRule, crop_boxes
 from stages.method.transfer import CurvePoint, LinearMap, Ridge, RidgeFit, Split
 
@@ -155,9 +155,11 @@ def _explained_again(
     from stages.models.image_text import load_image_text
     from stages.sources.image_sources import open_images
 
-    corpus, random = read_corpus(), _random_captions(params, unseen)
+    corpus = read_corpus()
+    random = _random_captions(params, unseen, corpus)
     source = open_images(params.data, read_table(files.IMAGES))
     encoder, tables = load_image_text(params.image_text, best_device()), []
+    corpus.refuse_other(encoder.fingerprint, "image_text")
     for fitted, tops in found:
         group = np.repeat(np.arange(len(tops)), tops.shape[1])
         rows = spaces.rows[split.heldout[tops]].reshape(-1)
@@ -167,12 +169,10 @@ def _explained_again(
     return tables
 
 
-def _random_captions(params: Params, unseen: str) -> Captioned:
+def _random_captions(params: Params, unseen: str, corpus: Corpus) -> Captioned:
     """Captions of random crops of the unseen encoder: the prior."""
     rows = np.flatnonzero(read_table(files.crops(unseen) / "crops.parquet")["role"] == "random")
-    return captioned(
-        read_array(files.crops(unseen) / "embeddings.npy")[rows], read_corpus().shards, settings_of(params.concepts)
-    )
+    return corpus.captioned(crop_embeddings(unseen, corpus)[rows], settings_of(params.concepts))
 
 
 def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -199,7 +199,7 @@ def _concepts(
     params: Params, embeddings: np.ndarray, group: np.ndarray, random: Captioned, groups: pd.DataFrame, corpus: Corpus
 ) -> pd.DataFrame:
     """Ranked concepts; there are no lowly activating images through a map, so only the contrast `prior` has something to act on."""
-    captions = captioned(embeddings, corpus.shards, settings_of(params.concepts))
+    captions = corpus.captioned(embeddings, settings_of(params.concepts))
     nothing = Captioned(captions.captions[:0], captions.weights[:0]), group[:0]
     explanation = explain(
         (captions, group), nothing, random, corpus.mentions, len(groups), settings_of(params.concepts)

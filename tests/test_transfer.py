@@ -34,7 +34,7 @@ def params_with(**changes) -> Params:
 class Eye:
     """An image-text encoder that sees the mean colour."""
 
-    dim, fingerprint = 3, "eye"
+    dim, fingerprint, preprocessing = 3, "eye", "the mean colour"
 
     def embed_images(self, images):
         means = np.array([image.reshape(-1, 3).mean(axis=0) for image in images], dtype=np.float32)
@@ -91,6 +91,7 @@ def _write_space(name, features):
     crops = pd.DataFrame({"group": "f0", "role": ["high"] + ["random"] * 6, "rank": range(7), "image": "probe-00000"})
     write_table(files.crops(name) / "crops.parquet", crops)
     write_array(files.crops(name) / "embeddings.npy", np.eye(3, dtype=np.float32)[np.arange(7) % 3])
+    write_json(files.crops(name) / "embeddings.json", {"image_text": "eye"})
     _write_concepts(name, groups)
 
 

@@ -103,7 +103,8 @@ def _mapped_npy(path: Path) -> np.ndarray:
 
 def _mapped_safetensors(path: Path) -> np.ndarray:
     """The tensor called embeddings, or the only one of two dimensions."""
-    with safe_open(path, framework="np") as file:  # checks the header: places inside the file, sizes that fit the shapes
+    # Opening it checks the header: places inside the file, sizes that fit the shapes.
+    with safe_open(path, framework="np") as file:
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a dictionary)
     wide = [name for name, shape in shapes.items() if len(shape) == 2]
     name = "embeddings" if "embeddings" in shapes else wide[0] if len(wide) == 1 else None

@@ -4,34 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from scipy import sparse
 
 from stages.common import files
-from stages.common.artifacts import read_array, read_json, read_table
+from stages.common.artifacts import read_array, read_json
+from stages.common.caption_embeddings import UnitRows, open_embeddings
 from stages.common.errors import UserError
+from stages.method.approximate import Rows, candidates
 from stages.method.concepts import Mentions
-from stages.method.explanation import Settings
-from stages.method.retrieval import Shard
+from stages.method.explanation import Captioned, Settings, captioned
+from stages.method.retrieval import Retrieved, Shard, nearest_captions, nearest_of, recall, retrieved_weights
 
 if TYPE_CHECKING:
-    from stages.common.params import Concepts
+    from stages.common.params import BuildCaptionIndex, Concepts
 
 CAPTIONS_AT_ONCE = 16_384  # of the index in memory, with their cosines to all crops
+MADE_AGAIN = "run `dvc repro -f build_caption_index`"
+GATED = 5  # captions of a crop that the recall of an approximate index is about
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Captions, their embeddings (memory-mapped), and the vocabulary of concepts."""
+    """Captions, their embeddings (memory-mapped), and the vocabulary of concepts.
+
+    Attributes
+    ----------
+    captions : table with the captions' numbers (``caption``, ascending).
+    embeddings : of the same rows.
+    image_text : fingerprint of the encoder that embedded them.
+    index : faiss index of the same rows; None if every caption is compared.
+    """
 
     captions: pd.DataFrame
-    embeddings: np.ndarray
+    embeddings: Rows
     vocabulary: np.ndarray
     mentions: Mentions
     image_text: str
+    index: Any = None
 
     def shards(self, count: int | None = None) -> Iterator[Shard]:
         """The embeddings in parts: `count` equal ones, or as many as memory allows."""
@@ -40,27 +55,184 @@ class Corpus:
         for start in range(0, total, size):
             yield ids[start : start + size], self.embeddings[start : start + size]
 
+    def captioned(self, crops: np.ndarray, settings: Settings, shards: int | None = None) -> Captioned:
+        """Step 8: the captions of each crop, from the index or by comparing every caption.
+
+        Raises
+        ------
+        UserError
+            If the normaliser needs every caption, and the index is approximate.
+        """
+        if self.index is None:
+            return captioned(crops, lambda: self.shards(shards), settings)
+        if settings.normaliser != "retrieved":
+            raise UserError(
+                f"concepts.normaliser: {settings.normaliser} needs the cosine of every caption; "
+                "set it to retrieved, or build_caption_index.index to exact"
+            )
+        found = self._approximate(crops, settings.captions_per_image)
+        return Captioned(found.captions, retrieved_weights(found, settings.temperature))
+
+    def _approximate(self, crops: np.ndarray, k: int) -> Retrieved:
+        ids = self.captions["caption"].to_numpy()
+        return nearest_of(crops, candidates(self.index, crops, k), ids, self.embeddings.__getitem__, k)
+
+    def recall_of_index(self, crops: np.ndarray, settings: BuildCaptionIndex) -> float:
+        """Share of the exact five nearest captions of some crops that the approximate index finds.
+
+        Parameters
+        ----------
+        crops : embeddings of images. Texts would not do: they lie apart from images, among the texts that the lists were
+            learned from, and are found even where images are not.
+
+        Raises
+        ------
+        UserError
+            If it is below ``build_caption_index.least_recall``.
+        """
+        sample = np.random.default_rng(settings.seed).permutation(len(crops))[: settings.recall_crops]
+        some = crops[np.sort(sample)]
+        exact = nearest_captions(some, self.shards(), GATED)
+        found = recall(self._approximate(some, GATED).captions, exact.captions)
+        if found < settings.least_recall:
+            raise UserError(
+                f"build_caption_index.least_recall: the index {settings.index} finds {found:.3f} of the nearest captions of "
+                f"{len(some)} crops, less than {settings.least_recall}; raise nprobe, or set index: exact"
+            )
+        return found
+
+    def refuse_other(self, fingerprint: str, what: str) -> None:
+        """Stop where crops come from another image-text encoder than the captions: their cosines would mean nothing.
+
+        Raises
+        ------
+        UserError
+            If the fingerprints differ.
+        """
+        if fingerprint != self.image_text:
+            raise UserError(
+                f"{what}: embedded by {_shown(fingerprint)}, but the captions in {files.CAPTIONS} by {_shown(self.image_text)}; "
+                "run `dvc repro`"
+            )
+
+
+def _shown(fingerprint: str) -> str:
+    """A fingerprint short enough to read."""
+    return ":".join(part[:12] for part in str(fingerprint).split(":"))
+
+
+def crop_embeddings(name: str, corpus: Corpus) -> np.ndarray:
+    """The crops' embeddings of the encoder `name`, as `mine_crops` left them.
+
+    Raises
+    ------
+    UserError
+        If another image-text encoder made them than the corpus's.
+    """
+    made_by = read_json(files.crops(name) / "embeddings.json")
+    corpus.refuse_other(made_by.get("image_text", "an unknown model"), str(files.crops(name) / "embeddings.npy"))
+    return read_array(files.crops(name) / "embeddings.npy")
+
 
 def read_corpus() -> Corpus:
-    """Open what `build_caption_index` and `parse_captions` wrote."""
-    captions = read_table(files.CAPTIONS / "captions.parquet")
-    embeddings = read_array(files.CAPTIONS / "embeddings.npy")
-    if len(captions) != len(embeddings):
+    """Open what `build_caption_index` and `parse_captions` wrote.
+
+    Raises
+    ------
+    UserError
+        If something is missing, or embeddings that were given have changed.
+    """
+    captions, embeddings, index = read_captions()
+    vocabulary, mentions = _mentions(captions["caption"].to_numpy())
+    return Corpus(captions, embeddings, vocabulary, mentions, index["image_text"], _faiss(index, len(captions)))
+
+
+def read_captions() -> tuple[pd.DataFrame, Rows, dict]:
+    """Numbers and embeddings of the captions, row by row alike, and ``index.json``.
+
+    Raises
+    ------
+    UserError
+        If something is missing, or embeddings that were given have changed.
+    """
+    index = read_json(files.CAPTIONS / "index.json")
+    given = index.get("embeddings")
+    columns = ["caption", "embedding"] if given else ["caption"]
+    captions = read_columns(files.CAPTIONS / "captions.parquet", columns).to_pandas()
+    path = files.CAPTIONS / "embeddings.npy"
+    embeddings = _given(given, captions["embedding"].to_numpy()) if given else read_array(path)
+    if len(captions) != embeddings.shape[0]:
         raise UserError(
-            f"{files.CAPTIONS}: {len(captions)} captions but {len(embeddings)} embeddings; run `dvc repro -f build_caption_index`"
+            f"{files.CAPTIONS}: {len(captions)} captions but {embeddings.shape[0]} embeddings; {MADE_AGAIN}"
         )
-    vocabulary, mentions = _mentions(captions["caption"].to_numpy(), read_table(files.MENTIONS))
-    return Corpus(captions, embeddings, vocabulary, mentions, read_json(files.CAPTIONS / "index.json")["image_text"])
+    return captions, embeddings, index
 
 
-def _mentions(captions: np.ndarray, table: pd.DataFrame) -> tuple[np.ndarray, Mentions]:
+def read_columns(path: Any, columns: list[str]) -> pa.Table:
+    """Some columns of a table of ours; texts in them as codes, so that a corpus of millions fits the memory.
+
+    Raises
+    ------
+    UserError
+        If it is missing or no such table.
+    """
+    try:
+        schema = pq.read_schema(path)
+        texts = [name for name in columns if pa.types.is_string(schema.field(name).type)]
+        return pq.read_table(path, columns=columns, read_dictionary=texts)
+    except (OSError, KeyError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{path}: not a readable table ({reason}); run `dvc repro` to make it again") from error
+
+
+def factorised(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of a column of texts, and the texts in alphabetical order; some of these may be in no row."""
+    whole = column.unify_dictionaries().combine_chunks()
+    texts = whole.dictionary.to_numpy(zero_copy_only=False).astype(object)
+    order = np.argsort(texts, kind="stable")
+    place = np.empty(len(texts), dtype=np.int64)
+    place[order] = np.arange(len(texts))
+    return place[whole.indices.to_numpy()], texts[order]
+
+
+def _given(described: list[dict], rows: np.ndarray) -> UnitRows:
+    """The embeddings that came with the corpus, where they lie."""
+    arrays = [open_embeddings(one["file"]) for one in described]
+    for one, array in zip(described, arrays, strict=True):
+        if len(array) != one["rows"]:
+            raise UserError(f"{one['file']}: {len(array)} embeddings, {one['rows']} when indexed; {MADE_AGAIN}")
+    return UnitRows(arrays, rows)
+
+
+def _faiss(index: dict, captions: int) -> Any:
+    """The approximate index, if there is one; its lists stay on disk."""
+    if "approximate" not in index:
+        return None
+    import faiss
+
+    path = files.CAPTIONS / "index.faiss"
+    try:
+        found = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+    except RuntimeError as error:
+        raise UserError(f"{path}: not a readable index; {MADE_AGAIN}") from error
+    if found.ntotal != captions:
+        raise UserError(f"{path}: {found.ntotal} captions, but {captions} in the table; {MADE_AGAIN}")
+    return found
+
+
+def _mentions(captions: np.ndarray) -> tuple[np.ndarray, Mentions]:
     """Concepts in alphabetical order (phrases after words) and the incidence matrix."""
-    table = table.drop_duplicates(["caption", "kind", "concept"])
-    names = table[["kind", "concept"]].drop_duplicates().sort_values(["kind", "concept"], ascending=[False, True])
-    concept = pd.MultiIndex.from_frame(names).get_indexer(pd.MultiIndex.from_frame(table[["kind", "concept"]]))
+    table = read_columns(files.MENTIONS, ["caption", "kind", "concept"])
+    kind, kinds = factorised(table["kind"])
+    name, names = factorised(table["concept"])
+    numbers = (kinds == "phrase")[kind] * len(names) + name
+    different, concept = np.unique(numbers, return_inverse=True)
     caption = np.searchsorted(captions, table["caption"].to_numpy())
-    incidence = sparse.csr_array((np.ones(len(table)), (caption, concept)), shape=(len(captions), len(names)))
-    return names["concept"].to_numpy(), Mentions(captions, incidence, (names["kind"] == "phrase").to_numpy())
+    incidence = sparse.csr_array((np.ones(len(concept)), (caption, concept)), shape=(len(captions), len(different)))
+    incidence.sum_duplicates()
+    incidence.data[:] = 1  # a caption may mention a concept by two of its words
+    phrase = different >= len(names)
+    return names[different - phrase * len(names)], Mentions(captions, incidence, phrase)
 
 
 def settings_of(params: Concepts) -> Settings:

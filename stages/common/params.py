@@ -29,6 +29,9 @@ class Data(Section):
     source: Literal["scenes", "images", "list", "parquet", "webdataset", "torchvision"]
     images: Annotated[str, Field(min_length=1)]
     captions: Annotated[str, Field(min_length=1)]
+    caption_format: Literal["auto", "lines", "jsonl", "coco", "table", "laion", "templates"] = "auto"
+    caption_column: str = ""
+    caption_embeddings: str = ""
     unreadable: Literal["skip", "fail"]
     heldout: Annotated[float, Field(ge=0, lt=1)]
     list: str | None = None
@@ -299,6 +302,21 @@ class MineCrops(Section):
 
 class BuildCaptionIndex(Section):
     batch_size: Count
+    index: Literal["exact", "ivf", "sq"] = "exact"
+    seed: Natural = 0
+    nlist: Count = 1024
+    nprobe: Count = 64
+    train: Count = 100_000
+    least_recall: Share = 0.95
+    recall_crops: Count = 500
+
+    @model_validator(mode="after")
+    def _lists_can_be_searched(self) -> "BuildCaptionIndex":
+        if self.nprobe > self.nlist:
+            raise ValueError(f"nprobe ({self.nprobe}) must be at most nlist ({self.nlist})")
+        if self.train < self.nlist:
+            raise ValueError(f"train ({self.train}) must be at least nlist ({self.nlist}): each list needs captions")
+        return self
 
 
 class ParseCaptions(Section):

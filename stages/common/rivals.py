@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
-from stages.common.artifacts import read_array, read_table
-from stages.common.corpus import Corpus
+from stages.common.artifacts import read_table
+from stages.common.corpus import Corpus, crop_embeddings
 from stages.method.baselines import caption_means, soft_wpmi
 from stages.method.concepts import Contrast
-from stages.method.explanation import Captioned, Settings, captioned, explain
+from stages.method.explanation import Captioned, Settings, explain
 
 Words = dict[str, list[str]]
 CONTRASTS: tuple[Contrast, ...] = ("off", "paper", "released", "relative", "graded", "prior", "both")
@@ -61,13 +61,13 @@ def read_mined(name: str, corpus: Corpus, settings: Settings) -> Mined:
     single = groups.loc[groups["size"] == 1, "group"].to_numpy()
     crops = read_table(files.crops(name) / "crops.parquet")
     rows = np.flatnonzero(crops["group"].isin(single))
-    embeddings = read_array(files.crops(name) / "embeddings.npy")[rows]
+    embeddings = crop_embeddings(name, corpus)[rows]
     return mined(single, crops.iloc[rows].reset_index(drop=True), embeddings, corpus, settings)
 
 
 def mined(groups: np.ndarray, crops: pd.DataFrame, embeddings: np.ndarray, corpus: Corpus, settings: Settings) -> Mined:
     """Caption some crops."""
-    return Mined(groups, crops, embeddings, captioned(embeddings, corpus.shards, settings))
+    return Mined(groups, crops, embeddings, corpus.captioned(embeddings, settings))
 
 
 def falcon(mined: Mined, corpus: Corpus, settings: Settings) -> Words:

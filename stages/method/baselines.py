@@ -6,6 +6,7 @@ from scipy.special import log_softmax, logsumexp
 
 WEIGHTS = 0.998, 0.97  # of the first and the last ranked image in soft-WPMI, as published
 SMALL = 1e-7
+CAPTIONS_AT_ONCE = 65_536  # of their embeddings in memory
 
 
 def soft_wpmi(
@@ -46,7 +47,16 @@ def soft_wpmi(
 def caption_means(
     captions: Float[np.ndarray, "captions dim"], incidence, chosen: Int[np.ndarray, " concepts"]
 ) -> Float[np.ndarray, "concepts dim"]:
-    """Unit text embedding of each chosen concept: the mean of the captions that mention it (prompt ensembling by the corpus itself)."""
-    total = incidence[:, chosen].T @ captions.astype(np.float64)
+    """Unit text embedding of each chosen concept: the mean of the captions that mention it (prompt ensembling by the corpus itself).
+
+    Parameters
+    ----------
+    captions : text embeddings; read in parts, so that they need not fit the memory.
+    """
+    some, (rows, dim) = incidence[:, chosen], captions.shape
+    total = np.zeros((len(chosen), dim))
+    for start in range(0, rows, CAPTIONS_AT_ONCE):
+        part = slice(start, start + CAPTIONS_AT_ONCE)
+        total += some[part].T @ captions[part].astype(np.float64)
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return np.divide(total, length, out=np.zeros_like(total), where=length > 0)

@@ -84,6 +84,7 @@ class ConSE:
         self._sentences = SentenceEncoder(sentence_model, device)
         self.dim = self._sentences.dim
         weights = (weights_path(CLASSIFIER, PARAM), sentence_model / "model.safetensors")
+        self.preprocessing = "as EfficientNet-Lite2"
         self.fingerprint = ":".join(["conse", str(top), *map(sha256, weights)])
 
     @cached_property

@@ -31,10 +31,13 @@ class ImageTextEncoder(Protocol):
         Width of the joint space.
     fingerprint : str
         Kind, names and weights: two encoders with the same give the same embeddings.
+    preprocessing : str
+        What is done to an image before the network sees it, in words.
     """
 
     dim: int
     fingerprint: str
+    preprocessing: str
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
         """Give unit rows, one for each image of any size."""
@@ -60,6 +63,8 @@ class OpenClip:
         Kind, names and weights.
     device : str
         Where it runs.
+    preprocessing : str
+        What `preprocess` does, in words.
     """
 
     def __init__(
@@ -69,10 +74,11 @@ class OpenClip:
         preprocess: Callable[[Sequence[Picture]], "torch.Tensor"],
         fingerprint: str,
         device: str = "cpu",
+        preprocessing: str = "",
     ) -> None:
         self._model = model.eval().float().to(device)
         self._tokenizer, self._preprocess, self._device = tokenizer, preprocess, device
-        self.fingerprint = fingerprint
+        self.fingerprint, self.preprocessing = fingerprint, preprocessing
         self.dim = self.embed_texts(["a"]).shape[1]
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
@@ -138,7 +144,8 @@ def _own_clip(checkpoint: str, device: str) -> OpenClip:
     def preprocess(images: Sequence[Picture]) -> "torch.Tensor":
         return prepare(unit_images(np.stack([resized(image, side) for image in images])))
 
-    return OpenClip(model, tokenizer, preprocess, f"open_clip:{sha256(checkpoint)}", device)
+    seen = f"the whole image, squashed to {side} x {side}"
+    return OpenClip(model, tokenizer, preprocess, f"open_clip:{sha256(checkpoint)}", device, seen)
 
 
 def _side(tower: Any) -> int:
@@ -165,7 +172,8 @@ def _published_clip(name: str, pretrained: str, device: str) -> OpenClip:
         return torch.stack([transform(Image.fromarray(image)) for image in images])
 
     weights = sha256(pretrained) if Path(pretrained).is_file() else pretrained
-    return OpenClip(model, tokenizer, preprocess, f"open_clip:{name}:{weights}", device)
+    seen = " ".join(str(transform).split())
+    return OpenClip(model, tokenizer, preprocess, f"open_clip:{name}:{weights}", device, seen)
 
 
 def sha256(path: str | Path) -> str:

@@ -1,105 +1,129 @@
-"""The caption corpus: one caption a line, its id the number of the line."""
+"""Caption corpora: what every format gives, how a caption is cleaned, and the plain format, one caption a line."""
 
 import codecs
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import pandas as pd
 
 from stages.common.errors import UserError
-from stages.common.progress import track
 
 MAX_LETTERS = 1000
 # Nothing beyond this is read of a line, so that a file without line ends cannot fill the memory.
 MAX_LINE_BYTES = 65_536
+ROWS_AT_ONCE = 8192
 # What a table writer puts where a caption is missing.
 MISSING = frozenset({"", "none", "nan"})
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 FIX = "point data.captions at a text file with one caption a line"
 
 
 @dataclass(frozen=True)
-class Captions:
-    """A cleaned caption corpus.
+class Batch:
+    """Captions of one file, row after row, as they stand there.
 
     Attributes
     ----------
-    table : pandas.DataFrame
-        Columns caption (number of the line in the file, from 0), text (different in each row) and copies (how many
-        lines held it).
-    lines : int
-        Lines in the file.
-    empty : int
-        Lines left out because nothing, or only None or nan, stood there.
-    duplicates : int
-        Lines left out because an earlier one has the same text.
-    cut : int
-        Lines that had more than `MAX_LETTERS` characters.
+    file : int
+        Its number among the source's files.
+    row : int
+        Number of the first of them in the file, from 0.
+    texts : sequence of str or None
+        None where the file says that there is none.
     undecodable : int
-        Lines with bytes that are not UTF-8 (replaced by U+FFFD).
+        How many had bytes that are not UTF-8 (replaced by U+FFFD).
+    ids : (texts,) integer array or None
+        The file's own names of the captions, if it has any.
     """
 
-    table: pd.DataFrame
-    lines: int
-    empty: int
-    duplicates: int
-    cut: int
-    undecodable: int
+    file: int
+    row: int
+    texts: Sequence[str | None]
+    undecodable: int = 0
+    ids: np.ndarray | None = None
 
 
-def read_captions(path: str | Path) -> Captions:
-    r"""Read a caption corpus, line by line.
+class CaptionSource(Protocol):
+    """A caption corpus that can be read again and again from its beginning.
+
+    Attributes
+    ----------
+    files : sequence of str
+        Where the captions come from.
+    unit : str
+        What a caption is called there: lines, rows, annotations.
+    """
+
+    files: Sequence[str]
+    unit: str
+
+    def batches(self) -> Iterator[Batch]:
+        """Give all captions in the order of files and rows, a bounded number at once."""
+        ...
+
+
+class LineFiles:
+    r"""Text files with one caption a line.
 
     Only ``\n`` ends a line: other separators (``\r``, form feed, U+2028) stand inside captions, and splitting there
     would shift the ids of all that follow.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, is not text in UTF-8, or has no caption.
     """
-    try:
-        with Path(path).open("rb") as file:
-            if file.peek(2)[:2] in BYTE_ORDER_MARKS:
-                raise UserError(f"data.captions: {path} is UTF-16; save it as UTF-8")
-            captions = _collected(file)
-    except OSError as error:
-        raise UserError(f"data.captions: {path} cannot be read ({error.strerror}); {FIX}") from error
-    if captions.lines == 0:
-        raise UserError(f"data.captions: {path} is empty; {FIX}")
-    if captions.table.empty:
-        raise UserError(f"data.captions: {path} has {captions.lines} lines and no caption among them; {FIX}")
-    return captions
+
+    unit = "lines"
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self.files = files
+
+    def batches(self) -> Iterator[Batch]:
+        """Give all lines.
+
+        Raises
+        ------
+        UserError
+            If a file is missing or is not text in UTF-8.
+        """
+        for number, path in enumerate(self.files):
+            try:
+                with Path(path).open("rb") as file:
+                    if file.peek(2)[:2] in BYTE_ORDER_MARKS:
+                        raise UserError(f"data.captions: {path} is UTF-16; save it as UTF-8")
+                    yield from _line_batches(number, file)
+            except OSError as error:
+                raise UserError(f"data.captions: {path} cannot be read ({error.strerror}); {FIX}") from error
 
 
-def _collected(file: BufferedReader) -> Captions:
-    """Clean the lines and count how often each text comes; the first line of each gives its id."""
-    first_line: dict[str, int] = {}
-    seen: Counter[str] = Counter()
-    copies: Counter[str] = Counter()
-    for number, raw in enumerate(track(_lines(file), "Reading captions")):
-        text = clean_caption(raw.decode("utf-8", errors="replace"))
-        seen.update(lines=1, cut=len(text) > MAX_LETTERS, undecodable=not _is_utf8(raw), empty=_is_missing(text))
-        if not _is_missing(text):
-            text = text[:MAX_LETTERS].rstrip()
-            first_line.setdefault(text, number)
-            copies[text] += 1
-    columns = {"caption": list(first_line.values()), "text": list(first_line), "copies": list(copies.values())}
-    table = pd.DataFrame(columns).astype({"caption": np.int64, "copies": np.int64})
-    duplicates = copies.total() - len(copies)
-    return Captions(table, seen["lines"], seen["empty"], duplicates, seen["cut"], seen["undecodable"])
+def _line_batches(number: int, file: BufferedReader) -> Iterator[Batch]:
+    row, lines = 0, short_lines(file)
+    while raw := list(islice(lines, ROWS_AT_ONCE)):
+        texts, undecodable = decoded(raw)
+        yield Batch(number, row, texts, undecodable)
+        row += len(raw)
 
 
-def _is_missing(text: str) -> bool:
-    """Tell whether nothing stands there."""
-    return text.casefold() in MISSING
+def short_lines(file: BufferedReader, most: int = MAX_LINE_BYTES) -> Iterator[bytes]:
+    """Give the lines, each cut at `most` bytes; a byte order mark at the start of the file is dropped."""
+    if file.peek(3)[:3] == codecs.BOM_UTF8:
+        file.read(3)
+    while line := file.readline(most):
+        part = line
+        while len(part) == most and not part.endswith(b"\n"):
+            part = file.readline(most)
+        yield line
+
+
+def decoded(cells: Sequence[bytes | None]) -> tuple[list[str | None], int]:
+    """Texts of some bytes, and how many of them are not UTF-8."""
+    texts = [None if cell is None else cell.decode("utf-8", errors="replace") for cell in cells]
+    doubtful = (cell for cell, text in zip(cells, texts, strict=True) if text and "\ufffd" in text and cell)
+    return texts, sum(not _is_utf8(cell) for cell in doubtful)
 
 
 def _is_utf8(raw: bytes) -> bool:
@@ -111,15 +135,24 @@ def _is_utf8(raw: bytes) -> bool:
     return True
 
 
-def _lines(file: BufferedReader) -> Iterator[bytes]:
-    """Give the lines, each cut at `MAX_LINE_BYTES`; a byte order mark at the start of the file is dropped."""
-    if file.peek(3)[:3] == codecs.BOM_UTF8:
-        file.read(3)
-    while line := file.readline(MAX_LINE_BYTES):
-        part = line
-        while len(part) == MAX_LINE_BYTES and not part.endswith(b"\n"):
-            part = file.readline(MAX_LINE_BYTES)
-        yield line
+def as_text(value: object) -> str | None:
+    """The text of a cell: numbers as they are written, and no half of a surrogate pair, which no file can hold.
+
+    Raises
+    ------
+    TypeError
+        If it is a list or another thing that is no caption.
+    """
+    if value is None or isinstance(value, str):
+        return None if value is None else SURROGATE.sub("\ufffd", value)
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    raise TypeError(f"a caption must be text, not {type(value).__name__}")
+
+
+def is_missing(text: str) -> bool:
+    """Tell whether nothing stands there."""
+    return text.casefold() in MISSING
 
 
 def clean_caption(text: str) -> str:

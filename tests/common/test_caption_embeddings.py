@@ -1,4 +1,4 @@
-"""Embeddings that come with captions: read in place, as unit rows, whatever the number, size and type of the files; bad files are one line."""
+"""Embeddings that come with captions: read in place, as unit rows, whatever the files' number and type; bad files are one line."""
 
 import numpy as np
 import pytest

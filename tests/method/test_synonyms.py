@@ -1,10 +1,12 @@
 """Words that replace each other become one concept; words that stand together do not."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from stages.method import synonyms
 from stages.method.synonyms import leaders, word_directions
 
 
@@ -58,3 +60,13 @@ def test_leader_is_its_own_leader():
 def test_directions_are_unit_vectors():
     texts, incidence = corpus(np.random.default_rng(0))
     assert np.allclose(np.linalg.norm(word_directions(texts, incidence), axis=1), 1)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 300])
+def test_reading_in_parts_changes_nothing(monkeypatch, size):
+    texts, incidence = corpus(np.random.default_rng(0))
+    whole, found = word_directions(texts, incidence), leaders(texts, incidence, 0.9, 5)
+    monkeypatch.setattr(synonyms, "CAPTIONS_AT_ONCE", size)
+    monkeypatch.setattr(synonyms, "PAIRS_AT_ONCE", size)
+    assert np.allclose(word_directions(texts, incidence), whole, atol=1e-12)
+    assert np.array_equal(leaders(texts, incidence, 0.9, 5), found)
