@@ -11,7 +11,8 @@ from stages.common import files
 from stages.common.artifacts import read_array, write_json
 from stages.common.errors import UserError
 from stages.common.streamed import array_in_parts, finished, row_groups, table_in_parts
-from stages.method.approximate import Approximation, Rows, build_index
+from stages.method.approximate import Approximation, build_index
+from stages.method.rows import Rows
 from stages.models.device import best_device
 from stages.models.image_text import ImageTextEncoder, load_image_text
 from stages.sources.caption_formats import is_plain, open_captions, open_given

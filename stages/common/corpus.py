@@ -16,10 +16,11 @@ from stages.common import files
 from stages.common.artifacts import read_array, read_json
 from stages.common.caption_embeddings import UnitRows, open_embeddings
 from stages.common.errors import UserError
-from stages.method.approximate import Rows, candidates
+from stages.method.approximate import candidates
 from stages.method.concepts import Mentions
 from stages.method.explanation import Captioned, Settings, captioned
 from stages.method.retrieval import Retrieved, Shard, nearest_captions, nearest_of, recall, retrieved_weights
+from stages.method.rows import Rows
 
 if TYPE_CHECKING:
     from stages.common.params import BuildCaptionIndex, Concepts

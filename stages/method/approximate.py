@@ -1,21 +1,15 @@
 """Approximate search with faiss: it proposes candidates, which are then ranked exactly (`retrieval.nearest_of`)."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from stages.method.rows import Rows
+
 ROWS_AT_ONCE = 65_536
 OVERFETCH = 4  # times k candidates: those that tie with the k-th, or that float16 misplaces, are among them
-
-
-class Rows(Protocol):
-    """An array, or what reads one in parts: `shape`, and rows by slice or by places."""
-
-    shape: tuple[int, int]
-
-    def __getitem__(self, places: Any) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import log_softmax, logsumexp
 
+from stages.method.rows import Rows
+
 WEIGHTS = 0.998, 0.97  # of the first and the last ranked image in soft-WPMI, as published
 SMALL = 1e-7
 CAPTIONS_AT_ONCE = 65_536  # of their embeddings in memory
@@ -44,14 +46,12 @@ def soft_wpmi(
     return total - discount * (logsumexp(total, axis=0) - np.log(groups))
 
 
-def caption_means(
-    captions: Float[np.ndarray, "captions dim"], incidence, chosen: Int[np.ndarray, " concepts"]
-) -> Float[np.ndarray, "concepts dim"]:
+def caption_means(captions: Rows, incidence, chosen: Int[np.ndarray, " concepts"]) -> Float[np.ndarray, "concepts dim"]:
     """Unit text embedding of each chosen concept: the mean of the captions that mention it (prompt ensembling by the corpus itself).
 
     Parameters
     ----------
-    captions : text embeddings; read in parts, so that they need not fit the memory.
+    captions : (captions, dim) text embeddings; read in parts, so that they need not fit the memory.
     """
     some, (rows, dim) = incidence[:, chosen], captions.shape
     total = np.zeros((len(chosen), dim))

@@ -121,7 +121,8 @@ def _candidates(
     if near.shape[1] > k and np.count_nonzero(near) > FEW * k * len(crops):
         kth = np.partition(rough, near.shape[1] - k, axis=1)[:, -k]
         near = rough >= np.maximum(cut, kth - 2 * margin)[:, None]
-    return np.nonzero(near)
+    crop, text = np.nonzero(near)
+    return crop, text
 
 
 def _longest(rows: np.ndarray) -> float:

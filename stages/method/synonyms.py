@@ -9,18 +9,18 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
+from stages.method.rows import Rows
+
 CAPTIONS_AT_ONCE = 65_536  # of their embeddings in memory
 PAIRS_AT_ONCE = 1 << 26  # of words that are compared
 
 
-def word_directions(
-    captions: Float[np.ndarray, "captions dim"], incidence: sparse.csr_array
-) -> Float[np.ndarray, "words dim"]:
+def word_directions(captions: Rows, incidence: sparse.csr_array) -> Float[np.ndarray, "words dim"]:
     """Unit direction of each word: the mean of the captions that mention it, minus the mean of all captions.
 
     Parameters
     ----------
-    captions : text embeddings; read in parts, so that they need not fit the memory.
+    captions : (captions, dim) text embeddings; read in parts, so that they need not fit the memory.
     incidence : sparse 0/1, captions x words; every word is mentioned.
     """
     rows, dim = captions.shape
@@ -40,9 +40,7 @@ def _parts(rows: int, size: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, rows, size))
 
 
-def leaders(
-    captions: Float[np.ndarray, "captions dim"], incidence: sparse.csr_array, similarity: float, mentions: int
-) -> Int[np.ndarray, " words"]:
+def leaders(captions: Rows, incidence: sparse.csr_array, similarity: float, mentions: int) -> Int[np.ndarray, " words"]:
     """For each word the most frequent word that means the same (often itself).
 
     From the most frequent word down, a word follows the closest leader whose direction has at least the cosine `similarity`,

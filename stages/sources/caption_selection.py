@@ -119,8 +119,8 @@ def _check(source: CaptionSource, seen: Counter[str], captions: np.ndarray) -> N
 
 def _digest(captions: np.ndarray, prints: np.ndarray) -> str:
     """SHA-256 of numbers and texts."""
-    digest = hashlib.sha256(np.ascontiguousarray(captions, dtype="<i8"))
-    digest.update(np.ascontiguousarray(prints[captions]))
+    digest = hashlib.sha256(captions.astype("<i8").tobytes())
+    digest.update(prints[captions].tobytes())
     return digest.hexdigest()
 
 

@@ -62,8 +62,12 @@ class CaptionSource(Protocol):
         What a caption is called there: lines, rows, annotations.
     """
 
-    files: Sequence[str]
     unit: str
+
+    @property
+    def files(self) -> Sequence[str]:
+        """Give their names."""
+        ...
 
     def batches(self) -> Iterator[Batch]:
         """Give all captions in the order of files and rows, a bounded number at once."""
