@@ -28,11 +28,15 @@ ROWS_AT_ONCE = 65_536
 
 
 def run(params: Params) -> None:
+    """Index the corpus with the run's image-text encoder."""
+    build(params, load_image_text(params.image_text, best_device()))
+
+
+def build(params: Params, encoder: ImageTextEncoder) -> None:
     """Write ``captions.parquet``, ``embeddings.npy`` (row by row alike), ``index.json``, ``index.faiss`` and the counts.
 
     Embeddings that are given stay where they are: ``index.json`` names their files.
     """
-    encoder = load_image_text(params.image_text, best_device())
     source = open_captions(params.data)
     given = open_given(params.data, source, encoder.dim)
     selection = select(source, given)

@@ -1,5 +1,7 @@
 """Random images are cut like the group's own crops, joined by group and rank; low images stay whole where that is asked for."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,10 +9,11 @@ from pydantic import TypeAdapter
 
 from stages import extract_activations, mine_crops
 from stages.common import files
-from stages.common.artifacts import read_array, read_table, write_array, write_table
+from stages.common.artifacts import read_array, read_json, read_table, write_array, write_table
 from stages.common.params import EncoderSpec, load_params
 from stages.mine_crops import _random_like_high, _whole
 from tests.paths import ROOT
+from tests.test_transfer import spaces  # noqa: F401 (a fixture)
 
 SETS = pd.DataFrame(
     [
@@ -47,7 +50,8 @@ def test_only_the_chosen_crops_become_whole_images():
 def run(tmp_path, monkeypatch):
     """Two stages on six random images, with the members of two groups; give the params of an encoder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("stages.models.image_text.load_image_text", lambda *_: None)
+    reader = SimpleNamespace(fingerprint="none", preprocessing="none")
+    monkeypatch.setattr("stages.models.image_text.load_image_text", lambda *_: reader)
     monkeypatch.setattr("stages.models.crop_embedding.embed_crops", lambda _s, _e, rows, *_: np.zeros((len(rows), 2)))
     images = [f"i{row}" for row in range(6)]
     table = pd.DataFrame({"image": images, "split": "probe", "label": "", "width": 32, "height": 32})
@@ -79,3 +83,13 @@ def test_crops_are_mined_with_and_without_maps(pooling, run):
     assert not crops["empty"].all()
     assert ((crops["right"] > crops["left"]) & (crops["right"] <= 32)).all()
     assert (heatmaps[0] != heatmaps[2]).any()
+
+
+@pytest.mark.usefixtures("spaces")
+def test_the_embeddings_say_which_model_made_them():
+    sets = pd.DataFrame({"group": "f0", "role": ["high", "high", "random"], "rank": [0, 1, 0]})
+    write_table(files.groups("a") / "sets.parquet", sets.assign(image=["probe-00000", "probe-00001", "probe-00002"]))
+    mine_crops.run(load_params(ROOT / "params.yaml"), "a")
+    assert read_array(files.crops("a") / "embeddings.npy").shape == (3, 3)
+    made_by = read_json(files.crops("a") / "embeddings.json")
+    assert made_by == {"image_text": "eye", "preprocessing": "the mean colour"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
@@ -46,8 +47,16 @@ class UnitRows:
         of = np.searchsorted(self._first, wanted, side="right") - 1
         for number in np.unique(of):
             here = np.flatnonzero(of == number)
-            found[here] = _gathered(self._arrays[number], wanted[here] - self._first[number])
+            found[here] = _gathered(mapped_anew(self._arrays[number]), wanted[here] - self._first[number])
         return found
+
+
+def mapped_anew(array: np.ndarray) -> np.ndarray:
+    """The same array, of whose file nothing is in memory yet; what is read of it leaves the memory when it is forgotten."""
+    if not isinstance(array, np.memmap) or array.filename is None:
+        return array
+    order: Literal["F", "C"] = "C" if array.flags.c_contiguous else "F"
+    return np.memmap(array.filename, array.dtype, "r", array.offset, array.shape, order)
 
 
 def _gathered(array: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -51,10 +51,7 @@ class Corpus:
 
     def shards(self, count: int | None = None) -> Iterator[Shard]:
         """The embeddings in parts: `count` equal ones, or as many as memory allows."""
-        ids, total = self.captions["caption"].to_numpy(), len(self.captions)
-        size = -(-total // count) if count else CAPTIONS_AT_ONCE
-        for start in range(0, total, size):
-            yield ids[start : start + size], self.embeddings[start : start + size]
+        return shards_of(self.captions["caption"].to_numpy(), self.embeddings, count)
 
     def captioned(self, crops: np.ndarray, settings: Settings, shards: int | None = None) -> Captioned:
         """Step 8: the captions of each crop, from the index or by comparing every caption.
@@ -115,6 +112,13 @@ class Corpus:
                 f"{what}: embedded by {_shown(fingerprint)}, but the captions in {files.CAPTIONS} by {_shown(self.image_text)}; "
                 "run `dvc repro`"
             )
+
+
+def shards_of(ids: np.ndarray, embeddings: Rows, count: int | None = None) -> Iterator[Shard]:
+    """Captions and their embeddings in parts: `count` equal ones, or as many as memory allows."""
+    size = -(-len(ids) // count) if count else CAPTIONS_AT_ONCE
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size], embeddings[start : start + size]
 
 
 def _shown(fingerprint: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
-from stages.common.caption_embeddings import UnitRows, caption_ids, open_embeddings, unit_rows
+from stages.common.caption_embeddings import UnitRows, caption_ids, mapped_anew, open_embeddings, unit_rows
 from stages.common.errors import UserError
 from stages.common.progress import track
 from stages.sources.captions import Batch
@@ -97,7 +97,9 @@ class GivenEmbeddings:
 
 def _usable(array: np.ndarray) -> Bool[np.ndarray, " rows"]:
     """Rows with a direction."""
-    parts = [unit_rows(array[start : start + ROWS_AT_ONCE])[1] for start in range(0, len(array), ROWS_AT_ONCE)]
+    parts = [
+        unit_rows(mapped_anew(array)[start : start + ROWS_AT_ONCE])[1] for start in range(0, len(array), ROWS_AT_ONCE)
+    ]
     return np.concatenate([np.zeros(0, dtype=bool), *parts])
 
 

@@ -1,0 +1,132 @@
+"""Time and memory of a caption index of LAION's size: synthetic shards, indexed where they lie and searched exactly.
+
+``python benchmarks/laion.py --shards 10 --rows 1000000 --dim 512 --folder FOLDER`` needs 1 KB of disk a caption.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from stages import build_caption_index  # noqa: E402
+from stages.common.corpus import read_captions, shards_of  # noqa: E402
+from stages.common.params import Params, read_yaml, validated  # noqa: E402
+from stages.common.profiles import merge  # noqa: E402
+from stages.method.retrieval import nearest_captions  # noqa: E402
+from stages.sources.grammar import corpus  # noqa: E402
+from stages.sources.scenes import draw_attributes  # noqa: E402
+
+ROWS_AT_ONCE = 65_536
+K = 5
+
+
+class Nothing:
+    """Stands for the image-text encoder: the embeddings come with the corpus."""
+
+    fingerprint, preprocessing = "synthetic", "none"
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+
+def main(
+    folder: Annotated[Path, typer.Option(help="Where the shards and the index are written.")],
+    shards: Annotated[int, typer.Option(min=1)] = 3,
+    rows: Annotated[int, typer.Option(min=1, help="Captions of each shard.")] = 20_000,
+    dim: Annotated[int, typer.Option(min=2)] = 64,
+    queries: Annotated[int, typer.Option(min=1, help="Images whose nearest captions are searched.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Make a corpus, index it, search it; print seconds per million captions, peak memory and a digest of what was found."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    seconds: dict[str, float] = {}
+    with timed(seconds, "make"):
+        for number in range(shards):
+            write_shard(Path("laion"), number, rows, dim, np.random.default_rng([seed, number]))
+    made = peak_memory()
+    with timed(seconds, "index"):
+        build_caption_index.build(params_of("laion"), Nothing(dim))
+    with timed(seconds, "search"):
+        captions, embeddings, _ = read_captions()
+        found = nearest_captions(images(queries, dim, seed), shards_of(captions["caption"].to_numpy(), embeddings), K)
+    millions = shards * rows / 1e6
+    per_million = {name: round(value / millions, 2) for name, value in seconds.items()}
+    digest = hashlib.sha256(np.ascontiguousarray(found.captions, dtype="<i8")).hexdigest()
+    report = {
+        "captions": shards * rows,
+        "kept": len(captions),
+        "dim": dim,
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+        "seconds_per_million": per_million,
+        "peak_memory_gb": {"make": made, "all": peak_memory()},
+        "found": digest,
+    }
+    typer.echo(json.dumps(report, indent=2))
+
+
+def write_shard(folder: Path, number: int, rows: int, dim: int, rng: np.random.Generator) -> None:
+    """One pair of files as LAION publishes them, written in parts."""
+    folder.mkdir(exist_ok=True)
+    embeddings = np.lib.format.open_memmap(folder / f"text_emb_{number}.npy", "w+", np.float16, (rows, dim))
+    schema = pa.schema([("url", pa.string()), ("caption", pa.string())])
+    with pq.ParquetWriter(folder / f"metadata_{number}.parquet", schema) as metadata:
+        for start in range(0, rows, ROWS_AT_ONCE):
+            count = min(ROWS_AT_ONCE, rows - start)
+            embeddings[start : start + count] = rng.standard_normal((count, dim), dtype=np.float32)
+            texts = captions_of(count, rng)
+            metadata.write_table(pa.table({"url": ["address"] * count, "caption": texts}, schema=schema))
+    embeddings.flush()
+
+
+def captions_of(count: int, rng: np.random.Generator) -> list[str]:
+    """Captions of the embedded world, most of them with a number, since the world's grammar repeats itself before long."""
+    base = corpus(draw_attributes(min(count, 4096), rng), 0.1, 0.1, rng)
+    numbers = rng.integers(0, 2**40, count)
+    which = rng.integers(0, len(base), count)
+    return [f"{base[row]} {number}" if number % 8 else base[row] for row, number in zip(which, numbers, strict=True)]
+
+
+def images(count: int, dim: int, seed: int) -> np.ndarray:
+    """Unit queries that lie apart from the texts, as images do."""
+    rng = np.random.default_rng([seed, 2**31])
+    rows = rng.standard_normal((count, dim), dtype=np.float32) + 0.5 * rng.standard_normal(dim, dtype=np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def params_of(captions: str) -> Params:
+    """The project's params with this corpus."""
+    content = read_yaml(ROOT / "params.yaml")
+    merge(content, {"data": {"captions": captions, "caption_format": "laion"}})
+    return validated(content)
+
+
+@contextmanager
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Note how long something takes."""
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start
+
+
+def peak_memory() -> float:
+    """Most memory that this process has held, in GB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 3)
+
+
+if __name__ == "__main__":
+    typer.run(main)
