@@ -30,7 +30,7 @@ from stages.method.retrieval import nearest_captions  # noqa: E402
 from stages.sources.grammar import corpus  # noqa: E402
 from stages.sources.scenes import draw_attributes  # noqa: E402
 
-ROWS_AT_ONCE = 65_536
+UNIT = 10_000  # captions that are made together
 K = 5
 
 
@@ -54,50 +54,60 @@ def main(
     """Make a corpus, index it, search it; print seconds per million captions, peak memory and a digest of what was found."""
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
+    typer.echo(json.dumps(measured(shards, rows, dim, queries, seed), indent=2))
+
+
+def measured(shards: int, rows: int, dim: int, queries: int, seed: int) -> dict:
+    """Make, index and search a corpus in the working folder."""
     seconds: dict[str, float] = {}
     with timed(seconds, "make"):
-        for number in range(shards):
-            write_shard(Path("laion"), number, rows, dim, np.random.default_rng([seed, number]))
+        write_shards(Path("laion"), shards, rows, dim, seed)
     made = peak_memory()
     with timed(seconds, "index"):
         build_caption_index.build(params_of("laion"), Nothing(dim))
     with timed(seconds, "search"):
         captions, embeddings, _ = read_captions()
-        found = nearest_captions(images(queries, dim, seed), shards_of(captions["caption"].to_numpy(), embeddings), K)
-    millions = shards * rows / 1e6
-    per_million = {name: round(value / millions, 2) for name, value in seconds.items()}
-    digest = hashlib.sha256(np.ascontiguousarray(found.captions, dtype="<i8")).hexdigest()
-    report = {
+        ids = captions["caption"].to_numpy()
+        found = nearest_captions(images(queries, dim, seed), shards_of(ids, embeddings), K).captions
+    return {
         "captions": shards * rows,
-        "kept": len(captions),
+        "kept": len(ids),
         "dim": dim,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
-        "seconds_per_million": per_million,
+        "seconds_per_million": {name: round(value / (shards * rows / 1e6), 2) for name, value in seconds.items()},
         "peak_memory_gb": {"make": made, "all": peak_memory()},
-        "found": digest,
+        "found": hashlib.sha256(found.astype("<i8").tobytes()).hexdigest(),
     }
-    typer.echo(json.dumps(report, indent=2))
 
 
-def write_shard(folder: Path, number: int, rows: int, dim: int, rng: np.random.Generator) -> None:
-    """One pair of files as LAION publishes them, written in parts."""
+def write_shards(folder: Path, shards: int, rows: int, dim: int, seed: int) -> None:
+    """Pairs of files as LAION publishes them, written in parts; the corpus is the same however it is divided."""
     folder.mkdir(exist_ok=True)
-    embeddings = np.lib.format.open_memmap(folder / f"text_emb_{number}.npy", "w+", np.float16, (rows, dim))
+    base = corpus(draw_attributes(4096, np.random.default_rng(seed)), 0.1, 0.1, np.random.default_rng(seed))
     schema = pa.schema([("url", pa.string()), ("caption", pa.string())])
-    with pq.ParquetWriter(folder / f"metadata_{number}.parquet", schema) as metadata:
-        for start in range(0, rows, ROWS_AT_ONCE):
-            count = min(ROWS_AT_ONCE, rows - start)
-            embeddings[start : start + count] = rng.standard_normal((count, dim), dtype=np.float32)
-            texts = captions_of(count, rng)
-            metadata.write_table(pa.table({"url": ["address"] * count, "caption": texts}, schema=schema))
-    embeddings.flush()
+    for number in range(shards):
+        embeddings = np.lib.format.open_memmap(folder / f"text_emb_{number}.npy", "w+", np.float16, (rows, dim))
+        with pq.ParquetWriter(folder / f"metadata_{number}.parquet", schema) as metadata:
+            for part, vectors, texts in parts_of(number * rows, rows, dim, base, seed):
+                embeddings[part] = vectors
+                metadata.write_table(pa.table({"url": ["address"] * len(texts), "caption": texts}, schema=schema))
+        embeddings.flush()
 
 
-def captions_of(count: int, rng: np.random.Generator) -> list[str]:
-    """Captions of the embedded world, most of them with a number, since the world's grammar repeats itself before long."""
-    base = corpus(draw_attributes(min(count, 4096), rng), 0.1, 0.1, rng)
-    numbers = rng.integers(0, 2**40, count)
-    which = rng.integers(0, len(base), count)
+def parts_of(
+    first: int, rows: int, dim: int, base: list[str], seed: int
+) -> Iterator[tuple[slice, np.ndarray, list[str]]]:
+    """Embeddings and captions of the rows from `first` on, in parts; each unit of the corpus has random numbers of its own."""
+    for unit in range(first // UNIT, -(-(first + rows) // UNIT)):
+        low, high = max(unit * UNIT, first), min((unit + 1) * UNIT, first + rows)
+        rng, inside = np.random.default_rng([seed, unit]), slice(low - unit * UNIT, high - unit * UNIT)
+        vectors, texts = rng.standard_normal((UNIT, dim), dtype=np.float32), captions_of(base, rng)
+        yield slice(low - first, high - first), vectors[inside], texts[inside]
+
+
+def captions_of(base: list[str], rng: np.random.Generator) -> list[str]:
+    """Captions of the embedded world, most with a number: its grammar repeats itself before long."""
+    numbers, which = rng.integers(0, 2**40, UNIT), rng.integers(0, len(base), UNIT)
     return [f"{base[row]} {number}" if number % 8 else base[row] for row, number in zip(which, numbers, strict=True)]
 
 

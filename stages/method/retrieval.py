@@ -115,14 +115,18 @@ def _candidates(
     """
     crops, texts = (np.ascontiguousarray(rows, dtype=np.float32) for rows in (crops, texts))
     margin = 10.0**-DECIMALS + (texts.shape[1] + 2) * np.finfo(np.float32).eps * _longest(crops) * _longest(texts)
+    if len(texts) == 0:
+        return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
     rough = crops @ texts.T
-    cut = best - margin
-    near = rough >= cut[:, None]
-    if near.shape[1] > k and np.count_nonzero(near) > FEW * k * len(crops):
-        kth = np.partition(rough, near.shape[1] - k, axis=1)[:, -k]
-        near = rough >= np.maximum(cut, kth - 2 * margin)[:, None]
-    crop, text = np.nonzero(near)
-    return crop, text
+    # Most shards have nothing for most crops; numpy finds the places in one row of a flat array much faster than in two dimensions.
+    rows = np.flatnonzero(rough.max(axis=1) >= best - margin)
+    rough, cut = rough[rows], (best[rows] - margin).astype(np.float32)
+    near = np.flatnonzero(rough >= cut[:, None])
+    if len(texts) > k and len(near) > FEW * k * len(rows):
+        kth = np.partition(rough, len(texts) - k, axis=1)[:, -k]
+        near = np.flatnonzero(rough >= np.maximum(cut, kth - 2 * margin)[:, None])
+    row, text = np.divmod(near, len(texts))
+    return rows[row], text
 
 
 def _longest(rows: np.ndarray) -> float:
