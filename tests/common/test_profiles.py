@@ -77,8 +77,6 @@ def test_invalid_params_leave_the_last_good_run(project):
     assert (folder / "params.yaml").read_bytes() == before and len(list(folder.glob("*.yaml"))) == 2
 
 
-
-
 def test_a_run_on_the_rendered_world_starts_from_the_trained_models(project):
     for name in ("dvc.lock", "models/clip.safetensors", "reports/metrics/clip.json", "reports/metrics/concepts.json"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
