@@ -132,18 +132,31 @@ def test_a_picture_longer_than_any_honest_one_is_refused_unread(tmp_path, monkey
     assert listing.skipped == ["s.tar:b: more than 200 bytes"]
 
 
-def test_a_header_cannot_fill_the_memory_or_turn_back(tmp_path):
-    good = shard(tmp_path / "good.tar", [("a.png", coloured(1))]).read_bytes()[:1024]
-    for kind, size in (
-        (tarfile.XHDTYPE, b"77777777777\0"),
-        (tarfile.REGTYPE, b"\xff" + (-2048).to_bytes(11, "big", signed=True)),
-    ):
-        header = bytearray(tarfile.TarInfo("b.png").tobuf())
-        header[124:136], header[156:157] = size, kind
-        header[148:156] = b"%06o\0 " % (sum(header[:148]) + 256 + sum(header[156:512]))
-        (tmp_path / "bad.tar").write_bytes(good + bytes(header) + bytes(1024))
-        listing = listed(tmp_path / "bad.tar")
-        assert ids(listing) == ["bad.tar:a"] and len(listing.skipped) == 1
+def test_a_header_that_would_fill_the_memory_is_damage(tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w") as archive:
+        add(archive, "a.png", coloured(1))
+        add(archive, "long", bytes(2 * image_shards.MAX_HEADER_BYTES), type=tarfile.GNUTYPE_LONGNAME)
+        add(archive, "b.png", coloured(2))
+    listing = listed(tmp_path / "s.tar")
+    assert ids(listing) == ["s.tar:a"]
+    assert listing.skipped == ["s.tar: cut off or damaged after a.png; what follows is left out"]
+
+
+def test_a_size_below_zero_does_not_turn_back(tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w", format=tarfile.GNU_FORMAT) as archive:
+        add(archive, "a.png", coloured(1))
+        add(archive, "b.png")
+        end = archive.offset
+    content = bytearray((tmp_path / "s.tar").read_bytes())
+    header = memoryview(content)[end - 512 : end]
+    header[124:136] = b"\xff" + (-2048).to_bytes(11, "big", signed=True)
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 256 + sum(header[156:]))
+    (tmp_path / "s.tar").write_bytes(content)
+    with tarfile.open(tmp_path / "s.tar") as archive:
+        archive.next()
+        assert archive.next().size == -2048
+    listing = listed(tmp_path / "s.tar")
+    assert ids(listing) == ["s.tar:a"] and len(listing.skipped) == 1
 
 
 @pytest.mark.parametrize(
