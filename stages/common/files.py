@@ -14,7 +14,7 @@ FAILURES = DATA / "failures"
 
 
 def activations(encoder: str) -> Path:
-    """``features.npy`` (images, features) and ``maps.npy`` (images, features, height, width)."""
+    """``features.npy`` (images, features) and, if heatmaps are made of it, ``maps.npy`` (images, features, height, width)."""
     return DATA / "activations" / encoder
 
 
