@@ -16,7 +16,7 @@ from scipy import sparse
 
 from stages.common import files
 from stages.common.artifacts import write_table
-from stages.common.corpus import factorised, read_captions, read_columns
+from stages.common.corpus import factorised, occurring, read_captions, read_columns
 from stages.common.errors import UserError
 from stages.common.progress import track
 from stages.common.streamed import table_in_parts
@@ -71,7 +71,7 @@ def _concepts(parsed: Path, settings: ParseCaptions) -> dict[str, str]:
     mentions = read_columns(parsed, ["caption", "kind", "mention"])
     mentions = mentions.filter(pc.equal(mentions["kind"].cast(pa.string()), "word"))
     numbers, texts = factorised(mentions["mention"])
-    different, code = np.unique(numbers, return_inverse=True)
+    different, code = occurring(numbers, len(texts))
     place = np.searchsorted(captions["caption"].to_numpy(), mentions["caption"].to_numpy())
     incidence = sparse.csr_array((np.ones(len(code)), (place, code)), shape=(len(captions), len(different)))
     leader = leaders(embeddings, incidence, settings.synonym_similarity, settings.synonym_mentions)

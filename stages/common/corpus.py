@@ -200,6 +200,13 @@ def factorised(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     return place[whole.indices.to_numpy()], texts[order]
 
 
+def occurring(codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of `size` codes occur, ascending, and each code's place among these; without sorting what may be many millions."""
+    occurs = np.zeros(size, dtype=bool)
+    occurs[codes] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
+
+
 def _given(described: list[dict], rows: np.ndarray) -> UnitRows:
     """The embeddings that came with the corpus, where they lie."""
     arrays = [open_embeddings(one["file"]) for one in described]
@@ -230,8 +237,7 @@ def _mentions(captions: np.ndarray) -> tuple[np.ndarray, Mentions]:
     table = read_columns(files.MENTIONS, ["caption", "kind", "concept"])
     kind, kinds = factorised(table["kind"])
     name, names = factorised(table["concept"])
-    numbers = (kinds == "phrase")[kind] * len(names) + name
-    different, concept = np.unique(numbers, return_inverse=True)
+    different, concept = occurring((kinds == "phrase")[kind] * len(names) + name, 2 * len(names))
     caption = np.searchsorted(captions, table["caption"].to_numpy())
     incidence = sparse.csr_array((np.ones(len(concept)), (caption, concept)), shape=(len(captions), len(different)))
     incidence.sum_duplicates()
