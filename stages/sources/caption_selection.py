@@ -15,6 +15,8 @@ from stages.method.duplicates import fingerprints, first_of_each
 from stages.sources.caption_vectors import GivenEmbeddings
 from stages.sources.captions import FIX, MAX_LETTERS, Batch, CaptionSource, clean_caption, is_missing
 
+OTHER_FIX = "check data.caption_format and data.caption_column, or " + FIX
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -114,7 +116,9 @@ def _check(source: CaptionSource, seen: Counter[str], captions: np.ndarray) -> N
             f"data.captions: {where} has {seen['without_embedding']} captions and no usable embedding for any of them"
         )
     if len(captions) == 0:
-        raise UserError(f"data.captions: {where} has {seen['lines']} {source.unit} and no caption among them; {FIX}")
+        raise UserError(
+            f"data.captions: {where} has {seen['lines']} {source.unit} and no caption among them; {OTHER_FIX}"
+        )
 
 
 def _digest(captions: np.ndarray, prints: np.ndarray) -> str:
