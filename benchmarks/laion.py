@@ -64,7 +64,7 @@ def measured(shards: int, rows: int, dim: int, queries: int, seed: int) -> dict:
         write_shards(Path("laion"), shards, rows, dim, seed)
     made = peak_memory()
     with timed(seconds, "index"):
-        build_caption_index.build(params_of("laion"), Nothing(dim))
+        build_caption_index.build(params_of("laion"), lambda: Nothing(dim))
     with timed(seconds, "search"):
         captions, embeddings, _ = read_captions()
         ids = captions["caption"].to_numpy()

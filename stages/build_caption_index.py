@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -29,17 +30,19 @@ ROWS_AT_ONCE = 65_536
 
 def run(params: Params) -> None:
     """Index the corpus with the run's image-text encoder."""
-    build(params, load_image_text(params.image_text, best_device()))
+    build(params, cache(lambda: load_image_text(params.image_text, best_device())))
 
 
-def build(params: Params, encoder: ImageTextEncoder) -> None:
+def build(params: Params, load: Callable[[], ImageTextEncoder]) -> None:
     """Write ``captions.parquet``, ``embeddings.npy`` (row by row alike), ``index.json``, ``index.faiss`` and the counts.
 
-    Embeddings that are given stay where they are: ``index.json`` names their files.
+    Embeddings that are given stay where they are: ``index.json`` names their files. The encoder is loaded when it is
+    needed first, so that a corpus without captions is reported at once.
     """
     source = open_captions(params.data)
-    given = open_given(params.data, source, encoder.dim)
+    given = open_given(params.data, source, lambda: load().dim)
     selection = select(source, given)
+    encoder = load()
     parts = row_groups(selected(source, selection, not is_plain(params.data)), ROWS_AT_ONCE)
     if given is None:
         _write_embedded(parts, encoder, len(selection.captions))

@@ -77,7 +77,6 @@ class Localisation:
 
     @cached_property
     def _images(self) -> ImageSource:
-        from stages.sources.images import open_images
+        from stages.sources.image_sources import open_images
 
-        data = self._params.data
-        return open_images(data.source, data.images, read_table(files.IMAGES))
+        return open_images(self._params.data, read_table(files.IMAGES))

@@ -107,21 +107,21 @@ def _natural(name: str) -> list[str | int]:
     return [int(part) if number % 2 else part for number, part in enumerate(parts)]
 
 
-def open_given(data: Data, source: CaptionSource, dim: int) -> GivenEmbeddings | None:
+def open_given(data: Data, source: CaptionSource, dim: Callable[[], int]) -> GivenEmbeddings | None:
     """The embeddings that come with the corpus; None if the captions are to be embedded.
 
     Raises
     ------
     UserError
-        If they are not readable, of another width than `dim`, or lie outside the folder ``data.captions``.
+        If they are not readable, of another width than `dim()`, or lie outside the folder ``data.captions``.
     """
     if isinstance(source, Laion):
         if data.caption_embeddings:
             raise UserError("data.caption_embeddings: shards of LAION bring their own; leave it empty")
-        return GivenEmbeddings(source.embeddings, dim)
+        return GivenEmbeddings(source.embeddings, dim())
     if not data.caption_embeddings:
         return None
-    return GivenEmbeddings([str(_inside(Path(data.captions), data.caption_embeddings))], dim, named=True)
+    return GivenEmbeddings([str(_inside(Path(data.captions), data.caption_embeddings))], dim(), named=True)
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -108,8 +108,6 @@ def test_a_number_is_finite_and_no_text(place, value, tmp_path):
         ("data.heldout", 1.0),
         ("data.caption_format", "csv"),
         ("build_caption_index.index", "hnsw"),
-        ("build_caption_index.nprobe", 4096),
-        ("build_caption_index.train", 10),
         ("build_caption_index.least_recall", 1.5),
         ("find_groups.rule", "top"),
         ("find_groups.quantile", 1.0),
@@ -146,6 +144,12 @@ def test_a_number_is_finite_and_no_text(place, value, tmp_path):
 )
 def test_an_impossible_value_is_named(place, value, tmp_path):
     assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(place)
+
+
+@pytest.mark.parametrize(("name", "value"), [("nprobe", 4096), ("train", 10)])
+def test_lists_that_cannot_be_searched_are_named(name, value, tmp_path):
+    line = problem(changed(tmp_path / "params.yaml", f"build_caption_index.{name}", value))
+    assert line.startswith(f"build_caption_index: {name} ({value}) must be at")
 
 
 @pytest.mark.parametrize("end", ["explained", "unseen"])

@@ -74,16 +74,16 @@ def test_folders_that_are_no_corpus_get_one_clear_line(tmp_path):
 def test_shards_of_laion_bring_their_embeddings(tmp_path):
     write_shard(tmp_path, 0, ["a"], rows_for("a"))
     source = open_captions(data(tmp_path))
-    assert open_given(data(tmp_path), source, 4).files == source.embeddings
+    assert open_given(data(tmp_path), source, lambda: 4).files == source.embeddings
     with pytest.raises(UserError, match="bring their own"):
-        open_given(data(tmp_path, caption_embeddings="e.npy"), source, 4)
+        open_given(data(tmp_path, caption_embeddings="e.npy"), source, lambda: 4)
 
 
 def given_rows(folder, **more):
     """Which row of the given embeddings each kept caption has."""
     params = data(folder, caption_embeddings=more.pop("name", "e.npy"), **more)
     source = open_captions(params)
-    selection = select(source, open_given(params, source, 4))
+    selection = select(source, open_given(params, source, lambda: 4))
     return dict(zip(selection.captions.tolist(), selection.embeddings.tolist(), strict=True))
 
 

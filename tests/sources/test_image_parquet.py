@@ -132,13 +132,14 @@ def test_numbers_are_named_where_the_file_says_how(tmp_path, label, labels):
     assert find_in_parquet(tmp_path / "a.parquet").labels == labels
 
 
-def test_row_groups_are_read_one_by_one_each_once(tmp_path, monkeypatch):
+def test_the_rows_of_a_group_share_a_read(tmp_path, monkeypatch):
     path = write(tmp_path / "a.parquet", {"image": structs(reds(40))}, rows=4)
     read = []
     real = image_parquet._read_group
     monkeypatch.setattr(image_parquet, "_read_group", lambda file, group: (read.append(group), real(file, group))[1])
     assert first_pixels(path) == list(range(40))
-    assert read == list(range(10))
+    # A thread that falls behind reads its group again; forty reads would mean that none is kept.
+    assert set(read) == set(range(10)) and len(read) < 20
 
 
 def test_neighbours_share_a_read_whatever_the_order_asked_for(tmp_path, monkeypatch):
@@ -147,14 +148,14 @@ def test_neighbours_share_a_read_whatever_the_order_asked_for(tmp_path, monkeypa
     real = image_parquet._read_group
     monkeypatch.setattr(image_parquet, "_read_group", lambda file, group: (read.append(group), real(file, group))[1])
     rows = np.random.default_rng(0).permutation(40).tolist()
-    shown = open_collection(found, found.ids).load_many(rows)
+    shown = open_collection(found, found.ids).load_many(rows, workers=1)
     assert [int(picture[0, 0, 0]) for picture in shown] == rows
     assert len(read) == 10
 
 
 def test_row_groups_that_do_not_fit_are_refused_with_the_fix(tmp_path, monkeypatch):
     monkeypatch.setattr(image_parquet, "MAX_GROUP_BYTES", 300)
-    with pytest.raises(UserError, match=r"row group 0 has \d+ bytes .*row_group_size"):
+    with pytest.raises(UserError, match=r"row group 0 has \d+ bytes, more than 300; .*row_group_size"):
         find_in_parquet(write(tmp_path / "a.parquet", {"image": structs(reds(40))}, rows=40))
 
 
