@@ -5,7 +5,7 @@ import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from stages.common.errors import UserError
@@ -179,8 +179,14 @@ class EfficientNetLite(Section):
 
 
 def _listed(value: Any) -> Any:
-    """`classes: imagenet` stands for the thousand names."""
+    """One name stands for a list of one."""
     return [value] if isinstance(value, str) else value
+
+
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or len(set(names)) < len(names):
+        raise ValueError("give one name or more, each another")
+    return names
 
 
 Channels = Annotated[tuple[float, float, float], Field(strict=False)]
@@ -192,7 +198,8 @@ class Network(Section):
     ``checkpoint`` is a file that DVC watches: the weights to load (``.safetensors``, or a file of torch that holds tensors
     only), or, where the weights come from elsewhere, any file that pins their version, for instance ``requirements.txt``.
     ``part`` chooses among several encoders of one file ("student", "momentum_encoder"). ``layer`` is the dotted name of a
-    module (``python -m stages layers NAME`` lists them), ``pooling`` says how its positions become one vector, and
+    module (``python -m stages layers NAME`` lists them) or a list of names, whose features stand beside each other and
+    come from one pass, ``pooling`` says how its positions become one vector, and
     ``heatmap_layer`` where heatmaps are taken if not from ``layer``. ``size``, ``mean``, ``std``, ``crop`` (share of the
     short side that the central square keeps) and ``squash`` (the whole image instead, whatever its aspect ratio) replace
     the network's own preprocessing. ``classes`` names the outputs of its classifier in their order, or is imagenet.
@@ -201,7 +208,9 @@ class Network(Section):
 
     checkpoint: str
     part: str | None = None
-    layer: str | None = None
+    layer: (
+        Annotated[tuple[str, ...], BeforeValidator(_listed), Field(strict=False), AfterValidator(_different)] | None
+    ) = None
     pooling: Literal["mean", "max", "cls"] | None = None
     heatmap_layer: str | None = None
     size: Annotated[int, Field(ge=8, le=2048)] | None = None

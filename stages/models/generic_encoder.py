@@ -1,4 +1,4 @@
-"""An encoder to explain that is any layer of any network: features, maps where there are some, and Grad-CAM elsewhere.
+"""An encoder to explain that is any layer, or several, of any network: features, maps where there are some, and Grad-CAM elsewhere.
 
 Features are the mean or the maximum over the positions of a layer, its class token, or its vector. Where they are pooled from
 all positions of one layer, that layer's maps give heatmaps in closed form (`stages.method.heatmaps.heatmaps_of`):
@@ -12,6 +12,7 @@ So both are ``ReLU(sum_j d_j A_j)`` but for the factor 1/P, which the box and th
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,18 +21,9 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from stages.common.errors import UserError
-from stages.models.layers import (
-    Layer,
-    activation_and_gradient,
-    default_layer,
-    entering_block,
-    grad_cam,
-    named,
-    output_of,
-    positions,
-    traced,
-)
+from stages.models.layers import Layer, default_layer, entering_block, named, traced
 from stages.models.networks import Network, build_network
+from stages.models.readouts import Readout, Readouts
 from stages.sources.images import Box
 
 Picture = UInt8[np.ndarray, "height width 3"]
@@ -39,7 +31,7 @@ LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 class HookedEncoder:
-    """A layer of a network.
+    """A layer of a network, or several beside each other.
 
     Parameters
     ----------
@@ -60,22 +52,27 @@ class HookedEncoder:
         self._network, self._device = build_network(spec, param), device
         self._network.module.to(device)
         layers = layers_of(self._network, device, param)
-        self._layer = (
-            named(layers, spec.layer, f"{param}.layer") if spec.layer else default(layers, self._network, param)
-        )
-        self._pooling = _pooling(self._layer, spec.pooling, self._network.class_token, f"{param}.pooling")
-        self._heatmap_layer = self._elsewhere(layers, spec.heatmap_layer, f"{param}.heatmap_layer")
-        self.width = self._layer.width
+        names = spec.layer or ()
+        chosen = [named(layers, name, f"{param}.layer") for name in names] or [default(layers, self._network, param)]
+        self._readouts = Readouts([self._readout(layers, layer, spec, param) for layer in chosen], param)
+        self.width = self._readouts.width
 
     @property
     def description(self) -> dict[str, Any]:
         """What was read where, for people and for JSON."""
         preparation = self._network.preparation
         return {
-            "layer": self._layer.name,
-            "shape": "x".join(map(str, self._layer.shape)),
-            "pooling": self._pooling,
-            "heatmap_layer": (self._heatmap_layer or self._layer).name,
+            "layers": [
+                {
+                    "layer": readout.layer.name,
+                    "first_feature": part.start,
+                    "features": part.stop - part.start,
+                    "shape": "x".join(map(str, readout.layer.shape)),
+                    "pooling": readout.pooling,
+                    "heatmap_layer": (readout.heatmap_layer or readout.layer).name,
+                }
+                for readout, part in zip(self._readouts, self._readouts.parts(), strict=True)
+            ],
             "size": preparation.size,
             "mean": list(preparation.mean),
             "std": list(preparation.std),
@@ -91,12 +88,11 @@ class HookedEncoder:
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
         """Give features, and the maps that they are pooled from; None if heatmaps have to come from `heatmaps`."""
         with torch.inference_mode():
-            output = output_of(self._network.module, self._layer, self._batch(images)).float()
-            features = self._pooled(output).cpu().numpy()
-            if self._heatmap_layer is not None:
-                return features, None
-            # Maps are stored in half precision, which must not make large values infinite.
-            return features, positions(output, self._layer).clamp(-LARGEST_HALF, LARGEST_HALF).cpu().numpy()
+            features, maps = self._readouts.read(self._network.module, self._batch(images))
+            if maps is not None:
+                # Maps are stored in half precision, which must not make large values infinite.
+                maps = maps.clamp(-LARGEST_HALF, LARGEST_HALF).cpu()
+            return features.cpu().numpy(), None if maps is None else maps.numpy()
 
     def heatmaps(
         self, images: Sequence[Picture], directions: Float[np.ndarray, "images features"]
@@ -111,8 +107,7 @@ class HookedEncoder:
             One for each image; a group is the direction of ones on its members.
         """
         target = torch.from_numpy(np.ascontiguousarray(directions, dtype=np.float32)).to(self._device)
-        where = self._heatmap_layer or self._layer
-        return grad_cam(*self._gradients(where, self._batch(images), target)).float().cpu().numpy()
+        return self._readouts.grad_cam(self._network.module, self._batch(images), target).float().cpu().numpy()
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -125,62 +120,61 @@ class HookedEncoder:
         modules = dict(network.module.named_modules())
         linear = modules.get(network.classifiers[0]) if len(network.classifiers) == 1 else None
         left_random = network.loaded is not None and not network.loaded["classifier_loaded"]
-        if not isinstance(linear, torch.nn.Linear) or linear.in_features != self.width or left_random:
+        if (
+            len(self._readouts) > 1
+            or not isinstance(linear, torch.nn.Linear)
+            or linear.in_features != self.width
+            or left_random
+        ):
             return None
         batch = _probe(network, self._device)
         with torch.inference_mode():
             logits = network.module(batch)
             # Another layer, another pooling or a normalisation between would show here.
-            same = bool((linear(self._features(batch)) - logits).abs().max() < 1e-3 * logits.std())
+            features, _ = self._readouts.read(network.module, batch)
+            same = bool((linear(features) - logits).abs().max() < 1e-3 * logits.std())
         bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias
         return (linear.weight.float().cpu().numpy(), bias.float().cpu().numpy()) if same else None
 
     def _batch(self, images: Sequence[Picture]) -> Tensor:
         return self._network.preparation.batch(images).to(self._device)
 
-    def _features(self, batch: Tensor) -> Float[Tensor, "images features"]:
-        return self._pooled(output_of(self._network.module, self._layer, batch))
+    def _readout(self, layers: Sequence[Layer], layer: Layer, spec: Any, param: str) -> Readout:
+        """Choose how one layer is pooled, and where its heatmaps are taken."""
+        readout = Readout(layer, _pooling(layer, spec.pooling, self._network.class_token, f"{param}.pooling"))
+        where = self._elsewhere(layers, readout, spec.heatmap_layer, f"{param}.heatmap_layer")
+        return replace(readout, heatmap_layer=where)
 
-    def _pooled(self, output: Tensor) -> Float[Tensor, "images features"]:
-        if self._pooling == "none":
-            return output
-        if self._pooling == "cls":
-            return output[:, 0]
-        grid = positions(output, self._layer)
-        return grid.mean(dim=(2, 3)) if self._pooling == "mean" else grid.amax(dim=(2, 3))
-
-    def _gradients(self, where: Layer, batch: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        return activation_and_gradient(self._network.module, self._features, where, batch, directions)
-
-    def _elsewhere(self, layers: Sequence[Layer], name: str | None, param: str) -> Layer | None:
+    def _elsewhere(self, layers: Sequence[Layer], readout: Readout, name: str | None, param: str) -> Layer | None:
         """Give the layer of the heatmaps, if it is not the layer of the features."""
         if name is not None:
-            return self._told(named(layers, name, param), param)
-        if self._pooling in ("mean", "max"):
+            return self._told(named(layers, name, param), readout, param)
+        if readout.pooling in ("mean", "max"):
             return None
-        for candidate in _before(layers, self._layer, self._network):
-            if self._reaches(candidate):
+        for candidate in _before(layers, readout.layer, self._network):
+            if self._reaches(candidate, readout):
                 return candidate
         raise UserError(
-            f"{param}: the features at '{self._layer.name}' depend on no layer with positions; name another layer"
+            f"{param}: the features at '{readout.layer.name}' depend on no layer with positions; name another layer"
         )
 
-    def _told(self, layer: Layer, param: str) -> Layer | None:
-        if layer == self._layer and self._pooling in ("mean", "max"):
+    def _told(self, layer: Layer, readout: Readout, param: str) -> Layer | None:
+        if layer == readout.layer and readout.pooling in ("mean", "max"):
             return None
-        if not layer.grid or layer.last > self._layer.last or not self._reaches(layer):
+        if not layer.grid or layer.last > readout.layer.last or not self._reaches(layer, readout):
             raise UserError(
-                f"{param}: the features at '{self._layer.name}' do not depend on positions of '{layer.name}'; name a layer "
+                f"{param}: the features at '{readout.layer.name}' do not depend on positions of '{layer.name}'; name a layer "
                 "with positions that comes before (for a class token: one that enters a block)"
             )
         return layer
 
-    def _reaches(self, layer: Layer) -> bool:
+    def _reaches(self, layer: Layer, readout: Readout) -> bool:
         """Whether the features depend on the positions of a layer."""
-        everything = torch.ones(1, self._layer.width, device=self._device)
+        everything = torch.ones(1, readout.layer.width, device=self._device)
         # The plain sum of normalised features does not depend on anything.
         everything[:, ::2] = -1
-        _, gradient = self._gradients(layer, _probe(self._network, self._device), everything)
+        probe = _probe(self._network, self._device)
+        _, gradient = readout.gradients(self._network.module, probe, everything, layer)
         return bool(gradient.abs().amax() > 0)
 
 

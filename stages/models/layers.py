@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from math import isqrt
@@ -184,10 +184,6 @@ def _ancestors(name: str) -> Iterator[str]:
 class _ReachedError(Exception):
     """Ends a forward pass at a layer."""
 
-    def __init__(self, output: Tensor) -> None:
-        super().__init__()
-        self.output = output
-
 
 @contextmanager
 def _hooked(network: nn.Module, layer: Layer, act: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
@@ -204,18 +200,27 @@ def _hooked(network: nn.Module, layer: Layer, act: Callable[[Tensor], Tensor | N
         handle.remove()
 
 
-def output_of(network: nn.Module, layer: Layer, batch: Float[Tensor, "images 3 size size"]) -> Tensor:
-    """Run a network up to a layer and give its output."""
+def outputs_of(network: nn.Module, layers: Sequence[Layer], batch: Float[Tensor, "images 3 size size"]) -> list[Tensor]:
+    """Run a network once, up to the last of some layers, and give the output of each."""
+    outputs: dict[str, Tensor] = {}
 
-    def stop(output: Tensor) -> None:
-        raise _ReachedError(output)
+    def keep(layer: Layer) -> Callable[[Tensor], None]:
+        def act(output: Tensor) -> None:
+            # What comes next may work in place.
+            outputs[layer.name] = output if len(layers) == 1 else output.clone()
+            if len(outputs) == len(layers):
+                raise _ReachedError
 
-    with _hooked(network, layer, stop):
-        try:
-            network(batch)
-        except _ReachedError as reached:
-            return reached.output
-    raise RuntimeError(f"layer {layer.name} was not called as often as in the first pass")
+        return act
+
+    with ExitStack() as hooks, suppress(_ReachedError):
+        for layer in layers:
+            hooks.enter_context(_hooked(network, layer, keep(layer)))
+        network(batch)
+    missing = [layer.name for layer in layers if layer.name not in outputs]
+    if missing:
+        raise RuntimeError(f"layer {missing[0]} was not called as often as in the first pass")
+    return [outputs[layer.name] for layer in layers]
 
 
 def positions(output: Tensor, layer: Layer) -> Float[Tensor, "images features rows columns"]:
@@ -263,8 +268,8 @@ def activation_and_gradient(
     )
 
 
-def grad_cam(
+def class_activation(
     activation: Float[Tensor, "images channels rows columns"], gradient: Float[Tensor, "images channels rows columns"]
 ) -> Float[Tensor, "images rows columns"]:
-    """Give ``ReLU(sum_c w_c A_c)``; ``w_c`` is the mean of the gradient over positions (Selvaraju et al. 2017)."""
-    return (gradient.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1).relu()
+    """Give ``sum_c w_c A_c``; ``w_c`` is the mean of the gradient over positions. Its positive part is Grad-CAM (Selvaraju et al. 2017)."""
+    return (gradient.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1)

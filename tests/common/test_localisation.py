@@ -55,7 +55,7 @@ def test_maps_are_stored_and_used(run):
 def test_a_class_token_has_no_maps_and_heatmaps_by_gradients(run, monkeypatch):
     params, images, folder = run(**VIT, pooling="cls")
     assert sorted(path.name for path in folder.iterdir()) == ["encoder.json", "features.npy", "fields.npy"]
-    assert read_json(folder / "encoder.json")["heatmap_layer"] == "blocks.4"
+    assert read_json(folder / "encoder.json")["layers"][0]["heatmap_layer"] == "blocks.4"
     monkeypatch.setattr(localisation, "AT_ONCE", 2)
     rows, directions = np.array([3, 0, 3]), np.random.default_rng(1).normal(size=(3, 64))
     found = Localisation(params, "mine").of_directions(rows, directions)

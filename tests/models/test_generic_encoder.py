@@ -141,7 +141,7 @@ EXPECTED = {  # layer, width, grid or None, where heatmaps come from
 def test_layers_widths_and_maps(name, encoders):
     encoder, (layer, width, grid, located) = encoders(name), EXPECTED[name]
     features, maps = encoder.activations(IMAGES[:3])
-    found = encoder.description
+    (found,) = encoder.description["layers"]
     assert (found["layer"], encoder.width, found["heatmap_layer"]) == (layer, width, located)
     assert features.shape == (3, width) and features.dtype == np.float32
     assert features.std(axis=0).max() > 0
@@ -166,11 +166,11 @@ def test_features_are_pooled_from_their_maps(name, encoders):
 
 
 @pytest.mark.parametrize("name", ["torchvision", "vit", "open_clip", "python", "max"])
-def test_the_closed_form_is_grad_cam_up_to_the_number_of_positions(name, encoders):
+def test_the_closed_form_is_grad_cam(name, encoders):
     encoder = encoders(name)
     directions = np.random.default_rng(0).normal(size=(4, encoder.width)).astype(np.float32)
     _, maps = encoder.activations(IMAGES[:4])
-    expected = heatmaps_of(maps, directions) / (maps.shape[2] * maps.shape[3])
+    expected = heatmaps_of(maps, directions)
     assert expected.max() > 0
     np.testing.assert_allclose(encoder.heatmaps(IMAGES[:4], directions), expected, atol=1e-4 * expected.max())
 
@@ -186,9 +186,83 @@ def test_other_features_get_a_heatmap_for_each_image_and_direction(name, encoder
     np.testing.assert_allclose(together, alone, atol=1e-4 * together.max())
 
 
+SEVERAL = {
+    "blocks of a ViT": ("vit", ["blocks.1", "blocks.3", "norm"]),
+    "class tokens": ("vit_class_token", ["blocks.3", "blocks.5"]),
+    "maps of two sizes": ("python", ["body.0", "body.2", "body"]),
+    "stages of a ResNet": ("torchvision", ["layer2", "layer4"]),
+    "vectors and maps": ("python", ["body", "fc"]),
+}
+
+
+def each_and_all(name):
+    """An encoder of several layers, and one of each layer alone."""
+    kind, names = SEVERAL[name]
+    given = {key: value for key, value in KINDS[kind].items() if key != "layer"}
+    return load_encoder(spec(**given, layer=names)), [load_encoder(spec(**given, layer=layer)) for layer in names]
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_layers_are_those_layers_beside_each_other(name):
+    together, alone = each_and_all(name)
+    features, maps = together.activations(IMAGES[:4])
+    pairs = [encoder.activations(IMAGES[:4]) for encoder in alone]
+    np.testing.assert_allclose(features, np.concatenate([some for some, _ in pairs], axis=1), rtol=1e-6, atol=1e-6)
+    described = together.description["layers"]
+    assert [one["layer"] for one in described] == SEVERAL[name][1] and together.width == features.shape[1]
+    assert [one["first_feature"] for one in described] == list(np.cumsum([0] + [one.width for one in alone[:-1]]))
+    if maps is not None:
+        for one, (_, own) in zip(described, pairs, strict=True):
+            part = maps[:, one["first_feature"] : one["first_feature"] + one["features"]]
+            np.testing.assert_allclose(part.mean(axis=(2, 3)), own.mean(axis=(2, 3)), atol=1e-5 * np.abs(own).max())
+            np.testing.assert_allclose(part.max(axis=(2, 3)), own.max(axis=(2, 3)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_layers_take_one_pass(name, monkeypatch):
+    together, _ = each_and_all(name)
+    module, passes = together._network.module, []
+    handle = next(iter(module.modules())).register_forward_pre_hook(lambda *_: passes.append(1))
+    together.activations(IMAGES[:4])
+    handle.remove()
+    assert len(passes) == 1
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_a_feature_fires_where_it_does_in_its_layer_alone(name):
+    together, alone = each_and_all(name)
+    for encoder, one in zip(alone, together.description["layers"], strict=True):
+        direction = np.random.default_rng(0).normal(size=(2, encoder.width)).astype(np.float32)
+        embedded = np.zeros((2, together.width), dtype=np.float32)
+        embedded[:, one["first_feature"] : one["first_feature"] + one["features"]] = direction
+        own, found = encoder.heatmaps(IMAGES[:2], direction), together.heatmaps(IMAGES[:2], embedded)
+        times = found.shape[1] // own.shape[1]
+        np.testing.assert_allclose(found, own.repeat(times, axis=1).repeat(times, axis=2), atol=1e-5 * own.max())
+
+
+def test_a_group_across_layers_is_the_closed_form_of_all_maps():
+    together, _ = each_and_all("maps of two sizes")
+    _, maps = together.activations(IMAGES[:3])
+    directions = np.random.default_rng(1).normal(size=(3, together.width)).astype(np.float32)
+    expected = heatmaps_of(maps, directions)
+    np.testing.assert_allclose(together.heatmaps(IMAGES[:3], directions), expected, atol=1e-4 * expected.max())
+
+
+def test_grids_that_do_not_fit_are_named():
+    given = {"kind": "torchvision", "name": "squeezenet1_1", "weights": "random", "size": 64}
+    with pytest.raises(UserError, match=r"encoders\.x\.layer: the positions of .* do not fit into .*own"):
+        load_encoder(spec(**given, layer=["features.1", "features.4"]), param="encoders.x")
+
+
+@pytest.mark.parametrize("layers", [[], ["body", "body"]])
+def test_layers_differ(layers):
+    with pytest.raises(ValidationError, match="each another"):
+        spec(**KINDS["python"] | {"layer": layers})
+
+
 def test_a_heatmap_layer_can_be_told(encoders):
     told = load_encoder(spec(**KINDS["vit_class_token"], heatmap_layer="blocks.5.norm1"))
-    assert told.description["heatmap_layer"] == "blocks.5.norm1"
+    assert told.description["layers"][0]["heatmap_layer"] == "blocks.5.norm1"
     assert told.activations(IMAGES[:1])[1] is None
     early = load_encoder(spec(**KINDS["python"], heatmap_layer="body.2"))
     assert early.heatmaps(IMAGES[:1], np.ones((1, 6))).shape == (1, 16, 16)

@@ -11,11 +11,11 @@ from stages.common.errors import UserError
 from stages.models.layers import (
     Layer,
     activation_and_gradient,
+    class_activation,
     default_layer,
     entering_block,
-    grad_cam,
     named,
-    output_of,
+    outputs_of,
     positions,
     traced,
 )
@@ -142,14 +142,14 @@ def test_a_pass_ends_at_its_layer(name):
     handle.remove()
     ended = []
     network.head.register_forward_hook(lambda *_: ended.append(1))
-    assert torch.equal(output_of(network, layer, IMAGE), whole[0])
+    assert torch.equal(outputs_of(network, [layer], IMAGE)[0], whole[0])
     assert not ended
     assert not network.get_submodule(name)._forward_hooks
 
 
 def test_the_last_of_several_calls_counts():
     network = built(Maps)
-    found = output_of(network, named(traced(network, IMAGE), "relu", ""), IMAGE)
+    (found,) = outputs_of(network, [named(traced(network, IMAGE), "relu", "")], IMAGE)
     assert found.shape == (1, 5, 4, 4) and (found >= 0).all()
 
 
@@ -213,7 +213,7 @@ def test_grad_cam_against_finite_differences(name):
     directions = torch.randn(1, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     features = network
     activation, gradient = activation_and_gradient(network, features, layer, IMAGE.double(), directions)
-    output = output_of(network, layer, IMAGE.double())
+    (output,) = outputs_of(network, [layer], IMAGE.double())
     step, numeric = 1e-6, torch.zeros_like(output)
     for index in np.ndindex(*output.shape):
         change = torch.zeros_like(output)
@@ -224,13 +224,24 @@ def test_grad_cam_against_finite_differences(name):
     torch.testing.assert_close(gradient, positions(numeric, layer), atol=1e-7, rtol=1e-5)
     weights = positions(numeric, layer).mean(dim=(2, 3))
     expected = torch.einsum("bc,bcij->bij", weights, positions(output, layer)).clamp(min=0)
-    torch.testing.assert_close(grad_cam(activation, gradient), expected, atol=1e-7, rtol=1e-5)
+    found = class_activation(activation, gradient).relu()
+    torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-5)
+
+
+def test_several_outputs_come_from_one_pass_and_nothing_overwrites_them():
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(inplace=True), torch.nn.Conv2d(4, 2, 3))
+    first, last = (layer for layer in traced(network, IMAGE) if layer.name in "02")
+    with torch.inference_mode():
+        # In any order: a pass ends when all are there.
+        outputs = outputs_of(network, [last, first], IMAGE)
+        assert torch.equal(outputs[1], network[0](IMAGE)) and torch.equal(outputs[0], network(IMAGE))
+    assert outputs[1].min() < 0
 
 
 def test_a_layer_beside_the_path_has_no_gradient():
     network = built(Tokens)
     layer = named(traced(network, IMAGE), "norm", "")
-    features = lambda batch: output_of(network, layer, batch)[:, 0]  # noqa: E731
+    features = lambda batch: outputs_of(network, [layer], batch)[0][:, 0]  # noqa: E731
     _, gradient = activation_and_gradient(network, features, layer, IMAGE, torch.ones(1, 8))
     assert not gradient.any()
     _, gradient = activation_and_gradient(
