@@ -1,6 +1,6 @@
 """Time and memory of a caption index of LAION's size: synthetic shards, indexed where they lie and searched exactly.
 
-``python benchmarks/laion.py --shards 10 --rows 1000000 --dim 512 --folder FOLDER`` needs 1 KB of disk a caption.
+``python benchmarks/laion.py --shards 10 --captions 10000000 --dim 512 --folder FOLDER`` needs 1 KB of disk a caption.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,7 @@ class Nothing:
 def main(
     folder: Annotated[Path, typer.Option(help="Where the shards and the index are written.")],
     shards: Annotated[int, typer.Option(min=1)] = 3,
-    rows: Annotated[int, typer.Option(min=1, help="Captions of each shard.")] = 20_000,
+    captions: Annotated[int, typer.Option(min=1, help="Of all shards together.")] = 60_000,
     dim: Annotated[int, typer.Option(min=2)] = 64,
     queries: Annotated[int, typer.Option(min=1, help="Images whose nearest captions are searched.")] = 1000,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -54,14 +55,14 @@ def main(
     """Make a corpus, index it, search it; print seconds per million captions, peak memory and a digest of what was found."""
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
-    typer.echo(json.dumps(measured(shards, rows, dim, queries, seed), indent=2))
+    typer.echo(json.dumps(measured(shards, captions, dim, queries, seed), indent=2))
 
 
-def measured(shards: int, rows: int, dim: int, queries: int, seed: int) -> dict:
+def measured(shards: int, count: int, dim: int, queries: int, seed: int) -> dict:
     """Make, index and search a corpus in the working folder."""
     seconds: dict[str, float] = {}
     with timed(seconds, "make"):
-        write_shards(Path("laion"), shards, rows, dim, seed)
+        write_shards(Path("laion"), shards, count, dim, seed)
     made = peak_memory()
     with timed(seconds, "index"):
         build_caption_index.build(params_of("laion"), lambda: Nothing(dim))
@@ -70,25 +71,28 @@ def measured(shards: int, rows: int, dim: int, queries: int, seed: int) -> dict:
         ids = captions["caption"].to_numpy()
         found = nearest_captions(images(queries, dim, seed), shards_of(ids, embeddings), K).captions
     return {
-        "captions": shards * rows,
+        "captions": count,
+        "shards": shards,
         "kept": len(ids),
         "dim": dim,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
-        "seconds_per_million": {name: round(value / (shards * rows / 1e6), 2) for name, value in seconds.items()},
+        "seconds_per_million": {name: round(value / (count / 1e6), 2) for name, value in seconds.items()},
         "peak_memory_gb": {"make": made, "all": peak_memory()},
         "found": hashlib.sha256(found.astype("<i8").tobytes()).hexdigest(),
     }
 
 
-def write_shards(folder: Path, shards: int, rows: int, dim: int, seed: int) -> None:
-    """Pairs of files as LAION publishes them, written in parts; the corpus is the same however it is divided."""
+def write_shards(folder: Path, shards: int, count: int, dim: int, seed: int) -> None:
+    """Pairs of files as LAION publishes them, of unequal sizes; the corpus is the same however it is divided."""
     folder.mkdir(exist_ok=True)
     base = corpus(draw_attributes(4096, np.random.default_rng(seed)), 0.1, 0.1, np.random.default_rng(seed))
     schema = pa.schema([("url", pa.string()), ("caption", pa.string())])
-    for number in range(shards):
+    ends = np.linspace(0, count, shards + 1).astype(int).tolist()
+    for number, (first, end) in enumerate(pairwise(ends)):
+        rows = end - first
         embeddings = np.lib.format.open_memmap(folder / f"text_emb_{number}.npy", "w+", np.float16, (rows, dim))
         with pq.ParquetWriter(folder / f"metadata_{number}.parquet", schema) as metadata:
-            for part, vectors, texts in parts_of(number * rows, rows, dim, base, seed):
+            for part, vectors, texts in parts_of(first, rows, dim, base, seed):
                 embeddings[part] = vectors
                 metadata.write_table(pa.table({"url": ["address"] * len(texts), "caption": texts}, schema=schema))
         embeddings.flush()
