@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
-from math import isqrt
+from math import isqrt, prod
 from typing import Literal
 
 import torch
@@ -50,7 +50,7 @@ class Layer:
     @property
     def width(self) -> int:
         """Number of channels."""
-        return self.shape[0] if self.layout == "map" else self.shape[-1]
+        return {"map": self.shape[0], "vector": prod(self.shape)}.get(self.layout, self.shape[-1])
 
     @property
     def grid(self) -> tuple[int, int] | None:
@@ -108,6 +108,8 @@ def _layout(shape: Sequence[int]) -> Layout | None:
     """What the axes of an output for one image are; images are square, and so are maps, which tells channels from positions."""
     if not len(shape) or shape[0] != 1:
         return None
+    if len(shape) == 4 and 1 in (prod(shape[1:3]), prod(shape[2:])):
+        return "vector"  # one position: what an average pool leaves
     if len(shape) == 4 and shape[2] != shape[3]:
         return "map, channels last" if shape[1] == shape[2] else None
     by_axes: dict[int, Layout] = {4: "map", 3: "tokens", 2: "vector"}

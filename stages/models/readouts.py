@@ -42,7 +42,7 @@ class Readout:
     def pooled(self, output: Tensor) -> Float[Tensor, "images features"]:
         """Give the features, from the layer's output."""
         if self.pooling == "none":
-            return output
+            return output.flatten(1)
         if self.pooling == "cls":
             return output[:, 0]
         maps = positions(output, self.layer)

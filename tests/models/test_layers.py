@@ -86,6 +86,8 @@ def test_shapes_and_layouts():
     assert layers["relu"].calls == 2 and layers["relu"].shape == (5, 4, 4)
     assert layers["pool"].grid is None
     assert layers["fc"].layout == "vector" and layers["fc"].width == 4
+    pooled = {layer.name: layer for layer in traced(torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1)), IMAGE)}["0"]
+    assert (pooled.layout, pooled.width, pooled.grid) == ("vector", 3, None)
     last = {layer.name: layer for layer in traced(built(ChannelsLast), IMAGE)}["norm"]
     assert (last.layout, last.width, last.grid) == ("map, channels last", 5, (4, 4))
 
