@@ -29,6 +29,7 @@ KEYED = {
     "extract_activations": ("encoders", "Features and activation maps of all images."),
     "find_groups": ("encoders", "Highly, lowly activating and random images of features and groups."),
     "mine_crops": ("encoders", "Crop to where a group fires; embed the crops."),
+    "generate_captions": ("encoders", "Caption the crops: a corpus made for them."),
     "score_concepts": ("encoders", "Concepts of each group: captions, words, scores, contrast."),
     "analyse_groups": ("encoders", "What groups add to single features."),
     "measure_explainability": ("encoders", "Share of features and groups that are interpretable."),

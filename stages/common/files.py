@@ -28,6 +28,11 @@ def crops(name: str) -> Path:
     return DATA / "crops" / name
 
 
+def generated(name: str) -> Path:
+    """Captions generated for the crops: line i is about row i of ``crops.parquet``."""
+    return DATA / "generated" / f"{name}.txt"
+
+
 def concepts(name: str) -> Path:
     """``concepts.parquet`` and ``evidence.parquet``."""
     return DATA / "concepts" / name

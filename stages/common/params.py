@@ -161,12 +161,6 @@ class OpenClip(Section):
         return self
 
 
-class ConSE(Section):
-    kind: Literal["conse"]
-    checkpoint: str
-    top: Count = 10
-
-
 class ScenesEncoder(Section):
     kind: Literal["scenes"]
     checkpoint: str
@@ -258,6 +252,21 @@ EncoderSpec = Annotated[
     ScenesEncoder | EfficientNetLite | TorchvisionEncoder | TimmEncoder | OpenClipEncoder | PythonEncoder,
     Field(discriminator="kind"),
 ]
+ClassifierSpec = Annotated[
+    EfficientNetLite | TorchvisionEncoder | TimmEncoder | PythonEncoder, Field(discriminator="kind")
+]
+
+
+class ConSE(Section):
+    """A classifier (by default EfficientNet-Lite2) and a folder of sentence embeddings (by default MiniLM)."""
+
+    kind: Literal["conse"]
+    checkpoint: str
+    top: Count = 10
+    classifier: ClassifierSpec | None = None
+    sentences: str | None = None
+
+
 ImageTextSpec = Annotated[OpenClip | ConSE, Field(discriminator="kind")]
 
 
@@ -306,6 +315,19 @@ class MineCrops(Section):
     threshold: Between
     margin: Annotated[float, Field(ge=0)]
     min_size: Share
+    batch_size: Count
+
+
+class GenerateCaptions(Section):
+    """``pretrained``: checkpoint (the weights are the file ``checkpoint``), or a tag of open_clip."""
+
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    kind: Literal["coca"]
+    checkpoint: str
+    name: str
+    pretrained: str
+    beams: Annotated[int, Field(ge=1, le=64)]
+    max_length: Count
     batch_size: Count
 
 
@@ -474,6 +496,7 @@ class Params(Section):
     extract_activations: ExtractActivations
     find_groups: FindGroups
     mine_crops: MineCrops
+    generate_captions: GenerateCaptions
     build_caption_index: BuildCaptionIndex
     parse_captions: ParseCaptions
     concepts: Concepts
@@ -488,10 +511,12 @@ class Params(Section):
     verify: Verify
 
     @model_validator(mode="after")
-    def _failures_name_encoders(self) -> "Params":
-        for key in self.failures.encoders:
-            if key not in self.encoders:
-                raise ValueError(f"failures.encoders names the encoder '{key}'; known are: {', '.join(self.encoders)}")
+    def _stages_of_some_name_encoders(self) -> "Params":
+        for section in ("generate_captions", "failures"):
+            for key in getattr(self, section).encoders:
+                if key not in self.encoders:
+                    known = ", ".join(self.encoders)
+                    raise ValueError(f"{section}.encoders names the encoder '{key}'; known are: {known}")
         return self
 
     @model_validator(mode="after")
@@ -596,12 +621,12 @@ def _one_line(path: Path, error: ValidationError) -> str:
 
 
 # Where pydantic puts the kind (or, for a bad name, "[key]") into the location of a problem in these sections; nobody wrote it there.
-_KIND_AT = {"image_text": 1, "encoders": 2, "train": 2}
+_KIND_AT = {"image_text": (1, 3), "encoders": (2,), "train": (2,)}
 
 
 def _place(location: tuple[int | str, ...]) -> str:
     """Dotted path of a value, on one line."""
-    written = [str(part) for index, part in enumerate(location) if index != _KIND_AT.get(str(location[0]))]
+    written = [str(part) for index, part in enumerate(location) if index not in _KIND_AT.get(str(location[0]), ())]
     return " ".join(".".join(written).split()) or "params"
 
 

@@ -5,9 +5,11 @@ References
 Norouzi et al., Zero-Shot Learning by Convex Combination of Semantic Embeddings, arXiv 1312.5650, 2013.
 """
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,9 +17,13 @@ from jaxtyping import Float, Float32, UInt8
 
 from stages.common.errors import UserError
 from stages.models.efficientnet_lite import MISSING_PACKAGES, EfficientNetLite, imagenet_class_names, weights_path
+from stages.models.generic_encoder import HookedEncoder
 from stages.models.image_text import PARAM, sha256
+from stages.models.networks import IMAGENET
 
-CLASSIFIER = 2
+DEFAULT_VARIANT = 2
+# What is read of a folder of a sentence encoder: configuration, tokenizer, weights.
+READ = (".json", ".txt", ".model", ".safetensors")
 # Longer texts are cut: the length that the sentence encoder was trained with.
 MAX_TOKENS = 256
 BATCH = 64
@@ -61,8 +67,16 @@ def mean_pooled(
     return torch.nn.functional.normalize(summed / mask.sum(dim=1, keepdim=True), dim=1)
 
 
+class Classifier(Protocol):
+    """What ConSE asks of a network."""
+
+    def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
+        """Give rows >= 0 with sum 1."""
+        ...
+
+
 class ConSE:
-    """EfficientNet-Lite2 and MiniLM as one joint image-text encoder.
+    """A classifier of images and an encoder of sentences as one joint image-text encoder.
 
     Parameters
     ----------
@@ -70,27 +84,32 @@ class ConSE:
         How many classes make up an image's embedding (10 in the paper's best results).
     device : str
         Where both networks run.
+    classifier
+        An entry as in the param ``encoders``, of a network with a classifier and class names; None for EfficientNet-Lite2.
+    sentences : str, optional
+        A folder, see `SentenceEncoder`; None for the installed MiniLM.
 
     Raises
     ------
     UserError
-        If their packages are not installed.
+        If packages are missing, the network has no classifier or no names for its classes, or the folder cannot be read.
     """
 
-    def __init__(self, top: int, device: str = "cpu") -> None:
+    def __init__(
+        self, top: int, device: str = "cpu", classifier: Any | None = None, sentences: str | None = None
+    ) -> None:
         self._top = top
-        self._classifier = EfficientNetLite(CLASSIFIER, device, PARAM)
-        sentence_model = sentence_model_folder()
-        self._sentences = SentenceEncoder(sentence_model, device)
+        self._classifier, self._names, of_classifier, self.preprocessing = load_classifier(classifier, device)
+        folder = Path(sentences) if sentences is not None else installed_sentences()
+        of_sentences = sha256(folder / "model.safetensors") if sentences is None else folder_digest(folder)
+        self._sentences = SentenceEncoder(folder, device)
         self.dim = self._sentences.dim
-        weights = (weights_path(CLASSIFIER, PARAM), sentence_model / "model.safetensors")
-        self.preprocessing = "as EfficientNet-Lite2"
-        self.fingerprint = ":".join(["conse", str(top), *map(sha256, weights)])
+        self.fingerprint = ":".join(["conse", str(top), of_classifier, of_sentences])
 
     @cached_property
     def _class_embeddings(self) -> Float32[np.ndarray, "classes dim"]:
         """Embed the class names when the first image comes: texts alone do not need them."""
-        return self._sentences.embed(imagenet_class_names())
+        return self._sentences.embed(self._names)
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
         """Give unit rows, one for each image of any size."""
@@ -102,27 +121,95 @@ class ConSE:
         return self._sentences.embed(texts)
 
 
+def load_classifier(spec: Any | None, device: str) -> tuple[Classifier, Sequence[str], str, str]:
+    """Load a classifier, the names of its classes, the digest of its weights, and what it sees, in words.
+
+    Raises
+    ------
+    UserError
+        If packages are missing, or the network has no classifier or no names for its classes.
+    """
+    if spec is None or spec.kind == "efficientnet_lite":
+        variant, param = (DEFAULT_VARIANT, PARAM) if spec is None else (spec.variant, f"{PARAM}.classifier")
+        network = EfficientNetLite(variant, device, param)
+        seen = f"as EfficientNet-Lite{variant}"
+        return network, imagenet_class_names(), sha256(weights_path(variant, param)), seen
+    return _any_network(spec, device, f"{PARAM}.classifier")
+
+
+def _any_network(spec: Any, device: str, param: str) -> tuple[Classifier, Sequence[str], str, str]:
+    """Load a network by name, whose classifier must be its own."""
+    network = HookedEncoder(spec, device, param)
+    outputs, classes = network.outputs(), network.classes
+    if outputs is None:
+        raise UserError(f"{param}: this network has no classifier with weights; name one that was trained to classify")
+    names = imagenet_class_names() if classes == IMAGENET else list(classes or ())
+    if len(names) != outputs:
+        given = f"{len(names)} names are given" if names else "their names are not known"
+        raise UserError(
+            f"{param}: the classifier has {outputs} outputs, and {given}; name each by classes, or give another network"
+        )
+    seen = network.described_preparation()
+    digest = hashlib.sha256("\n".join([network.weights_digest(), seen, *names]).encode()).hexdigest()
+    return network, names, digest, seen
+
+
+def folder_digest(folder: Path) -> str:
+    """Give the SHA-256 of all that is read of a sentence encoder's folder.
+
+    Raises
+    ------
+    UserError
+        If it is no such folder, or its weights would have to be unpickled.
+    """
+    param = f"{PARAM}.sentences"
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"{param}: {folder} holds no config.json; name a folder that transformers' save_pretrained wrote"
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"{param}: {folder} holds no weights as safetensors (other formats can run code when read); where you trust "
+            "the model, convert it: AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        )
+    read = sorted(path for path in folder.iterdir() if path.suffix in READ and path.is_file())
+    return hashlib.sha256("\n".join(f"{path.name} {sha256(path)}" for path in read).encode()).hexdigest()
+
+
 class SentenceEncoder:
     """A sentence encoder of the BERT family: mean of the last layer's tokens.
 
     Parameters
     ----------
     folder : path
-        A model in the format of `transformers`, weights as safetensors.
+        A model in the format of `transformers`, weights as safetensors; nothing is downloaded, no code of the folder is run.
     device : str
         Where it runs.
+
+    Raises
+    ------
+    UserError
+        If transformers is not installed, or cannot load the folder.
     """
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
-
+        try:
+            from transformers import AutoModel, AutoTokenizer
+            from transformers.utils import logging
+        except ImportError as error:
+            raise UserError(f"{PARAM}: conse {MISSING_PACKAGES}") from error
         logging.disable_progress_bar()
-        self._device = device
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        self._device, own = device, {"local_files_only": True, "trust_remote_code": False}
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, **own)
+            model = AutoModel.from_pretrained(folder, use_safetensors=True, **own)
+            self.dim: int = model.config.hidden_size
+        except Exception as error:  # transformers raises what its parts raise
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{PARAM}.sentences: {folder} is no sentence encoder that transformers can load ({reason}); name another folder"
+            ) from error
         self._model = model.eval().float().to(device)
-        self.dim: int = model.config.hidden_size
 
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
         """Give unit rows, one for each text."""
@@ -142,7 +229,7 @@ class SentenceEncoder:
         return mean_pooled(self._model(**tokens).last_hidden_state, tokens["attention_mask"].float()).cpu().numpy()
 
 
-def sentence_model_folder() -> Path:
+def installed_sentences() -> Path:
     """Find the installed sentence encoder.
 
     Raises

@@ -1,20 +1,24 @@
-"""Embed crops of images: each image is decoded once, each different crop embedded once, memory bounded by a batch."""
+"""Embed or caption crops of images: each image is decoded once, each different crop seen once, memory bounded by a batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from stages.common.progress import track
-from stages.models.image_text import ImageTextEncoder
 from stages.sources.images import ImageSource, cut
 
+if TYPE_CHECKING:
+    from stages.models.image_text import ImageTextEncoder
+
+T = TypeVar("T")
 IMAGES_AT_ONCE = 64
 
 
 def embed_crops(
     source: ImageSource,
-    encoder: ImageTextEncoder,
+    encoder: "ImageTextEncoder",
     rows: Int[np.ndarray, " crops"],
     boxes: Int[np.ndarray, "crops 4"],
     batch_size: int,
@@ -26,10 +30,22 @@ def embed_crops(
     rows : each crop's row in `source`.
     boxes : left, top, right, bottom in pixels of the original.
     """
+    embedded, which = of_different_crops(encoder.embed_images, "embedding crops", source, rows, boxes, batch_size)
+    return np.concatenate(embedded).astype(np.float32)[which]
+
+
+def of_different_crops(
+    compute: Callable[[list[np.ndarray]], T],
+    description: str,
+    source: ImageSource,
+    rows: Int[np.ndarray, " crops"],
+    boxes: Int[np.ndarray, "crops 4"],
+    batch_size: int,
+) -> tuple[list[T], Int[np.ndarray, " crops"]]:
+    """What `compute` makes of batches of the different crops, and each crop's place among the different ones."""
     different, which = np.unique(np.column_stack([rows, boxes]), axis=0, return_inverse=True)
     batches, total = _batches(source, different, batch_size), -(-len(different) // batch_size)
-    embedded = [encoder.embed_images(batch) for batch in track(batches, "embedding crops", total=total)]
-    return np.concatenate(embedded).astype(np.float32)[which.reshape(-1)]
+    return [compute(batch) for batch in track(batches, description, total=total)], which.reshape(-1)
 
 
 def _batches(source: ImageSource, crops: np.ndarray, batch_size: int) -> Iterator[list[np.ndarray]]:

@@ -11,6 +11,7 @@ all positions of one layer, that layer's maps give heatmaps in closed form (`sta
 So both are ``ReLU(sum_j d_j A_j)`` but for the factor 1/P, which the box and the shown heatmap do not depend on.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,7 @@ from stages.models.readouts import Readout, Readouts
 from stages.sources.images import Box
 
 Picture = UInt8[np.ndarray, "height width 3"]
+BATCH = 64  # images that are classified at once
 LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
@@ -79,6 +81,14 @@ class HookedEncoder:
             "checkpoint": self._network.loaded,
         }
 
+    def described_preparation(self) -> str:
+        """What the network sees of an image, in words."""
+        given = self._network.preparation
+        if given.transform is not None:
+            return "by the network's own preprocess"
+        kept = f"{'the whole image' if given.squash else 'the central square'}, {given.share:.4g} of its side"
+        return f"{kept}, at {given.size} x {given.size} ({given.resample.name}), mean {given.mean}, std {given.std}"
+
     def field(self, width: int, height: int) -> Box:
         """Give the box of an image of this size that the network sees, in its pixels."""
         return self._network.preparation.field(width, height)
@@ -114,18 +124,42 @@ class HookedEncoder:
         """Names of the outputs of the classifier, or ``("imagenet",)``; None if not known."""
         return self._network.classes
 
+    def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
+        """Give the softmax of the network's own logits; see `outputs` for whether it has some."""
+        with torch.inference_mode():
+            parts = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+            logits = [self._network.module(self._batch(part)).float() for part in parts]
+            return torch.cat(logits).softmax(dim=1).cpu().numpy()
+
+    def outputs(self) -> int | None:
+        """How many classes the network tells apart; None if it has no classifier, or one that its checkpoint left random."""
+        if self._left_random():
+            return None
+        with torch.inference_mode():
+            logits = self._network.module(_probe(self._network, self._device))
+        return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else None
+
+    def weights_digest(self) -> str:
+        """Give the SHA-256 of names, types, shapes and values of the network's tensors."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._network.module.state_dict().items()):
+            values = tensor.detach().cpu().contiguous()
+            digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+            digest.update(values.reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def _left_random(self) -> bool:
+        """Whether the checkpoint did not hold the classifier."""
+        return self._network.loaded is not None and not self._network.loaded["classifier_loaded"]
+
     def final_layer(self) -> tuple[Float32[np.ndarray, "classes features"], Float32[np.ndarray, " classes"]] | None:
         """Give weights and bias of the classifier, if its logits are linear in these features and it was not left random."""
         network = self._network
         modules = dict(network.module.named_modules())
         linear = modules.get(network.classifiers[0]) if len(network.classifiers) == 1 else None
-        left_random = network.loaded is not None and not network.loaded["classifier_loaded"]
-        if (
-            len(self._readouts) > 1
-            or not isinstance(linear, torch.nn.Linear)
-            or linear.in_features != self.width
-            or left_random
-        ):
+        if len(self._readouts) > 1 or self._left_random():
+            return None
+        if not isinstance(linear, torch.nn.Linear) or linear.in_features != self.width:
             return None
         batch = _probe(network, self._device)
         with torch.inference_mode():

@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from stages.common.errors import UserError
+from stages.models.published import published
 from stages.sources.images import resized
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
     ----------
     spec
         The param ``image_text``: kind; with open_clip either checkpoint alone (made by the stage train_clip) or name and
-        pretrained too (an architecture of open_clip, and a tag or a file of weights); with conse, top.
+        pretrained too (an architecture of open_clip, and a tag or a file of weights); with conse, top, classifier, sentences.
     device : str
         Where it runs, for instance "cpu" or "cuda".
 
@@ -128,7 +129,7 @@ def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
     if spec.kind == "conse":
         from stages.models.conse import ConSE
 
-        return ConSE(spec.top, device)
+        return ConSE(spec.top, device, spec.classifier, spec.sentences)
     raise UserError(f"{PARAM}: kind {spec.kind!r} is unknown; use open_clip or conse")
 
 
@@ -158,14 +159,13 @@ def _published_clip(name: str, pretrained: str, device: str) -> OpenClip:
     import open_clip
     import torch
 
+    model, transform = published(name, pretrained, PARAM, "pretrained")
     try:
-        model, transform = open_clip.create_model_from_pretrained(name, pretrained, device="cpu", weights_only=True)
         tokenizer = open_clip.get_tokenizer(name)
-    except Exception as error:  # unknown names, missing files, no network and misfits come as many types
+    except Exception as error:  # tokenizers of other families come from a hub
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{PARAM}: open_clip cannot load {name!r} with {pretrained!r} ({reason}); "
-            "give a known name and tag on a machine with a network, or a local file as pretrained"
+            f"{PARAM}: open_clip cannot load the tokenizer of {name!r} ({reason}); do so on a machine with a network"
         ) from error
 
     def preprocess(images: Sequence[Picture]) -> "torch.Tensor":
