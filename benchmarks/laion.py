@@ -90,23 +90,25 @@ def write_shards(folder: Path, shards: int, count: int, dim: int, seed: int) -> 
     ends = np.linspace(0, count, shards + 1).astype(int).tolist()
     for number, (first, end) in enumerate(pairwise(ends)):
         rows = end - first
-        embeddings = np.lib.format.open_memmap(folder / f"text_emb_{number}.npy", "w+", np.float16, (rows, dim))
-        with pq.ParquetWriter(folder / f"metadata_{number}.parquet", schema) as metadata:
-            for part, vectors, texts in parts_of(first, rows, dim, base, seed):
-                embeddings[part] = vectors
+        shape = {"descr": "<f2", "fortran_order": False, "shape": (rows, dim)}
+        with (
+            (folder / f"text_emb_{number}.npy").open("wb") as embeddings,
+            pq.ParquetWriter(folder / f"metadata_{number}.parquet", schema) as metadata,
+        ):
+            np.lib.format.write_array_header_1_0(embeddings, shape)
+            for vectors, texts in parts_of(first, rows, dim, base, seed):
+                # Not memory-mapped: what is written would count as this process's memory.
+                embeddings.write(vectors.astype("<f2").tobytes())
                 metadata.write_table(pa.table({"url": ["address"] * len(texts), "caption": texts}, schema=schema))
-        embeddings.flush()
 
 
-def parts_of(
-    first: int, rows: int, dim: int, base: list[str], seed: int
-) -> Iterator[tuple[slice, np.ndarray, list[str]]]:
+def parts_of(first: int, rows: int, dim: int, base: list[str], seed: int) -> Iterator[tuple[np.ndarray, list[str]]]:
     """Embeddings and captions of the rows from `first` on, in parts; each unit of the corpus has random numbers of its own."""
     for unit in range(first // UNIT, -(-(first + rows) // UNIT)):
         low, high = max(unit * UNIT, first), min((unit + 1) * UNIT, first + rows)
         rng, inside = np.random.default_rng([seed, unit]), slice(low - unit * UNIT, high - unit * UNIT)
         vectors, texts = rng.standard_normal((UNIT, dim), dtype=np.float32), captions_of(base, rng)
-        yield slice(low - first, high - first), vectors[inside], texts[inside]
+        yield vectors[inside], texts[inside]
 
 
 def captions_of(base: list[str], rng: np.random.Generator) -> list[str]:
