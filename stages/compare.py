@@ -21,7 +21,7 @@ from stages.reporting.comparison import (
     read_concepts,
 )
 from stages.reporting.comparison_page import Comparison, render_markdown, render_page
-from stages.reporting.comparison_pictures import with_closeness, with_pictures
+from stages.reporting.comparison_pictures import in_lines, with_closeness, with_pictures
 from stages.reporting.revisions import Revision, open_revision
 
 PAGE = files.REPORTS / "compare" / "index.html"
@@ -69,22 +69,18 @@ def compare(sides: Sides, features: int) -> Comparison:
     encoders = _encoders(sides, (before, after))
     encoders, without_scores = with_closeness(encoders, old, new)
     encoders, without_pictures = with_pictures(encoders, features, (old, before), (new, after))
-    lacking = list(dict.fromkeys(without_pictures or without_scores))
+    lacking = in_lines(without_pictures + without_scores)
     return Comparison(old, new, changed_params(before, after), metrics, same, encoders, features, lacking)
 
 
 def _params(side: Revision) -> dict[str, Any]:
     """The content of params.yaml, whatever its schema was."""
-    return _yaml(side, "params.yaml")
-
-
-def _yaml(side: Revision, name: str) -> dict[str, Any]:
-    text = side.text(name)
+    text = side.text("params.yaml")
     try:
         content = {} if text is None else YAML(typ="safe", pure=True).load(io.StringIO(text))
     except YAMLError as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{name} at {side.name} is not valid YAML ({reason}); compare another revision") from error
+        raise UserError(f"params.yaml at {side.name} is not valid YAML ({reason}); compare another revision") from error
     return content if isinstance(content, dict) else {}
 
 
@@ -101,21 +97,14 @@ def _encoders(sides: Sides, params: Params) -> list[EncoderComparison]:
     """Every encoder of either revision that has a table of concepts at one of them."""
     names = dict.fromkeys(name for some in params for name in (some.get("encoders") or {}))
     texts = {name: tuple(side.text(files.table(f"{name}_concepts")) for side in sides) for name in names}
-    locks = tuple(_yaml(side, "dvc.lock") for side in sides)
-    return [_encoder(str(name), texts[name], sides, locks) for name in names if any(texts[name])]
+    inputs = [side.inputs("extract_activations") for side in sides]
+    return [_encoder(str(name), texts[name], sides, inputs) for name in names if any(texts[name])]
 
 
 def _encoder(
-    name: str, texts: Sequence[str | None], sides: Sides, locks: Sequence[dict[str, Any]]
+    name: str, texts: Sequence[str | None], sides: Sides, inputs: Sequence[dict[str, dict[str, str]]]
 ) -> EncoderComparison:
     old, new = (None if text is None else read_concepts(text) for text in texts)
-    before, after = (_inputs(lock, name) for lock in locks)
+    before, after = (some.get(name, {}) for some in inputs)
     differing = [path for path in before if path in after and before[path] != after[path]]
     return compared_encoder(name, (old, new), (sides[0].label, sides[1].label), differing)
-
-
-def _inputs(lock: dict[str, Any], encoder: str) -> dict[str, str]:
-    """What the activations of an encoder were made from besides code, with hashes."""
-    stage = (lock.get("stages") or {}).get(f"extract_activations@{encoder}") or {}
-    dependencies = [some for some in stage.get("deps") or [] if not str(some.get("path")).endswith(".py")]
-    return {str(some.get("path")): str(some.get("md5")) for some in dependencies}

@@ -36,8 +36,8 @@ class MetricChange:
     new: Measurement | None
 
     @property
-    def difference(self) -> float | None:
-        return None if self.old is None or self.new is None else float(self.new.value - self.old.value)
+    def difference(self) -> int | float | None:
+        return None if self.old is None or self.new is None else self.new.value - self.old.value
 
     @property
     def verdict(self) -> Verdict:

@@ -27,7 +27,7 @@ VERDICTS: tuple[tuple[tuple[Verdict, ...], str, str], ...] = (
 )
 LONGEST = 160  # characters of a name or a value that are shown
 # Letters that Markdown or HTML give a meaning to.
-MARKS = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$@-])")
+MARKS = re.compile(r"([\\`*_\[\]<>#|~&$@])")
 DIRECTIONS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -92,7 +92,7 @@ def _environment() -> Environment:
     return made
 
 
-def signed(value: float | None) -> str:
+def signed(value: int | float | None) -> str:
     """A difference with its sign; a dash for none."""
     return f"+{number(value)}" if value is not None and value > 0 else number(value)
 
@@ -102,7 +102,7 @@ def render_markdown(comparison: Comparison) -> str:
     blocks = [_heading(comparison), _summary(comparison), _params(comparison)]
     blocks += [_metrics(heading, meaning, rows) for heading, meaning, rows in comparison.verdicts if rows]
     blocks += [_features(encoder, comparison) for encoder in comparison.encoders]
-    blocks += ["\n".join(f"- {plain(line)}" for line in comparison.lacking)]
+    blocks += ["\n".join(f"- {_with_commands(line)}" for line in comparison.lacking)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -111,8 +111,19 @@ def plain(text: str, longest: int = LONGEST) -> str:
     return MARKS.sub(r"\\\1", DIRECTIONS.sub("", readable(text, longest)))
 
 
+def code(text: str, longest: int = LONGEST) -> str:
+    """A stranger's text inside Markdown, letter by letter."""
+    shown = DIRECTIONS.sub("", readable(text, longest)).replace("`", "'").replace("|", r"\|")
+    return f"`{shown}`" if shown else "(empty)"
+
+
+def _with_commands(line: str) -> str:
+    """A line of ours that names files and revisions: its backticks stay, what HTML or a link could be does not."""
+    return re.sub(r"([<>&\[\]])", r"\\\1", DIRECTIONS.sub("", readable(line, 1000)))
+
+
 def _heading(comparison: Comparison) -> str:
-    old, new = (plain(side.label) for side in (comparison.old, comparison.new))
+    old, new = (code(side.label) for side in (comparison.old, comparison.new))
     return f"# Compared: {old} → {new}"
 
 
@@ -124,14 +135,14 @@ def _summary(comparison: Comparison) -> str:
         f"{len(comparison.metrics)} numbers changed, {comparison.same_metrics} did not: {count('beyond')} beyond the intervals, "
         f"{count('noise')} noise, {count('bare')} without an interval, {count('new')} new, {count('gone')} gone"
     ]
-    lines += [f"{plain(some.name)}: {in_short(some)}" for some in comparison.encoders]
+    lines += [f"{code(some.name)}: {in_short(some)}" for some in comparison.encoders]
     return "\n".join(f"- {line}" for line in lines)
 
 
 def in_short(some: EncoderComparison) -> str:
     """What became of the features of an encoder."""
     if some.missing:
-        return f"no concepts at {', '.join(plain(name) for name in some.missing)}"
+        return f"no concepts at {', '.join(code(name) for name in some.missing)}"
     close = f" ({some.close} of them a close call)" if some.close_known else ""
     text = (
         f"the first word changed for {some.first_changed} features and groups{close}, other words for "
@@ -144,7 +155,7 @@ def feature_warning(some: EncoderComparison) -> str:
     """Whether a feature's number need not mean the same feature."""
     if not some.inputs:
         return ""
-    return f"{', '.join(some.inputs)} differs: a feature's number need not mean the same feature at both revisions"
+    return f"{', '.join(map(code, some.inputs))} differs: a feature's number need not mean the same feature at both revisions"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -155,12 +166,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _params(comparison: Comparison) -> str:
     if not comparison.params:
         return ""
-    rows = [[plain(some.name), _value(some.old), _value(some.new)] for some in comparison.params]
-    return "## Params\n\n" + _table(["param", plain(comparison.old.label), plain(comparison.new.label)], rows)
+    rows = [[code(some.name), _value(some.old), _value(some.new)] for some in comparison.params]
+    return "## Params\n\n" + _table(["param", code(comparison.old.label), code(comparison.new.label)], rows)
 
 
 def _value(text: str | None) -> str:
-    return NOTHING if text is None else plain(text)
+    return NOTHING if text is None else code(text)
 
 
 def _metrics(heading: str, meaning: str, rows: Sequence[MetricChange]) -> str:
@@ -185,11 +196,11 @@ def _features(encoder: EncoderComparison, comparison: Comparison) -> str:
     if not shown:
         return ""
     rows = [
-        [plain(some.group), _words(some.old), _words(some.new), number(some.change), closeness(some)] for some in shown
+        [code(some.group), _words(some.old), _words(some.new), number(some.change), closeness(some)] for some in shown
     ]
     table = _table(["feature", "old", "new", "change", "first word"], rows)
     more = f"\n\n{len(rest)} more are on the page." if rest else ""
-    return f"## {plain(encoder.name)}: words changed\n\n{table}{more}"
+    return f"## {code(encoder.name)}: words changed\n\n{table}{more}"
 
 
 def _words(words: Sequence[Word]) -> str:

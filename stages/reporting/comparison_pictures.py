@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,14 +26,46 @@ DATA = ("source", "images", "list", "dataset", "dataset_split")  # of the sectio
 Scores = dict[str, dict[str, dict[str, Measurement]]]  # by encoder, group and word
 
 
+@dataclass(frozen=True)
+class Missing:
+    """Artefacts of a revision that are not on this machine; or, with a reason, that are no use."""
+
+    revision: Revision
+    paths: tuple[Path, ...]
+    reason: str = ""
+
+
+def in_lines(missing: Sequence[Missing]) -> list[str]:
+    """What is not shown for want of artefacts, and what brings them: one line for each revision, and for each reason."""
+    lines = [f"{some.revision.label}: {some.reason}" for some in missing if some.reason]
+    for revision in dict.fromkeys(some.revision for some in missing if not some.reason):
+        outs = dict.fromkeys(str(_out(path)) for some in missing if some.revision == revision for path in some.paths)
+        lines.append(f"{revision.label}: {_absent(revision, list(outs))}")
+    return lines
+
+
+def _absent(revision: Revision, outs: Sequence[str]) -> str:
+    """That outputs are not there, and the command that brings them."""
+    what = "pictures or intervals of its words are not shown"
+    if not revision.commit:
+        return f"{what}: some of {', '.join(outs)} is not on the disk; `dvc repro` makes it"
+    fetch = f"dvc fetch --all-commits {' '.join(outs)}"
+    return f"{what}: DVC's cache does not hold all of their files; `{fetch}` brings them if they were pushed"
+
+
+def _out(path: Path) -> Path:
+    """The output of the pipeline that a file is part of: at most three names deep, or the folder of the images."""
+    return Path(*path.parts[:3]) if path.parts[0] == files.DATA.name else path
+
+
 def with_closeness(
     encoders: Sequence[EncoderComparison], old: Revision, new: Revision
-) -> tuple[list[EncoderComparison], list[str]]:
+) -> tuple[list[EncoderComparison], list[Missing]]:
     """Say of each changed first word whether the two are a close call, where the cache holds the scores' intervals.
 
     Returns
     -------
-    The encoders, and a line for each revision whose scores are not there.
+    The encoders, and what is missing.
     """
     names = [some.name for some in encoders if some.first_changed]
     (before, lacking_before), (after, lacking_after) = (_scores(revision, names) for revision in (old, new))
@@ -50,7 +82,7 @@ def _judged(change: FeatureChange, before: Scores, after: Scores) -> FeatureChan
     return judged(change, *(some[change.encoder].get(change.group, {}) for some in (before, after)))
 
 
-def _scores(revision: Revision, encoders: Sequence[str]) -> tuple[Scores, list[str]]:
+def _scores(revision: Revision, encoders: Sequence[str]) -> tuple[Scores, list[Missing]]:
     """Scores with their intervals of all words that a revision lists, kept or removed."""
     scores: Scores = {}
     lacking = []
@@ -60,7 +92,7 @@ def _scores(revision: Revision, encoders: Sequence[str]) -> tuple[Scores, list[s
             with laid_out(revision, [path]) as root:
                 scores[name] = _by_group(read_table(root / path))
         except (NotInCacheError, UserError, KeyError):
-            lacking.append(_lacking(revision, [path]))
+            lacking.append(Missing(revision, (path,)))
     return scores, lacking
 
 
@@ -75,7 +107,7 @@ def _by_group(table: pd.DataFrame) -> dict[str, dict[str, Measurement]]:
 
 def with_pictures(
     encoders: Sequence[EncoderComparison], shown: int, old: tuple[Revision, Any], new: tuple[Revision, Any]
-) -> tuple[list[EncoderComparison], list[str]]:
+) -> tuple[list[EncoderComparison], list[Missing]]:
     """Draw the highly activating crops of the first `shown` changed features of all encoders together, at both revisions.
 
     Parameters
@@ -84,12 +116,12 @@ def with_pictures(
 
     Returns
     -------
-    The encoders, and a line for each revision and encoder whose pictures cannot be drawn.
+    The encoders, and what is missing.
     """
     wanted = _wanted(encoders, shown)
     drawn, lacking = zip(*(_drawn(revision, params, wanted) for revision, params in (old, new)), strict=True)
     pictured = [replace(some, changes=[_pictured(change, *drawn) for change in some.changes]) for some in encoders]
-    return pictured, [line for lines in lacking for line in lines]
+    return pictured, [some for missing in lacking for some in missing]
 
 
 def _pictured(change: FeatureChange, old: Mapping[Any, list[str]], new: Mapping[Any, list[str]]) -> FeatureChange:
@@ -113,7 +145,7 @@ def _wanted(encoders: Sequence[EncoderComparison], shown: int) -> dict[str, list
 
 def _drawn(
     revision: Revision, params: Any, wanted: Mapping[str, Sequence[str]]
-) -> tuple[dict[tuple[str, str], list[str]], list[str]]:
+) -> tuple[dict[tuple[str, str], list[str]], list[Missing]]:
     """Pictures of the groups by encoder and group, and what is lacking."""
     drawn: dict[tuple[str, str], list[str]] = {}
     lacking = []
@@ -123,10 +155,10 @@ def _drawn(
             with laid_out(revision, paths) as root:
                 drawn |= _draw(root, params, encoder, groups, files_of_images=_tracked(params) in paths)
         except NotInCacheError:
-            lacking.append(_lacking(revision, paths))
+            lacking.append(Missing(revision, tuple(paths)))
         except (UserError, UnreadableImageError, KeyError, ValueError, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
-            lacking.append(f"The pictures of {encoder} at {revision.label} cannot be drawn: {reason}")
+            reason = f"the pictures of {encoder} cannot be drawn: {' '.join(str(error).split())[:200]}"
+            lacking.append(Missing(revision, (), reason))
     return drawn, lacking
 
 
@@ -147,19 +179,6 @@ def _data(params: Any) -> Any:
     """The section ``data`` as far as images are opened by it; a revision's params may be of an older schema."""
     section = params.get("data", {}) if isinstance(params, Mapping) else {}
     return SimpleNamespace(**{key: section.get(key) for key in DATA})
-
-
-def _lacking(revision: Revision, paths: Sequence[Path]) -> str:
-    """One line on artefacts that are not there, and what brings them."""
-    if not revision.commit:
-        return f"{revision.label}: some of {', '.join(map(str, paths))} is missing; `dvc repro` makes it"
-    targets = " ".join(dict.fromkeys(str(_out(path)) for path in paths))
-    return f"{revision.label}: not in the cache; `dvc fetch --all-commits {targets}` brings it, if it was pushed"
-
-
-def _out(path: Path) -> Path:
-    """The output of the pipeline that a file is part of: at most three names deep, or the folder of the images."""
-    return Path(*path.parts[:3]) if path.parts[0] == files.DATA.name else path
 
 
 def _draw(

@@ -16,6 +16,7 @@ from stages.common.errors import UserError
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
+    from dvc.repo import Repo
 
 WORKSPACE = "workspace"
 SHORT = 7  # letters of a commit's hash that are shown
@@ -39,7 +40,8 @@ class Revision:
     name: str
     commit: str
     subject: str
-    _files: DVCFileSystem | None
+    _repo: Repo
+    _files: DVCFileSystem | None = None
 
     @property
     def label(self) -> str:
@@ -87,6 +89,16 @@ class Revision:
     def has(self, path: Path) -> bool:
         """Whether the revision tracks this file or folder, in the cache or not."""
         return path.exists() if self._files is None else bool(self._files.exists(path.as_posix()))
+
+    def inputs(self, stage: str) -> dict[str, dict[str, str]]:
+        """Hashes of what each run ``stage@KEY`` was made from besides code, by key."""
+        found: dict[str, dict[str, str]] = {}
+        for some in self._repo.index.stages:
+            name, _, key = (getattr(some, "name", None) or "").partition("@")
+            if name == stage and key:
+                dependencies = {str(each.def_path): each.hash_info.value for each in some.deps if each.hash_info}
+                found[key] = {path: str(value) for path, value in dependencies.items() if not path.endswith(".py")}
+        return found
 
     def contents(self, path: Path) -> dict[str, Path]:
         """Where on this machine the content of a file, or of each file in a folder, lies.
@@ -164,15 +176,11 @@ def open_revision(name: str) -> Revision:
     UserError
         If there is no such revision, or no repository.
     """
-    if name == WORKSPACE:
-        return Revision(name, "", "", None)
-    from dvc.api import DVCFileSystem
     from dvc.exceptions import NotDvcRepoError
     from dvc.scm import RevError, SCMError
 
     try:
-        # Without a remote: a comparison never waits for a network.
-        files = DVCFileSystem(".", rev=name, config={"core": {"remote": ""}})
+        return _workspace() if name == WORKSPACE else _committed(name)
     except NotDvcRepoError:
         raise UserError("no DVC repository here; run compare in the project's root") from None
     except RevError:
@@ -181,7 +189,23 @@ def open_revision(name: str) -> Revision:
         raise UserError(
             f"compare reads revisions from git ({error}); run it in a git checkout of the project"
         ) from None
-    return _described(name, files)
+
+
+def _workspace() -> Revision:
+    from dvc.repo import Repo
+
+    return Revision(WORKSPACE, "", "", Repo("."))
+
+
+def _committed(name: str) -> Revision:
+    """A revision with its commit's hash and first line."""
+    from dvc.api import DVCFileSystem
+
+    # Without a remote: a comparison never waits for a network.
+    files = DVCFileSystem(".", rev=name, config={"core": {"remote": ""}})
+    commit = files.repo.scm.resolve_commit(files.repo.get_rev())
+    subject = (commit.message.strip().splitlines() or [""])[0]
+    return Revision(name, commit.hexsha[:SHORT], subject, files.repo, files)
 
 
 def _unknown(name: str) -> str:
@@ -189,10 +213,3 @@ def _unknown(name: str) -> str:
         f"there is no revision {name!r}; give a commit, branch or tag (`git log --oneline`), "
         f"an experiment (`dvc exp list`), or {WORKSPACE}"
     )
-
-
-def _described(name: str, files: DVCFileSystem) -> Revision:
-    """Add the commit's hash and first line."""
-    commit = files.repo.scm.resolve_commit(files.repo.get_rev())
-    subject = (commit.message.strip().splitlines() or [""])[0]
-    return Revision(name, commit.hexsha[:SHORT], subject, files)
