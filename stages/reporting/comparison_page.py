@@ -4,14 +4,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment
 from markupsafe import Markup
 
 from stages.reporting.comparison import EncoderComparison, FeatureChange, MetricChange, ParamChange, Verdict, Word
-from stages.reporting.comparison_pictures import SIZE, first_shown
+from stages.reporting.comparison_pictures import GAP, SIZE, first_shown
 from stages.reporting.markup import NOTHING, TEMPLATES, environment, number, policy, readable
 from stages.reporting.measurements import Measurement
-from stages.reporting.pictures import GAP
 from stages.reporting.revisions import Revision
 
 # How metrics are divided: verdict, heading, what it means. The page and the Markdown say the same.
@@ -80,16 +78,10 @@ def render_page(comparison: Comparison) -> str:
     style = (TEMPLATES / "compare.css").read_text(encoding="utf-8")
     size = {"width": SIZE, "height": 2 * SIZE + GAP}
     return (
-        _environment()
+        environment()
         .get_template("compare.html.j2")
-        .render(comparison=comparison, size=size, style=Markup(style), policy=policy(style, ""))
+        .render(comparison=comparison, size=size, style=Markup(style), signed=signed, policy=policy(style, ""))
     )
-
-
-def _environment() -> Environment:
-    made = environment()
-    made.filters |= {"signed": signed}
-    return made
 
 
 def signed(value: int | float | None) -> str:

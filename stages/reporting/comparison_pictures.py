@@ -10,18 +10,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from stages.common import files
 from stages.common.artifacts import read_array, read_table
 from stages.common.errors import UserError
+from stages.common.progress import track
 from stages.reporting.comparison import EncoderComparison, FeatureChange, judged
 from stages.reporting.measurements import Measurement
-from stages.reporting.pictures import draw_crops
+from stages.reporting.pictures import data_uri, explained_image
 from stages.reporting.revisions import NotInCacheError, Revision, laid_out
 from stages.sources.image_sources import open_images
-from stages.sources.images import UnreadableImageError
+from stages.sources.images import Box, UnreadableImageError, resized
 
 PICTURES, SIZE = 6, 64  # crops of a feature that are shown of each revision, and pixels a side
+GAP = 3  # transparent pixels between a crop and its image
 DATA = ("source", "images", "list", "dataset", "dataset_split")  # of the section data, what opens the images
 Scores = dict[str, dict[str, dict[str, Measurement]]]  # by encoder, group and word
 
@@ -190,18 +193,27 @@ def _draw(
     data = _data(params)
     if files_of_images:
         data.images = str(root / data.images)
-    heatmaps = {encoder: read_array(root / files.crops(encoder) / "heatmaps.npy")}
-    uris = draw_crops(open_images(data, images), shown, heatmaps, SIZE)
+    source, heat = open_images(data, images), read_array(root / files.crops(encoder) / "heatmaps.npy")
     drawn: dict[tuple[str, str], list[str]] = {}
-    for group, uri in zip(shown["group"], uris, strict=True):
-        drawn.setdefault((encoder, group), []).append(uri)
+    for crop in track(shown.itertuples(index=False), f"drawing crops of {encoder}", total=len(shown)):
+        picture = _stacked(source.load(int(crop.row)), heat[crop.crop], crop.field, crop.box)
+        drawn.setdefault((encoder, crop.group), []).append(data_uri(picture))
     return drawn
 
 
+def _stacked(image: np.ndarray, heat: np.ndarray, seen: Box, box: Box) -> np.ndarray:
+    """A crop, and beneath it the whole image with the heatmap and the box; transparent around it, to suit light and dark pages."""
+    whole = Image.fromarray(explained_image(image, heat, seen, box, SIZE))
+    picture = Image.new("RGBA", (SIZE, 2 * SIZE + GAP))
+    picture.paste(Image.fromarray(resized(image, SIZE, box)), (0, 0))
+    picture.paste(whole, ((SIZE - whole.width) // 2, SIZE + GAP))
+    return np.asarray(picture)
+
+
 def _shown(root: Path, encoder: str, groups: Sequence[str], images: pd.DataFrame) -> pd.DataFrame:
-    """The first highly activating crops of the groups, as `draw_crops` takes them."""
+    """The first highly activating crops of the groups: row of the image, row of the heatmaps, box, and what the encoder saw."""
     crops = read_table(root / files.crops(encoder) / "crops.parquet")
-    crops = crops.assign(crop=np.arange(len(crops)), encoder=encoder)
+    crops = crops.assign(crop=np.arange(len(crops)))
     crops = crops[crops["group"].isin(groups) & (crops["role"] == "high") & (crops["rank"] < PICTURES)]
     shown = crops.sort_values(["group", "rank"], kind="stable").reset_index(drop=True)
     row = pd.Index(images["image"]).get_indexer(shown["image"])

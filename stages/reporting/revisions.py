@@ -203,6 +203,7 @@ def _committed(name: str) -> Revision:
 
     # Without a remote: a comparison never waits for a network.
     files = DVCFileSystem(".", rev=name, config={"core": {"remote": ""}})
+    files.exists("params.yaml")  # reads DVC's index, the slow part, while progress is shown
     commit = files.repo.scm.resolve_commit(files.repo.get_rev())
     subject = (commit.message.strip().splitlines() or [""])[0]
     return Revision(name, commit.hexsha[:SHORT], subject, files.repo, files)
