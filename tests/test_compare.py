@@ -145,7 +145,7 @@ def test_no_cache_at_all(copy):
     shutil.rmtree(copy / ".dvc/cache")
     found = compare.compare(sides("one", "trial"), 50)
     assert len(found.lacking) == 2 and found.encoders[0].changes[0].pictures == ([], [])
-    assert "1 params changed" in compare.run("one", "trial", copy / "page.html")
+    assert "params changed: 1" in compare.run("one", "trial", copy / "page.html")
 
 
 def test_damaged_artefacts_cost_the_pictures_only(copy):

@@ -122,9 +122,9 @@ def _heading(comparison: Comparison) -> str:
 def _summary(comparison: Comparison) -> str:
     """The counts, one line each."""
     count = comparison.count
-    lines = [f"{len(comparison.params)} params changed"]
+    lines = [f"params changed: {len(comparison.params)}"]
     lines += [
-        f"{len(comparison.metrics)} numbers changed, {comparison.same_metrics} did not: {count('beyond')} beyond the intervals, "
+        f"numbers changed: {len(comparison.metrics)}, not changed: {comparison.same_metrics}; {count('beyond')} beyond the intervals, "
         f"{count('noise')} noise, {count('bare')} without an interval, {count('new')} new, {count('gone')} gone"
     ]
     lines += [f"{code(some.name)}: {in_short(some)}" for some in comparison.encoders]

@@ -101,7 +101,7 @@ def test_same_bytes():
 def test_no_change_at_all():
     same = Comparison(revision("a"), revision("b"), [], [], 9, [], 50, [])
     assert "All the same." in render_page(same)
-    assert "0 params changed" in render_markdown(same)
+    assert "params changed: 0" in render_markdown(same)
 
 
 def test_signs():
