@@ -58,6 +58,7 @@ $(BIN)/python: .bootstrap/bin/uv
 $(INSTALLED): $(REQUIREMENTS) $(BIN)/python
 	@echo "Installing $(REQUIREMENTS) into .venv ..."
 	@.bootstrap/bin/uv pip install -q -p $(BIN)/python --require-hashes -r $(REQUIREMENTS)
+	@printf '#!/bin/sh\nexec "%s/python" -m stages "$$@"\n' '$(CURDIR)/$(BIN)' > $(BIN)/stages && chmod +x $(BIN)/stages
 	@touch $@
 
 # Exact versions with hashes, for every platform, from the ranges in pyproject.toml.

@@ -18,6 +18,7 @@ from stages.common.judging import (
     selectivity_of,
     truth_of,
 )
+from stages.common.progress import track
 from stages.common.rivals import Words, best_constant, constant, read_mined, rivals
 from stages.method.truth import bootstrap_interval
 
@@ -34,9 +35,10 @@ def run(params: Params, name: str) -> None:
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
     activations = read_array(files.activations(name) / "features.npy")[rows]
     truth = _explained(truth_of(activations, attributes, settings.clear), name)
+    methods = _all_words(params, name, truth, names)
     judgements = {
         method: selectivity_of(judged(truth, words, names), activations, attributes, names)
-        for method, words in _all_words(params, name, truth, names).items()
+        for method, words in track(methods.items(), "judging methods", total=len(methods))
     }
     write_table(files.table(f"{name}_truth"), judgements["falcon"])
     write_table(files.table(f"{name}_methods"), _methods_table(judgements))

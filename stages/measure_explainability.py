@@ -9,6 +9,7 @@ import pandas as pd
 
 from stages.common import files
 from stages.common.artifacts import read_array, read_table, write_json, write_table
+from stages.common.progress import track
 from stages.method.coherence import against_null, coherence, coherence_null, size_strata, with_diagonal
 from stages.method.groups import discoveries
 from stages.method.truth import bootstrap_interval
@@ -101,7 +102,8 @@ def _against_nulls(
 ) -> dict[str, np.ndarray]:
     """A null for each group, seeded by the sizes of its crops, so that no other group changes it."""
     columns = {key: np.full(len(own), np.nan) for key in ("z", "p_value", "null_mean", "null_high")}
-    for row in np.flatnonzero(composition.sum(axis=1) > 1):
+    several = np.flatnonzero(composition.sum(axis=1) > 1)
+    for row in track(several, "sets of random crops", total=len(several)):
         generator = np.random.default_rng([settings.seed, *composition[row].tolist()])
         null = coherence_null(pool, stratum, composition[row], settings.null_sets, generator)
         columns["z"][row], columns["p_value"][row] = against_null(own[row], null)

@@ -118,3 +118,69 @@ def test_no_captions(folder, content):
         (folder / "captions.txt").write_text(content)
     assert_one_line(stages(folder, "build_caption_index"), "captions.txt", "data.captions")
     assert not (folder / "data").exists()
+
+
+def completed(folder, line):
+    """What the shell would offer."""
+    environment = {"PYTHONPATH": str(ROOT), "_STAGES_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": line}
+    environment |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    command = [sys.executable, "-m", "stages"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True).stdout.split()
+
+
+def test_completion(folder):
+    import pandas as pd
+
+    path = folder / "data/groups/simclr/groups.parquet"
+    path.parent.mkdir(parents=True)
+    pd.DataFrame({"group": ["f0", "f12", "gab"]}).to_parquet(path)
+    assert completed(folder, "stages explain s") == ["supervised:", "simclr:"]
+    assert completed(folder, "stages explain simclr:f") == ["simclr:f0", "simclr:f12"]
+    assert completed(folder, "stages transfer simclr") == ["simclr_to_supervised"]
+
+
+def test_completion_is_silent_where_nothing_is(tmp_path):
+    assert completed(tmp_path, "stages explain s") == []
+    (tmp_path / "params.yaml").write_text("[")
+    assert completed(tmp_path, "stages explain s") == []
+
+
+def test_what_people_call_stands_apart_from_the_stages(folder):
+    text = stages(folder, "--help").stdout
+    places = [
+        text.index(name) for name in ("Look at results", "explain", "compare", "Check", "Pipeline stages", "mine_crops")
+    ]
+    assert places == sorted(places)
+
+
+def test_new_commands_fail_in_one_line(folder):
+    assert_one_line(stages(folder, "explain", "simclr:3"), "groups.parquet", "dvc repro")
+    assert_one_line(stages(folder, "find", "boat"), "parquet", "dvc repro")
+    assert_one_line(stages(folder, "report", "--open"), "reports/index.html", "dvc repro")
+    assert_one_line(stages(folder, "compare", "HEAD", "workspace"), "git")
+
+
+@pytest.mark.parametrize("arguments", [("--debug", "explain", "nosuch"), ("explain", "nosuch", "--debug")])
+def test_tracebacks_by_debug_only(folder, arguments):
+    assert "Traceback" in stages(folder, *arguments).stderr
+    plain = stages(folder, *(argument for argument in arguments if argument != "--debug"))
+    assert_one_line(plain, "nosuch", "ENCODER:FEATURE")
+
+
+def test_a_defect_is_one_line_too(folder, monkeypatch, capsys):
+    import typer
+
+    from stages.__main__ import reporting_errors
+
+    broken = typer.Typer()
+
+    @broken.command()
+    def command():
+        raise RuntimeError("what\x1b[31m\nnobody foresaw")
+
+    monkeypatch.setattr(sys, "argv", ["stages"])
+    with pytest.raises(SystemExit) as stopped:
+        reporting_errors(broken, "stages")
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert stopped.value.code == 1 and len(lines) == 1
+    assert "RuntimeError: what\\x1b[31m nobody foresaw" in lines[0] and "--debug" in lines[0]

@@ -16,6 +16,7 @@ from stages.common import files
 from stages.common.artifacts import read_array, read_json
 from stages.common.caption_embeddings import UnitRows, open_embeddings
 from stages.common.errors import UserError
+from stages.common.progress import track
 from stages.method.approximate import candidates
 from stages.method.concepts import Mentions
 from stages.method.explanation import Captioned, Settings, captioned
@@ -62,7 +63,7 @@ class Corpus:
             If the normaliser needs every caption, and the index is approximate.
         """
         if self.index is None:
-            return captioned(crops, lambda: self.shards(shards), settings)
+            return captioned(crops, lambda: self._watched(shards), settings)
         if settings.normaliser != "retrieved":
             raise UserError(
                 f"concepts.normaliser: {settings.normaliser} needs the cosine of every caption; "
@@ -70,6 +71,11 @@ class Corpus:
             )
         found = self._approximate(crops, settings.captions_per_image)
         return Captioned(found.captions, retrieved_weights(found, settings.temperature))
+
+    def _watched(self, count: int | None) -> Iterator[Shard]:
+        """The parts of the corpus, with progress."""
+        parts = count or -(-len(self.captions) // CAPTIONS_AT_ONCE)
+        return track(self.shards(count), "nearest captions", total=parts)
 
     def _approximate(self, crops: np.ndarray, k: int) -> Retrieved:
         ids = self.captions["caption"].to_numpy()

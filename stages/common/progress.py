@@ -1,34 +1,59 @@
 """Progress on everything that takes longer than two seconds; quiet where nobody watches."""
 
+from __future__ import annotations
+
+import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 T = TypeVar("T")
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield `items`, drawing a bar with rate and time left if standard error is a terminal, else one line at the start."""
-    if not sys.stderr.isatty():
+    """Yield `items`, drawing a bar with rate and time left if somebody watches standard error, else one line at the start."""
+    if not _watched():
         print(f"{description} ...", file=sys.stderr, flush=True)
         yield from items
         return
+    with _bar() as progress:
+        yield from progress.track(items, total=total, description=description)
+
+
+def _watched() -> bool:
+    """Whether standard error is a terminal, and not that of a build machine (which says so by ``CI``)."""
+    return sys.stderr.isatty() and os.environ.get("CI", "").lower() in ("", "0", "false")
+
+
+def _bar() -> Progress:
+    """Description, bar, count, rate, time gone and time left."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield from progress.track(items, total=total, description=description)
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(rate(task.finished_speed or task.speed), style="progress.data.speed")
+
+    columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeElapsedColumn(), TimeRemainingColumn())
+    description = TextColumn("{task.description}", markup=False)
+    return Progress(description, *columns, console=Console(stderr=True), transient=True)
+
+
+def rate(speed: float | None) -> str:
+    """Items a second, or the seconds that one takes; nothing as long as nobody knows."""
+    if not speed:
+        return ""
+    return f"{speed:.0f}/s" if speed >= 10 else f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each"
