@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +144,7 @@ def _groups(params: Params) -> Iterator[Row]:
         yield from _group_rows(encoder, (2, 3), WORLDS, _used(f"groups_{encoder}"))
     for encoder in params.encoders:
         sizes = range(2, params.find_groups.max_size + 1)
-        yield from _group_rows(encoder, sizes, ONE, lambda key, encoder=encoder: _own(f"groups_{encoder}", key))
+        yield from _group_rows(encoder, sizes, ONE, partial(_own, f"groups_{encoder}"))
 
 
 def _group_rows(encoder: str, sizes: Iterable[int], data: str, ref: Callable[[str], Ref]) -> Iterator[Row]:
@@ -180,7 +181,7 @@ def _failures(params: Params) -> Iterator[Row]:
     planted = params.render_scenes.shortcut
     yield from _failure_rows("supervised", planted, WORLDS, _used("failures_supervised"))
     for encoder in params.failures.encoders:
-        yield from _failure_rows(encoder, planted, ONE, lambda key, name=encoder: _own(f"failures_{name}", key))
+        yield from _failure_rows(encoder, planted, ONE, partial(_own, f"failures_{encoder}"))
 
 
 def _failure_rows(encoder: str, planted: Shortcut, data: str, ref: Callable[[str], Ref]) -> Iterator[Row]:
@@ -211,7 +212,7 @@ def _transfer(params: Params) -> Iterator[Row]:
         yield from _transfer_rows(
             f"{explained} from {unseen}",
             PICTURES,
-            lambda key, name=f"{explained}_to_{unseen}": _photos(f"transfer_{name}", key),
+            partial(_photos, f"transfer_{explained}_to_{unseen}"),
         )
 
 
