@@ -95,6 +95,14 @@ def verify() -> None:
     typer.echo("verified: metrics and tables agree with the committed ones")
 
 
+@app.command("plots_page")
+def plots_page() -> None:
+    """Write .dvc/plots.html, around which `dvc plots` draws; nothing in it is loaded from the network. No stage."""
+    from stages.plots_page import run
+
+    typer.echo(run())
+
+
 @app.command()
 def profile(
     name: Annotated[str, typer.Argument(help="A file of profiles/, without .yaml.")],

@@ -251,7 +251,9 @@ def captions_behind(evidence: pd.DataFrame, concepts: list[str], images: list[st
     for place in range(len(concepts)):
         wanted |= set([caption for caption in heaviest if place in named[caption]][:CAPTIONS])
     listed = [caption for caption in heaviest if caption in wanted][:MOST_CAPTIONS]
-    return [_caption(str(texts[some]), total[some], weights[some].keys(), sorted(named[some]), images) for some in listed]
+    return [
+        _caption(str(texts[some]), total[some], weights[some].keys(), sorted(named[some]), images) for some in listed
+    ]
 
 
 def _caption(text: str, weight: float, described: Set[str], concepts: list[int], images: list[str]) -> Caption:

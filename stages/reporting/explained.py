@@ -58,7 +58,9 @@ class Explained:
         """One for each group, in order."""
         first = first_concepts(self.tables.concepts)
         return [
-            Link(self.name, group, first.get(group, ""), place // SHEET, place % SHEET % COVERS, place % SHEET // COVERS)
+            Link(
+                self.name, group, first.get(group, ""), place // SHEET, place % SHEET % COVERS, place % SHEET // COVERS
+            )
             for place, group in enumerate(self.groups["group"])
         ]
 
@@ -99,7 +101,9 @@ def probe_rows(images: pd.DataFrame) -> np.ndarray:
 
 def first_concepts(concepts: pd.DataFrame) -> dict[str, str]:
     """The first kept word of each group, the first phrase of one without words."""
-    kept = concepts[concepts["kept"]].sort_values(["group", "kind", "rank"], ascending=[True, False, True], kind="stable")
+    kept = concepts[concepts["kept"]].sort_values(
+        ["group", "kind", "rank"], ascending=[True, False, True], kind="stable"
+    )
     first = kept.drop_duplicates("group")
     return dict(zip(first["group"], first["concept"].astype(str), strict=True))
 

@@ -123,7 +123,9 @@ def _cluster(row: Mapping[Any, Any]) -> Cluster:
 def _tiles(clusters: list[Cluster], rows: pd.Series, source: ImageSource, size: int) -> list[Tile]:
     """Whole pictures of the examples, a row of `EXAMPLES` for each cluster."""
     images = [image for cluster in clusters for image in cluster.examples]
-    drawn = for_each_image(source, [int(rows[image]) for image in images], lambda image, _: tile(whole_image(image, size), size))
+    drawn = for_each_image(
+        source, [int(rows[image]) for image in images], lambda image, _: tile(whole_image(image, size), size)
+    )
     waiting = iter(drawn)
     nothing = np.zeros((size, size, 4), dtype=np.uint8)
     return [

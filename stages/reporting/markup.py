@@ -23,7 +23,9 @@ NOTHING = "–"
 
 
 # Of the site's pages: their own style, script and pictures. Chromium counts files of the disk as `self`, whatever their folder.
-POLICY = "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'"
+)
 
 
 def render(template: str, **content: Any) -> str:
@@ -40,7 +42,9 @@ def style(columns: int) -> str:
     columns : tiles side by side in the widest sheet of pictures.
     """
     text = (TEMPLATES / "site" / "site.css").read_text(encoding="utf-8").replace("HEAT_COLOURS", heat_gradient())
-    places = [f".tile .x{place} {{ left: -{place}00%; }} .tile .y{place} {{ top: -{place}00%; }}" for place in range(1, columns)]
+    places = [
+        f".tile .x{place} {{ left: -{place}00%; }} .tile .y{place} {{ top: -{place}00%; }}" for place in range(columns)
+    ]
     widths = [f".tile .w{width} {{ width: {width}00%; }}" for width in range(2, columns + 1)]
     return "\n".join([text.rstrip(), *places, *widths, ""])
 

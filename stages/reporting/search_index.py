@@ -21,7 +21,9 @@ def script(name: str, value: Any) -> str:
     return f'"use strict";\nwindow.{name} = {content};\n'
 
 
-def index(explained: Sequence[Explained], carriers: pd.DataFrame, truths: dict[str, dict[str, Truth]]) -> dict[str, Any]:
+def index(
+    explained: Sequence[Explained], carriers: pd.DataFrame, truths: dict[str, dict[str, Truth]]
+) -> dict[str, Any]:
     """Concepts with their pages, and groups with their concepts; texts and numbers apart, so that it stays small.
 
     Parameters

@@ -201,16 +201,16 @@ def _histograms(site: Site, explained: Explained) -> dict[str, Histogram]:
     """What each group does on the explained images."""
     normalised = explained.normalised(probe_rows(site.images))
     thresholds = read_array(files.groups(explained.name) / "thresholds.npy", mmap=False)
-    return {row.group: histogram(normalised, thresholds, row.member) for row in explained.groups.itertuples(index=False)}
+    return {
+        row.group: histogram(normalised, thresholds, row.member) for row in explained.groups.itertuples(index=False)
+    }
 
 
 def _alike(site: Site, explained: Explained) -> list[tuple[Explained, np.ndarray, np.ndarray]]:
     """Neighbours of all groups of an encoder: in itself, then in every other."""
     others = [explained, *(some for some in site.explained if some is not explained)]
     own = explained.space(site.images)
-    return [
-        (some, *neighbours(own, some.space(site.images), NEIGHBOURS, same=some is explained)) for some in others
-    ]
+    return [(some, *neighbours(own, some.space(site.images), NEIGHBOURS, same=some is explained)) for some in others]
 
 
 def _write_pictures(site: Site, explained: Explained, shown: pd.DataFrame) -> None:
@@ -284,7 +284,9 @@ def _groups_with(explained: Explained, card: Card) -> list[Link]:
 
 def _nearest(other: Explained, indices: np.ndarray, correlations: np.ndarray, place: int) -> list[tuple[Link, float]]:
     return [
-        (other.links[at], float(value)) for at, value in zip(indices[place], correlations[place], strict=True) if at >= 0
+        (other.links[at], float(value))
+        for at, value in zip(indices[place], correlations[place], strict=True)
+        if at >= 0
     ]
 
 
@@ -354,7 +356,10 @@ def _write_numbers(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
     """All measurements, one page for each kind."""
     blocks = [
         block
-        for block in [*overview.measurements(site.params.encoders), overview.transfer_measurements(site.params.transfers)]
+        for block in [
+            *overview.measurements(site.params.encoders),
+            overview.transfer_measurements(site.params.transfers),
+        ]
         if block.columns or block.missing
     ]
     pages = [(f"measured-{place}" if place else "measured", block.title) for place, block in enumerate(blocks)]

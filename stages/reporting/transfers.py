@@ -82,7 +82,9 @@ def collect_transfer(
     pictures = pictures[pictures["rank"] < IMAGES].sort_values(["group", "rank"], kind="stable")
     shown = spread(table, EXAMPLES)
     some = pictures.set_index("group").loc[shown].reset_index() if shown else pictures.head(0)
-    found = {group: [Found(row.image, bool(row.own)) for row in rows.itertuples()] for group, rows in some.groupby("group")}
+    found = {
+        group: [Found(row.image, bool(row.own)) for row in rows.itertuples()] for group, rows in some.groupby("group")
+    }
     carried = {row["group"]: _carried(row, links, found) for row in table.to_dict("records")}
     examples = [carried[group] for group in shown]
     tiles = _tiles(some, images, source, size)
