@@ -6,6 +6,7 @@ from stages.common.artifacts import write_text
 
 PAGE = Path(".dvc/plots.html")
 POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
+SNIPPET = "window.vegaEmbed = vegaEmbed;"  # all that DVC calls
 # DVC fills in {plot_divs} and {refresh_tag}; without {scripts} it adds no script of its own.
 TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
@@ -29,6 +30,6 @@ def run() -> Path:
     import vl_convert
 
     # Inside an element of a page this would end it; in a script it says the same.
-    library = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+    library = vl_convert.javascript_bundle(SNIPPET).replace("</script", "<\\/script")
     write_text(PAGE, TEMPLATE % (POLICY, library))
     return PAGE

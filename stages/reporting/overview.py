@@ -1,10 +1,14 @@
 """What the overview shows: the few numbers to know first, all measurements, and the claims."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import pandas as pd
 
 from stages.common import files
 from stages.common.artifacts import read_json, read_table
+from stages.method.verdicts import CLAIMS, Verdict
 from stages.reporting.measurements import Measurement, MeasurementTable, at, tabulate
 
 # Rows of the overview: label, metrics file, keys. A row that nobody measured is left out.
@@ -49,13 +53,34 @@ OF_THE_RUN = (
 )
 
 
-def claims() -> list[tuple[str, list[dict[str, str]]]]:
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, the statements that it was divided into, and how many have each verdict."""
+
+    name: str
+    text: str
+    verdicts: dict[str, int]
+    rows: list[dict[str, str]]
+
+
+def claims() -> list[Claim]:
     """The claims table of this run, if it has one, by claim."""
     path = files.table("claims")
     if not path.is_file():
         return []
     table = read_table(path).astype(str)
-    return [(str(claim), some.to_dict("records")) for claim, some in table.groupby("claim", sort=False)]
+    return [_claim(str(name), some) for name, some in table.groupby("claim", sort=False)]
+
+
+def _claim(name: str, rows: pd.DataFrame) -> Claim:
+    counts = {verdict: int((rows["verdict"] == verdict).sum()) for verdict in get_args(Verdict)}
+    present = {verdict: count for verdict, count in counts.items() if count}
+    return Claim(
+        name,
+        CLAIMS.get(name, ""),
+        present,
+        [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")],
+    )
 
 
 def _metrics(name: str) -> Any | None:

@@ -265,7 +265,7 @@ def _write_feature(
         "groups": _groups_with(explained, card) if len(card.members) == 1 else [],
         "one_reason": reasons.pop() if len(reasons) == 1 else None,
         "carried": site.carried,
-        "neighbours": [(other.name, _nearest(other, *found, place)) for other, *found in alike],
+        "neighbours": [(other.name, _nearest(other, index[place], r[place])) for other, index, r in alike],
         "transfers": [
             (page, page.carried[card.group])
             for page in site.transfers
@@ -282,12 +282,9 @@ def _groups_with(explained: Explained, card: Card) -> list[Link]:
     return [explained.link_of[row.group] for row in some.itertuples() if member in row.member][:8]
 
 
-def _nearest(other: Explained, indices: np.ndarray, correlations: np.ndarray, place: int) -> list[tuple[Link, float]]:
-    return [
-        (other.links[at], float(value))
-        for at, value in zip(indices[place], correlations[place], strict=True)
-        if at >= 0
-    ]
+def _nearest(other: Explained, index: np.ndarray, correlation: np.ndarray) -> list[tuple[Link, float]]:
+    """Links to the neighbours of one group."""
+    return [(other.links[at], float(value)) for at, value in zip(index, correlation, strict=True) if at >= 0]
 
 
 def _write_concepts(site: Site) -> None:
