@@ -21,7 +21,8 @@ needs_node = pytest.mark.skipif(NODE is None, reason="needs node")
 def run_in_node(code, data):
     """What `code` returns, with `finding` and the `data` at hand."""
     finding = (TEMPLATES / "site" / "finding.js").read_text(encoding="utf-8")
-    program = f"{finding}\nconst data = JSON.parse(require('fs').readFileSync(0, 'utf8'));\nconsole.log(JSON.stringify((() => {{ {code} }})()));"
+    read = "const data = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
+    program = f"{finding}\n{read}\nconsole.log(JSON.stringify((() => {{ {code} }})()));"
     done = subprocess.run([NODE, "-e", program], input=json.dumps(data), capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
