@@ -69,6 +69,15 @@ class Explained:
         """Links by group."""
         return {link.group: link for link in self.links}
 
+    @cached_property
+    def groups_of(self) -> dict[int, list[Link]]:
+        """The larger groups that each feature is in."""
+        found: dict[int, list[Link]] = {}
+        for link, members in zip(self.links, self.groups["member"], strict=True):
+            for member in members if len(members) > 1 else []:
+                found.setdefault(member, []).append(link)
+        return found
+
     @property
     def singles(self) -> int:
         return int((self.groups["size"] == 1).sum())

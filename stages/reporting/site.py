@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 COVER = 64  # pixels a side of a group's picture in lists
 NEIGHBOURS = 6  # of each group in each encoder
+GROUPS = 8  # that a feature's page names, of those it is in
 WITHOUT_SCRIPT = 100  # links that the list of an encoder has before its script runs
 FACES = 12  # groups on the overview, of each encoder
 CARRIERS = 25  # groups on a concept's page, of each encoder
@@ -262,7 +263,7 @@ def _write_feature(
         "before": links[place - 1] if place else None,
         "after": links[place + 1] if place + 1 < len(links) else None,
         "members": [(member, explained.link_of.get(f"f{member}")) for member in card.members],
-        "groups": _groups_with(explained, card) if len(card.members) == 1 else [],
+        "groups": explained.groups_of.get(card.members[0], [])[:GROUPS] if len(card.members) == 1 else [],
         "one_reason": reasons.pop() if len(reasons) == 1 else None,
         "carried": site.carried,
         "neighbours": [(other.name, _nearest(other, index[place], r[place])) for other, index, r in alike],
@@ -273,13 +274,6 @@ def _write_feature(
         ],
     }
     site.page(f"{card.encoder}/{card.group}.html", "feature", card.encoder, **content)
-
-
-def _groups_with(explained: Explained, card: Card) -> list[Link]:
-    """The groups that a feature is in, a few of them."""
-    member = card.members[0]
-    some = explained.groups[explained.groups["size"] > 1]
-    return [explained.link_of[row.group] for row in some.itertuples() if member in row.member][:8]
 
 
 def _nearest(other: Explained, index: np.ndarray, correlation: np.ndarray) -> list[tuple[Link, float]]:
