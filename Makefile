@@ -13,6 +13,7 @@ BIN := .venv/bin
 # A profile that needs more packages has a requirements file of its own.
 REQUIREMENTS := $(firstword $(wildcard requirements-$(PROFILE).txt) requirements.txt)
 INSTALLED := .venv/.installed-$(REQUIREMENTS)
+PLOTS := .dvc/plots.html
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
@@ -21,18 +22,18 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: repro study test verify lint requirements clean
 
 ifeq ($(PROFILE),)
-repro: $(INSTALLED)
+repro: $(INSTALLED) $(PLOTS)
 	@python -m stages check
 	@dvc repro
 	@echo "Report: $(CURDIR)/reports/index.html"
 else
-repro: $(INSTALLED)
+repro: $(INSTALLED) $(PLOTS)
 	@python -m stages profile $(PROFILE) --images "$(IMAGES)" --captions "$(CAPTIONS)"
 	@cd runs/$(PROFILE) && dvc repro
 	@echo "Report: $(CURDIR)/runs/$(PROFILE)/reports/index.html"
 endif
 
-study: $(INSTALLED)
+study: $(INSTALLED) $(PLOTS)
 	@python -m stages check
 	@cd studies && dvc repro
 
@@ -60,6 +61,10 @@ $(INSTALLED): $(REQUIREMENTS) $(BIN)/python
 	@.bootstrap/bin/uv pip install -q -p $(BIN)/python --require-hashes -r $(REQUIREMENTS)
 	@printf '#!/bin/sh\nexec "%s/python" -m stages "$$@"\n' '$(CURDIR)/$(BIN)' > $(BIN)/stages && chmod +x $(BIN)/stages
 	@touch $@
+
+# The page around `dvc plots`, with its drawing library inside: DVC's own loads it from the network.
+$(PLOTS): $(INSTALLED)
+	@python -m stages plots_page
 
 # Exact versions with hashes, for every platform, from the ranges in pyproject.toml.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make requirements" .bootstrap/bin/uv pip compile -q --universal --python-version 3.11 \

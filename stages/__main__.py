@@ -201,6 +201,14 @@ def verify() -> None:
 _add_keyed("layers", "encoders", "List the layers of an encoder's network, with shapes; mark the default.", CHECK)
 
 
+@app.command("plots_page", rich_help_panel=CHECK)
+def plots_page() -> None:
+    """Write .dvc/plots.html, around which `dvc plots` draws; nothing in it is loaded from the network. No stage."""
+    from stages.plots_page import run
+
+    typer.echo(run())
+
+
 @app.command(rich_help_panel=RUNS)
 def profile(
     name: Annotated[str, typer.Argument(help="A file of profiles/, without .yaml.")],

@@ -12,7 +12,7 @@ import pandas as pd
 
 from stages.common import files
 from stages.common.artifacts import read_json, write_table, write_text
-from stages.method.verdicts import Figure, Verdict, at_least, below, exceeds
+from stages.method.verdicts import CLAIMS, Figure, Verdict, at_least, below, exceeds
 
 if TYPE_CHECKING:
     from stages.common.params import Params, Shortcut
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 STUDY = Path("studies/metrics/reported.json")
 PHOTOS = Path("reports/photos/metrics")
 REPORT = files.REPORTS / "claims.md"
-CLAIMS = {
-    "C1": "Less than 20 % of the space can be explained by single features.",
-    "C2": "Groups of features are more interpretable than single features, and have concepts of higher order.",
-    "C3": "Lowly activating images remove spurious concepts.",
-    "C4": "The concepts explain failures of a downstream task, and help to repair them.",
-    "C5": "Concepts carry over to an unseen space by a linear map.",
-    "R": "Not a claim of the paper: the explanations are right, and more often than any baseline's.",
-}
 WORLDS = "embedded world"  # the table adds of how many seeds
 ONE = "embedded world, seed 0"
 VARIATIONS = ("whole_images", "low_match_released", "released_scoring", "released", "captions_300", "reader_narrow")

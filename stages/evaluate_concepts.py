@@ -46,6 +46,7 @@ def run(params: Params, name: str) -> None:
     write_json(files.metrics(f"evaluation_{name}"), metrics)
     write_table(files.plot(f"{name}_evaluation"), _by_kind(metrics))
     write_table(files.plot(f"{name}_methods"), _by_method(metrics))
+    write_table(files.plot(f"{name}_contrast"), _by_contrast(metrics))
 
 
 def _explained(truth: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -124,6 +125,15 @@ def _by_kind(metrics: dict) -> pd.DataFrame:
 def _by_method(metrics: dict) -> pd.DataFrame:
     """Plot data: the share that is right, by method."""
     return _bars("method", metrics.get("methods", {}))
+
+
+def _by_contrast(metrics: dict) -> pd.DataFrame:
+    """Plot data: the share that is right, by contrast, everything else being equal."""
+    prefix = "falcon_"
+    methods = {
+        key.removeprefix(prefix): value for key, value in metrics.get("methods", {}).items() if key.startswith(prefix)
+    }
+    return _bars("contrast", methods)
 
 
 def _bars(name: str, measured: dict[str, dict]) -> pd.DataFrame:

@@ -144,7 +144,7 @@ def _by_size(by_size: dict[str, dict]) -> pd.DataFrame:
     rules = {"interpretable": "against random crops", "released_rule": "released rule"}
     return pd.DataFrame(
         [
-            {"groups": f"{size}, {text}", **shares[rule]}
+            {"groups": f"{size.replace('_', ' ')}, {text}", **shares[rule]}
             for size, shares in by_size.items()
             for rule, text in rules.items()
         ]

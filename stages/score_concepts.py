@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> None:
-    """Write the ranked concepts of the encoder `name`, their evidence, the table for people and the metrics."""
+    """Write the ranked concepts of the encoder `name`, their evidence, the table for people, plot data and the metrics."""
     corpus = read_corpus()
     groups = read_table(files.groups(name) / "groups.parquet")
     crops = read_table(files.crops(name) / "crops.parquet")
@@ -35,6 +35,7 @@ def run(params: Params, name: str) -> None:
     write_table(files.concepts(name) / "concepts.parquet", table)
     write_table(files.concepts(name) / "evidence.parquet", evidence)
     write_table(files.table(f"{name}_concepts"), _for_people(groups, table))
+    write_table(files.plot(f"{name}_scores"), _ranked(table))
     write_json(files.metrics(f"concepts_{name}"), {**_metrics(groups, table, crops), **recall})
 
 
@@ -60,6 +61,21 @@ def _for_people(groups: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     columns = {"words": in_words(table), "phrases": in_words(table, "phrase"), "removed": in_words(removed)}
     texts = {column: groups["group"].map(text).fillna("").map(safe_cell) for column, text in columns.items()}
     return groups[["group", "members", "size", "support"]].assign(**texts)
+
+
+def _ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Plot data: the first word's scores over all groups; those on other crops, each sorted by itself."""
+    first = table[table["kept"] & (table["kind"] == "word") & (table["rank"] == 1)]
+    curves = {"its crops": "score", "lowly activating": "low_score", "random crops": "prior"}
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {"group_by_rank": np.arange(1, len(first) + 1), "of": of, "value": np.sort(first[column])[::-1]}
+            )
+            for of, column in curves.items()
+        ],
+        ignore_index=True,
+    )
 
 
 def _metrics(groups: pd.DataFrame, table: pd.DataFrame, crops: pd.DataFrame) -> dict:

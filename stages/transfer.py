@@ -68,13 +68,14 @@ class Maps:
 
 
 def run(params: Params, pair: str) -> None:
-    """Write the metrics, the table and the plot data of one ordered pair of spaces."""
+    """Write the metrics, the tables and the plot data of one ordered pair of spaces."""
     names, settings = params.transfers[pair], params.transfer
     spaces = _read(names.explained, names.unseen)
     maps = _fit(spaces, settings)
-    compared, found = _carry(params, names, spaces, maps)
+    compared, found, pictures = _carry(params, names, spaces, maps)
     by_images = _by_images(spaces, maps, settings)
     by_rank, dimensions = _by_rank(spaces, maps, settings)
+    write_table(files.transfers(pair), pictures)
     write_table(files.table(f"transfer_{pair}"), _for_people(compared, found))
     write_table(files.plot(f"transfer_{pair}"), _r_squared_table(spaces, maps))
     write_table(files.plot(f"transfer_{pair}_images"), by_images)
@@ -120,8 +121,8 @@ def _fit(spaces: Spaces, settings: Transfer) -> Maps:
     return Maps(prepared, fit, fit.linear_map(settings.rank), nulls, [null.linear_map(settings.rank) for null in nulls])
 
 
-def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """How images and concepts found through the map agree with the explained space's own; and those concepts.
+def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps) -> tuple[pd.DataFrame, ...]:
+    """How images and concepts found through the map agree with the explained space's own; those concepts; those images.
 
     All null maps find images, one of them concepts: each costs as many embeddings of crops as the map.
     """
@@ -129,7 +130,7 @@ def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps) -> tuple[pd.
     tops, *null_tops = (
         _top_images(spaces.members @ some(spaces.unseen[heldout]).T, count) for some in (maps.fitted, *maps.nulls)
     )
-    tables = _explained_again(
+    tables, boxes = _explained_again(
         params, names.unseen, spaces, maps.split, [(maps.fitted, tops), (maps.nulls[0], null_tops[0])]
     )
     actual = _top_images(spaces.members @ spaces.explained[heldout].T, count)
@@ -138,7 +139,24 @@ def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps) -> tuple[pd.
         image_overlap_null=np.mean([mapping.overlap(actual, some) for some in null_tops], axis=0),
         **_agreement(params, names, spaces, maps, tables),
     )
-    return compared, tables[0]
+    return compared, tables[0], _found_images(spaces, heldout, tops, actual, boxes[0])
+
+
+def _found_images(
+    spaces: Spaces, heldout: np.ndarray, tops: np.ndarray, actual: np.ndarray, boxes: np.ndarray
+) -> pd.DataFrame:
+    """Held-out images of each group found through the map, with the boxes where the unseen encoder fires."""
+    group, rank = np.divmod(np.arange(tops.size), tops.shape[1])
+    own = [image in some for some, images in zip(actual, tops, strict=True) for image in images]
+    return pd.DataFrame(
+        {
+            "group": spaces.groups["group"].to_numpy()[group],
+            "rank": rank,
+            "image": spaces.images["image"].to_numpy()[heldout[tops.reshape(-1)]],
+            **dict(zip(("left", "top", "right", "bottom"), np.asarray(boxes).T, strict=True)),
+            "own": np.array(own, dtype=bool),
+        }
+    )
 
 
 def _top_images(activation: np.ndarray, count: int) -> np.ndarray:
@@ -148,8 +166,8 @@ def _top_images(activation: np.ndarray, count: int) -> np.ndarray:
 
 def _explained_again(
     params: Params, unseen: str, spaces: Spaces, split: Split, found: list[tuple[LinearMap, np.ndarray]]
-) -> list[pd.DataFrame]:
-    """Concepts of each carried group: its images found through a map, cropped where the *unseen* encoder fires, captioned."""
+) -> tuple[list[pd.DataFrame], list[np.ndarray]]:
+    """Concepts of each carried group: its images found through a map, cropped where the *unseen* encoder fires, captioned; the boxes."""
     from stages.models.crop_embedding import embed_crops
     from stages.models.device import best_device
     from stages.models.image_text import load_image_text
@@ -158,7 +176,7 @@ def _explained_again(
     corpus = read_corpus()
     random = _random_captions(params, unseen, corpus)
     source = open_images(params.data, read_table(files.IMAGES))
-    encoder, tables = load_image_text(params.image_text, best_device()), []
+    encoder, tables, cropped = load_image_text(params.image_text, best_device()), [], []
     corpus.refuse_other(encoder.fingerprint, "image_text")
     for fitted, tops in found:
         group = np.repeat(np.arange(len(tops)), tops.shape[1])
@@ -166,7 +184,8 @@ def _explained_again(
         boxes = _boxes(params, unseen, rows, (spaces.members @ fitted.weights.T)[group])
         embeddings = embed_crops(source, encoder, rows, boxes, params.mine_crops.batch_size)
         tables.append(_concepts(params, embeddings, group, random, spaces.groups, corpus))
-    return tables
+        cropped.append(boxes)
+    return tables, cropped
 
 
 def _random_captions(params: Params, unseen: str, corpus: Corpus) -> Captioned:

@@ -1,45 +1,24 @@
-"""The report as a whole, on synthetic artefacts."""
+"""The site as a whole, on synthetic artefacts."""
 
+import hashlib
+import re
 import subprocess
 import sys
-from html.parser import HTMLParser
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from stages import report
 from stages.common import files
-from stages.common.artifacts import read_table
+from stages.common.artifacts import read_table, write_table
 from stages.common.errors import UserError
-from stages.reporting.markup import policy
+from stages.reporting.cards import concept_key
+from stages.reporting.markup import POLICY
 from tests.reporting.artefacts import make_params, write_artefacts
+from tests.reporting.pages import ATTACK, Page
 
-ATTACK = (
-    "</script><script>alert(1)</script><img src=x onerror=alert(2)> \"'--><!-- {{ 7*7 }} &lt; \u202e \U0001f600 =1+1"
-)
-LOADING = {"src", "srcset", "href", "action", "poster", "data", "formaction", "background", "xlink:href"}
-
-
-class Page(HTMLParser):
-    """Elements, their attributes, and the text of scripts and styles."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.texts, self.inside = [], {"script": "", "style": ""}, ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        self.inside = tag
-
-    def handle_endtag(self, tag):
-        self.inside = ""
-
-    def handle_data(self, data):
-        if self.inside in self.texts:
-            self.texts[self.inside] += data
-
-    def of(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
+LARGEST = 60_000  # bytes of a page
 
 
 @pytest.fixture
@@ -48,108 +27,210 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    """The report on artefacts without anything unusual."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("report"))
-        return made(small())
-
-
 def small(**changes):
     """Parameters of a report with few small pictures."""
-    return make_params(**{"high": 2, "low": 1, "thumbnail": 16} | changes)
+    return make_params(**{"high": 3, "low": 2, "thumbnail": 16, "failing": ("first",)} | changes)
 
 
 def made(params, **changes):
-    """Text of the report on fresh artefacts."""
+    """Text of every page, by its place below reports/, on fresh artefacts."""
     write_artefacts(params, **changes)
     report.run(params)
-    return report.REPORT.read_text(encoding="utf-8")
+    return pages()
 
 
-def test_nothing_is_loaded_from_outside(text):
-    page = Page(text)
-    addresses = [
-        (name, value) for _, attributes in page.elements for name, value in attributes.items() if name in LOADING
-    ]
-    assert addresses and all(value.startswith(("data:", "#")) for _, value in addresses)
-    assert not page.of("link")[1:] and not page.of("iframe") and not page.of("base")
-    assert "url(" not in page.texts["style"] and "@import" not in page.texts["style"]
+def pages():
+    found = [report.REPORT, *sorted(report.SITE.rglob("*.html"))]
+    return {str(path.relative_to(files.REPORTS)): path.read_text(encoding="utf-8") for path in found}
 
 
-def test_policy_allows_this_style_and_script_and_nothing_else(text):
-    page = Page(text)
-    (content,) = [some["content"] for some in page.of("meta") if some.get("http-equiv") == "Content-Security-Policy"]
-    assert content == policy(page.texts["style"], page.texts["script"])
-    assert content.startswith("default-src 'none'; img-src data:;") and "unsafe" not in content
-    assert not [1 for _, attributes in page.elements for name in attributes if name == "style" or name.startswith("on")]
+def fingerprints():
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(Path("reports").rglob("*"))
+        if path.is_file() and (path == report.REPORT or report.SITE in path.parents)
+    }
 
 
-def test_texts_of_strangers_stay_texts(here, text):
-    harmless, attacked = Page(text), made(small(), text=ATTACK)
-    page = Page(attacked)
-    assert [tag for tag, _ in page.elements] == [tag for tag, _ in harmless.elements]
-    assert "alert(1)&lt;/script&gt;" in attacked and "<img src=x" not in attacked and "{{ 7*7 }}" in attacked
-    assert page.texts == harmless.texts
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site on artefacts without anything unusual: its folder, and the text of its pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("report")
+        patch.chdir(folder)
+        return folder / "reports", made(small())
 
 
-def test_same_bytes_every_time(here, text):
-    assert made(small()) == text
+def test_everything_that_a_page_points_to_is_there(site):
+    folder, texts = site
+    for place, text in texts.items():
+        for address in Page(text).addresses:
+            if address not in ("data:,", "#main"):
+                assert ((folder / place).parent / address).resolve().is_file(), (place, address)
 
 
-def test_every_group_of_every_encoder_has_a_card_and_every_anchor_a_target(here):
-    params = small()
-    page = Page(made(params))
-    cards = [some["id"] for some in page.of("article")]
-    assert cards == [
-        f"{name}-{group}"
-        for name in params.encoders
-        for group in read_table(files.groups(name) / "groups.parquet")["group"]
-    ]
-    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
-    assert len(set(identifiers)) == len(identifiers)
-    assert {some["href"][1:] for some in page.of("a")} <= set(identifiers)
+def test_nothing_comes_from_outside(site):
+    folder, texts = site
+    for place, text in texts.items():
+        page = Page(text)
+        assert not [
+            address for address in page.addresses if re.match(r"[a-z]+:|//", address) and address != "data:,"
+        ], place
+        assert not page.of("iframe") and not page.of("base")
+    for asset in [*folder.rglob("*.js"), *folder.rglob("*.css")]:
+        content = asset.read_text(encoding="utf-8")
+        assert "http" not in content and "@import" not in content and "url(" not in content, asset
+    for plot in folder.rglob("*.svg"):
+        assert "http" not in plot.read_text().replace("http://www.w3.org/", ""), plot
+
+
+def test_policy_allows_files_of_the_site_and_no_text_of_a_page(site):
+    for place, text in site[1].items():
+        page = Page(text)
+        (policy,) = [some["content"] for some in page.of("meta") if some.get("http-equiv") == "Content-Security-Policy"]
+        assert policy == POLICY and "unsafe" not in policy and policy.startswith("default-src 'none';"), place
+        assert not page.texts["script"].strip() and not page.texts["style"].strip(), place
+        assert not [1 for _, some in page.elements for name in some if name == "style" or name.startswith("on")], place
+
+
+def test_pages_are_small(site):
+    assert not {place: len(text) for place, text in site[1].items() if len(text.encode()) > LARGEST}
+
+
+def test_every_group_of_every_encoder_has_a_page_and_a_picture(site):
+    folder, texts = site
+    for name in ("first", "second"):
+        groups = [f"f{feature}" for feature in range(6)]
+        expected = {*groups, "index"} | ({"failures"} if name == "first" else set())
+        found = {Path(place).stem for place in texts if place.startswith(f"site/{name}/")}
+        assert expected <= found and len(found - expected) == 3  # groups of two
+        for group in found - {"index", "failures"}:
+            assert (folder / "site" / name / f"{group}.webp").is_file()
+
+
+def test_pages_step_from_one_group_to_the_next(site):
+    follow = {some["rel"]: some["href"] for some in Page(site[1]["site/first/f1.html"]).of("link") if "rel" in some}
+    assert follow["prev"] == "f0.html" and follow["next"] == "f2.html"
+    assert "prev" not in {some.get("rel") for some in Page(site[1]["site/first/f0.html"]).of("link")}
+
+
+def test_names_of_files_come_from_no_text(here):
+    made(small(), text=ATTACK)
+    for path in report.SITE.rglob("*"):
+        assert re.fullmatch(r"[a-z0-9_-]+(\.[a-z]+)?", path.name), path
+
+
+def test_texts_of_strangers_stay_texts(here, site):
+    attacked = made(small(), text=ATTACK)
+    harmless = {place: text for place, text in site[1].items() if "by-concept" not in place}
+    for place, text in harmless.items():
+        assert [tag for tag, _ in Page(attacked[place]).elements] == [tag for tag, _ in Page(text).elements], place
+        assert "<img src=x" not in attacked[place] and "<script>alert" not in attacked[place]
+    page = attacked[f"site/by-concept/{concept_key(ATTACK)}.html"]
+    assert "alert(1)&lt;/script&gt;" in page and "{{ 7*7 }}" in attacked["site/first/f0.html"]
+    index = (report.SITE / "search.js").read_text(encoding="utf-8")
+    assert "<" not in index and "\u2028" not in index
+
+
+def test_same_bytes_every_time(here):
+    made(small())
+    first = fingerprints()
+    made(small())
+    assert fingerprints() == first and len(first) > 40
+
+
+def test_pages_of_groups_that_are_gone_go(here):
+    made(small())
+    texts = made(small(), singles=3, groups=1)
+    assert "site/first/f2.html" in texts and "site/first/f5.html" not in texts
+    assert not [path for path in files.REPORTS.iterdir() if path.name.startswith(".")]
 
 
 def test_encoders_are_those_of_the_params_not_of_the_folders(here):
     write_artefacts(small())
-    report.run(small(encoders=("second",)))
-    assert {some["id"].split("-")[0] for some in Page(report.REPORT.read_text(encoding="utf-8")).of("article")} == {
-        "second"
-    }
+    report.run(small(encoders=("second",), failing=()))
+    assert not [place for place in pages() if "first" in place]
 
 
-def test_pictures_are_as_many_as_the_params_say_and_have_alternatives(here):
-    page = Page(made(make_params(encoders=("only",), high=3, low=2, thumbnail=32), singles=2, groups=0))
-    pictures = page.of("img")
-    assert len(pictures) == 3 + 2 + 3  # the last group has no lowly activating images
-    assert all(
-        some["alt"] and some["src"].startswith("data:image/webp") and some["loading"] == "lazy" for some in pictures
-    )
+def test_lists_of_captions_point_to_crops_and_concepts_of_the_page(site):
+    page = Page(site[1]["site/first/f0.html"])
+    crops = {some["data-crop"] for some in page.of("button") if "data-crop" in some}
+    assert crops == {"0", "1", "2"}
+    captions = [some for some in page.of("li") if "data-concepts" in some]
+    picks = [some for some in page.of("button") if some.get("class") == "pick"]
+    assert captions and all(set(some.get("data-crops", "").split()) <= crops for some in captions)
+    assert {int(place) for some in captions for place in some["data-concepts"].split()} <= set(range(len(picks)))
+
+
+def test_pictures_have_alternatives_and_wait_until_they_are_seen(site):
+    for place, text in site[1].items():
+        assert all("alt" in some and some["loading"] == "lazy" for some in Page(text).of("img")), place
+    pictures = [some["alt"] for some in Page(site[1]["site/first/f0.html"]).of("img") if some["src"] == "f0.webp"]
+    assert len(pictures) == 2 * (3 + 2) and all(pictures)
+
+
+def test_a_group_without_lowly_activating_images_says_so(site):
+    groups = [text for place, text in site[1].items() if place.startswith("site/second/g")]
+    assert sum(">None.<" in text for text in groups) == 1
+
+
+def test_a_removed_concept_is_struck_through_with_its_reason(site):
+    assert "<del><bdi>" in site[1]["site/first/f1.html"] and "not above its prior" in site[1]["site/first/f1.html"]
+
+
+def test_with_truth_each_verdict_is_told_in_words(site):
+    text = "".join(text for place, text in site[1].items() if place.startswith("site/first/f"))
+    for words in (">right<", ">wrong<", ">in the first five<", ">no clear truth<"):
+        assert words in text
 
 
 def test_without_truth_nothing_is_called_right_or_wrong(here):
-    text = made(small(source="images"), evaluation=False)
+    texts = made(small(source="images"), evaluation=False)
+    text = "".join(texts.values())
     assert "first concept is right" not in text and 'class="verdict right"' not in text
     assert "Not measured in this run" in text
 
 
-def test_with_truth_each_verdict_is_told_in_words(text):
-    for words in (">right<", ">wrong<", ">only in the first five<", ">no clear truth<"):
-        assert words in text
+def test_without_transfers_and_failures_no_page_points_to_them(here):
+    texts = made(make_params(encoders=("only",), high=2, low=1, thumbnail=16))
+    assert not [place for place in texts if "transfer" in place or "failures" in place]
+    assert 'href="site/transfer' not in texts["index.html"] and "failures.html" not in texts["index.html"]
 
 
-def test_a_removed_concept_is_struck_through_with_its_reason(text):
-    assert "<del><bdi>" in text and "not above its prior" in text
-
-
-def test_a_missing_table_is_one_clear_line(here):
+def test_claims_are_summed_up_and_unfold(here):
+    row = {
+        "statement": "it <holds>",
+        "data": "d",
+        "measured": "0.1",
+        "against": "0.2",
+        "file": "f",
+        "key": "k",
+        "against_key": "",
+    }
     write_artefacts(small())
+    verdicts = ["holds", "holds", "undecided"]
+    write_table(files.table("claims"), pd.DataFrame([{"claim": "C1", **row, "verdict": some} for some in verdicts]))
+    report.run(small())
+    text = pages()["index.html"]
+    assert "Less than 20 %" in text and "holds 2, undecided 1" in text and text.count("it &lt;holds&gt;") == 3
+
+
+def test_a_missing_table_is_one_clear_line_and_leaves_what_was_there(here):
+    made(small())
+    before = fingerprints()
     (files.concepts("first") / "concepts.parquet").unlink()
     with pytest.raises(UserError, match=r"concepts\.parquet.*dvc repro"):
         report.run(small())
-    assert not report.REPORT.exists()
+    assert fingerprints() == before
+    assert not [path for path in files.REPORTS.iterdir() if path.name.startswith(".")]
+
+
+def test_an_id_that_could_leave_the_folder_is_refused(here):
+    write_artefacts(small())
+    path = files.groups("first") / "groups.parquet"
+    write_table(path, read_table(path).assign(group=lambda table: table["group"].replace({"f0": "../f0"})))
+    with pytest.raises(UserError, match="name of a page"):
+        report.run(small())
 
 
 def test_no_model_library_is_imported():

@@ -38,6 +38,11 @@ def concepts(name: str) -> Path:
     return DATA / "concepts" / name
 
 
+def transfers(pair: str) -> Path:
+    """Held-out images of each carried group, found through the map."""
+    return DATA / "transfers" / f"{pair}.parquet"
+
+
 def metrics(name: str) -> Path:
     """A metrics file."""
     return REPORTS / "metrics" / f"{name}.json"

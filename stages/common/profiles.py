@@ -15,7 +15,10 @@ from stages.common.params import load_params, read_yaml
 
 PROFILES, RUNS = Path("profiles"), Path("runs")
 # What `dvc init --subdir` would write (it also stages files in git, which is the user's to do), with the cache shared.
-DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n[cache]\n    dir = {cache}\n"
+DVC_CONFIG = (
+    "[core]\n    analytics = false\n    check_update = false\n"
+    "[plots]\n    html_template = {plots}\n[cache]\n    dir = {cache}\n"
+)
 LINKED = ("stages", "dvc.yaml")  # the pipeline itself is the root's
 # A run on the rendered world starts from the root's trained models, as a clone does, and its claims table reads the root's studies.
 TRAINED = ("dvc.lock", "models/*.safetensors", "reports/metrics/clip.json", "reports/metrics/train_*.json")
@@ -111,6 +114,10 @@ def _link(folder: Path, names: Sequence[str]) -> None:
         if not target.is_symlink():
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(os.path.relpath(linked, target.parent))
-    write_text(folder / ".dvc" / "config", DVC_CONFIG.format(cache=os.path.relpath(".dvc/cache", folder / ".dvc")))
+    shared = {
+        name: os.path.relpath(path, folder / ".dvc")
+        for name, path in (("cache", ".dvc/cache"), ("plots", ".dvc/plots.html"))
+    }
+    write_text(folder / ".dvc" / "config", DVC_CONFIG.format(**shared))
     write_text(folder / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
     shutil.copy(".dvcignore", folder / ".dvcignore")

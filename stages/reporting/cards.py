@@ -1,15 +1,24 @@
 """A card for each explained feature and group, collected from the artefacts of one encoder."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-WORDS, PHRASES, REMOVED = 5, 3, 4  # concepts of a card; the tables hold all of them
-CAPTIONED, CAPTIONS = 3, 2  # concepts of a card whose captions are shown, and captions of each
+from stages.reporting.activity import Histogram
+
+REMOVED = 8  # concepts that the contrast removed, on a card; the tables hold all of them
+CAPTIONS = 3  # captions of each concept that are shown whether or not one of the crops has them
+MOST_CAPTIONS = 60  # on a card
 ROLES = ("high", "low")
+
+
+def concept_key(concept: str) -> str:
+    """Name of a concept's page: the same in every run, and no text of a stranger."""
+    return hashlib.sha256(concept.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -26,24 +35,38 @@ class Concept:
     support: int
     reason: str
 
+    @property
+    def key(self) -> str:
+        return concept_key(self.concept)
+
 
 @dataclass(frozen=True)
-class Captions:
-    """Captions that a concept came from, the ones that weigh most first."""
+class Caption:
+    """A caption behind some concepts.
 
-    concept: str
-    texts: list[str]
+    Attributes
+    ----------
+    weight : summed over the crops that it describes.
+    crops : places of those crops among the highly activating ones that are shown.
+    elsewhere : how many more crops it describes.
+    concepts : places of its concepts among the card's words, then phrases.
+    """
+
+    text: str
+    weight: float
+    crops: list[int]
+    elsewhere: int
+    concepts: list[int]
 
 
 @dataclass(frozen=True)
 class Crop:
-    """One picture of a card; `uri` holds the crop and, beneath it, the original image."""
+    """One highly or lowly activating crop."""
 
     image: str
     label: str
     activation: float
     empty: bool
-    uri: str
 
 
 @dataclass(frozen=True)
@@ -81,26 +104,20 @@ class Card:
     words: list[Concept]
     phrases: list[Concept]
     removed: list[Concept]
-    captions: list[Captions]
+    captions: list[Caption]
     truth: Truth | None
+    histogram: Histogram
     crops: dict[str, list[Crop]]
 
     @property
-    def anchor(self) -> str:
-        return f"{self.encoder}-{self.group}"
+    def concepts(self) -> list[Concept]:
+        """All kept concepts, in the order that captions count them in."""
+        return [*self.words, *self.phrases]
 
     @property
     def says(self) -> str:
         """The first concept, by which people remember the card."""
-        return self.words[0].concept if self.words else (self.phrases[0].concept if self.phrases else "")
-
-    @property
-    def searched(self) -> str:
-        """Text that the search looks through."""
-        numbers = [self.group, *(f"f{member}" for member in self.members)]
-        truth = [self.truth.kind, self.truth.value] if self.truth else []
-        concepts = [some.concept for some in (*self.words, *self.phrases)]
-        return " ".join(dict.fromkeys([*numbers, *concepts, *truth])).lower()
+        return self.concepts[0].concept if self.concepts else ""
 
 
 @dataclass(frozen=True)
@@ -115,10 +132,10 @@ class Tables:
 
 
 def crops_by_group(shown: pd.DataFrame) -> dict[str, dict[str, list[Crop]]]:
-    """Pictures of each group by role."""
+    """Crops of each group by role."""
     crops: dict[str, dict[str, list[Crop]]] = {}
     for row in shown.itertuples(index=False):
-        crop = Crop(str(row.image), _text(row.label), float(row.activation), bool(row.empty), row.uri)
+        crop = Crop(str(row.image), _text(row.label), float(row.activation), bool(row.empty))
         crops.setdefault(row.group, {role: [] for role in ROLES})[row.role].append(crop)
     return crops
 
@@ -128,23 +145,35 @@ def _text(value: Any) -> str:
     return "" if value is None or value != value else str(value)
 
 
+def ordered(groups: pd.DataFrame) -> pd.DataFrame:
+    """Groups in the order of the report: by size, then members."""
+    members = [[int(member) for member in text.split()] for text in groups["members"]]
+    order = sorted(range(len(groups)), key=lambda row: (len(members[row]), members[row]))
+    return groups.assign(member=members).iloc[order].reset_index(drop=True)
+
+
 def collect_cards(
-    name: str, tables: Tables, captions: pd.DataFrame, crops: Mapping[str, dict[str, list[Crop]]]
-) -> list[Card]:
-    """Cards in the order of size, then members."""
+    name: str,
+    tables: Tables,
+    captions: pd.DataFrame,
+    crops: Mapping[str, dict[str, list[Crop]]],
+    histograms: Mapping[str, Histogram],
+) -> Iterator[Card]:
+    """Cards in the order of `ordered`, one after the other."""
     concepts = _concepts(tables.concepts)
-    behind = _captions_behind(tables.evidence, captions)
     truths = _truths(tables.evaluation)
-    rows = _measured_groups(tables)
-    cards = [
-        _card(name, row, concepts.get(row.group, {}), behind, truths.get(row.group), crops.get(row.group, {}))
-        for row in rows.itertuples(index=False)
-    ]
-    return sorted(cards, key=lambda card: (len(card.members), card.members))
+    texts = captions.set_index("caption")["text"]
+    evidence = tables.evidence.groupby("group", sort=False).indices
+    for row in _measured_groups(tables).itertuples(index=False):
+        some, shown = concepts.get(row.group, {}), crops.get(row.group, {role: [] for role in ROLES})
+        kept = [*some.get("word", []), *some.get("phrase", [])]
+        rows = tables.evidence.iloc[evidence.get(row.group, [])]
+        behind = captions_behind(rows, [each.concept for each in kept], [crop.image for crop in shown["high"]], texts)
+        yield _card(name, row, some, behind, truths.get(row.group), shown, histograms[row.group])
 
 
 def _measured_groups(tables: Tables) -> pd.DataFrame:
-    """Groups with their coherence; one that was not measured is not interpretable."""
+    """Groups (`ordered`) with their coherence; one that was not measured is not interpretable."""
     verdicts = ["interpretable", "released_interpretable"]
     measured = tables.explainability[["group", "coherence", "z", "released_coherence", *verdicts]]
     rows = tables.groups.merge(measured, on="group", how="left", validate="one_to_one")
@@ -155,17 +184,16 @@ def _card(
     name: str,
     row: Any,
     concepts: Mapping[str, list[Concept]],
-    behind: Mapping[tuple[str, str], list[str]],
+    captions: list[Caption],
     truth: Truth | None,
     crops: dict[str, list[Crop]],
+    histogram: Histogram,
 ) -> Card:
     """One card."""
-    words, phrases = concepts.get("word", []), concepts.get("phrase", [])
-    captioned = [some.concept for some in (*words[: CAPTIONED - 1], *phrases[:1])]
     return Card(
         encoder=name,
         group=row.group,
-        members=[int(member) for member in row.members.split()],
+        members=row.member,
         support=int(row.support),
         lift=float(row.lift),
         p_value=float(row.p_value),
@@ -174,26 +202,23 @@ def _card(
         interpretable=bool(row.interpretable),
         released_coherence=float(row.released_coherence),
         released_interpretable=bool(row.released_interpretable),
-        words=words,
-        phrases=phrases,
+        words=concepts.get("word", []),
+        phrases=concepts.get("phrase", []),
         removed=concepts.get("removed", []),
-        captions=[
-            Captions(concept, behind[row.group, concept]) for concept in captioned if (row.group, concept) in behind
-        ],
+        captions=captions,
         truth=truth,
-        crops={role: crops.get(role, []) for role in ROLES},
+        histogram=histogram,
+        crops=crops,
     )
 
 
 def _concepts(table: pd.DataFrame) -> dict[str, dict[str, list[Concept]]]:
-    """First kept words, first kept phrases and first removed concepts of each group."""
+    """Kept words, kept phrases and the first removed concepts of each group."""
     ranked = table.sort_values(["group", "rank", "kind", "concept"], ascending=[True, True, False, True], kind="stable")
     concepts: dict[str, dict[str, list[Concept]]] = {}
-    limits = {"word": WORDS, "phrase": PHRASES, "removed": REMOVED}
     for row in ranked.itertuples(index=False):
-        place = row.kind if row.kept else "removed"
-        some = concepts.setdefault(row.group, {}).setdefault(place, [])
-        if len(some) < limits[place]:
+        some = concepts.setdefault(row.group, {}).setdefault(row.kind if row.kept else "removed", [])
+        if row.kept or len(some) < REMOVED:
             some.append(_concept(row))
     return concepts
 
@@ -204,13 +229,36 @@ def _concept(row: Any) -> Concept:
     return Concept(str(row.concept), row.kind, **numbers, support=int(row.support), reason=_text(row.reason))
 
 
-def _captions_behind(evidence: pd.DataFrame, captions: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
-    """Captions of each group and concept, by their weight summed over the crops; those of equal weight by number."""
-    keys = ["group", "concept", "caption"]
-    weight = evidence.drop_duplicates([*keys, "image"]).groupby(keys, as_index=False)["weight"].sum()
-    heaviest = weight.assign(weight=-weight["weight"].round(9)).sort_values(["group", "concept", "weight", "caption"])
-    first = heaviest[heaviest.groupby(["group", "concept"]).cumcount() < CAPTIONS].merge(captions, on="caption")
-    return {key: list(texts) for key, texts in first.groupby(["group", "concept"], sort=False)["text"]}
+def captions_behind(evidence: pd.DataFrame, concepts: list[str], images: list[str], texts: pd.Series) -> list[Caption]:
+    """Captions of the crops that are shown, and the heaviest of each concept, the heaviest first.
+
+    Parameters
+    ----------
+    evidence : rows of one group: a crop, one of its concepts, and the crop's best caption that has it.
+    concepts, images : of the card, in its order.
+    texts : captions by number.
+    """
+    place_of = {concept: place for place, concept in enumerate(concepts)}
+    weights: dict[int, dict[str, float]] = {}
+    named: dict[int, set[int]] = {}
+    for concept, image, caption, weight in evidence[["concept", "image", "caption", "weight"]].itertuples(index=False):
+        if concept in place_of:
+            weights.setdefault(caption, {})[image] = weight
+            named.setdefault(caption, set()).add(place_of[concept])
+    total = {caption: round(float(sum(some.values())), 9) for caption, some in weights.items()}
+    heaviest = sorted(total, key=lambda caption: (-total[caption], caption))
+    wanted = {caption for caption, some in weights.items() if not some.keys().isdisjoint(images)}
+    for place in range(len(concepts)):
+        wanted |= set([caption for caption in heaviest if place in named[caption]][:CAPTIONS])
+    listed = [caption for caption in heaviest if caption in wanted][:MOST_CAPTIONS]
+    return [
+        _caption(str(texts[some]), total[some], weights[some].keys(), sorted(named[some]), images) for some in listed
+    ]
+
+
+def _caption(text: str, weight: float, described: Set[str], concepts: list[int], images: list[str]) -> Caption:
+    shown = [place for place, image in enumerate(images) if image in described]
+    return Caption(text, weight, shown, len(described) - len(shown), concepts)
 
 
 def _truths(evaluation: pd.DataFrame | None) -> dict[str, Truth]:

@@ -10,23 +10,23 @@ from stages.common.artifacts import read_array, read_table
 from stages.reporting.cards import ROLES
 
 
-def shown_crops(params: Any, images: pd.DataFrame) -> pd.DataFrame:
-    """The crops that are drawn, of all encoders: one row each.
+def shown_crops(name: str, settings: Any, images: pd.DataFrame) -> pd.DataFrame:
+    """The first crops of each group and role of the encoder `name`, with their activations; joined by key.
+
+    Parameters
+    ----------
+    settings : section ``report`` of params.yaml.
+    images : ``data/images.parquet``.
 
     Returns
     -------
-    Columns ``encoder``, ``group``, ``role``, ``image``, ``label``, ``activation``, ``empty``; for the drawing ``row``
-    (of the image), ``crop`` (row of the encoder's heatmaps), ``box`` and ``field`` (left, top, right, bottom in pixels
-    of the original).
+    One row a crop; columns ``group``, ``role``, ``image``, ``label``, ``activation``, ``empty``; for the drawing
+    ``row`` (of the image), ``crop`` (row of the encoder's heatmaps), ``box`` and ``field`` (left, top, right, bottom in
+    pixels of the original).
     """
-    return pd.concat([_shown_of(name, params.report, images) for name in params.encoders], ignore_index=True)
-
-
-def _shown_of(name: str, settings: Any, images: pd.DataFrame) -> pd.DataFrame:
-    """The first crops of each group and role, of one encoder, with their activations; joined by key."""
     crops = read_table(files.crops(name) / "crops.parquet")
     sets = read_table(files.groups(name) / "sets.parquet")[["group", "role", "rank", "activation"]]
-    crops = crops.assign(crop=np.arange(len(crops)), encoder=name).merge(sets, on=["group", "role", "rank"], how="left")
+    crops = crops.assign(crop=np.arange(len(crops))).merge(sets, on=["group", "role", "rank"], how="left")
     crops = crops[crops["role"].isin(ROLES)].sort_values(["group", "role", "rank"], kind="stable")
     wanted = crops["role"].map({"high": settings.high, "low": settings.low})
     shown = crops[crops.groupby(["group", "role"]).cumcount() < wanted].reset_index(drop=True)
@@ -38,8 +38,3 @@ def _shown_of(name: str, settings: Any, images: pd.DataFrame) -> pd.DataFrame:
 
 def _tuples(boxes: np.ndarray) -> list[tuple[int, ...]]:
     return [tuple(box) for box in boxes.tolist()]
-
-
-def heatmaps(params: Any) -> dict[str, np.ndarray]:
-    """Memory-mapped heatmaps of each encoder."""
-    return {name: read_array(files.crops(name) / "heatmaps.npy") for name in params.encoders}

@@ -7,26 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import UInt8
-from PIL import Image
 
 from stages.common import files
 from stages.common.artifacts import read_json, read_table
 from stages.reporting.measurements import Measurement, at
-from stages.reporting.pictures import data_uri
-from stages.sources.images import ImageSource, Picture
+from stages.reporting.pictures import Tile, for_each_image, tile, whole_image
+from stages.sources.images import ImageSource
 
-SHOWN = 6  # clusters of an encoder, the largest; the table holds all of them
+EXAMPLES = 8  # failing images of a cluster, at most
+SHOWN = 12  # clusters of an encoder, the largest; the table holds all of them
 MAIN, CONTROL = "blamed concepts", "random features"  # of what a repair switches off
 PLACES = ("right class", "wrong class", "all images")
-
-
-@dataclass(frozen=True)
-class Example:
-    """One failing image."""
-
-    image: str
-    uri: str
 
 
 @dataclass(frozen=True)
@@ -38,7 +29,7 @@ class Cluster:
     sentence: str
     features: list[int]
     share: Measurement
-    examples: list[Example]
+    examples: list[str]
 
 
 @dataclass(frozen=True)
@@ -65,7 +56,12 @@ class Repair:
 
 @dataclass(frozen=True)
 class Failures:
-    """What is shown of one encoder's failures; without clusters if no label names a class, or none fails."""
+    """What is shown of one encoder's failures; without clusters if no label names a class, or none fails.
+
+    Attributes
+    ----------
+    tiles : pictures of the clusters' examples: `EXAMPLES` for each cluster, transparent ones where it has fewer.
+    """
 
     images: int
     held_out: bool
@@ -76,6 +72,7 @@ class Failures:
     clusters: list[Cluster]
     more: int
     repairs: list[Repair]
+    tiles: list[Tile]
 
 
 def collect_failures(params: Any, images: pd.DataFrame, source: ImageSource) -> dict[str, Failures]:
@@ -99,8 +96,8 @@ def collect_failures(params: Any, images: pd.DataFrame, source: ImageSource) -> 
 def _of_encoder(name: str, params: Any, rows: pd.Series, source: ImageSource) -> Failures:
     """The largest clusters and all repairs of one encoder."""
     metrics = read_json(files.metrics(f"failures_{name}"))
-    clusters = read_table(files.table(f"{name}_failures"))
-    draw = lambda image: whole_picture(source.load(int(rows[image])), params.report.thumbnail)  # noqa: E731
+    table = read_table(files.table(f"{name}_failures"))
+    clusters = [_cluster(row) for row in table.head(SHOWN).to_dict("records")]
     return Failures(
         images=metrics["images"],
         held_out=bool(metrics["held_out"]),
@@ -108,32 +105,32 @@ def _of_encoder(name: str, params: Any, rows: pd.Series, source: ImageSource) ->
         failures=metrics["failures"],
         accuracy=at(metrics, "accuracy.share"),
         against=params.failures.reference,
-        clusters=[_cluster(row, draw) for row in clusters.head(SHOWN).to_dict("records")],
-        more=max(len(clusters) - SHOWN, 0),
+        clusters=clusters,
+        more=max(len(table) - SHOWN, 0),
         repairs=_repairs(read_table(files.table(f"{name}_repairs"))),
+        tiles=_tiles(clusters, rows, source, params.report.thumbnail),
     )
 
 
-def _cluster(row: Mapping[Any, Any], draw: Any) -> Cluster:
-    """One cluster with its pictures."""
+def _cluster(row: Mapping[Any, Any]) -> Cluster:
+    """One cluster."""
     share = Measurement(row["blame_share"], row["blame_interval_low"], row["blame_interval_high"])
-    examples = [Example(image, draw(image)) for image in json.loads(row["examples"])]
     features = [int(number) for number in str(row["features"]).split()]
+    examples = json.loads(row["examples"])[:EXAMPLES]
     return Cluster(str(row["right"]), str(row["wrong"]), str(row["sentence"]), features, share, examples)
 
 
-def whole_picture(image: Picture, size: int) -> str:
-    """Address of an image scaled to `size` pixels on its longer side, in the middle of a transparent square."""
-    height, width = image.shape[:2]
-    scale = size / max(height, width)
-    shown = max(round(width * scale), 1), max(round(height * scale), 1)
-    small = np.asarray(Image.fromarray(image).resize(shown, Image.Resampling.BICUBIC))
-    picture: UInt8[np.ndarray, "size size 4"] = np.zeros((size, size, 4), dtype=np.uint8)
-    top, left = (size - small.shape[0]) // 2, (size - small.shape[1]) // 2
-    picture[top : top + small.shape[0], left : left + small.shape[1]] = np.dstack(
-        [small, np.full(small.shape[:2], 255)]
+def _tiles(clusters: list[Cluster], rows: pd.Series, source: ImageSource, size: int) -> list[Tile]:
+    """Whole pictures of the examples, a row of `EXAMPLES` for each cluster."""
+    images = [image for cluster in clusters for image in cluster.examples]
+    drawn = for_each_image(
+        source, [int(rows[image]) for image in images], lambda image, _: tile(whole_image(image, size), size)
     )
-    return data_uri(picture)
+    waiting = iter(drawn)
+    nothing = np.zeros((size, size, 4), dtype=np.uint8)
+    return [
+        next(waiting) if place < len(cluster.examples) else nothing for cluster in clusters for place in range(EXAMPLES)
+    ]
 
 
 def _repairs(table: pd.DataFrame) -> list[Repair]:

@@ -1,40 +1,55 @@
-"""From the collected report to one self-contained page: nothing is loaded, every stranger's text is escaped."""
+"""From what was collected to pages: nothing comes from outside, every stranger's text is escaped."""
 
 import base64
 import hashlib
 import math
 import re
 import unicodedata
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from stages.reporting.activity import Histogram
 from stages.reporting.measurements import Measurement
-from stages.reporting.pages import Report
-from stages.reporting.pictures import GAP, HEAT
+from stages.reporting.pictures import HEAT
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST = 240  # characters of a caption that are shown
 NOTHING = "–"
 
 
-def render(report: Report, thumbnail: int) -> str:
-    """Fill the template.
+# Of the site's pages: their own style, script and pictures. Chromium counts files of the disk as `self`, whatever their folder.
+POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'"
+)
+
+
+def render(template: str, **content: Any) -> str:
+    """Fill a template of the site."""
+    text = environment().get_template(f"site/{template}.html.j2").render(policy=POLICY, **content)
+    return re.sub(r"\n\s*\n+", "\n", text) + "\n"
+
+
+def style(columns: int) -> str:
+    """The style sheet of the site.
 
     Parameters
     ----------
-    thumbnail : pixels a side of a picture.
+    columns : tiles side by side in the widest sheet of pictures.
     """
-    style = (TEMPLATES / "report.css").read_text(encoding="utf-8").replace("HEAT_COLOURS", heat_gradient())
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    template = environment().get_template("report.html.j2")
-    size = {"width": thumbnail, "height": 2 * thumbnail + GAP}
-    return template.render(
-        report=report, size=size, style=Markup(style), script=Markup(script), policy=policy(style, script)
-    )
+    text = (TEMPLATES / "site" / "site.css").read_text(encoding="utf-8").replace("HEAT_COLOURS", heat_gradient())
+    places = [
+        f".tile .x{place} {{ left: -{place}00%; }} .tile .y{place} {{ top: -{place}00%; }}" for place in range(columns)
+    ]
+    widths = [f".tile .w{width} {{ width: {width}00%; }}" for width in range(2, columns + 1)]
+    return "\n".join([text.rstrip(), *places, *widths, ""])
 
 
+@cache
 def environment() -> Environment:
     """Templates that escape whatever they are given."""
     made = Environment(
@@ -49,7 +64,7 @@ def environment() -> Environment:
 
 
 def policy(style: str, script: str) -> str:
-    """Content security policy: pictures inside the page, this style, this script, and nothing else."""
+    """Content security policy of a page that stands alone: pictures inside it, this style, this script, and nothing else."""
     own = f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     return f"default-src 'none'; img-src data:; {own}; base-uri 'none'; form-action 'none'"
 
@@ -101,3 +116,26 @@ def along(value: float, axis: float) -> str:
     """Place of a value on a scale from 0 to `axis` that is 100 units long, cut to it."""
     share = value / axis if math.isfinite(value) else 0.0
     return f"{100 * min(max(share, 0.0), 1.0):.1f}".removesuffix(".0")
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Paths of a histogram in a box of 100 x 40: bins below and above the threshold, and the place of the line."""
+
+    below: str
+    above: str
+    threshold: str | None
+
+
+def bars(some: Histogram) -> Bars:
+    """Draw a histogram; heights are logarithmic, since most images fire few features."""
+    width, highest = 100 / len(some.counts), math.log1p(max(some.counts))
+    paths = {False: "", True: ""}
+    for place, count in enumerate(some.counts):
+        if count:
+            centre = some.low + (place + 0.5) / len(some.counts) * (some.high - some.low)
+            height = 38 * math.log1p(count) / highest
+            fires = some.threshold is not None and centre >= some.threshold
+            paths[fires] += f"M{place * width:g} 40v-{height:.1f}h{0.88 * width:g}V40z"
+    at = None if some.threshold is None else along(some.threshold - some.low, some.high - some.low)
+    return Bars(paths[False], paths[True], at)

@@ -1,18 +1,17 @@
-"""Thumbnails of crops: the crop itself, and beneath it the original image with the heatmap and the box."""
+"""Pictures of crops: the crop itself, and the original image with the heatmap and the box; many in one file."""
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from stages.common.progress import track
 from stages.sources.images import WORKERS, Box, ImageSource, Picture, resized
 
 # Control points of the heatmap's colours, from no heat to the map's maximum: lightness rises evenly from each to the
@@ -20,9 +19,10 @@ from stages.sources.images import WORKERS, Box, ImageSource, Picture, resized
 HEAT = ((38, 8, 66), (112, 20, 110), (183, 48, 92), (229, 98, 52), (250, 165, 38), (250, 240, 130))
 # Share of the heatmap's colour where it is at its maximum: the image has to stay visible beneath.
 OPACITY = 0.72
-GAP = 3  # transparent pixels between the crop and the image
-QUALITY, EFFORT = 60, 2  # of the WebP encoder: more effort saves five per cent and takes twice as long
+QUALITY, EFFORT = 52, 2  # of the WebP encoder: more effort saves five per cent and takes twice as long
 Heat = UInt8[np.ndarray, "rows columns"]  # 255 = the map's maximum
+Tile = UInt8[np.ndarray, "size size 4"]  # a square of a sheet
+T = TypeVar("T")
 
 
 def heat_colours(heat: UInt8[np.ndarray, "height width"]) -> Float[np.ndarray, "height width 3"]:
@@ -86,66 +86,97 @@ def heat_on(shape: tuple[int, int], heat: Heat, field: Box) -> UInt8[np.ndarray,
 
 def explained_image(image: Picture, heat: Heat, field: Box, box: Box, size: int) -> Picture:
     """Scale the original image to `size` pixels on its longer side, with the heatmap and the box of the crop on it."""
-    height, width = image.shape[:2]
-    scale = size / max(height, width)
-    shown = (max(round(width * scale), 1), max(round(height * scale), 1))
-    small = np.array(Image.fromarray(image).resize(shown, Image.Resampling.BICUBIC))
+    scale = size / max(image.shape[:2])
+    small = whole_image(image, size)
     heated = with_heat(small, heat_on(small.shape[:2], heat, _scaled(field, scale)))
     return with_box(heated, _scaled(box, scale))
 
 
-def stacked(crop: Picture, image: Picture) -> UInt8[np.ndarray, "height width 4"]:
-    """Put a square crop above an image that is no larger; transparent around it, to suit light and dark pages."""
-    size = len(crop)
-    picture = np.zeros((2 * size + GAP, size, 4), dtype=np.uint8)
-    top, left = size + GAP, (size - image.shape[1]) // 2
-    for part, row, column in ((crop, 0, 0), (image, top, left)):
-        place = picture[row : row + part.shape[0], column : column + part.shape[1]]
-        place[..., :3], place[..., 3] = part, 255
-    return picture
+def whole_image(image: Picture, size: int) -> Picture:
+    """Scale an image to `size` pixels on its longer side."""
+    height, width = image.shape[:2]
+    scale = size / max(height, width)
+    shown = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return np.array(Image.fromarray(image).resize(shown, Image.Resampling.BICUBIC))
 
 
-def data_uri(picture: UInt8[np.ndarray, "height width 4"]) -> str:
-    """Encode a picture as WebP inside a ``data:`` address."""
+def draw_box_on(image: Picture, box: Box, size: int) -> Picture:
+    """Scale an image to `size` pixels on its longer side, with a box on it."""
+    return with_box(whole_image(image, size), _scaled(box, size / max(image.shape[:2])))
+
+
+def tile(picture: Picture, size: int) -> Tile:
+    """Put a picture that is no larger into the middle of a transparent square, to suit light and dark pages."""
+    square = np.zeros((size, size, 4), dtype=np.uint8)
+    top, left = (size - picture.shape[0]) // 2, (size - picture.shape[1]) // 2
+    place = square[top : top + picture.shape[0], left : left + picture.shape[1]]
+    place[..., :3], place[..., 3] = picture, 255
+    return square
+
+
+def cut_out(image: Picture, box: Box, size: int) -> Picture:
+    """The part of an image inside a box, as a square of `size` pixels."""
+    return resized(image, size, _inside(box, image.shape[1], image.shape[0]))
+
+
+def sheet(tiles: Sequence[Tile], columns: int) -> UInt8[np.ndarray, "height width 4"]:
+    """Lay tiles of one size side by side, row after row; what is left over stays transparent."""
+    size, rows = len(tiles[0]), -(-len(tiles) // columns)
+    laid = np.zeros((rows * size, columns * size, 4), dtype=np.uint8)
+    for place, some in enumerate(tiles):
+        top, left = (size * part for part in divmod(place, columns))
+        laid[top : top + size, left : left + size] = some
+    return laid
+
+
+def webp(picture: UInt8[np.ndarray, "height width channels"]) -> bytes:
+    """Encode a picture; the same bytes every time."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "WEBP", quality=QUALITY, method=EFFORT)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()
+
+
+def data_uri(picture: UInt8[np.ndarray, "height width channels"]) -> str:
+    """Encode a picture as WebP inside a ``data:`` address."""
+    return "data:image/webp;base64," + base64.b64encode(webp(picture)).decode("ascii")
+
+
+def for_each_image(images: ImageSource, rows: Sequence[int], draw: Callable[[Picture, int], T]) -> list[T]:
+    """Call ``draw(image, place)`` for every place of `rows`, decoding each image once, several at a time.
+
+    Returns
+    -------
+    What `draw` gave, in the order of `rows`.
+    """
+    places = pd.Series(np.arange(len(rows))).groupby(np.asarray(rows, dtype=int), sort=True).groups
+
+    def draw_all(item: tuple[Any, Any]) -> list[tuple[int, T]]:
+        image = images.load(int(item[0]))
+        return [(int(place), draw(image, int(place))) for place in item[1]]
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        drawn = dict(pair for pairs in pool.map(draw_all, places.items()) for pair in pairs)
+    return [drawn[place] for place in range(len(rows))]
 
 
 def draw_crops(
-    images: ImageSource, shown: pd.DataFrame, heatmaps: Mapping[str, UInt8[np.ndarray, "crops rows columns"]], size: int
-) -> list[str]:
-    """Draw every crop above its original image, decoding each image once whatever the number of its crops.
+    images: ImageSource, shown: pd.DataFrame, heat: UInt8[np.ndarray, "crops rows columns"], size: int
+) -> list[tuple[Tile, Tile]]:
+    """Draw every crop, and its original image with heatmap and box.
 
     Parameters
     ----------
     images : the images, by row.
-    shown : one row a crop; columns ``row`` (of its image), ``encoder``, ``crop`` (row of that encoder's heatmaps),
-        ``box`` and ``field`` (tuples: left, top, right, bottom in pixels of the original).
-    heatmaps : heatmaps of each encoder; 255 = the map's maximum.
+    shown : one row a crop; columns ``row`` (of its image), ``crop`` (row of `heat`), ``box`` and ``field`` (tuples:
+        left, top, right, bottom in pixels of the original).
+    heat : heatmaps; 255 = the map's maximum.
     size : pixels a side of each of the two.
-
-    Returns
-    -------
-    Addresses of pictures of `size` x (2 `size` + `GAP`) pixels, in the order of `shown`.
     """
-    places = list(shown.reset_index(drop=True).groupby("row", sort=True).groups.items())
     crops: list[Any] = list(shown.itertuples(index=False))
 
-    def draw(item: tuple[int, pd.Index]) -> list[tuple[int, str]]:
-        image = images.load(int(item[0]))
-        return [(place, data_uri(_pair(image, crops[place], heatmaps, size))) for place in item[1]]
+    def draw(image: Picture, place: int) -> tuple[Tile, Tile]:
+        crop = crops[place]
+        whole = explained_image(image, heat[crop.crop], crop.field, crop.box, size)
+        return tile(cut_out(image, crop.box, size), size), tile(whole, size)
 
-    uris = [""] * len(crops)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for drawn in track(pool.map(draw, places), "Drawing crops", total=len(places)):
-            for place, uri in drawn:
-                uris[place] = uri
-    return uris
-
-
-def _pair(image: Picture, crop: Any, heatmaps: Mapping[str, np.ndarray], size: int) -> np.ndarray:
-    """The crop above its original image."""
-    heat = heatmaps[crop.encoder][crop.crop]
-    cut_out = resized(image, size, _inside(crop.box, image.shape[1], image.shape[0]))
-    return stacked(cut_out, explained_image(image, heat, crop.field, crop.box, size))
+    return for_each_image(images, [crop.row for crop in crops], draw)

@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from stages.common import files
-from stages.common.artifacts import write_array, write_json, write_table
+from stages.common.artifacts import read_table, write_array, write_json, write_table
 
 WORDS = ("boat", "ship", "red", "striped", "water", "grass", "tree", "flower", "umbrella", "night")
 PHRASES = ("red boat", "striped cup", "the grass", "a small ship on water")
@@ -47,8 +47,9 @@ def write_artefacts(params, *, images=40, singles=6, groups=3, evaluation=True, 
         _write_encoder(name, table, singles, groups, evaluation, text, rng)
     for name in params.failures.encoders:
         write_failures(name, table, text)
-    for name in params.transfers:
+    for name, pair in params.transfers.items():
         write_json(files.metrics(f"transfer_{name}"), _transfer_metrics())
+        _write_transfer(name, pair.explained, table, text, rng)
 
 
 def _write_images(params, count, text, rng):
@@ -93,6 +94,9 @@ def _write_encoder(name, images, singles, groups, evaluation, text, rng):
     members += [(group, group + 1) for group in range(groups)]
     names = [f"f{some[0]}" if len(some) == 1 else f"g{7919 * some[0] + some[1]:08x}" for some in members]
     write_table(files.groups(name) / "groups.parquet", _groups(names, members, rng))
+    features = rng.random((len(images), singles)) ** 3
+    write_array(files.activations(name) / "features.npy", features.astype(np.float32))
+    write_array(files.groups(name) / "thresholds.npy", np.linspace(0.2, 0.5, singles))
     sets = _sets(names, images, rng)
     write_table(files.groups(name) / "sets.parquet", sets)
     write_array(files.activations(name) / "fields.npy", np.tile(_field(images), (len(images), 1)))
@@ -101,6 +105,8 @@ def _write_encoder(name, images, singles, groups, evaluation, text, rng):
     write_table(files.concepts(name) / "concepts.parquet", concepts)
     write_table(files.concepts(name) / "evidence.parquet", _evidence(concepts, images, rng))
     write_table(files.EXPLAINABILITY / f"{name}.parquet", _explainability(names, members, rng))
+    shares = {"groups": ["single"], "share": [0.6], "interval_low": [0.5], "interval_high": [0.7]}
+    write_table(files.plot(f"{name}_interpretable"), pd.DataFrame(shares))
     write_json(files.metrics(f"explainability_{name}"), _explainability_metrics(singles))
     write_json(files.metrics(f"concepts_{name}"), {"groups": len(names), "first_concept": {"score": 0.7, "prior": 0.1}})
     if evaluation:
@@ -272,6 +278,27 @@ def _transfer_metrics():
         "null": {"r2": {"median": -0.02}},
         "concept_overlap": {"share": 0.4, "share_low": 0.3, "share_high": 0.5},
     }
+
+
+def _write_transfer(pair, explained, images, text, rng):
+    """Three images found through the map for each group, and how they agree with the explained space's own."""
+    groups = read_table(files.groups(explained) / "groups.parquet")[["group", "members", "size"]]
+    agreement = ("image_overlap", "image_overlap_null", "concept_overlap")
+    scores = {name: rng.random(len(groups)).round(2) for name in agreement}
+    write_table(files.table(f"transfer_{pair}"), groups.assign(**scores, words=f"boat:0.50; {text}:0.20"))
+    rows = [
+        (group, rank, images["image"][rank], 2, 3, 20, 30, rank == 0) for group in groups["group"] for rank in range(3)
+    ]
+    columns = ["group", "rank", "image", "left", "top", "right", "bottom", "own"]
+    write_table(files.transfers(pair), pd.DataFrame(rows, columns=columns))
+    curve = {
+        "training_images": [50, 100],
+        "r2": [0.4, 0.5],
+        "interval_low": [0.3, 0.4],
+        "interval_high": [0.5, 0.6],
+        "null": 0.0,
+    }
+    write_table(files.plot(f"transfer_{pair}_images"), pd.DataFrame(curve))
 
 
 def write_failures(name, images, text, clusters=9, held_out=True, unnamed=0):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from stages.reporting.markup import along, number, readable
+from stages.reporting.activity import Histogram
+from stages.reporting.markup import along, bars, number, readable, style
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,18 @@ def test_text_is_one_line_without_control_characters():
 )
 def test_places_on_the_scale_stay_on_it(value, place):
     assert along(value, 1.0) == place
+
+
+def test_bars_divide_at_the_threshold():
+    drawn = bars(Histogram([8, 0, 4, 2], 0.0, 4.0, 2.0, False))
+    assert drawn.below.count("M") == 1 and drawn.above.count("M") == 2 and drawn.threshold == "50"
+    assert bars(Histogram([8, 4], 0.0, 1.0, None, False)).threshold is None
+
+
+def test_an_empty_histogram_is_no_error():
+    assert bars(Histogram([0, 0], 0.0, 1.0, 0.5, False)).below == ""
+
+
+def test_style_has_a_place_for_every_tile():
+    text = style(5)
+    assert "HEAT_COLOURS" not in text and ".x0 {" in text and ".x4 {" in text and ".x5" not in text and ".w5 {" in text

@@ -35,7 +35,7 @@ def decoded(uri):
 
 
 def shown(rows):
-    return pd.DataFrame(rows, columns=["row", "encoder", "crop", "box", "field"])
+    return pd.DataFrame(rows, columns=["row", "crop", "box", "field"])
 
 
 def test_heat_colours_grow_lighter_with_heat():
@@ -61,18 +61,31 @@ def test_box_is_drawn_inside_the_image(box):
 
 
 @pytest.mark.parametrize("shape", [(30, 90), (90, 30), (32, 32), (1, 200)])
-def test_every_image_fits_below_its_crop(shape):
-    rows = shown([(0, "e", 0, (0, 0, 1, 1), (0, 0, shape[1], shape[0]))])
-    picture = decoded(pictures.draw_crops(OneColour([shape]), rows, {"e": np.zeros((1, 4, 4), dtype=np.uint8)}, 32)[0])
-    assert picture.shape == (64 + pictures.GAP, 32, 4)
-    assert (picture[:32, :, 3] == 255).all() and (picture[32 : 32 + pictures.GAP, :, 3] == 0).all()
+def test_every_image_fits_its_tile(shape):
+    crop = [(0, 0, (0, 0, 1, 1), (0, 0, shape[1], shape[0]))]
+    ((cut, whole),) = pictures.draw_crops(OneColour([shape]), shown(crop), np.zeros((1, 4, 4), dtype=np.uint8), 32)
+    assert cut.shape == whole.shape == (32, 32, 4) and (cut[..., 3] == 255).all()
+    opaque = whole[..., 3] == 255
+    assert opaque.any(axis=1).sum() == max(round(32 * shape[0] / max(shape)), 1)
+    assert opaque.any(axis=0).sum() == max(round(32 * shape[1] / max(shape)), 1)
 
 
 def test_each_image_is_loaded_once_and_pictures_keep_their_order():
     images = OneColour([(16, 16)] * 3)
-    rows = shown([(row, name, 0, (0, 0, 16, 16), (0, 0, 16, 16)) for name in ("a", "b") for row in (2, 0, 1, 2)])
-    heat = {"a": np.zeros((1, 2, 2), dtype=np.uint8), "b": np.zeros((1, 5, 3), dtype=np.uint8)}
-    uris = pictures.draw_crops(images, rows, heat, 16)
+    rows = shown([(row, crop, (0, 0, 16, 16), (0, 0, 16, 16)) for crop, row in enumerate((2, 0, 1, 2, 2, 0))])
+    drawn = pictures.draw_crops(images, rows, np.zeros((6, 5, 3), dtype=np.uint8), 16)
     assert images.loads == [1, 1, 1]
-    greys = [decoded(uri)[8, 8, 0] for uri in uris]
-    assert np.allclose(greys, [60 * row + 20 for row in rows["row"]], atol=4)
+    assert [cut[8, 8, 0] for cut, _ in drawn] == [60 * row + 20 for row in rows["row"]]
+
+
+def test_a_sheet_lays_its_tiles_row_after_row():
+    tiles = [np.full((4, 4, 4), 10 * place, dtype=np.uint8) for place in range(5)]
+    laid = pictures.sheet(tiles, 3)
+    assert laid.shape == (8, 12, 4)
+    assert laid[0, 8, 0] == 20 and laid[4, 4, 0] == 40 and not laid[4:, 8:].any()
+
+
+def test_pictures_have_the_same_bytes_every_time():
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 4)).astype(np.uint8)
+    assert pictures.webp(picture) == pictures.webp(picture)
+    assert decoded(pictures.data_uri(picture)).shape == picture.shape

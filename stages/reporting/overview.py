@@ -1,16 +1,14 @@
-"""What the report shows besides its pictures, collected from the artefacts: no markup yet."""
+"""What the overview shows: the few numbers to know first, all measurements, and the claims."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-import numpy as np
 import pandas as pd
 
 from stages.common import files
 from stages.common.artifacts import read_json, read_table
-from stages.reporting.cards import Card, Tables, collect_cards, crops_by_group
-from stages.reporting.failures import Failures
+from stages.method.verdicts import CLAIMS, Verdict
 from stages.reporting.measurements import Measurement, MeasurementTable, at, tabulate
 
 # Rows of the overview: label, metrics file, keys. A row that nobody measured is left out.
@@ -56,77 +54,33 @@ OF_THE_RUN = (
 
 
 @dataclass(frozen=True)
-class EncoderPage:
-    """All cards of one encoder: single features by number, then groups by size; its failures, if it has a classifier."""
+class Claim:
+    """A claim of the paper, the statements that it was divided into, and how many have each verdict."""
 
     name: str
-    kind: str
-    cards: list[Card]
-    failures: Failures | None
-
-    @property
-    def singles(self) -> int:
-        return sum(len(card.members) == 1 for card in self.cards)
-
-    @property
-    def axis(self) -> float:
-        """Right end of the scale on which the scores of this encoder are drawn."""
-        scores = [some.interval_high for card in self.cards for some in (*card.words, *card.phrases)]
-        return max([value for value in scores if np.isfinite(value)], default=1.0) or 1.0
+    text: str
+    verdicts: dict[str, int]
+    rows: list[dict[str, str]]
 
 
-@dataclass(frozen=True)
-class Report:
-    """Everything that the report shows."""
-
-    source: str
-    image_text: str
-    images: dict[str, int]
-    captions: int
-    contrast: str
-    overview: list[tuple[str, list[Measurement | None]]]
-    tables: list[MeasurementTable]
-    transfers: MeasurementTable
-    pages: list[EncoderPage]
-    claims: list[tuple[str, list[dict[str, str]]]]
-
-
-def collect(params: Any, images: pd.DataFrame, shown: pd.DataFrame, failures: Mapping[str, Failures]) -> Report:
-    """Collect the report.
-
-    Parameters
-    ----------
-    params : mirrors params.yaml.
-    images : ``data/images.parquet``.
-    shown : `shown_crops` with a column ``uri``.
-    failures : as from `collect_failures`.
-    """
-    captions = read_table(files.CAPTIONS / "captions.parquet")
-    of_encoder = dict(list(shown.groupby("encoder", sort=False)))
-    return Report(
-        source=params.data.source,
-        image_text=params.image_text.kind,
-        images={split: int(count) for split, count in images["split"].value_counts(sort=False).items()},
-        captions=len(captions),
-        contrast=str(params.concepts.contrast),
-        overview=_overview(params.encoders),
-        tables=_measurements(params.encoders),
-        transfers=_transfers(params.transfers),
-        pages=[
-            _encoder_page(name, spec.kind, captions, of_encoder[name], bool(params.worlds), failures.get(name))
-            for name, spec in params.encoders.items()
-        ],
-        claims=_claims() if params.worlds else [],
-    )
-
-
-def _claims() -> list[tuple[str, list[dict[str, str]]]]:
+def claims() -> list[Claim]:
     """The claims table of this run, if it has one, by claim."""
     path = files.table("claims")
     if not path.is_file():
         return []
     table = read_table(path).astype(str)
-    return [(str(claim), some.to_dict("records")) for claim, some in table.groupby("claim", sort=False)]
+    return [_claim(str(name), some) for name, some in table.groupby("claim", sort=False)]
+
+
+def _claim(name: str, rows: pd.DataFrame) -> Claim:
+    counts = {verdict: int((rows["verdict"] == verdict).sum()) for verdict in get_args(Verdict)}
+    present = {verdict: count for verdict, count in counts.items() if count}
+    return Claim(
+        name,
+        CLAIMS.get(name, ""),
+        present,
+        [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")],
+    )
 
 
 def _metrics(name: str) -> Any | None:
@@ -135,7 +89,7 @@ def _metrics(name: str) -> Any | None:
     return read_json(path) if path.is_file() else None
 
 
-def _overview(encoders: Iterable[str]) -> list[tuple[str, list[Measurement | None]]]:
+def at_a_glance(encoders: Iterable[str]) -> list[tuple[str, list[Measurement | None]]]:
     """The few numbers to know before reading any card, one column for each encoder."""
     kinds = dict.fromkeys(kind for _, kind, _ in OVERVIEW)
     content = {kind: [_metrics(f"{kind}_{name}") for name in encoders] for kind in kinds}
@@ -143,7 +97,7 @@ def _overview(encoders: Iterable[str]) -> list[tuple[str, list[Measurement | Non
     return [row for row in rows if any(row[1])]
 
 
-def _measurements(encoders: Iterable[str]) -> list[MeasurementTable]:
+def measurements(encoders: Iterable[str]) -> list[MeasurementTable]:
     """All metrics files but the transfer's."""
     of_encoders = [
         tabulate(title, about, {name: _metrics(f"{kind}_{name}") for name in encoders})
@@ -152,22 +106,8 @@ def _measurements(encoders: Iterable[str]) -> list[MeasurementTable]:
     return of_encoders + [tabulate(title, about, {"this run": _metrics(kind)}) for title, about, kind in OF_THE_RUN]
 
 
-def _transfers(pairs: Mapping[str, Any]) -> MeasurementTable:
+def transfer_measurements(pairs: Mapping[str, Any]) -> MeasurementTable:
     """One column for each ordered pair."""
     about = "A linear map carries the concepts of one space to another; measured on images that it was not learnt on."
     columns = {f"{pair.explained} → {pair.unseen}": _metrics(f"transfer_{name}") for name, pair in pairs.items()}
     return tabulate("Transfer", about, columns)
-
-
-def _encoder_page(
-    name: str, kind: str, captions: pd.DataFrame, shown: pd.DataFrame, truth_known: bool, failures: Failures | None
-) -> EncoderPage:
-    """All cards of one encoder."""
-    tables = Tables(
-        groups=read_table(files.groups(name) / "groups.parquet"),
-        concepts=read_table(files.concepts(name) / "concepts.parquet"),
-        evidence=read_table(files.concepts(name) / "evidence.parquet"),
-        explainability=read_table(files.EXPLAINABILITY / f"{name}.parquet"),
-        evaluation=read_table(files.table(f"{name}_truth")) if truth_known else None,
-    )
-    return EncoderPage(name, kind, collect_cards(name, tables, captions, crops_by_group(shown)), failures)
