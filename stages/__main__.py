@@ -186,7 +186,7 @@ def check() -> None:
 
 @app.command(rich_help_panel=CHECK)
 def verify() -> None:
-    """Compare regenerated metrics and tables with the committed ones; name what is stale."""
+    """Compare regenerated metrics and tables with the committed ones, dvc.lock with the committed inputs; name what is stale."""
     from stages.common.params import load_params
     from stages.verify import run
 
@@ -195,7 +195,7 @@ def verify() -> None:
         typer.echo(f"stale: {line}")
     if stale:
         raise typer.Exit(1)
-    typer.echo("verified: metrics and tables agree with the committed ones")
+    typer.echo("verified: metrics and tables agree with the committed ones, dvc.lock with the committed code and params")
 
 
 _add_keyed("layers", "encoders", "List the layers of an encoder's network, with shapes; mark the default.", CHECK)
