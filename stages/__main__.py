@@ -195,7 +195,9 @@ def verify() -> None:
         typer.echo(f"stale: {line}")
     if stale:
         raise typer.Exit(1)
-    typer.echo("verified: metrics and tables agree with the committed ones, dvc.lock with the committed code and params")
+    typer.echo(
+        "verified: metrics and tables agree with the committed ones, dvc.lock with the committed code and params"
+    )
 
 
 _add_keyed("layers", "encoders", "List the layers of an encoder's network, with shapes; mark the default.", CHECK)

@@ -126,7 +126,8 @@ def _first_word(words: pd.Series) -> pd.Series:
 def stale_locks() -> list[str]:
     """Stages whose committed lock belongs to other code, params or commands than those committed with it, one line each.
 
-    DVC looks at a fresh clone of the last commit: what lies uncommitted in the working tree, or was just regenerated there, decides nothing.
+    DVC looks at a fresh clone of the last commit: what lies uncommitted in the working tree, or was just regenerated there,
+    decides nothing.
     """
     with TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
@@ -193,4 +194,3 @@ def _torn(lock: Mapping[str, Any]) -> Iterator[str]:
             maker, content = made.get(dep["path"], (None, None))
             if maker is not None and content != dep.get("md5"):
                 yield f"{LOCK}: {name} was run on another {dep['path']} than {maker} made; {FIX}"
-
