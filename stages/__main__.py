@@ -203,6 +203,16 @@ def verify() -> None:
 _add_keyed("layers", "encoders", "List the layers of an encoder's network, with shapes; mark the default.", CHECK)
 
 
+@app.command(rich_help_panel=LOOK)
+def changes(
+    base: Annotated[str, typer.Argument(metavar="REV", help="The revision that the working tree is compared with.")],
+) -> None:
+    """Write reports/changes: what differs from a revision, as the comment on a pull request. No stage."""
+    from stages.changes import run
+
+    typer.echo(f"Comment: {run(base)}")
+
+
 @app.command(rich_help_panel=RUNS)
 def profile(
     name: Annotated[str, typer.Argument(help="A file of profiles/, without .yaml.")],
