@@ -2,7 +2,7 @@
 # make repro PROFILE=photos IMAGES=DIR CAPTIONS=FILE   your photographs and captions, in runs/photos
 # make study                                        many seeds, widths and plants (studies/dvc.yaml); up to three hours
 # make ci [BASE=REV]                                what .github/workflows/reports.yml runs: test, repro, verify, changes
-# make test | verify | lint | requirements
+# make test | verify | docs | lint | requirements
 
 PYTHON ?= python3
 PROFILE ?=
@@ -21,7 +21,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install repro study test verify changes comment ci lint requirements clean
+.PHONY: install repro study test verify changes comment ci docs lint requirements clean
 
 install: $(INSTALLED)
 
@@ -63,6 +63,10 @@ ci: $(INSTALLED)
 	@$(MAKE) repro
 	@$(MAKE) verify
 	@$(MAKE) changes
+
+# docs/params.md and the picture of README.md; tests say when they are not current.
+docs: $(INSTALLED)
+	@python -m stages params-doc
 
 lint: $(INSTALLED)
 	@ruff check . && ruff format --check . && mypy stages

@@ -213,6 +213,14 @@ def changes(
     typer.echo(f"Comment: {run(base)}")
 
 
+@app.command(rich_help_panel=CHECK)
+def params_doc() -> None:
+    """Write docs/params.md from the schema and the comments of params.yaml. No stage."""
+    from stages.params_doc import run
+
+    typer.echo(run())
+
+
 @app.command(rich_help_panel=RUNS)
 def profile(
     name: Annotated[str, typer.Argument(help="A file of profiles/, without .yaml.")],
