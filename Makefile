@@ -64,9 +64,10 @@ ci: $(INSTALLED)
 	@$(MAKE) verify
 	@$(MAKE) changes
 
-# docs/params.md and the picture of README.md; tests say when they are not current.
+# docs/params.md (a test says when it is not current) and, from the run's results, the picture of README.md.
 docs: $(INSTALLED)
 	@python -m stages params-doc
+	@python -m stages picture
 
 lint: $(INSTALLED)
 	@ruff check . && ruff format --check . && mypy stages

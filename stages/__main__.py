@@ -221,6 +221,15 @@ def params_doc() -> None:
     typer.echo(run())
 
 
+@app.command(rich_help_panel=CHECK)
+def picture() -> None:
+    """Write docs/features.png: features of each kind with their words, from the run's artefacts. No stage."""
+    from stages.common.params import load_params
+    from stages.picture import run
+
+    typer.echo(run(load_params()))
+
+
 @app.command(rich_help_panel=RUNS)
 def profile(
     name: Annotated[str, typer.Argument(help="A file of profiles/, without .yaml.")],
