@@ -1,12 +1,15 @@
 # make repro                                        the default run: the embedded world
 # make repro PROFILE=photos IMAGES=DIR CAPTIONS=FILE   your photographs and captions, in runs/photos
 # make study                                        many seeds, widths and plants (studies/dvc.yaml); up to three hours
-# make test | verify | lint | requirements
+# make ci [BASE=REV]                                what .github/workflows/reports.yml runs: test, repro, verify, changes
+# make test | verify | docs | lint | requirements
 
 PYTHON ?= python3
 PROFILE ?=
 IMAGES ?=
 CAPTIONS ?=
+# What `make changes` compares the working tree with.
+BASE ?= HEAD
 
 UV_VERSION := 0.13.9
 BIN := .venv/bin
@@ -19,7 +22,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: repro study test verify lint requirements clean
+.PHONY: install repro study test verify changes comment ci docs lint requirements clean
+
+install: $(INSTALLED)
 
 ifeq ($(PROFILE),)
 repro: $(INSTALLED) $(PLOTS)
@@ -44,6 +49,26 @@ verify: $(INSTALLED)
 	@python -m stages check
 	@dvc repro
 	@python -m stages verify
+
+# The comment on a pull request: reports/changes/comment.md, with the plots and the page of the comparison beside it.
+changes: $(INSTALLED)
+	@python -m stages changes "$(BASE)"
+
+# Posts it; needs CML and its token, as the workflow has.
+comment:
+	@.ci/comment
+
+# One after the other, also with -j: each needs what the one before leaves.
+ci: $(INSTALLED)
+	@$(MAKE) test
+	@$(MAKE) repro
+	@$(MAKE) verify
+	@$(MAKE) changes
+
+# docs/params.md (a test says when it is not current) and, from the run's results, the picture of README.md.
+docs: $(INSTALLED)
+	@python -m stages params-doc
+	@python -m stages picture
 
 lint: $(INSTALLED)
 	@ruff check . && ruff format --check . && mypy stages

@@ -186,7 +186,7 @@ def check() -> None:
 
 @app.command(rich_help_panel=CHECK)
 def verify() -> None:
-    """Compare regenerated metrics and tables with the committed ones; name what is stale."""
+    """Compare regenerated metrics and tables with the committed ones, dvc.lock with the committed inputs; name what is stale."""
     from stages.common.params import load_params
     from stages.verify import run
 
@@ -195,7 +195,9 @@ def verify() -> None:
         typer.echo(f"stale: {line}")
     if stale:
         raise typer.Exit(1)
-    typer.echo("verified: metrics and tables agree with the committed ones")
+    typer.echo(
+        "verified: metrics and tables agree with the committed ones, dvc.lock with the committed code and params"
+    )
 
 
 _add_keyed("layers", "encoders", "List the layers of an encoder's network, with shapes; mark the default.", CHECK)
@@ -207,6 +209,33 @@ def plots_page() -> None:
     from stages.plots_page import run
 
     typer.echo(run())
+
+
+@app.command(rich_help_panel=LOOK)
+def changes(
+    base: Annotated[str, typer.Argument(metavar="REV", help="The revision that the working tree is compared with.")],
+) -> None:
+    """Write reports/changes: what differs from a revision, as the comment on a pull request. No stage."""
+    from stages.changes import run
+
+    typer.echo(f"Comment: {run(base)}")
+
+
+@app.command(rich_help_panel=CHECK)
+def params_doc() -> None:
+    """Write docs/params.md from the schema and the comments of params.yaml. No stage."""
+    from stages.params_doc import run
+
+    typer.echo(run())
+
+
+@app.command(rich_help_panel=CHECK)
+def picture() -> None:
+    """Write docs/features.png: features of each kind with their words, from the run's artefacts. No stage."""
+    from stages.common.params import load_params
+    from stages.picture import run
+
+    typer.echo(run(load_params()))
 
 
 @app.command(rich_help_panel=RUNS)

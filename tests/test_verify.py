@@ -8,6 +8,7 @@ import pytest
 
 from stages import verify
 from stages.common.errors import UserError
+from tests.dvc_projects import commit, make_project
 
 
 def test_numbers_within_tolerance_pass():
@@ -72,3 +73,72 @@ def test_nothing_committed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="git"):
         verify.run(SimpleNamespace())
+
+
+# ---- The lock
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory):
+    """A pipeline whose results are committed."""
+    return make_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def project(committed, tmp_path, monkeypatch):
+    """A clone of it: what a continuous integration starts from, without any output that is not in git."""
+    subprocess.run(["git", "clone", "-q", str(committed), str(tmp_path / "clone")], check=True)
+    monkeypatch.chdir(tmp_path / "clone")
+    return tmp_path / "clone"
+
+
+def test_a_fresh_lock_passes_though_its_outputs_are_missing(project):
+    assert not (project / "data/numbers.txt").exists()
+    assert verify.stale_locks() == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "cause"),
+    [
+        ("count.py", "import", "import sys, ", "count was not run since a change of count.py"),
+        ("params.yaml", "2", "3", "double was not run since a change of factor"),
+        ("dvc.yaml", "count.py\n", "count.py --fast\n", "count was not run since a change of its command"),
+    ],
+)
+def test_a_lock_of_other_code_params_or_commands_is_stale(project, file, old, new, cause):
+    changed = (project / file).read_text().replace(old, new, 1)
+    (project / file).write_text(changed)
+    assert verify.stale_locks() == []  # nothing is committed yet
+    commit(project, "change")
+    (line,) = verify.stale_locks()
+    assert cause in line and "commit dvc.lock" in line
+
+
+def test_a_lock_that_was_never_committed_is_stale(project):
+    (project / "dvc.lock").unlink()
+    commit(project, "forgotten")
+    assert len(verify.stale_locks()) == 2
+
+
+def test_without_a_pipeline_there_is_no_lock(checkout):
+    assert verify.stale_locks() == []
+
+
+def test_only_what_git_holds_is_an_input():
+    status = {
+        "a": [{"changed deps": {"data": "modified", "gone.py": "deleted"}}, {"changed outs": {"x": "deleted"}}],
+        "b": [{"changed deps": {"b.py": "modified", "params.yaml": {"b.k": "modified"}}}, "changed command"],
+    }
+    (line,) = verify._changed_inputs(status, lambda path: path.endswith(".py"))
+    assert line.startswith("dvc.lock: b was not run since a change of b.py, b.k, its command; ")
+
+
+def test_a_lock_of_two_halves_is_torn():
+    lock = {
+        "first": {"outs": [{"path": "data", "md5": "1.dir"}]},
+        "second": {"deps": [{"path": "data", "md5": "1.dir"}, {"path": "second.py", "md5": "7"}]},
+    }
+    assert list(verify._torn(lock)) == []
+    lock["second"]["deps"][0]["md5"] = "2.dir"
+    (line,) = verify._torn(lock)
+    assert "second was run on another data than first made" in line
