@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stages.common.params import FindGroups, Params
 
 IMAGES_AT_ONCE = 4096  # whose features are normalised in double precision
+POOL = 2  # random images in all, at least, as a multiple of the largest group's highly activating ones
 GROUPS_AT_ONCE = 256  # whose activations on all images are in memory
 
 
@@ -168,7 +169,8 @@ def _sets(
     normalised: np.ndarray, fires: np.ndarray, groups: Groups, names: np.ndarray, settings: FindGroups
 ) -> pd.DataFrame:
     """One row for each image of each group and role, ranked; a block of groups at a time."""
-    random = _random_images(groups.members.sum(axis=1) == 1, len(normalised), settings)
+    largest = min(int(groups.images.sum(axis=1).max(initial=0)), settings.max_images)
+    random = _random_images(groups.members.sum(axis=1) == 1, largest, len(normalised), settings)
     blocks = [slice(start, start + GROUPS_AT_ONCE) for start in range(0, len(groups), GROUPS_AT_ONCE)]
     parts = [_block(normalised, fires, groups.take(rows), names[rows], random[rows], settings) for rows in blocks]
     return pd.concat([table for role in zip(*parts, strict=True) for table in role], ignore_index=True)
@@ -206,10 +208,14 @@ def _lowly_activating(
     )
 
 
-def _random_images(single: np.ndarray, images: int, settings: FindGroups) -> np.ndarray:
-    """Random images of every single feature (what shuffled activations would select); none for larger groups."""
+def _random_images(single: np.ndarray, largest: int, images: int, settings: FindGroups) -> np.ndarray:
+    """Random images of every single feature (what shuffled activations would select); none for larger groups.
+
+    More than the params say where few features would leave too few crops to draw random sets of the `largest` group's size from.
+    """
     generator = np.random.default_rng(settings.seed)
-    count = min(settings.random_images, images)
+    enough = -(-POOL * largest // max(int(single.sum()), 1))
+    count = min(max(settings.random_images, enough), images)
     rows = np.full((len(single), count), -1)
     for index in np.flatnonzero(single):
         rows[index] = generator.choice(images, count, replace=False)

@@ -131,6 +131,15 @@ def test_every_single_feature_has_its_random_images(planted):
     assert set(counts.index) == set(groups.loc[groups["size"] == 1, "group"]) and (counts == 9).all()
 
 
+def test_random_images_are_enough_for_sets_of_the_largest_groups_size(planted):
+    find_groups.run(with_settings(planted, random_images=1), "e")
+    _, sets = read()
+    counts = sets["role"].value_counts()
+    largest = sets[sets["role"] == "high"].groupby("group").size().max()
+    assert 2 * largest <= counts["random"] < 2 * largest + 8
+    assert not sets[sets["role"] == "random"].duplicated(["group", "image"]).any()
+
+
 def test_nothing_to_explain_is_said_in_one_line(planted):
     write_array(files.activations("e") / "features.npy", np.ones((250, 8), dtype=np.float32))
     with pytest.raises(UserError, match="min_images"):
