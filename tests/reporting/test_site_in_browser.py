@@ -182,7 +182,9 @@ def test_nobody_is_shut_out(browser, reports, place):
         page = context.new_page()
         visit(page, reports, place)
         page.wait_for_load_state("networkidle")
-        page.evaluate("for (const some of document.querySelectorAll('#more, details')) { some.hidden = false; some.open = true; }")
+        page.evaluate(
+            "for (const some of document.querySelectorAll('#more, details')) { some.hidden = false; some.open = true; }"
+        )
         page.add_script_tag(path=str(AXE))
         found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})")
         context.close()
