@@ -203,6 +203,16 @@ def test_tables_are_joined_by_key_never_by_row(spaces):
     assert read_table(table).sort_values("group").reset_index(drop=True).equals(rows)
 
 
+def test_images_found_through_the_map_are_kept_with_their_boxes(spaces):
+    transfer.run(params_with(), PAIR)
+    found, table = read_table(files.transfers(PAIR)), read_table(files.table(f"transfer_{PAIR}")).set_index("group")
+    probe = set(read_table(files.IMAGES).query("split == 'probe'")["image"])
+    assert set(found["image"]) <= probe and ((found["right"] > found["left"]) & (found["bottom"] > found["top"])).all()
+    for group, some in found.groupby("group"):
+        assert list(some["rank"]) == list(range(len(some))) and some["image"].is_unique
+        assert some["own"].mean() == pytest.approx(table.loc[group, "image_overlap"], abs=1e-4)
+
+
 def test_the_same_bytes_again(spaces):
     outputs = [
         files.metrics,

@@ -15,7 +15,7 @@ import pytest
 from stages.reporting.markup import policy
 from stages.reporting.pictures import data_uri
 from stages.reporting.rating_sheet import Question, fingerprint, letters, render
-from tests.test_report import ATTACK, LOADING, Page
+from tests.reporting.pages import ATTACK, LOADING, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 LISTS = [["boat", "ship", "water"], ["red", "sky", "tree"], ["cat", "dog", "owl"]]
