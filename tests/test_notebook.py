@@ -2,8 +2,6 @@
 
 import json
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +9,9 @@ import pytest
 from stages.common.artifacts import read_table, write_array, write_table
 from tests.paths import ROOT
 from tests.reporting.artefacts import make_params, write_artefacts
+
+matplotlib = pytest.importorskip("matplotlib", reason="the notebook draws with matplotlib, of the extra dev")
+plt = pytest.importorskip("matplotlib.pyplot")
 
 CELLS = json.loads((ROOT / "docs/artifacts.ipynb").read_text(encoding="utf-8"))["cells"]
 CODE = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"]
