@@ -57,6 +57,15 @@ def test_maps_do_not_depend_on_the_batch(name, shape, request):
 
 
 @pytest.mark.parametrize("name", ["lite", "scenes"])
+def test_features_are_the_same_in_batches_of_1_7_and_64(name, request):
+    encoder, images = request.getfixturevalue(name), [noise(64, 64, seed) for seed in range(64)]
+    whole, _ = encoder.activations(images)
+    for size in (1, 7):
+        parts = [encoder.activations(images[start : start + size])[0] for start in range(0, 14, size)]
+        np.testing.assert_allclose(np.concatenate(parts), whole[:14], atol=1e-4 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("name", ["lite", "scenes"])
 def test_features_are_the_means_of_the_maps_to_the_last_bit(name, request):
     encoder = request.getfixturevalue(name)
     features, maps = encoder.activations(IMAGES)
