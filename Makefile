@@ -89,7 +89,7 @@ $(INSTALLED): $(REQUIREMENTS) $(BIN)/python
 
 # The page around `dvc plots`, with its drawing library inside: DVC's own loads it from the network.
 $(PLOTS): $(INSTALLED)
-	@python -m stages plots_page
+	@python -m stages plots-page
 
 # Exact versions with hashes, for every platform, from the ranges in pyproject.toml.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make requirements" .bootstrap/bin/uv pip compile -q --universal --python-version 3.11 \

@@ -203,7 +203,7 @@ def verify() -> None:
 _add_keyed("layers", "encoders", "List the layers of an encoder's network, with shapes; mark the default.", CHECK)
 
 
-@app.command("plots_page", rich_help_panel=CHECK)
+@app.command(rich_help_panel=CHECK)
 def plots_page() -> None:
     """Write .dvc/plots.html, around which `dvc plots` draws; nothing in it is loaded from the network. No stage."""
     from stages.plots_page import run
