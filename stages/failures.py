@@ -16,6 +16,7 @@ from stages.common.artifacts import read_array, read_table, write_json, write_ta
 from stages.common.clusters import Carried, carried_concepts, cluster_table, failure_table, interval_of_mean
 from stages.common.errors import UserError
 from stages.common.judging import names_of_attributes
+from stages.common.progress import track
 from stages.common.tables import first_concepts, safe_cell
 from stages.method.failures import (
     Blame,
@@ -219,7 +220,8 @@ def _names_shortcut(
 def _by_chance(blamed: Blame, judged: Callable[[Blame], np.ndarray], settings: Failures) -> np.ndarray:
     """The same of each failure with its blame shuffled over the features, on average."""
     generator = np.random.default_rng(settings.seed)
-    return np.mean([judged(shuffled(blamed, generator)) for _ in range(settings.permutations)], axis=0)
+    rounds = track(range(settings.permutations), "shuffled blame")
+    return np.mean([judged(shuffled(blamed, generator)) for _ in rounds], axis=0)
 
 
 def _repairs(params: Params, images: Classified, carried: Carried) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 from stages.common import files
 from stages.common.artifacts import read_array, read_table, write_array, write_json, write_table
 from stages.common.errors import UserError
+from stages.common.progress import track
 from stages.method import groups as grouping
 from stages.method.activations import (
     highly_activating,
@@ -172,7 +173,10 @@ def _sets(
     largest = min(int(groups.images.sum(axis=1).max(initial=0)), settings.max_images)
     random = _random_images(groups.members.sum(axis=1) == 1, largest, len(normalised), settings)
     blocks = [slice(start, start + GROUPS_AT_ONCE) for start in range(0, len(groups), GROUPS_AT_ONCE)]
-    parts = [_block(normalised, fires, groups.take(rows), names[rows], random[rows], settings) for rows in blocks]
+    parts = [
+        _block(normalised, fires, groups.take(rows), names[rows], random[rows], settings)
+        for rows in track(blocks, "images of groups")
+    ]
     return pd.concat([table for role in zip(*parts, strict=True) for table in role], ignore_index=True)
 
 

@@ -14,6 +14,7 @@ from stages.common.artifacts import read_array, read_table, write_json, write_ta
 from stages.common.corpus import Corpus, crop_embeddings, read_corpus, settings_of
 from stages.common.errors import UserError
 from stages.common.localisation import Localisation
+from stages.common.progress import track
 from stages.common.tables import concept_table, in_words, safe_cell
 from stages.method import transfer as mapping
 from stages.method.explanation import Captioned, explain
@@ -116,7 +117,8 @@ def _fit(spaces: Spaces, settings: Transfer) -> Maps:
     split = _split(spaces, settings, generator)
     prepared = mapping.ridge(spaces.unseen, split, settings.ridge)
     fit = prepared.fit(spaces.explained)
-    pairings = (mapping.permuted(split, len(spaces.rows), generator) for _ in range(settings.permutations))
+    rounds = track(range(settings.permutations), "maps of shuffled pairs")
+    pairings = (mapping.permuted(split, len(spaces.rows), generator) for _ in rounds)
     nulls = [prepared.fit(spaces.explained[rows]) for rows in pairings]
     return Maps(prepared, fit, fit.linear_map(settings.rank), nulls, [null.linear_map(settings.rank) for null in nulls])
 
