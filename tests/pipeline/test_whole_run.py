@@ -14,7 +14,15 @@ from stages.common.profiles import merge
 ROOT = Path(__file__).parents[2]
 TINY = {
     "render_scenes": {"clip_train": 256, "encoder_train": 256, "probe": 240, "test": 120, "captions": 300},
-    "train_clip": {"attribute_epochs": 1, "contrastive_epochs": 1, "batch": 64},
+    "train_clip": {
+        "width": 12,
+        "embedding": 32,
+        "text_width": 32,
+        "text_layers": 1,
+        "attribute_epochs": 1,
+        "contrastive_epochs": 1,
+        "batch": 64,
+    },
     "train": {
         "supervised": {"stem": 8, "widths": [16, 24], "epochs": 1, "batch": 64},
         "simclr": {"stem": 8, "widths": [16, 24], "epochs": 1, "batch": 64},
