@@ -49,14 +49,13 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> None:
     else:
         _write_captions(parts)
     approximate = _write_index(_embeddings(given, selection), params.build_caption_index)
-    described = {} if is_plain(params.data) and not approximate else _described(source, given, encoder, selection)
     write_json(
         files.CAPTIONS / "index.json",
         {
             "image_text": encoder.fingerprint,
             "captions": len(selection.captions),
             "dim": encoder.dim,
-            **described,
+            **_described(source, given, encoder, selection),
             **approximate,
         },
     )

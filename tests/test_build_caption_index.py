@@ -80,7 +80,7 @@ def write_laion(folder, parts, texts=CAPTIONS):
     return folder
 
 
-def test_a_text_file_gives_what_it_always_gave(here):
+def test_a_text_file_has_captions_embeddings_and_what_they_were_made_of(here):
     (here / "c.txt").write_text("\n".join(["a cat", "", "a dog", "a cat"]))
     build_caption_index.run(params_of(here / "c.txt"))
     assert sorted(path.name for path in files.CAPTIONS.iterdir()) == [
@@ -93,7 +93,15 @@ def test_a_text_file_gives_what_it_always_gave(here):
     write_array("expected.npy", vectors(expected["text"]))
     assert (files.CAPTIONS / "captions.parquet").read_bytes() == (here / "expected.parquet").read_bytes()
     assert (files.CAPTIONS / "embeddings.npy").read_bytes() == (here / "expected.npy").read_bytes()
-    assert read_json(files.CAPTIONS / "index.json") == {"image_text": "words:1", "captions": 2, "dim": DIM}
+    index = read_json(files.CAPTIONS / "index.json")
+    assert len(index.pop("corpus")) == 64
+    assert index == {
+        "image_text": "words:1",
+        "captions": 2,
+        "dim": DIM,
+        "preprocessing": "none",
+        "files": [str(here / "c.txt")],
+    }
     assert read_json(files.metrics("captions")) == {
         "captions": 2,
         "duplicates": 1,
