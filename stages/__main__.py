@@ -98,9 +98,11 @@ KEYED = {
 def _run(stage: str, *arguments: str) -> None:
     """Validate params.yaml, then hand over to the stage."""
     from stages.common.params import load_params
+    from stages.common.unfinished import alone
 
     params = load_params()
-    importlib.import_module(f"stages.{stage}").run(params, *arguments)
+    with alone("-".join([stage, *arguments])):
+        importlib.import_module(f"stages.{stage}").run(params, *arguments)
 
 
 @app.command(rich_help_panel=LOOK)

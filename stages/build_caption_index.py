@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from stages.common import files
-from stages.common.artifacts import read_array, write_json
+from stages.common.artifacts import INTACT, finished, read_array, write_json
 from stages.common.errors import UserError
-from stages.common.streamed import array_in_parts, finished, row_groups, table_in_parts
+from stages.common.progress import track
+from stages.common.streamed import row_groups, table_in_parts
+from stages.common.unfinished import Part, unfinished
 from stages.method.approximate import Approximation, build_index
 from stages.method.rows import Rows
 from stages.models.device import best_device
@@ -24,7 +27,8 @@ from stages.sources.captions import CaptionSource
 if TYPE_CHECKING:
     from stages.common.params import BuildCaptionIndex, Params
 
-# Captions that are embedded and written together: a multiple of the encoders' batches, so that it changes no batch.
+# Captions that are embedded, and that are written, together: multiples of the encoders' batches, so that they change no batch.
+EMBEDDED_AT_ONCE = 4096
 ROWS_AT_ONCE = 65_536
 
 
@@ -45,7 +49,13 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> None:
     encoder = load()
     parts = row_groups(selected(source, selection, not is_plain(params.data)), ROWS_AT_ONCE)
     if given is None:
-        _write_embedded(parts, encoder, len(selection.captions))
+        made_of = {
+            "corpus": selection.digest,
+            "image_text": params.image_text.model_dump(mode="json"),
+            "fingerprint": encoder.fingerprint,
+        }
+        with unfinished("build_caption_index") as work:
+            _write_embedded(parts, encoder, len(selection.captions), work.part("captions", made_of))
     else:
         _write_captions(parts)
     approximate = _write_index(_embeddings(given, selection), params.build_caption_index)
@@ -62,19 +72,29 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> None:
     write_json(files.metrics("captions"), _counts(selection, given))
 
 
-def _write_embedded(parts: Iterator[pa.Table], encoder: ImageTextEncoder, count: int) -> None:
+def _write_embedded(parts: Iterator[pa.Table], encoder: ImageTextEncoder, count: int, work: Part) -> None:
     """The captions and their embeddings."""
-    with array_in_parts(files.CAPTIONS / "embeddings.npy", (count, encoder.dim)) as embeddings:
+    embeddings = work.array("embeddings.npy", (count, encoder.dim), np.float32)
+
+    def embedded() -> Iterator[pa.Table]:
         first = 0
+        for part in track(parts, "embedding captions", total=-(-count // ROWS_AT_ONCE)):
+            _embed(part["text"], first, embeddings, encoder, work)
+            first += len(part)
+            yield part
 
-        def embedded() -> Iterator[pa.Table]:
-            nonlocal first
-            for part in parts:
-                embeddings[first : first + len(part)] = encoder.embed_texts(part["text"].to_pylist())
-                first += len(part)
-                yield part
+    _write_captions(embedded())
+    work.give("embeddings.npy", files.CAPTIONS / "embeddings.npy")
 
-        _write_captions(embedded())
+
+def _embed(texts: pa.ChunkedArray, first: int, embeddings: np.ndarray, encoder: ImageTextEncoder, work: Part) -> None:
+    """Embed captions, of which `first` is the first one's row, but for those that are finished."""
+    for start in range(0, len(texts), EMBEDDED_AT_ONCE):
+        some = texts.slice(start, EMBEDDED_AT_ONCE).to_pylist()
+        rows = slice(first + start, first + start + len(some))
+        if rows.stop > work.finished:
+            embeddings[rows] = encoder.embed_texts(some)
+            work.note(rows.stop)
 
 
 def _write_captions(parts: Iterator[pa.Table]) -> None:
@@ -103,8 +123,12 @@ def _write_index(texts: Rows, settings: BuildCaptionIndex) -> dict:
         index = build_index(texts, Approximation(**made))
     except ValueError as error:
         raise UserError(f"build_caption_index.nlist: {error}; set a smaller number, or index: exact") from error
-    with finished(files.CAPTIONS / "index.faiss") as name:
-        faiss.write_index(index, str(name))
+    path = files.CAPTIONS / "index.faiss"
+    with finished(path) as name:
+        try:
+            faiss.write_index(index, str(name))
+        except RuntimeError as error:
+            raise UserError(f"{path}: cannot be written ({error}); free some space; {INTACT}") from error
     return {"approximate": made}
 
 

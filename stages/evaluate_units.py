@@ -17,6 +17,7 @@ from stages.common.corpus import settings_of
 from stages.common.errors import UserError
 from stages.common.localisation import Localisation
 from stages.common.tables import safe_cell
+from stages.common.unfinished import Work, unfinished
 from stages.method.baselines import soft_wpmi
 from stages.method.heatmaps import CropRule, Heatmaps, crop_boxes
 from stages.method.retrieval import nearest_captions, retrieved_weights
@@ -45,8 +46,9 @@ def run(params: Params, name: str) -> None:
             f"params.yaml: evaluate_units.encoders: '{name}' has no classifier; list only encoders that have one"
         )
     rows = _strongest_images(name, classifier, settings.images)
-    unit, row, boxes = _crops(params, name, classifier, rows)
-    crops, names = _embedded(params, row, boxes, classifier)
+    with unfinished(f"evaluate_units-{name}") as work:
+        unit, row, boxes = _crops(params, name, classifier, rows, work)
+        crops, names = _embedded(params, row, boxes, classifier, work)
     ranks = _ranks(params, crops, unit, names)
     table = _table(classifier, rows, ranks)
     write_table(files.table(f"{name}_units"), table)
@@ -61,12 +63,12 @@ def _strongest_images(name: str, classifier: LinearClassifier, count: int) -> np
 
 
 def _crops(
-    params: Params, name: str, classifier: LinearClassifier, rows: np.ndarray
+    params: Params, name: str, classifier: LinearClassifier, rows: np.ndarray, work: Work
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Crops of each unit: its strongest images, cut to where they raise its logit, at several thresholds of that map."""
     unit, row = np.repeat(np.arange(len(rows)), rows.shape[1]), rows.reshape(-1)
     parts = [slice(start, start + CROPS_AT_ONCE) for start in range(0, len(row), CROPS_AT_ONCE)]
-    located = Localisation(params, name)
+    located = Localisation(params, name, work)
     heatmaps = [located.of_directions(row[part], classifier.weights[unit[part]]) for part in parts]
     boxes = [
         np.concatenate([_boxes(params, name, row[part], heat, at) for part, heat in zip(parts, heatmaps, strict=True)])
@@ -83,18 +85,17 @@ def _boxes(params: Params, name: str, rows: np.ndarray, heatmaps: Heatmaps, thre
 
 
 def _embedded(
-    params: Params, rows: np.ndarray, boxes: np.ndarray, classifier: LinearClassifier
+    params: Params, rows: np.ndarray, boxes: np.ndarray, classifier: LinearClassifier, work: Work
 ) -> tuple[np.ndarray, np.ndarray]:
     """Unit embeddings of the crops and of the class names."""
     from stages.models.crop_embedding import embed_crops
     from stages.models.device import best_device
     from stages.models.image_text import load_image_text
-    from stages.sources.image_sources import open_images
 
-    source = open_images(params.data, read_table(files.IMAGES))
     encoder = load_image_text(params.image_text, best_device())
     texts = [params.evaluate_units.template.replace("{}", some) for some in classifier.names]
-    return embed_crops(source, encoder, rows, boxes, params.mine_crops.batch_size), encoder.embed_texts(texts)
+    crops = embed_crops(params.data, encoder, rows, boxes, params.mine_crops.batch_size, work)
+    return crops, encoder.embed_texts(texts)
 
 
 def _ranks(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarray) -> dict[str, np.ndarray]:

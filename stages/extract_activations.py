@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +11,10 @@ from stages.common import files
 from stages.common.artifacts import read_table, write_array, write_json
 from stages.common.errors import UserError
 from stages.common.progress import track
+from stages.common.unfinished import Part, unfinished
 from stages.models.device import best_device
 from stages.models.encoders import Encoder, load_encoder
-from stages.sources.image_sources import open_images
+from stages.sources.image_sources import open_images, which_images
 from stages.sources.images import ImageSource
 
 if TYPE_CHECKING:
@@ -35,10 +35,17 @@ def run(params: Params, name: str) -> None:
         (folder / old).unlink(missing_ok=True)
     write_array(folder / "fields.npy", np.array(fields, dtype=np.int32))
     _describe(encoder, folder)
-    write_array(
-        folder / "features.npy",
-        _extract(source, encoder, folder / "maps.npy", params.extract_activations.batch_size, name),
-    )
+    batch_size = params.extract_activations.batch_size
+    made_of = {
+        "images": which_images(params.data),
+        "encoder": params.encoders[name].model_dump(mode="json"),
+        "batch_size": batch_size,
+    }
+    with unfinished(f"extract_activations-{name}") as work:
+        images = work.part("images", made_of, [files.IMAGES])
+        _extract(source, encoder, images, batch_size, name)
+        for array in images.arrays:
+            images.give(array, folder / array)
 
 
 def _describe(encoder: Encoder, folder: Path) -> None:
@@ -53,27 +60,18 @@ def _describe(encoder: Encoder, folder: Path) -> None:
         print(summary(description["checkpoint"]))
 
 
-def _extract(source: ImageSource, encoder: Encoder, path: Path, batch_size: int, name: str) -> np.ndarray:
-    """Stream the maps, if there are any, to disk and return the features; only one batch is ever in memory."""
-    partial = path.with_name(".maps.partial.npy")
-    features, maps = np.empty((len(source), encoder.width), dtype=np.float32), None
-    for start in track(
-        range(0, len(source), batch_size), f"activations of {name}", total=-(-len(source) // batch_size)
-    ):
+def _extract(source: ImageSource, encoder: Encoder, work: Part, batch_size: int, name: str) -> None:
+    """Stream features, and the maps if there are any, to disk; only one batch is ever in memory."""
+    features = work.array("features.npy", (len(source), encoder.width), np.float32)
+    starts = range(work.finished, len(source), batch_size)
+    for start in track(starts, f"activations of {name}", total=len(starts)):
         rows = range(start, min(start + batch_size, len(source)))
-        features[rows.start : rows.stop], batch = encoder.activations(source.load_many(rows))
-        if not np.isfinite(features[rows.start : rows.stop]).all():
+        found, maps = encoder.activations(source.load_many(rows))
+        if not np.isfinite(found).all():
             raise UserError(
                 f"encoders.{name}: its activations hold NaN or infinite values (images {rows.start}-{rows.stop - 1}); check the checkpoint"
             )
-        if batch is None:
-            continue
-        if maps is None:
-            maps = np.lib.format.open_memmap(
-                partial, mode="w+", dtype=np.float16, shape=(len(source), *batch.shape[1:])
-            )
-        maps[rows.start : rows.stop] = batch
-    if maps is not None:
-        maps.flush()
-        os.replace(partial, path)
-    return features
+        features[rows.start : rows.stop] = found
+        if maps is not None:
+            work.array("maps.npy", (len(source), *maps.shape[1:]), np.float16)[rows.start : rows.stop] = maps
+        work.note(rows.stop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,32 +13,50 @@ from stages.common.artifacts import read_table, write_json, write_text
 from stages.sources.captions import clean_caption
 
 if TYPE_CHECKING:
-    from stages.common.params import Params
+    from stages.common.params import GenerateCaptions, Params
+    from stages.common.unfinished import Part
 
 
 def run(params: Params, name: str) -> None:
     """Write the captions of the crops of the encoder `name`: line i is about row i of its ``crops.parquet``; and counts."""
     crops = read_table(files.crops(name) / "crops.parquet")
-    generated, which = _generated(params, crops)
+    generated, which = _generated(params, name, crops)
     captions = np.array([clean_caption(text) for text in generated], dtype=object)[which]
     write_text(files.generated(name), "".join(f"{caption}\n" for caption in captions))
     write_json(files.metrics(f"generated_{name}"), _counts(captions, which))
 
 
-def _generated(params: Params, crops: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+def _generated(params: Params, name: str, crops: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """A text for each different crop, and each row's place among them."""
-    from stages.models.captioner import load_captioner
-    from stages.models.crop_embedding import of_different_crops
-    from stages.models.device import best_device
-    from stages.sources.image_sources import open_images
+    from stages.common.unfinished import unfinished
+    from stages.models.crop_embedding import different_crops, part_of_crops
 
-    settings, images = params.generate_captions, read_table(files.IMAGES)
+    rows = pd.Index(read_table(files.IMAGES)["image"]).get_indexer(crops["image"])
+    different, which = different_crops(rows, crops[["left", "top", "right", "bottom"]].to_numpy())
+    with unfinished(f"generate_captions-{name}") as work:
+        part = part_of_crops(work, "captions", params.data, different, _how(params.generate_captions))
+        return _texts(params, different, part), which
+
+
+def _how(settings: GenerateCaptions) -> dict:
+    """The params that decide what is generated for a crop."""
+    names = ("kind", "checkpoint", "name", "pretrained", "beams", "max_length", "batch_size")
+    return {name: getattr(settings, name) for name in names}
+
+
+def _texts(params: Params, crops: np.ndarray, part: Part) -> list[str]:
+    """A text for each crop; those that are finished are not made again."""
+    from stages.models.captioner import load_captioner
+    from stages.models.crop_embedding import batches_of_crops
+    from stages.models.device import best_device
+
+    settings, finished = params.generate_captions, part.finished
     captioner = load_captioner(settings, best_device())
-    rows = pd.Index(images["image"]).get_indexer(crops["image"])
-    boxes = crops[["left", "top", "right", "bottom"]].to_numpy()
-    source = open_images(params.data, images)
-    texts, which = of_different_crops(captioner.captions, "captioning crops", source, rows, boxes, settings.batch_size)
-    return list(chain.from_iterable(texts)), which
+    texts: list[str] = json.loads(part.kept["texts"].tobytes()) if finished else []
+    for batch in batches_of_crops(params.data, crops, finished, settings.batch_size, "captioning crops"):
+        texts += captioner.captions(batch)
+        part.note(len(texts), texts=np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8))
+    return texts
 
 
 def _counts(captions: np.ndarray, which: np.ndarray) -> dict[str, int]:

@@ -11,10 +11,11 @@ from scipy import sparse
 from stages.common import files
 from stages.common.artifacts import read_array, read_table, write_array, write_json, write_table
 from stages.common.localisation import Localisation
-from stages.method.heatmaps import CropRule, as_bytes, carried, crop_boxes, empty
+from stages.common.unfinished import Work, unfinished
+from stages.method.heatmaps import CropRule, Heatmaps, as_bytes, carried, crop_boxes, empty
 
 if TYPE_CHECKING:
-    from stages.common.params import Params
+    from stages.common.params import MineCrops, Params
 
 
 def run(params: Params, name: str) -> None:
@@ -25,31 +26,37 @@ def run(params: Params, name: str) -> None:
     from stages.models.crop_embedding import embed_crops
     from stages.models.device import best_device
     from stages.models.image_text import load_image_text
-    from stages.sources.image_sources import open_images
 
-    settings = params.mine_crops
-    images = read_table(files.IMAGES)
+    settings, folder = params.mine_crops, files.crops(name)
     sets = read_table(files.groups(name) / "sets.parquet")
-    rows = pd.Index(images["image"]).get_indexer(sets["image"])
+    rows = pd.Index(read_table(files.IMAGES)["image"]).get_indexer(sets["image"])
+    with unfinished(f"mine_crops-{name}") as work:
+        heatmaps = _heatmaps(params, name, sets, rows, work)
+        boxes = _boxes(settings, name, sets, rows, heatmaps)
+        encoder = load_image_text(params.image_text, best_device())
+        embeddings = embed_crops(params.data, encoder, rows, boxes, settings.batch_size, work)
+        write_table(folder / "crops.parquet", _table(sets, boxes, empty(heatmaps)))
+        write_array(folder / "heatmaps.npy", as_bytes(heatmaps))
+        write_array(folder / "embeddings.npy", embeddings)
+        made_by = {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing}
+        write_json(folder / "embeddings.json", made_by)
+
+
+def _heatmaps(params: Params, name: str, sets: pd.DataFrame, rows: np.ndarray, work: Work) -> Heatmaps:
+    """Where each row's group fires in its image."""
     width = read_array(files.activations(name) / "features.npy").shape[1]
     members = _members_of(sets, read_table(files.groups(name) / "groups.parquet"), width)
-    heatmaps = Localisation(params, name).of_groups(rows, members)
-    fields = read_array(files.activations(name) / "fields.npy")[rows]
+    return Localisation(params, name, work).of_groups(rows, members)
+
+
+def _boxes(settings: MineCrops, name: str, sets: pd.DataFrame, rows: np.ndarray, heatmaps: Heatmaps) -> np.ndarray:
+    """The crop of each row: around what fires, and for the other roles as the params say."""
+    images = read_table(files.IMAGES)
     shape = images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
-    boxes = crop_boxes(
-        heatmaps, fields, shape, CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
-    )
-    boxes = _random_like_high(sets, boxes, shape)
-    if not settings.low_crops:
-        boxes = _whole(boxes, (sets["role"] == "low").to_numpy(), shape)
-    source = open_images(params.data, images)
-    encoder = load_image_text(params.image_text, best_device())
-    embeddings = embed_crops(source, encoder, rows, boxes, settings.batch_size)
-    write_table(files.crops(name) / "crops.parquet", _table(sets, boxes, empty(heatmaps)))
-    write_array(files.crops(name) / "heatmaps.npy", as_bytes(heatmaps))
-    write_array(files.crops(name) / "embeddings.npy", embeddings)
-    made_by = {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing}
-    write_json(files.crops(name) / "embeddings.json", made_by)
+    fields = read_array(files.activations(name) / "fields.npy")[rows]
+    rule = CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
+    boxes = _random_like_high(sets, crop_boxes(heatmaps, fields, shape, rule), shape)
+    return boxes if settings.low_crops else _whole(boxes, (sets["role"] == "low").to_numpy(), shape)
 
 
 def _random_like_high(sets: pd.DataFrame, boxes: np.ndarray, shape: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

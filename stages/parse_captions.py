@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,10 +19,13 @@ from stages.common.errors import UserError
 from stages.common.progress import track
 from stages.common.streamed import table_in_parts
 from stages.common.tables import safe_cell
+from stages.common.unfinished import unfinished
 from stages.method.synonyms import leaders
 from stages.method.words import parse_corpus
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from stages.common.params import Params, ParseCaptions
 
 CAPTIONS_AT_ONCE = 65_536
@@ -33,9 +34,8 @@ PARSED = pa.schema([("caption", pa.int64()), ("kind", pa.string()), ("mention", 
 
 def run(params: Params) -> None:
     """Write ``data/mentions.parquet`` and the table of synonyms."""
-    files.DATA.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=files.DATA, prefix=".parsing") as scratch:
-        parsed = Path(scratch) / "parsed.parquet"
+    with unfinished("parse_captions") as work:
+        parsed = work.folder / "parsed.parquet"
         if _parse(parsed, params.parse_captions) == 0:
             raise UserError(
                 f"{params.data.captions}: no caption holds a noun, verb or adjective; check data.captions and parse_captions.discard"

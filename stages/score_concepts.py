@@ -11,6 +11,7 @@ from stages.common import files
 from stages.common.artifacts import read_table, write_json, write_table
 from stages.common.corpus import Corpus, crop_embeddings, read_corpus, settings_of
 from stages.common.tables import concept_table, evidence_table, in_words, safe_cell
+from stages.common.unfinished import unfinished
 from stages.method.explanation import Captioned, Explanation, explain
 
 if TYPE_CHECKING:
@@ -22,10 +23,9 @@ def run(params: Params, name: str) -> None:
     corpus = read_corpus()
     groups = read_table(files.groups(name) / "groups.parquet")
     crops = read_table(files.crops(name) / "crops.parquet")
-    shards = params.concepts.shards if params.concepts.normaliser == "shard" else None
     embeddings = crop_embeddings(name, corpus)
     recall = {} if corpus.index is None else _recall(corpus, embeddings, params)
-    captions = corpus.captioned(embeddings, settings_of(params.concepts), shards)
+    captions = _captioned(params, name, corpus, embeddings)
     explanation = _explain(captions, crops, groups, corpus, params)
     table = concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)
     high = (crops["role"] == "high").to_numpy()
@@ -37,6 +37,16 @@ def run(params: Params, name: str) -> None:
     write_table(files.table(f"{name}_concepts"), _for_people(groups, table))
     write_table(files.plot(f"{name}_scores"), _ranked(table))
     write_json(files.metrics(f"concepts_{name}"), {**_metrics(groups, table, crops), **recall})
+
+
+def _captioned(params: Params, name: str, corpus: Corpus, embeddings: np.ndarray) -> Captioned:
+    """The captions of every crop."""
+    concepts = params.concepts
+    shards = concepts.shards if concepts.normaliser == "shard" else None
+    made_of = {"captions": concepts.captions_per_image, "temperature": concepts.temperature, "by": concepts.normaliser}
+    with unfinished(f"score_concepts-{name}") as work:
+        part = work.part("captions", made_of, [files.CAPTIONS, files.crops(name)])
+        return corpus.captioned(embeddings, settings_of(concepts), shards, part)
 
 
 def _recall(corpus: Corpus, embeddings: np.ndarray, params: Params) -> dict[str, float]:

@@ -16,6 +16,7 @@ from stages.common.errors import UserError
 from stages.common.localisation import Localisation
 from stages.common.progress import track
 from stages.common.tables import concept_table, in_words, safe_cell
+from stages.common.unfinished import Work, unfinished
 from stages.method import transfer as mapping
 from stages.method.explanation import Captioned, explain
 from stages.method.heatmaps import CropRule, crop_boxes
@@ -73,7 +74,8 @@ def run(params: Params, pair: str) -> None:
     names, settings = params.transfers[pair], params.transfer
     spaces = _read(names.explained, names.unseen)
     maps = _fit(spaces, settings)
-    compared, found, pictures = _carry(params, names, spaces, maps)
+    with unfinished(f"transfer-{pair}") as work:
+        compared, found, pictures = _carry(params, names, spaces, maps, work)
     by_images = _by_images(spaces, maps, settings)
     by_rank, dimensions = _by_rank(spaces, maps, settings)
     write_table(files.transfers(pair), pictures)
@@ -123,7 +125,7 @@ def _fit(spaces: Spaces, settings: Transfer) -> Maps:
     return Maps(prepared, fit, fit.linear_map(settings.rank), nulls, [null.linear_map(settings.rank) for null in nulls])
 
 
-def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps) -> tuple[pd.DataFrame, ...]:
+def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps, work: Work) -> tuple[pd.DataFrame, ...]:
     """How images and concepts found through the map agree with the explained space's own; those concepts; those images.
 
     All null maps find images, one of them concepts: each costs as many embeddings of crops as the map.
@@ -132,9 +134,8 @@ def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps) -> tuple[pd.
     tops, *null_tops = (
         _top_images(spaces.members @ some(spaces.unseen[heldout]).T, count) for some in (maps.fitted, *maps.nulls)
     )
-    tables, boxes = _explained_again(
-        params, names.unseen, spaces, maps.split, [(maps.fitted, tops), (maps.nulls[0], null_tops[0])]
-    )
+    pairs = [(maps.fitted, tops), (maps.nulls[0], null_tops[0])]
+    tables, boxes = _explained_again(params, names.unseen, spaces, maps.split, pairs, work)
     actual = _top_images(spaces.members @ spaces.explained[heldout].T, count)
     compared = spaces.groups[["group", "members", "size"]].assign(
         image_overlap=mapping.overlap(actual, tops),
@@ -167,24 +168,23 @@ def _top_images(activation: np.ndarray, count: int) -> np.ndarray:
 
 
 def _explained_again(
-    params: Params, unseen: str, spaces: Spaces, split: Split, found: list[tuple[LinearMap, np.ndarray]]
+    params: Params, unseen: str, spaces: Spaces, split: Split, found: list[tuple[LinearMap, np.ndarray]], work: Work
 ) -> tuple[list[pd.DataFrame], list[np.ndarray]]:
     """Concepts of each carried group: its images found through a map, cropped where the *unseen* encoder fires, captioned; the boxes."""
     from stages.models.crop_embedding import embed_crops
     from stages.models.device import best_device
     from stages.models.image_text import load_image_text
-    from stages.sources.image_sources import open_images
 
     corpus = read_corpus()
     random = _random_captions(params, unseen, corpus)
-    source = open_images(params.data, read_table(files.IMAGES))
     encoder, tables, cropped = load_image_text(params.image_text, best_device()), [], []
     corpus.refuse_other(encoder.fingerprint, "image_text")
-    for fitted, tops in found:
+    for number, (fitted, tops) in enumerate(found):
         group = np.repeat(np.arange(len(tops)), tops.shape[1])
         rows = spaces.rows[split.heldout[tops]].reshape(-1)
-        boxes = _boxes(params, unseen, rows, (spaces.members @ fitted.weights.T)[group])
-        embeddings = embed_crops(source, encoder, rows, boxes, params.mine_crops.batch_size)
+        boxes = _boxes(params, unseen, rows, (spaces.members @ fitted.weights.T)[group], work)
+        size, name = params.mine_crops.batch_size, f"crops-{number}"
+        embeddings = embed_crops(params.data, encoder, rows, boxes, size, work, name)
         tables.append(_concepts(params, embeddings, group, random, spaces.groups, corpus))
         cropped.append(boxes)
     return tables, cropped
@@ -196,10 +196,10 @@ def _random_captions(params: Params, unseen: str, corpus: Corpus) -> Captioned:
     return corpus.captioned(crop_embeddings(unseen, corpus)[rows], settings_of(params.concepts))
 
 
-def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray) -> np.ndarray:
+def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray, work: Work) -> np.ndarray:
     """Crop boxes of directions of the unseen space, a bounded number at once."""
     settings, images = params.mine_crops, read_table(files.IMAGES)
-    fields, located = read_array(files.activations(unseen) / "fields.npy"), Localisation(params, unseen)
+    fields, located = read_array(files.activations(unseen) / "fields.npy"), Localisation(params, unseen, work)
     rule = CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
     height, width = images["height"].to_numpy(), images["width"].to_numpy()
     parts = [slice(start, start + CROPS_AT_ONCE) for start in range(0, len(rows), CROPS_AT_ONCE)]

@@ -1,10 +1,11 @@
 """Readers and writers of every file that passes between stages: atomic, byte-stable, never unpickling."""
 
+import errno
 import json
 import math
 import os
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,20 +14,72 @@ import pandas as pd
 
 from stages.common.errors import UserError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+INTACT = "results that were finished before are intact; then run the same command again"
+
+
+@contextmanager
+def finished(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside `path`, which takes the place of `path` when the block ends without an error.
+
+    A reader never sees half a file. The name is always the same, so that what a killed process left is overwritten.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written to, or the disk is full.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    _create(partial, path)
+    try:
+        with reporting_full_disk(path):
+            yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _create(partial: Path, path: Path) -> None:
+    """An empty file, or one clear line."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+    except OSError as error:
+        fix = "free some space" if error.errno in FULL else "allow writing there"
+        raise UserError(f"{path}: cannot be written ({error.strerror}); {fix}; {INTACT}") from error
+
+
+@contextmanager
+def reporting_full_disk(path: str | Path) -> Iterator[None]:
+    """One clear line in place of an error of the system, if the disk that `path` lies on is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(f"{path}: the disk is full; free some space; {INTACT}") from error
+
+
+def allocated(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
+    """A new ``.npy`` file to be filled in, whose space is taken now: on a full disk a mapped file would end the process unheard.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    """
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
+    return array
+
 
 def _atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write to a temporary name in the same folder, then rename: a reader never sees half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write to a temporary name in the same folder, then rename."""
+    with finished(path) as partial, partial.open("wb") as file:
+        write(file)
 
 
 def write_array(path: str | Path, array: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +21,20 @@ from stages.common.progress import track
 from stages.method.approximate import candidates
 from stages.method.concepts import Mentions
 from stages.method.explanation import Captioned, Settings, captioned
-from stages.method.retrieval import Retrieved, Shard, nearest_captions, nearest_of, recall, retrieved_weights
+from stages.method.retrieval import (
+    Retrieved,
+    Shard,
+    nearest_captions,
+    nearest_of,
+    nothing_retrieved,
+    recall,
+    retrieved_weights,
+)
 from stages.method.rows import Rows
 
 if TYPE_CHECKING:
     from stages.common.params import BuildCaptionIndex, Concepts
+    from stages.common.unfinished import Part
 
 CAPTIONS_AT_ONCE = 16_384  # of the index in memory, with their cosines to all crops
 MADE_AGAIN = "run `dvc repro -f build_caption_index`"
@@ -54,16 +64,25 @@ class Corpus:
         """The embeddings in parts: `count` equal ones, or as many as memory allows."""
         return shards_of(self.captions["caption"].to_numpy(), self.embeddings, count)
 
-    def captioned(self, crops: np.ndarray, settings: Settings, shards: int | None = None) -> Captioned:
+    def captioned(
+        self, crops: np.ndarray, settings: Settings, shards: int | None = None, part: Part | None = None
+    ) -> Captioned:
         """Step 8: the captions of each crop, from the index or by comparing every caption.
+
+        Parameters
+        ----------
+        part : keeps what is found, should the process end before every caption has been compared.
 
         Raises
         ------
         UserError
             If the normaliser needs every caption, and the index is approximate.
         """
-        if self.index is None:
+        if self.index is None and (part is None or settings.normaliser == "shard"):
             return captioned(crops, lambda: self._watched(shards), settings)
+        if self.index is None and part is not None:
+            found = _kept(part) or nothing_retrieved(len(crops), settings.captions_per_image)
+            return captioned(crops, lambda: _noted(self._watched(None, part.finished), found, part), settings, found)
         if settings.normaliser != "retrieved":
             raise UserError(
                 f"concepts.normaliser: {settings.normaliser} needs the cosine of every caption; "
@@ -72,10 +91,10 @@ class Corpus:
         found = self._approximate(crops, settings.captions_per_image)
         return Captioned(found.captions, retrieved_weights(found, settings.temperature))
 
-    def _watched(self, count: int | None) -> Iterator[Shard]:
-        """The parts of the corpus, with progress."""
+    def _watched(self, count: int | None, first: int = 0) -> Iterator[Shard]:
+        """The parts of the corpus from the `first` on, with progress."""
         parts = count or -(-len(self.captions) // CAPTIONS_AT_ONCE)
-        return track(self.shards(count), "nearest captions", total=parts)
+        return track(islice(self.shards(count), first, None), "nearest captions", total=parts - first)
 
     def _approximate(self, crops: np.ndarray, k: int) -> Retrieved:
         ids = self.captions["caption"].to_numpy()
@@ -118,6 +137,20 @@ class Corpus:
                 f"{what}: embedded by {_shown(fingerprint)}, but the captions in {files.CAPTIONS} by {_shown(self.image_text)}; "
                 "run `dvc repro`"
             )
+
+
+def _kept(part: Part) -> Retrieved | None:
+    """What an earlier process found."""
+    return Retrieved(**part.kept) if part.finished else None
+
+
+def _noted(shards: Iterator[Shard], found: Retrieved, part: Part) -> Iterator[Shard]:
+    """The shards; whenever the next is asked for, those before it have been compared."""
+    finished = part.finished
+    for shard in shards:
+        yield shard
+        finished += 1
+        part.note(finished, captions=found.captions, cosines=found.cosines, log_total=found.log_total)
 
 
 def shards_of(ids: np.ndarray, embeddings: Rows, count: int | None = None) -> Iterator[Shard]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,9 @@ from scipy import sparse
 from stages.common import files
 from stages.common.artifacts import read_array, read_table
 from stages.common.progress import track
+from stages.common.unfinished import Work
 from stages.method.heatmaps import Heatmaps, group_heatmaps, heatmaps_of
+from stages.sources.image_sources import open_images, which_images
 
 if TYPE_CHECKING:
     from stages.common.params import Params
@@ -31,10 +34,12 @@ class Localisation:
         Of the run.
     name : str
         A key of ``encoders``.
+    work : Work
+        Keeps heatmaps by gradients, should the process end before all are there.
     """
 
-    def __init__(self, params: Params, name: str) -> None:
-        self._params, self._name = params, name
+    def __init__(self, params: Params, name: str, work: Work) -> None:
+        self._params, self._name, self._work = params, name, work
         self._maps = files.activations(name) / "maps.npy"
 
     def of_groups(self, rows: np.ndarray, members: sparse.csr_array) -> Heatmaps:
@@ -49,24 +54,30 @@ class Localisation:
         """
         if self._maps.exists():
             return group_heatmaps(read_array(self._maps), rows, members)
-        return self._by_gradients(rows, lambda part: members[part].toarray())
+        content = _digest(rows, members.indptr, members.indices)
+        return self._by_gradients(rows, lambda part: members[part].toarray(), content)
 
     def of_directions(self, rows: np.ndarray, directions: np.ndarray) -> Heatmaps:
         """Give one heatmap for each row: of a direction (crops, features) of the features in an image."""
         if self._maps.exists():
             return heatmaps_of(read_array(self._maps)[rows], directions)
-        return self._by_gradients(rows, lambda part: directions[part])
+        return self._by_gradients(rows, lambda part: directions[part], _digest(rows, directions))
 
-    def _by_gradients(self, rows: np.ndarray, directions: Callable[[slice], np.ndarray]) -> Heatmaps:
+    def _by_gradients(self, rows: np.ndarray, directions: Callable[[slice], np.ndarray], content: str) -> Heatmaps:
         if not len(rows):
             return np.zeros((0, 1, 1), dtype=np.float32)
-        parts = [slice(start, start + AT_ONCE) for start in range(0, len(rows), AT_ONCE)]
-        return np.concatenate(
-            [
-                self._encoder.heatmaps(self._images.load_many(list(rows[part])), directions(part))
-                for part in track(parts, f"heatmaps of {self._name}", total=len(parts))
-            ]
-        )
+        spec, data = self._params.encoders[self._name].model_dump(mode="json"), which_images(self._params.data)
+        # By its content: a stage may ask for several.
+        part = self._work.part(f"heatmaps-{content[:16]}", {"encoder": spec, "images": data}, [files.IMAGES])
+        starts = range(part.finished, len(rows), AT_ONCE)
+        for start in track(starts, f"heatmaps of {self._name}", total=len(starts)):
+            some = slice(start, min(start + AT_ONCE, len(rows)))
+            found = self._encoder.heatmaps(self._images.load_many(list(rows[some])), directions(some))
+            heatmaps = part.array("heatmaps.npy", (len(rows), *found.shape[1:]), np.float32)
+            heatmaps[some] = found
+            part.note(some.stop)
+        part.note(len(rows), at_once=True)
+        return part.array("heatmaps.npy", (), np.float32)
 
     @cached_property
     def _encoder(self) -> LocatedByGradients:
@@ -77,6 +88,12 @@ class Localisation:
 
     @cached_property
     def _images(self) -> ImageSource:
-        from stages.sources.image_sources import open_images
-
         return open_images(self._params.data, read_table(files.IMAGES))
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    """SHA-256 of arrays."""
+    digest = sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

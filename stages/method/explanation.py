@@ -8,7 +8,14 @@ from jaxtyping import Bool, Float, Int
 
 from stages.method import concepts as scoring
 from stages.method.concepts import ConceptScores, Contrast, Mentions
-from stages.method.retrieval import Shard, corpus_weights, nearest_captions, released_retrieval, retrieved_weights
+from stages.method.retrieval import (
+    Retrieved,
+    Shard,
+    corpus_weights,
+    nearest_captions,
+    released_retrieval,
+    retrieved_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -52,16 +59,24 @@ class Captioned:
 
 
 def captioned(
-    crops: Float[np.ndarray, "crops dim"], corpus: Callable[[], Iterable[Shard]], settings: Settings
+    crops: Float[np.ndarray, "crops dim"],
+    corpus: Callable[[], Iterable[Shard]],
+    settings: Settings,
+    found: Retrieved | None = None,
 ) -> Captioned:
-    """Step 8: the captions of each crop, by the normaliser chosen."""
+    """Step 8: the captions of each crop, by the normaliser chosen.
+
+    Parameters
+    ----------
+    found : what other shards gave, as `nearest_captions` takes it; not for the normaliser shard.
+    """
     k, temperature = settings.captions_per_image, settings.temperature
     if settings.normaliser == "shard":
         return Captioned(*released_retrieval(crops, corpus(), k, temperature))
     if settings.normaliser == "corpus":
-        retrieved = nearest_captions(crops, corpus(), k, temperature)
+        retrieved = nearest_captions(crops, corpus(), k, temperature, found)
         return Captioned(retrieved.captions, corpus_weights(retrieved, temperature))
-    retrieved = nearest_captions(crops, corpus(), k)
+    retrieved = nearest_captions(crops, corpus(), k, found=found)
     return Captioned(retrieved.captions, retrieved_weights(retrieved, temperature))
 
 

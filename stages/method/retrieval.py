@@ -34,8 +34,17 @@ class Retrieved:
 Shard = tuple[Int[np.ndarray, " captions"], Float[np.ndarray, "captions dim"]]
 
 
+def nothing_retrieved(crops: int, k: int) -> Retrieved:
+    """What is known before the first shard."""
+    return Retrieved(np.full((crops, k), -1), np.full((crops, k), -np.inf), np.full(crops, -np.inf))
+
+
 def nearest_captions(
-    crops: Float[np.ndarray, "crops dim"], shards: Iterable[Shard], k: int, temperature: float | None = None
+    crops: Float[np.ndarray, "crops dim"],
+    shards: Iterable[Shard],
+    k: int,
+    temperature: float | None = None,
+    found: Retrieved | None = None,
 ) -> Retrieved:
     """Exact k nearest captions by cosine over all shards; equal cosines go to the smaller caption id.
 
@@ -45,13 +54,14 @@ def nearest_captions(
     shards : caption ids and unit text embeddings, in any order and division. Memory: one shard, and its cosines to
         `CROPS_AT_ONCE` crops.
     temperature : also sum ``exp(temperature * cosine)`` over the whole corpus; without it `log_total` stays -inf.
+    found : what other shards gave; it is changed in place, and whole whenever the next shard is asked for.
 
     Raises
     ------
     ValueError
         If an embedding holds NaN or infinity.
     """
-    found = Retrieved(np.full((len(crops), k), -1), np.full((len(crops), k), -np.inf), np.full(len(crops), -np.inf))
+    found = found or nothing_retrieved(len(crops), k)
     _refuse_no_numbers(crops)
     for ids, texts in shards:
         _refuse_no_numbers(texts)
@@ -80,7 +90,7 @@ def nearest_of(
     candidates : places of captions in `ids`; -1 where there are fewer.
     texts : gives the unit text embeddings at some places.
     """
-    found = Retrieved(np.full((len(crops), k), -1), np.full((len(crops), k), -np.inf), np.full(len(crops), -np.inf))
+    found = nothing_retrieved(len(crops), k)
     for start in range(0, len(crops), CROPS_AT_ONCE):
         part = slice(start, start + CROPS_AT_ONCE)
         crop, slot = np.nonzero(candidates[part] >= 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,10 +48,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
     """A new folder that takes the place of `folder` when it is complete: no page of an earlier run is left over."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    new = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(new, ignore_errors=True)  # what a killed process left
     try:
-        new.chmod(0o755)
         yield new
         if folder.exists():
             shutil.rmtree(folder)

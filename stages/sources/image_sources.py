@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from stages.common.params import Data
 
 
+def which_images(data: Data) -> dict[str, str | None]:
+    """The params that decide which images there are, by name."""
+    return {
+        "source": data.source,
+        "images": data.images,
+        "list": data.list,
+        "dataset": data.dataset,
+        "dataset_split": data.dataset_split,
+    }
+
+
 def list_source(data: Data) -> Listing:
     """List the user's images, decoding each.
 

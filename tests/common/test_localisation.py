@@ -11,6 +11,7 @@ from stages.common import files, localisation
 from stages.common.artifacts import read_array, read_json, write_array, write_table
 from stages.common.localisation import Localisation
 from stages.common.params import EncoderSpec, load_params
+from stages.common.unfinished import Work
 from stages.method.heatmaps import heatmaps_of
 from stages.models.encoders import load_encoder
 from tests.paths import ROOT
@@ -47,7 +48,7 @@ def test_maps_are_stored_and_used(run):
     np.testing.assert_allclose(read_array(folder / "features.npy"), features, atol=1e-5)
     np.testing.assert_array_equal(read_array(folder / "maps.npy").shape, (COUNT, 64, 4, 4))
     rows, directions = np.array([3, 0, 3]), np.random.default_rng(1).normal(size=(3, 64))
-    found = Localisation(params, "mine").of_directions(rows, directions)
+    found = Localisation(params, "mine", Work("test")).of_directions(rows, directions)
     np.testing.assert_allclose(found, heatmaps_of(maps[rows], directions), atol=0.05)
     assert found.max() > 0.5
 
@@ -58,7 +59,7 @@ def test_a_class_token_has_no_maps_and_heatmaps_by_gradients(run, monkeypatch):
     assert read_json(folder / "encoder.json")["layers"][0]["heatmap_layer"] == "blocks.4"
     monkeypatch.setattr(localisation, "AT_ONCE", 2)
     rows, directions = np.array([3, 0, 3]), np.random.default_rng(1).normal(size=(3, 64))
-    found = Localisation(params, "mine").of_directions(rows, directions)
+    found = Localisation(params, "mine", Work("test")).of_directions(rows, directions)
     expected = load_encoder(params.encoders["mine"]).heatmaps([images[row] for row in rows], directions)
     np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max())
     assert expected.max() > 0
@@ -67,7 +68,7 @@ def test_a_class_token_has_no_maps_and_heatmaps_by_gradients(run, monkeypatch):
 def test_a_group_is_the_direction_of_ones_on_its_members(run):
     params, _, _ = run(**VIT, pooling="cls")
     members = sparse.csr_array(np.eye(64)[[1, 5, 9]] + np.eye(64)[[2, 2, 7]])
-    rows, located = np.array([1, 2, 4]), Localisation(params, "mine")
+    rows, located = np.array([1, 2, 4]), Localisation(params, "mine", Work("test"))
     np.testing.assert_allclose(located.of_groups(rows, members), located.of_directions(rows, members.toarray()))
     assert located.of_groups(rows[:0], members[:0]).shape[0] == 0
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from stages.common.artifacts import write_array, write_table
-from stages.common.streamed import array_in_parts, finished, row_groups, table_in_parts
+from stages.common.artifacts import write_table
+from stages.common.streamed import row_groups, table_in_parts
 
 TABLE = pd.DataFrame({"caption": np.arange(7), "text": list("abcdefg")})
 
@@ -17,25 +17,6 @@ def test_one_table_gives_the_bytes_of_write_table(tmp_path):
     with table_in_parts(tmp_path / "parts.parquet", schema) as writer:
         writer.write_table(pa.Table.from_pandas(TABLE, schema=schema, preserve_index=False).replace_schema_metadata())
     assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-
-
-@pytest.mark.parametrize("rows", [0, 5])
-def test_an_array_filled_in_parts_gives_the_bytes_of_write_array(tmp_path, rows):
-    values = np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)
-    write_array(tmp_path / "whole.npy", values)
-    with array_in_parts(tmp_path / "parts.npy", values.shape) as array:
-        array[:2] = values[:2]
-        array[2:] = values[2:]
-    assert (tmp_path / "parts.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
-
-
-def test_nothing_is_left_of_what_failed(tmp_path):
-    (tmp_path / "file").write_text("old")
-    with pytest.raises(RuntimeError), finished(tmp_path / "file") as name:
-        name.write_text("half")
-        raise RuntimeError
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_text() == "old"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
