@@ -1,7 +1,10 @@
 """Stage: render the embedded world, its attributes, its captions, and the training splits of the models."""
 
+import os
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -39,11 +42,23 @@ def run(params: Any) -> None:
         section.distractors,
         section.noise,
     )
-    with ProcessPoolExecutor(max_workers=2) as pool:
+    with ProcessPoolExecutor(max_workers=2, initializer=_end_with_parent) as pool:
         # The largest first; each split draws from a stream of its own, so the order does not show.
         parts = (_write_clip_training, _write_scenes, _write_encoder_training, _write_words)
         for written in [pool.submit(write, section, look) for write in parts]:
             written.result()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has ended: the workers of a killed stage would wait for work for ever."""
+    parent = parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _check_plants(section: Any) -> None:

@@ -35,7 +35,7 @@ def run(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(units, "linear_classifier", lambda *_: classifier)
     seen = np.eye(CLASSES)[order]
-    monkeypatch.setattr(units, "_embedded", lambda _params, row, _boxes, _classifier: (seen[row], np.eye(CLASSES)))
+    monkeypatch.setattr(units, "_embedded", lambda _, row, *__: (seen[row], np.eye(CLASSES)))
     params = load_params(ROOT / "params.yaml")
     settings = params.evaluate_units.model_copy(update={"images": 1, "encoders": ("net",)})
     params = params.model_copy(update={"evaluate_units": settings, "encoders": {"net": params.encoders["supervised"]}})

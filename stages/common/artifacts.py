@@ -84,7 +84,10 @@ def _atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def write_array(path: str | Path, array: np.ndarray) -> None:
     """Save one array as ``.npy``, C-ordered."""
-    _atomically(path, lambda file: np.save(file, np.ascontiguousarray(array), allow_pickle=False))
+    array = np.ascontiguousarray(array)
+    with finished(path) as partial:
+        # Not numpy's own writer, which does not say that the disk is full.
+        allocated(partial, array.shape, array.dtype)[...] = array
 
 
 def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:

@@ -167,7 +167,8 @@ def alone(name: str) -> Iterator[None]:
     lock = FOLDER / f"{name}.lock"
     with _opened(lock) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Not flock, which lives on in processes that a killed one started.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"{name} is being run by another process; wait until that has ended") from error
         try:
