@@ -33,8 +33,8 @@ ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Decoding runs outside the interpreter lock, so threads use all cores.
-WORKERS = os.cpu_count() or 1
+# Decoding runs outside the interpreter lock, so threads use all cores that this process may use.
+WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 Picture = UInt8[np.ndarray, "height width 3"]
 Box = tuple[int, int, int, int]
