@@ -332,7 +332,6 @@ class GenerateCaptions(Section):
 
 
 class BuildCaptionIndex(Section):
-    batch_size: Count
     index: Literal["exact", "ivf", "sq"] = "exact"
     seed: Natural = 0
     nlist: Count = 1024
