@@ -96,13 +96,18 @@ KEYED = {
 
 
 def _run(stage: str, *arguments: str) -> None:
-    """Validate params.yaml, then hand over to the stage."""
+    """Validate params.yaml, then hand over to the stage; say what it read, dropped and wrote."""
+    from stages.common.account_in_words import lines
     from stages.common.params import load_params
     from stages.common.unfinished import alone
 
     params = load_params()
     with alone("-".join([stage, *arguments])):
-        importlib.import_module(f"stages.{stage}").run(params, *arguments)
+        account = importlib.import_module(f"stages.{stage}").run(params, *arguments)
+    if account is None:  # `layers` is no stage
+        return
+    for line in lines(" ".join((stage, *arguments)), account):
+        typer.echo(line, err=True)
 
 
 @app.command(rich_help_panel=LOOK)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_json, write_table
 from stages.common.judging import Attribute, heldout_attributes, listed_words, names_of_attributes
 from stages.common.tables import in_words, safe_cell
@@ -30,7 +31,7 @@ SELECTIVITY = (
 )
 
 
-def run(params: Params, name: str) -> None:
+def run(params: Params, name: str) -> Account:
     """Write the table of groups of two and more of the encoder `name`, and their metrics.
 
     Held-out selectivity needs images with known attributes: a run without a rendered world leaves it out.
@@ -43,9 +44,22 @@ def run(params: Params, name: str) -> None:
     )
     if params.worlds:
         table = _with_selectivity(table, groups, words, params, name)
-    write_json(files.metrics(f"groups_{name}"), _metrics(groups, table, params.analyse_groups))
+    account = _account(name, table)
+    write_json(files.metrics(f"groups_{name}"), {**_metrics(groups, table, params.analyse_groups), **account.metrics})
     new_words = ["; ".join(safe_cell(word) for word in some) for some in table["new_words"]]
     write_table(files.table(f"{name}_groups"), table.assign(new_words=new_words))
+    return account
+
+
+def _account(name: str, table: pd.DataFrame) -> Account:
+    """Groups without a gain could not be compared with their members."""
+    unmeasured = int(table["gain"].isna().sum()) if "gain" in table else 0
+    reason = "whose words name no attribute that some held-out images show"
+    return Account(
+        read={"groups": len(table)},
+        dropped={"groups": {reason: unmeasured}},
+        wrote={f"rows to {files.table(f'{name}_groups')}": len(table)},
+    )
 
 
 # ---- Concepts of higher order

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import INTACT, finished, read_array, write_json
 from stages.common.errors import UserError
 from stages.common.progress import track
@@ -32,12 +33,12 @@ EMBEDDED_AT_ONCE = 4096
 ROWS_AT_ONCE = 65_536
 
 
-def run(params: Params) -> None:
+def run(params: Params) -> Account:
     """Index the corpus with the run's image-text encoder."""
-    build(params, cache(lambda: load_image_text(params.image_text, best_device())))
+    return build(params, cache(lambda: load_image_text(params.image_text, best_device())))
 
 
-def build(params: Params, load: Callable[[], ImageTextEncoder]) -> None:
+def build(params: Params, load: Callable[[], ImageTextEncoder]) -> Account:
     """Write ``captions.parquet``, ``embeddings.npy`` (row by row alike), ``index.json``, ``index.faiss`` and the counts.
 
     Embeddings that are given stay where they are: ``index.json`` names their files. The encoder is loaded when it is
@@ -69,7 +70,9 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> None:
             **approximate,
         },
     )
-    write_json(files.metrics("captions"), _counts(selection, given))
+    account = _account(selection, given)
+    write_json(files.metrics("captions"), {**_counts(selection, given), **account.metrics})
+    return account
 
 
 def _write_embedded(parts: Iterator[pa.Table], encoder: ImageTextEncoder, count: int, work: Part) -> None:
@@ -143,6 +146,25 @@ def _described(
         "files": list(source.files),
         **where,
     }
+
+
+def _account(selection: Selection, given: GivenEmbeddings | None) -> Account:
+    kept = len(selection.captions)
+    return Account(
+        read={"captions": selection.lines},
+        dropped={
+            "captions": {
+                "without text": selection.empty,
+                "without a usable embedding": selection.without_embedding,
+            }
+        },
+        noted={
+            "merged with an earlier one of the same text": selection.duplicates,
+            "cut to their first letters": selection.cut,
+            "with bytes that are not UTF-8": selection.undecodable,
+        },
+        wrote={f"rows to {files.CAPTIONS / 'captions.parquet'}": kept, "embeddings": kept if given is None else 0},
+    )
 
 
 def _counts(selection: Selection, given: GivenEmbeddings | None) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_json, write_table, write_text
 from stages.method.verdicts import CLAIMS, Figure, Verdict, at_least, below, exceeds
 
@@ -24,6 +25,7 @@ WORLDS = "embedded world"  # the table adds of how many seeds
 ONE = "embedded world, seed 0"
 VARIATIONS = ("whole_images", "low_match_released", "released_scoring", "released", "captions_300", "reader_narrow")
 PICTURES = "1000 photographs"
+UNMEASURED = "not measured here"
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,16 @@ class Row:
         return below(figure, other) if self.rule == "below" else at_least(figure, other)
 
 
-def run(params: Params) -> None:
+def run(params: Params) -> Account:
     """Write ``reports/claims.md`` and ``reports/tables/claims.csv``; a row whose figures this run lacks says so."""
     table = pd.DataFrame([_measured(row) for row in rows(params)])
     write_table(files.table("claims"), table)
     write_text(REPORT, _markdown(table))
+    return Account(
+        read={"statements": len(table)},
+        dropped={"statements": {"not measured in this run": int((table["verdict"] == UNMEASURED).sum())}},
+        wrote={f"rows to {REPORT}": len(table)},
+    )
 
 
 def rows(params: Params) -> Iterator[Row]:
@@ -288,7 +295,7 @@ def _measured(row: Row) -> dict[str, str | float]:
         "data": row.data + row.measured.seeds(),
         "measured": _shown(figure),
         "against": _shown(other),
-        "verdict": row.verdict(figure, other) if known else "not measured here",  # type: ignore[arg-type]
+        "verdict": row.verdict(figure, other) if known else UNMEASURED,  # type: ignore[arg-type]
         "file": str(row.measured.file),
         "key": row.measured.key,
         "against_key": row.against.key if isinstance(row.against, Ref) else "",

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_json, write_table
 
 if TYPE_CHECKING:
     from stages.common.params import Params
 
 
-def run(params: Params) -> None:
+def run(params: Params) -> Account:
     """Write ``data/images.parquet`` and its metrics."""
     table, skipped = _scenes(params) if params.data.source == "scenes" else _listed(params)
     write_table(files.IMAGES, table[["image", "split", "label", "width", "height"]])
@@ -25,7 +26,13 @@ def run(params: Params) -> None:
         "test": int(split.get("test", 0)),
         "skipped": skipped,
     }
-    write_json(files.metrics("images"), counts)
+    account = Account(
+        read={"images": len(table) + skipped},
+        dropped={"images": {"cannot be read": skipped}},
+        wrote={f"rows to {files.IMAGES}": len(table)},
+    )
+    write_json(files.metrics("images"), {**counts, **account.metrics})
+    return account
 
 
 def _scenes(params: Params) -> tuple[pd.DataFrame, int]:

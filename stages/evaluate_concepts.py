@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_json, write_table
 from stages.common.corpus import read_corpus, settings_of
 from stages.common.judging import (
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 MEASURES = ("pearson", "auprc", "auc", "mad")
 
 
-def run(params: Params, name: str) -> None:
+def run(params: Params, name: str) -> Account:
     """Write each single feature's truth and whether its concepts name it, beside every other method on the same crops."""
     settings = params.evaluate_concepts
     rows, attributes = heldout_attributes(params.data.images)
@@ -43,10 +44,16 @@ def run(params: Params, name: str) -> None:
     write_table(files.table(f"{name}_truth"), judgements["falcon"])
     write_table(files.table(f"{name}_methods"), _methods_table(judgements))
     metrics = _metrics(judgements, settings)
-    write_json(files.metrics(f"evaluation_{name}"), metrics)
+    account = Account(
+        read={"held-out images": len(rows), "features": len(truth)},
+        dropped={"features": {"without a clear truth": len(truth) - metrics["clear_truth"]}},
+        wrote={f"rows to {files.table(f'{name}_truth')}": len(truth)},
+    )
+    write_json(files.metrics(f"evaluation_{name}"), {**metrics, **account.metrics})
     write_table(files.plot(f"{name}_evaluation"), _by_kind(metrics))
     write_table(files.plot(f"{name}_methods"), _by_method(metrics))
     write_table(files.plot(f"{name}_contrast"), _by_contrast(metrics))
+    return account
 
 
 def _explained(truth: pd.DataFrame, name: str) -> pd.DataFrame:

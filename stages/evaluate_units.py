@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_json, write_table
 from stages.common.corpus import settings_of
 from stages.common.errors import UserError
@@ -31,7 +32,7 @@ CROPS_AT_ONCE = 256  # dense activation maps in memory
 METHODS = ("falcon", "soft_wpmi", "soft_wpmi_tuned", "shuffled_units")
 
 
-def run(params: Params, name: str) -> None:
+def run(params: Params, name: str) -> Account:
     """Write the rank of each unit's own class name by every method, and the shares that are first or among the first five.
 
     Raises
@@ -53,6 +54,11 @@ def run(params: Params, name: str) -> None:
     table = _table(classifier, rows, ranks)
     write_table(files.table(f"{name}_units"), table)
     write_json(files.metrics(f"units_{name}"), _metrics(table, settings))
+    return Account(
+        read={"units": len(table), "crops": len(row)},
+        noted={"units whose strongest images show another class": int((~table["class_among_images"]).sum())},
+        wrote={f"rows to {files.table(f'{name}_units')}": len(table)},
+    )
 
 
 def _strongest_images(name: str, classifier: LinearClassifier, count: int) -> np.ndarray:

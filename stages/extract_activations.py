@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_table, write_array, write_json
 from stages.common.errors import UserError
 from stages.common.progress import track
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from stages.common.params import Params
 
 
-def run(params: Params, name: str) -> None:
+def run(params: Params, name: str) -> Account:
     """Write ``features.npy``, ``maps.npy`` and ``fields.npy`` of the encoder `name`; of a network by name also ``encoder.json``.
 
     There is no ``maps.npy`` where heatmaps are not made of the features' own maps.
@@ -46,6 +47,7 @@ def run(params: Params, name: str) -> None:
         _extract(source, encoder, images, batch_size, name)
         for array in images.arrays:
             images.give(array, folder / array)
+    return Account(read={"images": len(source)}, wrote={f"rows of {encoder.width} features to {folder}": len(source)})
 
 
 def _describe(encoder: Encoder, folder: Path) -> None:

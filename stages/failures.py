@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_json, write_table
 from stages.common.clusters import Carried, carried_concepts, cluster_table, failure_table, interval_of_mean
 from stages.common.errors import UserError
@@ -75,7 +76,7 @@ class Classified:
         return self.features[probe].sum(axis=0, dtype=np.float64) / max(len(probe), 1)
 
 
-def run(params: Params, name: str) -> None:
+def run(params: Params, name: str) -> Account:
     """Write the failures of the encoder `name` with their causes, the clusters they form, repairs, and metrics.
 
     Raises
@@ -106,7 +107,16 @@ def run(params: Params, name: str) -> None:
     }
     found = _metrics(images, measured, failures, clusters, settings)
     planted = _shortcut(params, images, rows, blamed, carried) if params.worlds else {}
-    write_json(files.metrics(f"failures_{name}"), {**counts, **found, **planted, **_of_repairs(repairs)})
+    account = Account(
+        read={"images": len(images.image) + unnamed},
+        dropped={"images": {"whose label names no class": unnamed}},
+        noted={"images that are classified wrongly": len(failures)},
+        wrote={f"rows to {files.FAILURES / f'{name}.parquet'}": len(failures), "clusters of them": len(clusters)},
+    )
+    write_json(
+        files.metrics(f"failures_{name}"), {**counts, **found, **planted, **_of_repairs(repairs), **account.metrics}
+    )
+    return account
 
 
 def _classifier(params: Params, name: str) -> LinearClassifier:

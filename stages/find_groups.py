@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_array, write_json, write_table
 from stages.common.errors import UserError
 from stages.common.progress import track
@@ -34,7 +35,7 @@ class NothingFiresError(UserError):
     """No feature has enough highly activating images."""
 
 
-def run(params: Params, name: str) -> None:
+def run(params: Params, name: str) -> Account:
     """Write ``groups.parquet``, ``sets.parquet`` and ``thresholds.npy`` of the encoder `name`; only probe images take part."""
     settings = params.find_groups
     table = read_table(files.IMAGES)
@@ -54,7 +55,23 @@ def run(params: Params, name: str) -> None:
     write_table(files.groups(name) / "groups.parquet", statistics)
     write_table(files.groups(name) / "sets.parquet", sets)
     write_array(files.groups(name) / "thresholds.npy", _thresholds(normalised, fires))
-    write_json(files.metrics(f"search_{name}"), search)
+    account = _account(name, fires.shape, search, len(groups), len(sets), settings)
+    write_json(files.metrics(f"search_{name}"), {**search, **account.metrics})
+    return account
+
+
+def _account(name: str, fires: tuple[int, int], search: dict, groups: int, rows: int, settings: FindGroups) -> Account:
+    """Sets that are left out are no input: they are noted, and metrics say why."""
+    images, features = fires
+    sets = [some for size, some in search.items() if size.startswith("of_")]
+    left = sum(some["significant"] - some["explained"] for some in sets)
+    few = f"with fewer than {settings.min_images} highly activating images"
+    return Account(
+        read={"probe images": images, "features": features},
+        dropped={"features": {few: features - search["single"]}},
+        noted={"sets of features that fire together beyond chance left out": left},
+        wrote={f"groups to {files.groups(name)}": groups, "rows of images to it": rows},
+    )
 
 
 def _normalised(features: np.ndarray, probe: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_table, write_json, write_text
 from stages.sources.captions import clean_caption
 
@@ -17,13 +18,20 @@ if TYPE_CHECKING:
     from stages.common.unfinished import Part
 
 
-def run(params: Params, name: str) -> None:
+def run(params: Params, name: str) -> Account:
     """Write the captions of the crops of the encoder `name`: line i is about row i of its ``crops.parquet``; and counts."""
     crops = read_table(files.crops(name) / "crops.parquet")
     generated, which = _generated(params, name, crops)
     captions = np.array([clean_caption(text) for text in generated], dtype=object)[which]
     write_text(files.generated(name), "".join(f"{caption}\n" for caption in captions))
-    write_json(files.metrics(f"generated_{name}"), _counts(captions, which))
+    counts = _counts(captions, which)
+    account = Account(
+        read={"crops": len(captions)},
+        dropped={"crops": {"without a caption": counts["empty"]}},
+        wrote={f"lines to {files.generated(name)}": len(captions)},
+    )
+    write_json(files.metrics(f"generated_{name}"), {**counts, **account.metrics})
+    return account
 
 
 def _generated(params: Params, name: str, crops: pd.DataFrame) -> tuple[list[str], np.ndarray]:

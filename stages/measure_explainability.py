@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_json, write_table
 from stages.common.progress import track
 from stages.method.coherence import against_null, coherence, coherence_null, size_strata, with_diagonal
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from stages.common.params import MeasureExplainability, Params
 
 
-def run(params: Params, name: str) -> None:
+def run(params: Params, name: str) -> Account:
     """Write the coherence of every group of the encoder `name`, the shares that are interpretable, and plot data."""
     settings = params.measure_explainability
     groups = read_table(files.groups(name) / "groups.parquet")
@@ -31,6 +32,11 @@ def run(params: Params, name: str) -> None:
     write_table(files.plot(f"{name}_coherence"), measured[["group", "size", "coherence", "null_mean", "null_high"]])
     by_size = {_label(size): _shares(part, settings) for size, part in measured.groupby("size")}
     write_table(files.plot(f"{name}_interpretable"), _by_size(by_size))
+    account = Account(
+        read={"groups": len(groups), "crops": len(crops)},
+        dropped={"groups": {"of a single crop": int((measured["crops"] < 2).sum())}},
+        wrote={f"rows to {files.EXPLAINABILITY / f'{name}.parquet'}": len(measured)},
+    )
     write_json(
         files.metrics(f"explainability_{name}"),
         {
@@ -38,8 +44,10 @@ def run(params: Params, name: str) -> None:
             "of_the_space": _of_all_features(measured, features, settings),
             **by_size,
             "shuffled_activations": _shuffled(groups, crops, embeddings, images, settings),
+            **account.metrics,
         },
     )
+    return account
 
 
 def _measure(

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_array, write_json, write_table
 from stages.common.localisation import Localisation
 from stages.common.unfinished import Work, unfinished
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from stages.common.params import MineCrops, Params
 
 
-def run(params: Params, name: str) -> None:
+def run(params: Params, name: str) -> Account:
     """Write ``crops.parquet``, ``heatmaps.npy`` and ``embeddings.npy`` of the encoder `name`, row by row alike.
 
     ``embeddings.json`` says which image-text encoder made the embeddings: captions must come from the same.
@@ -40,6 +41,11 @@ def run(params: Params, name: str) -> None:
         write_array(folder / "embeddings.npy", embeddings)
         made_by = {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing}
         write_json(folder / "embeddings.json", made_by)
+    return Account(
+        read={"images of groups": len(sets)},
+        noted={"whole images, as their heatmap is empty": int(empty(heatmaps).sum())},
+        wrote={f"crops to {folder}": len(boxes)},
+    )
 
 
 def _heatmaps(params: Params, name: str, sets: pd.DataFrame, rows: np.ndarray, work: Work) -> Heatmaps:

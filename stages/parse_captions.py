@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ import pyarrow.parquet as pq
 from scipy import sparse
 
 from stages.common import files
-from stages.common.artifacts import write_table
+from stages.common.account import Account
+from stages.common.artifacts import write_json, write_table
 from stages.common.corpus import factorised, occurring, read_captions, read_columns
 from stages.common.errors import UserError
 from stages.common.progress import track
@@ -32,29 +34,53 @@ CAPTIONS_AT_ONCE = 65_536
 PARSED = pa.schema([("caption", pa.int64()), ("kind", pa.string()), ("mention", pa.string())])
 
 
-def run(params: Params) -> None:
-    """Write ``data/mentions.parquet`` and the table of synonyms."""
+@dataclass(frozen=True)
+class Parsed:
+    """How many captions were read, how many of them hold a word or phrase, and how many of these there are."""
+
+    captions: int
+    with_words: int
+    mentions: int
+
+
+def run(params: Params) -> Account:
+    """Write ``data/mentions.parquet``, the table of synonyms and the counts."""
     with unfinished("parse_captions") as work:
         parsed = work.folder / "parsed.parquet"
-        if _parse(parsed, params.parse_captions) == 0:
+        counts = _parse(parsed, params.parse_captions)
+        if counts.mentions == 0:
             raise UserError(
                 f"{params.data.captions}: no caption holds a noun, verb or adjective; check data.captions and parse_captions.discard"
             )
         concepts = _concepts(parsed, params.parse_captions)
         _write_mentions(parsed, concepts)
-    write_table(files.table("synonyms"), _synonyms(concepts))
+    synonyms, account = _synonyms(concepts), _account(counts)
+    write_table(files.table("synonyms"), synonyms)
+    of_several = {"mentions": counts.mentions, "concepts_of_several_words": len(synonyms)}
+    write_json(files.metrics("parsed"), {"captions": counts.captions, **of_several, **account.metrics})
+    return account
 
 
-def _parse(parsed: Path, settings: ParseCaptions) -> int:
-    """Write the mentions of all captions, a part of the corpus after the other; how many there are."""
-    count = 0
+def _account(counts: Parsed) -> Account:
+    return Account(
+        read={"captions": counts.captions},
+        dropped={"captions": {"without a noun, verb or adjective that counts": counts.captions - counts.with_words}},
+        wrote={f"rows to {files.MENTIONS}": counts.mentions},
+    )
+
+
+def _parse(parsed: Path, settings: ParseCaptions) -> Parsed:
+    """Write the mentions of all captions, a part of the corpus after the other."""
+    read = with_words = mentions = 0
     with table_in_parts(parsed, PARSED) as writer:
         for captions in _captions():
-            rows = parse_corpus(captions, frozenset(settings.discard), settings.min_word)
+            some = list(captions)
+            rows = parse_corpus(some, frozenset(settings.discard), settings.min_word)
             table = pa.Table.from_pandas(pd.DataFrame(rows, columns=PARSED.names), schema=PARSED, preserve_index=False)
             writer.write_table(table.replace_schema_metadata())
-            count += table.num_rows
-    return count
+            read, mentions = read + len(some), mentions + table.num_rows
+            with_words += pc.count_distinct(table["caption"]).as_py()
+    return Parsed(read, with_words, mentions)
 
 
 def _captions() -> Iterator[Iterator[tuple[int, str]]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stages.common.account import Account
 from stages.common.artifacts import write_array, write_table, write_text
 from stages.common.errors import UserError
 from stages.sources import grammar
@@ -19,7 +20,7 @@ SCENES, TRAINING = Path("data/scenes"), Path("data/training")
 SPLITS = ("probe", "test", "clip", "encoders", "corpus")  # each has a stream of random numbers of its own
 
 
-def run(params: Any) -> None:
+def run(params: Any) -> Account:
     """Render every split and write it.
 
     Parameters
@@ -45,8 +46,9 @@ def run(params: Any) -> None:
     with ProcessPoolExecutor(max_workers=2, initializer=_end_with_parent) as pool:
         # The largest first; each split draws from a stream of its own, so the order does not show.
         parts = (_write_clip_training, _write_scenes, _write_encoder_training, _write_words)
-        for written in [pool.submit(write, section, look) for write in parts]:
-            written.result()
+        written = [pool.submit(write, section, look) for write in parts]
+        counts = {what: count for some in written for what, count in some.result().items()}
+    return Account(read={}, wrote=counts)
 
 
 def _end_with_parent() -> None:
@@ -88,7 +90,7 @@ def _table(split: str, attributes: pd.DataFrame, boxes: pd.DataFrame) -> pd.Data
     return pd.concat([keys, attributes, boxes], axis=1)
 
 
-def _write_scenes(section: Any, look: Look) -> None:
+def _write_scenes(section: Any, look: Look) -> dict[str, int]:
     """Probe (with the spurious co-occurrence) and test (balanced), one after the other."""
     rng = _stream(section, "probe")
     spurious = section.cooccurrence
@@ -102,9 +104,10 @@ def _write_scenes(section: Any, look: Look) -> None:
         SCENES / "attributes.parquet",
         pd.concat([_table("probe", probe, probe_boxes), _table("test", test, test_boxes)]),
     )
+    return {f"images to {SCENES}": len(probe) + len(test)}
 
 
-def _write_encoder_training(section: Any, look: Look) -> None:
+def _write_encoder_training(section: Any, look: Look) -> dict[str, int]:
     """Training images of the explained encoders, with the shortcut."""
     rng, shortcut = _stream(section, "encoders"), section.shortcut
     attributes = draw_attributes(section.encoder_train, rng)
@@ -113,9 +116,10 @@ def _write_encoder_training(section: Any, look: Look) -> None:
     images, boxes = render(attributes, look, rng)
     write_array(TRAINING / "encoders.npy", images)
     write_table(TRAINING / "encoders.parquet", _table("encoders", attributes, boxes))
+    return {f"images to {TRAINING / 'encoders.npy'}": len(attributes)}
 
 
-def _write_clip_training(section: Any, look: Look) -> None:
+def _write_clip_training(section: Any, look: Look) -> dict[str, int]:
     """Training images and captions of the image-text encoder: balanced, from afar to cut-off close-ups."""
     rng = _stream(section, "clip")
     attributes = draw_attributes(section.clip_train, rng)
@@ -124,9 +128,10 @@ def _write_clip_training(section: Any, look: Look) -> None:
     captions = grammar.training_captions(attributes, section.captions_per_image, section.junk, rng)
     write_array(TRAINING / "clip.npy", images)
     write_table(TRAINING / "clip.parquet", _table("clip", attributes, boxes).assign(captions=captions))
+    return {f"images to {TRAINING / 'clip.npy'}": len(attributes)}
 
 
-def _write_words(section: Any, _look: Look) -> None:
+def _write_words(section: Any, _look: Look) -> dict[str, int]:
     """Caption corpus and the words that name each value."""
     rng = _stream(section, "corpus")
     captions = grammar.corpus(
@@ -134,3 +139,4 @@ def _write_words(section: Any, _look: Look) -> None:
     )
     write_text(SCENES / "captions.txt", "".join(f"{caption}\n" for caption in captions))
     write_table(SCENES / "lexicon.parquet", grammar.lexicon())
+    return {f"captions to {SCENES / 'captions.txt'}": len(captions)}

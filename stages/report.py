@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import write_text
 from stages.reporting.site import replaced, write_site
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 REPORT, SITE = files.REPORTS / "index.html", files.REPORTS / "site"
 
 
-def run(params: Params) -> None:
+def run(params: Params) -> Account:
     """Write ``reports/index.html`` and ``reports/site/``: nothing from outside, the same bytes from the same artefacts.
 
     Parameters
@@ -30,3 +31,9 @@ def run(params: Params) -> None:
     with replaced(SITE) as folder:
         overview = write_site(params, folder)
     write_text(REPORT, overview)
+    written = [path for path in SITE.rglob("*") if path.is_file()]
+    pages = sum(path.suffix == ".html" for path in written)
+    return Account(
+        read={"encoders": len(params.encoders), "transfers": len(params.transfers)},
+        wrote={f"pages to {SITE}": pages, "other files": len(written) - pages},
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_table, write_json, write_table
 from stages.common.corpus import Corpus, crop_embeddings, read_corpus, settings_of
 from stages.common.tables import concept_table, evidence_table, in_words, safe_cell
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from stages.common.params import Params
 
 
-def run(params: Params, name: str) -> None:
+def run(params: Params, name: str) -> Account:
     """Write the ranked concepts of the encoder `name`, their evidence, the table for people, plot data and the metrics."""
     corpus = read_corpus()
     groups = read_table(files.groups(name) / "groups.parquet")
@@ -36,7 +37,14 @@ def run(params: Params, name: str) -> None:
     write_table(files.concepts(name) / "evidence.parquet", evidence)
     write_table(files.table(f"{name}_concepts"), _for_people(groups, table))
     write_table(files.plot(f"{name}_scores"), _ranked(table))
-    write_json(files.metrics(f"concepts_{name}"), {**_metrics(groups, table, crops), **recall})
+    metrics = _metrics(groups, table, crops)
+    account = Account(
+        read={"captions": len(corpus.captions), "crops": len(crops), "groups": len(groups)},
+        dropped={"groups": {"without a concept": len(groups) - metrics["with_concepts"]}},
+        wrote={f"rows to {files.concepts(name)}": len(table) + len(evidence)},
+    )
+    write_json(files.metrics(f"concepts_{name}"), {**metrics, **recall, **account.metrics})
+    return account
 
 
 def _captioned(params: Params, name: str, corpus: Corpus, embeddings: np.ndarray) -> Captioned:

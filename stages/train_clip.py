@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_json
 from stages.models import small_clip
 from stages.models.checkpoints import load_clip, save_clip
@@ -36,7 +37,7 @@ SMALLEST_WINDOW = 16  # pixels
 VIEWS = 3  # of each image, that captions are matched with
 
 
-def run(params: Any) -> None:
+def run(params: Any) -> Account:
     """Train the image-text encoder, save it, and write its zero-shot accuracies.
 
     Parameters
@@ -49,6 +50,8 @@ def run(params: Any) -> None:
     model, config = train(section, params.render_scenes.size, images, table)
     save_clip(CHECKPOINT, model, config)
     write_json(METRICS, _measure(CHECKPOINT))
+    captions = int(table["captions"].map(len).sum())
+    return Account(read={"images": len(table), "captions": captions}, wrote={f"model to {CHECKPOINT}": 1})
 
 
 def train(section: Any, size: int, images: np.ndarray, table: pd.DataFrame) -> tuple[Any, dict[str, Any]]:

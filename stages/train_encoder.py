@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_json
 from stages.common.errors import UserError
 from stages.models.checkpoints import load_encoder_checkpoint, save_encoder
@@ -34,7 +35,7 @@ BLURRED = 0.3  # share of the views that are blurred a little
 CLEAR = 0.5  # a feature has a clear truth if it correlates at least so much with one attribute
 
 
-def run(params: Any, name: str) -> None:
+def run(params: Any, name: str) -> Account:
     """Train the encoder `name`, save it, and write its held-out accuracies.
 
     Parameters
@@ -55,6 +56,7 @@ def run(params: Any, name: str) -> None:
     save_encoder(path, train(section, images, table, name), {"name": name, "objective": section.objective})
     metrics = measure(load_encoder_checkpoint(path), images, table, params.render_scenes.shortcut)
     write_json(Path("reports/metrics") / f"train_{name}.json", metrics)
+    return Account(read={"images": len(table)}, wrote={f"model to {path}": 1})
 
 
 def train(section: Any, images: np.ndarray, table: pd.DataFrame, name: str) -> SmallResNet:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
+from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_json, write_table
 from stages.common.corpus import Corpus, crop_embeddings, read_corpus, settings_of
 from stages.common.errors import UserError
@@ -69,7 +70,7 @@ class Maps:
         return self.prepared.split
 
 
-def run(params: Params, pair: str) -> None:
+def run(params: Params, pair: str) -> Account:
     """Write the metrics, the tables and the plot data of one ordered pair of spaces."""
     names, settings = params.transfers[pair], params.transfer
     spaces = _read(names.explained, names.unseen)
@@ -84,7 +85,19 @@ def run(params: Params, pair: str) -> None:
     write_table(files.plot(f"transfer_{pair}_images"), by_images)
     write_table(files.plot(f"transfer_{pair}_rank"), by_rank)
     metrics = _fit_metrics(spaces, maps, settings) | dimensions | _controls(spaces, maps, settings)
-    write_json(files.metrics(f"transfer_{pair}"), metrics | _concept_metrics(compared, settings))
+    account = _account(pair, spaces, maps, len(pictures))
+    write_json(files.metrics(f"transfer_{pair}"), metrics | _concept_metrics(compared, settings) | account.metrics)
+    return account
+
+
+def _account(pair: str, spaces: Spaces, maps: Maps, rows: int) -> Account:
+    """A feature that is constant on the held-out images has no R2; it is left out of every mean."""
+    (r_squared,) = _r_squared(spaces.explained, spaces, maps.split.heldout, maps.fitted)
+    return Account(
+        read={"probe images": len(spaces.rows), "features": len(r_squared), "groups": len(spaces.groups)},
+        dropped={"features": {"constant on the held-out images": int(np.isnan(r_squared).sum())}},
+        wrote={f"rows to {files.transfers(pair)}": rows},
+    )
 
 
 def _read(explained: str, unseen: str) -> Spaces:

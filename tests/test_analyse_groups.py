@@ -193,7 +193,7 @@ def test_no_larger_group_gives_only_the_count(planted):
     write_table(files.groups("e") / "groups.parquet", groups[groups["size"] == 1])
     analyse_groups.run(planted, "e")
     table, metrics = results()
-    assert table.empty and metrics == {"groups": {"of_1": 7}}
+    assert table.empty and metrics == {"groups": {"of_1": 7}, "dropped_share": {"groups": 0.0}}
 
 
 def test_new_words_are_those_that_no_member_has():

@@ -8,7 +8,7 @@ import pytest
 
 from stages import build_caption_index, parse_captions, score_concepts
 from stages.common import files
-from stages.common.artifacts import read_json, write_array, write_json, write_table
+from stages.common.artifacts import read_json, read_table, write_array, write_json, write_table
 from stages.common.corpus import crop_embeddings, read_captions, read_corpus, settings_of
 from stages.common.errors import UserError
 from stages.common.params import read_yaml, validated
@@ -108,7 +108,28 @@ def test_a_text_file_has_captions_embeddings_and_what_they_were_made_of(here):
         "empty": 1,
         "cut": 0,
         "undecodable": 0,
+        "dropped_share": {"captions": 0.25},
+        "dropped_more_than_1_percent": 1,
     }
+
+
+def test_captions_are_accounted_for_to_the_last_row(here):
+    (here / "c.txt").write_bytes(
+        "\n".join(["a cat", "", "of the", "a cat", "x" * 20_000, "a d\xf6g"]).encode("latin-1")
+    )
+    indexed = build_caption_index.run(params_of(here / "c.txt"))
+    assert indexed.read == {"captions": 6} and indexed.dropped["captions"]["without text"] == 1
+    assert list(indexed.noted.values()) == [1, 1, 1], "merged, cut, with bytes that are not UTF-8"
+    (kept, embedded) = indexed.wrote.values()
+    assert kept == embedded == 6 - 1 - 1
+    parsed = parse_captions.run(params_of(here / "c.txt"))
+    mentions = read_table(files.MENTIONS)
+    without = 4 - mentions["caption"].nunique()
+    assert parsed.read == {"captions": kept} and sum(parsed.dropped["captions"].values()) == without >= 1
+    assert sum(parsed.wrote.values()) == len(mentions)
+    metrics = read_json(files.metrics("parsed"))
+    assert metrics["captions"] == 4 and metrics["mentions"] == sum(parsed.wrote.values())
+    assert metrics["dropped_share"] == {"captions": without / 4} and metrics["dropped_more_than_1_percent"] == 1
 
 
 @pytest.mark.parametrize("rows", [1, 5, 1000])

@@ -36,4 +36,11 @@ def test_the_splits_of_the_source_win(tmp_path):
     data = as_list(tmp_path / "all", {"a": coloured(1), "b": coloured(2), "c": DAMAGED}, heldout=0.9)
     (tmp_path / "all" / "images.csv").write_text("image,split\nb.jpg,test\nc.jpg,test\na.jpg,probe\n")
     assert collected(data) == {"a.jpg": "probe", "b.jpg": "test"}
-    assert read_json(files.metrics("images")) == {"images": 2, "probe": 1, "test": 1, "skipped": 1}
+    assert read_json(files.metrics("images")) == {
+        "images": 2,
+        "probe": 1,
+        "test": 1,
+        "skipped": 1,
+        "dropped_share": {"images": 0.333333},
+        "dropped_more_than_1_percent": 1,
+    }

@@ -66,6 +66,7 @@ def test_line_i_is_about_row_i_and_equal_crops_are_seen_once(sees):
     assert lines() == [f"a thing of {height} pixels" for height in (20, 40, 20, 26, 20)] + [""]
     assert seen == [3, 1]
     counts = {"crops": 5, "different_crops": 4, "captions": 5, "different": 3, "empty": 0}
+    counts["dropped_share"] = {"crops": 0.0}
     assert read_json(files.metrics("generated_supervised")) == counts
 
 
@@ -74,7 +75,8 @@ def test_a_crop_without_a_caption_keeps_its_line(sees):
     sees(lambda picture: "" if picture.shape[0] == 40 else "x")
     generate_captions.run(params_of(), "supervised")
     assert lines() == ["x", "", "x", "x", "x", ""]
-    assert read_json(files.metrics("generated_supervised"))["empty"] == 1
+    metrics = read_json(files.metrics("generated_supervised"))
+    assert metrics["empty"] == 1 and metrics["dropped_share"] == {"crops": 0.2}
 
 
 def test_captions_of_crops_are_a_corpus(crops, coca, monkeypatch):  # noqa: F811
