@@ -43,7 +43,7 @@ study: $(INSTALLED) $(PLOTS)
 	@cd studies && dvc repro
 
 test: $(INSTALLED)
-	@OMP_NUM_THREADS=1 python -m pytest -n 2
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
 
 verify: $(INSTALLED)
 	@python -m stages check
