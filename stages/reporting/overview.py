@@ -49,6 +49,7 @@ OF_ENCODERS = (
 OF_THE_RUN = (
     ("Images", "Images that could be read, by split.", "images"),
     ("Captions", "The caption corpus.", "captions"),
+    ("Words", "What was found in the captions.", "parsed"),
     ("Image-text encoder", "Held-out zero-shot accuracy of the encoder that reads the crops.", "clip"),
 )
 
