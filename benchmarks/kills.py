@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.tiny import (  # noqa: E402
     Stage,
+    environment,
     fingerprints,
     load_libraries,
     make_project,
@@ -129,7 +130,12 @@ def _repro(folder: Path, until: float | None) -> float | None:
     start = time.monotonic()
     log = (folder / "repro.log").open("ab")
     process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro"], cwd=folder, stdout=log, stderr=log, start_new_session=True
+        [sys.executable, "-m", "dvc", "repro"],
+        cwd=folder,
+        env=environment(),
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
     )
     try:
         code = process.wait(until)

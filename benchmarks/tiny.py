@@ -36,10 +36,21 @@ TINY = {
     "find_groups": {"top_k": 12, "min_images": 4, "max_images": 12, "max_groups": 4, "random_images": 12},
     "measure_explainability": {"null_sets": 50, "bootstrap": 50},
     "evaluate_concepts": {"bootstrap": 50, "clear": 0.1},
+    "evaluate_units": {"encoders": ["supervised"], "bootstrap": 50},
     "failures": {"bootstrap": 50, "permutations": 2, "controls": 2},
     "transfer": {"top_images": 6, "permutations": 1},
 }
-CODE = ("stages", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
+CODE = (
+    "stages",
+    "reports/photos",
+    "studies",
+    "reports/studies",
+    "dvc.yaml",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    ".gitignore",
+)
 Stage = tuple[str, tuple[str, ...]]  # its name, and the key that it runs for, if any
 RESULTS = ("data", "models", "reports")
 
@@ -118,6 +129,11 @@ def load_libraries() -> None:
     """Import what the stages import, before children are forked; nothing may be computed here."""
     import open_clip  # noqa: F401
     import torch  # noqa: F401
+
+
+def environment() -> dict[str, str]:
+    """That of this process, in which the commands of dvc.yaml find this Python."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
 
 
 def fingerprints(folder: Path, results: tuple[str, ...] = RESULTS) -> dict[str, str]:

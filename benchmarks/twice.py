@@ -18,7 +18,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.tiny import fingerprints, make_project, stages_in_order, write_params  # noqa: E402
+from benchmarks.tiny import environment, fingerprints, make_project, stages_in_order, write_params  # noqa: E402
 from stages.common.artifacts import read_json, write_json  # noqa: E402
 from stages.common.params import load_params, read_yaml  # noqa: E402
 
@@ -67,7 +67,7 @@ def clean(folder: Folder) -> None:
             subprocess.run(
                 [sys.executable, "-m", "dvc", "repro"],
                 cwd=project,
-                env={**os.environ, **surroundings},
+                env={**environment(), **surroundings},
                 preexec_fn=(lambda some=cores: os.sched_setaffinity(0, some)) if cores else None,
                 stdout=log,
                 stderr=log,
@@ -108,7 +108,7 @@ def settings(folder: Folder) -> None:
         threads = str(SETTINGS[name].get("threads", 1))
         command = [sys.executable, __file__, "once", name, "--folder", str(place.resolve())]
         subprocess.run(
-            command, check=True, env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+            command, check=True, env={**environment(), "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
         )
     reference, *others = [_rounded(folder / name) for name in SETTINGS]
     differing = {name: _differing(reference, other) for name, other in zip(list(SETTINGS)[1:], others, strict=True)}

@@ -1,73 +1,35 @@
 """The whole pipeline at a tiny size, stage after stage in the order of dvc.yaml, in an empty folder."""
 
-import hashlib
 import importlib
 import json
+import multiprocessing
+import os
+import shutil
+import signal
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
+from benchmarks.tiny import fingerprints, outputs, stages_in_order, write_params
+from stages import build_caption_index
+from stages.common import corpus, unfinished
 from stages.common.account import Account
 from stages.common.account_in_words import lines
 from stages.common.params import load_params, read_yaml
 from stages.common.profiles import merge
+from stages.common.unfinished import Part
 from tests.pipeline.recorder import Recorder, leaves
-from tests.pipeline.reruns import PIPELINE, declared, other_settings, resolved, too_few, too_many
+from tests.pipeline.reruns import declared, other_settings, resolved, too_few, too_many
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("whole run")  # one worker: the run is shared
-TINY = {
-    "render_scenes": {"clip_train": 256, "encoder_train": 256, "probe": 240, "test": 120, "captions": 300},
-    "train_clip": {
-        "width": 12,
-        "embedding": 32,
-        "text_width": 32,
-        "text_layers": 1,
-        "attribute_epochs": 1,
-        "contrastive_epochs": 1,
-        "batch": 64,
-    },
-    "train": {
-        "supervised": {"stem": 8, "widths": [16, 24], "epochs": 1, "batch": 64},
-        "simclr": {"stem": 8, "widths": [16, 24], "epochs": 1, "batch": 64},
-    },
-    "find_groups": {"top_k": 12, "min_images": 4, "max_images": 12, "max_groups": 4, "random_images": 12},
-    "measure_explainability": {"null_sets": 50, "bootstrap": 50},
-    "evaluate_concepts": {"bootstrap": 50, "clear": 0.1},
-    "evaluate_units": {"encoders": ["supervised"], "bootstrap": 50},
-    "failures": {"bootstrap": 50, "permutations": 2, "controls": 2},
-    "transfer": {"top_images": 6, "permutations": 1},
-}
 # Read by dvc.yaml alone, which runs a stage for each of these encoders; and what has one value only.
 BY_DVC = {("generate_captions", "encoders"), ("generate_captions", "kind"), ("evaluate_units", "encoders")}
 RESULTS = ("data/groups", "data/concepts", "data/explainability", "reports")
 
 
-def stages_in_order(params):
-    """Every stage of dvc.yaml with the key it runs for."""
-    for name, definition in PIPELINE.items():
-        command = definition.get("do", definition)["cmd"].split()
-        section = "transfers" if name == "transfer" else "train" if name == "train_encoder" else "encoders"
-        # A stage that runs for some encoders only has a list of its own.
-        named = getattr(getattr(params, name, None), "encoders", getattr(params, section))
-        keys = [(key,) for key in named] if len(command) > 4 else [()]
-        yield from ((name, key) for key in keys)
-
-
-def fingerprints(folder):
-    """SHA-256 of every result."""
-    found = sorted(path for result in RESULTS for path in (folder / result).rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
-
-
 def whole_run(folder):
     """Run every stage in a folder; give params, what each stage read of them, and its account."""
-    content = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
-    merge(content, TINY)
-    with (folder / "params.yaml").open("w") as file:
-        YAML().dump(content, file)
+    write_params(folder)
     read, accounts = {}, {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -118,23 +80,97 @@ def test_report_names_every_encoder(run):
 
 def test_outputs_declared_in_dvc_yaml_exist(run):
     folder, params = run
-    for name, definition in PIPELINE.items():
-        definition = definition.get("do", definition)
-        declared = [entry for kind in ("outs", "metrics", "plots") for entry in definition.get(kind, [])]
-        paths = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in declared]
-        for _, key in (stage for stage in stages_in_order(params) if stage[0] == name):
-            filled = [path.replace("${item.encoder}", *key).replace("${key}", *key) if key else path for path in paths]
-            assert all((folder / path).exists() for path in filled), (name, filled)
+    for stage in stages_in_order(params):
+        assert all((folder / path).exists() for path in outputs(stage)), stage
 
 
 def test_stages_after_training_give_the_same_bytes_again(run, monkeypatch):
     folder, params = run
     monkeypatch.chdir(folder)
-    before = fingerprints(folder)
+    before = fingerprints(folder, RESULTS)
     for name, key in stages_in_order(params):
         if name not in ("render_scenes", "train_clip", "train_encoder"):
             importlib.import_module(f"stages.{name}").run(params, *key)
-    assert fingerprints(folder) == before
+    assert fingerprints(folder, RESULTS) == before
+
+
+@pytest.fixture(scope="module")
+def copy(everything, tmp_path_factory):
+    """The same folder, for stages that are disturbed; and the params."""
+    folder = tmp_path_factory.mktemp("disturbed") / "run"
+    shutil.copytree(everything[0], folder)
+    write_params(folder, {name: {"batch_size": 16} for name in ("extract_activations", "mine_crops")})
+    return folder, load_params(folder / "params.yaml")
+
+
+@pytest.fixture
+def noted(copy, monkeypatch):
+    """Every step of a long stage is noted at once, and this list tells which."""
+    steps, plain = [], Part.note
+    monkeypatch.chdir(copy[0])
+    in_small_steps(monkeypatch)
+    monkeypatch.setattr(Part, "note", lambda part, step, **kept: (steps.append(step), plain(part, step, **kept)))
+    return steps
+
+
+def in_small_steps(patch):
+    patch.setattr(unfinished, "SECONDS", 0.0)
+    patch.setattr(build_caption_index, "EMBEDDED_AT_ONCE", 64)
+    patch.setattr(corpus, "CAPTIONS_AT_ONCE", 50)
+
+
+def run_and_die(steps, folder, params, stage, *key):
+    """Run a stage in this process, which is killed after so many steps."""
+    os.chdir(folder)
+    in_small_steps(pytest.MonkeyPatch())
+    left, plain = iter(range(steps - 1, -1, -1)), Part.note
+
+    def note(part, step, **kept):
+        plain(part, step, **kept)
+        if next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Part.note = note
+    importlib.import_module(f"stages.{stage}").run(params, *key)
+
+
+def killed_at(steps, folder, params, stage):
+    """Exit code of a stage that is killed after so many steps."""
+    # Forked from a process that has loaded the libraries and computed nothing, which torch asks for.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["open_clip", __name__])
+    child = context.Process(target=run_and_die, args=(steps, folder, params, *stage))
+    child.start()
+    child.join()
+    return child.exitcode
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        ("extract_activations", "supervised"),
+        ("build_caption_index",),
+        ("mine_crops", "simclr"),
+        ("score_concepts", "simclr"),
+        ("evaluate_units", "supervised"),
+        ("transfer", "supervised_to_simclr"),
+    ],
+    ids=lambda stage: stage[0],
+)
+def test_a_killed_stage_goes_on_where_it_was(copy, noted, stage):
+    name, *key = stage
+    run = importlib.import_module(f"stages.{name}").run
+    run(copy[1], *key)
+    expected, steps = fingerprints(copy[0]), len(noted)
+    assert steps > 2
+    assert killed_at(steps // 2 + 1, *copy, stage) == -signal.SIGKILL
+    for path in outputs((name, tuple(key))):  # as DVC does
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    noted.clear()
+    run(copy[1], *key)
+    assert len(noted) == steps - (steps // 2 + 1)
+    assert fingerprints(copy[0]) == expected
+    assert not unfinished.FOLDER.exists()
 
 
 def test_every_stage_gives_its_account(everything):
