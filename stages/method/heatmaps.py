@@ -107,11 +107,12 @@ def _largest(labels: np.ndarray, regions: list, count: int) -> Int[np.ndarray, "
 
 def on_image(boxes: Boxes, grid: tuple[int, int], fields: Boxes) -> Boxes:
     """Boxes of a heatmap of height and width `grid`, drawn on the part of the original image (`fields`) that the encoder saw."""
-    height, width = grid
-    across, down = (fields[:, 2] - fields[:, 0]) / width, (fields[:, 3] - fields[:, 1]) / height
-    left, right = fields[:, 0] + np.floor(boxes[:, 0] * across), fields[:, 0] + np.ceil(boxes[:, 2] * across)
-    top, bottom = fields[:, 1] + np.floor(boxes[:, 1] * down), fields[:, 1] + np.ceil(boxes[:, 3] * down)
-    return np.column_stack([left, top, right, bottom]).astype(int)
+    # In whole numbers: a quotient times the grid's width can come out a bit beyond the field, and a pixel outside of it.
+    boxes, fields = np.asarray(boxes, dtype=np.int64), np.asarray(fields, dtype=np.int64)
+    (height, width), across, down = grid, fields[:, 2] - fields[:, 0], fields[:, 3] - fields[:, 1]
+    left, right = fields[:, 0] + boxes[:, 0] * across // width, fields[:, 0] - (-boxes[:, 2] * across) // width
+    top, bottom = fields[:, 1] + boxes[:, 1] * down // height, fields[:, 1] - (-boxes[:, 3] * down) // height
+    return np.column_stack([left, top, right, bottom])
 
 
 def squares(boxes: Boxes, shape: tuple[Int[np.ndarray, " crops"] | int, ...], margin: float, min_size: float) -> Boxes:
@@ -133,7 +134,7 @@ def squares(boxes: Boxes, shape: tuple[Int[np.ndarray, " crops"] | int, ...], ma
 
 
 def carried(boxes: Boxes, shape: tuple[np.ndarray, np.ndarray], onto: tuple[np.ndarray, np.ndarray]) -> Boxes:
-    """Boxes at the same place and of the same size (relative to the shorter side) in other images.
+    """Boxes at the same place and of the same size (relative to the shorter side) in other images; at least a pixel wide.
 
     Parameters
     ----------
@@ -142,7 +143,7 @@ def carried(boxes: Boxes, shape: tuple[np.ndarray, np.ndarray], onto: tuple[np.n
     """
     (height, width), (new_height, new_width) = shape, onto
     share = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) / np.minimum(height, width)
-    side = np.rint(share * np.minimum(new_height, new_width)).astype(int)
+    side = np.maximum(np.rint(share * np.minimum(new_height, new_width)), 1).astype(int)
     across = (boxes[:, 0] + boxes[:, 2]) / 2 / width * new_width
     down = (boxes[:, 1] + boxes[:, 3]) / 2 / height * new_height
     left, right = _placed(across, np.minimum(side, new_width), new_width)

@@ -226,3 +226,86 @@ def test_bytes_reach_from_nothing_to_the_maximum(heatmaps):
     assert shown.dtype == np.uint8
     assert (shown.max(axis=(1, 2)) == np.where(empty(heatmaps), 0, 255)).all()
     assert ((shown == 255) == ((heatmaps == heatmaps.max(axis=(1, 2), keepdims=True)) & (heatmaps > 0))).all()
+
+
+# Whatever the numbers are: any grid, size, width of a float
+
+
+@st.composite
+def boxes_on_grids(draw):
+    """A box of a grid, and a field somewhere in an image."""
+    height, width = draw(st.integers(1, 60)), draw(st.integers(1, 60))
+    left, top = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+    box = left, top, draw(st.integers(left + 1, width)), draw(st.integers(top + 1, height))
+    across, down = draw(st.integers(1, 400)), draw(st.integers(1, 400))
+    return box, (height, width), (across, down)
+
+
+@given(boxes_on_grids())
+def test_a_box_on_the_image_is_the_smallest_of_whole_pixels_that_covers_its_cells(drawn):
+    box, (height, width), (across, down) = drawn
+    found = on_image(np.array([box]), (height, width), np.array([[7, 5, 7 + across, 5 + down]]))[0] - [7, 5, 7, 5]
+    for first, last, begin, end, cells, pixels in (
+        (found[0], found[2], box[0], box[2], width, across),
+        (found[1], found[3], box[1], box[3], height, down),
+    ):
+        assert 0 <= first < last <= pixels
+        assert first * cells <= begin * pixels < (first + 1) * cells
+        assert (last - 1) * cells < end * pixels <= last * cells
+
+
+def test_a_box_up_to_the_border_of_the_grid_ends_at_the_border_of_the_field():
+    """29 / 7 * 7 is a bit more than 29."""
+    fields = np.array([[0, 0, pixels, pixels] for pixels in range(1, 400)])
+    for cells in (7, 28, 49, 56):
+        whole = np.tile([0, 0, cells, cells], (len(fields), 1))
+        assert np.array_equal(on_image(whole, (cells, cells), fields), fields)
+
+
+@given(boxes_in_images(), st.integers(1, 60), st.integers(1, 60))
+def test_a_carried_box_holds_a_pixel_of_the_smallest_image(boxed, height, width):
+    box, shape = boxed
+    own = tuple(np.array([some]) for some in shape)
+    left, top, right, bottom = carried(box, own, (np.array([height]), np.array([width])))[0]
+    assert 0 <= left < right <= width and 0 <= top < bottom <= height
+
+
+@given(SMALL_MAPS, st.sampled_from([2.0**-20, 0.5, 4.0]), st.sampled_from([0.3, 0.6, 0.9]))
+def test_the_unit_of_a_heatmap_changes_neither_box_nor_bytes(heatmaps, unit, threshold):
+    for width in (np.float32, np.float64):
+        scaled = (unit * heatmaps).astype(width)
+        assert np.array_equal(boxes_of(scaled, threshold), boxes_of(heatmaps.astype(width), threshold))
+        assert np.array_equal(as_bytes(scaled), as_bytes(heatmaps.astype(width)))
+        assert np.array_equal(empty(scaled), empty(heatmaps))
+    turned = boxes_of(np.swapaxes(heatmaps, 1, 2)[:, :, :], 0.0)
+    assert np.array_equal(turned, boxes_of(heatmaps, 0.0)[:, [1, 0, 3, 2]])
+
+
+@given(SMALL_MAPS)
+def test_a_heatmap_is_empty_if_nothing_in_it_is_positive(heatmaps):
+    assert np.array_equal(empty(heatmaps), heatmaps.max(axis=(1, 2)) <= 0)
+    assert empty(-heatmaps).all(), "zeros with a sign and negative values do not fire"
+    assert not as_bytes(0 * heatmaps).any()
+
+
+@given(SMALL_MAPS, st.integers(1, 9), st.integers(1, 9))
+def test_an_enlarged_map_stays_between_its_values_and_turns_with_the_map(heatmaps, height, width):
+    found = enlarged(heatmaps, height, width)
+    assert found.shape == (len(heatmaps), height, width)
+    assert (found.max(axis=(1, 2)) <= heatmaps.max(axis=(1, 2)) + 1e-12).all()
+    assert (found.min(axis=(1, 2)) >= heatmaps.min(axis=(1, 2)) - 1e-12).all()
+    assert np.allclose(enlarged(heatmaps[:, ::-1, ::-1], height, width), found[:, ::-1, ::-1])
+    assert np.allclose(enlarged(np.swapaxes(heatmaps, 1, 2), width, height), np.swapaxes(found, 1, 2))
+    assert np.allclose(enlarged(heatmaps, *heatmaps.shape[1:]), heatmaps)
+
+
+@given(SEEDS, st.integers(0, 4))
+def test_maps_of_sixteen_bits_are_added_up_in_single_precision(seed, crops):
+    """Sums of activations leave the range of float16 (65 504)."""
+    rng = np.random.default_rng(seed)
+    maps = rng.choice([0, 1, 60_000, -60_000], (3, 4, 2, 2)).astype(np.float16)
+    images, members = rng.integers(0, 3, crops), rng.random((crops, 4)) < 0.5
+    found = group_heatmaps(maps, images, sparse.csr_array(members.astype(float)))
+    directions = heatmaps_of(maps[images], members.astype(np.float16))
+    expected = [np.maximum(maps[i][own].astype(float).sum(axis=0), 0) for i, own in zip(images, members, strict=True)]
+    assert np.array_equal(found, np.array(expected).reshape(crops, 2, 2)) and np.array_equal(directions, found)
