@@ -9,6 +9,8 @@ from numpy.random import Generator
 Activations = Float[np.ndarray, "images features"]
 Sets = Int[np.ndarray, "groups size"]
 
+CONSTANT = 1e-12  # a spread below this share of the largest value is rounding
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -45,7 +47,7 @@ def conjunction(
         raise ValueError(
             "a firing threshold is not positive; the conjunction is defined for features that are not negative"
         )
-    return (activations / thresholds)[:, sets].min(axis=2)
+    return (activations[:, sets] / thresholds[sets]).min(axis=2)
 
 
 def gain_over_best_member(
@@ -98,8 +100,8 @@ def _correlations(
 
 def _standardised(columns: np.ndarray) -> np.ndarray:
     centred = columns - columns.mean(axis=0)
-    spread = centred.std(axis=0)
-    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-9)
+    spread, largest = centred.std(axis=0), np.abs(columns).max(axis=0, initial=0)
+    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > CONSTANT * largest)
 
 
 def random_partners(

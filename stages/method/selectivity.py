@@ -14,6 +14,8 @@ Activations = Float[np.ndarray, "images features"]
 Labels = Bool[np.ndarray, "images concepts"]
 PerPair = Float[np.ndarray, "features concepts"]
 
+CONSTANT = 1e-12  # a variance below this share of the mean square is rounding: it is a difference of sums
+
 
 def pearson(activations: Activations, labels: Labels) -> PerPair:
     """Pearson correlation of every feature with every concept, in [-1, 1]; 0 where either is constant."""
@@ -42,11 +44,13 @@ def mean_activation_difference(activations: Activations, labels: Labels) -> PerP
     having, lacking = _counts(labels)
     within = activations.T @ marks
     without = activations.sum(axis=0)[:, None] - within
-    squares = np.square(activations).sum(axis=0)[:, None] - np.square(activations).T @ marks
+    total = np.square(activations).sum(axis=0)[:, None]
+    squares = total - np.square(activations).T @ marks
     centre = without / np.maximum(lacking, 1)
-    spread = np.sqrt(np.maximum(squares / np.maximum(lacking, 1) - np.square(centre), 0))
+    variance = np.maximum(squares / np.maximum(lacking, 1) - np.square(centre), 0)
+    spread = np.sqrt(variance)
     difference = within / np.maximum(having, 1) - centre
-    known = (having > 0) & (lacking > 0) & (spread > 1e-9)
+    known = (having > 0) & (lacking > 0) & (variance > CONSTANT * total / np.maximum(lacking, 1))
     return np.divide(difference, spread, out=np.zeros_like(difference), where=known)
 
 

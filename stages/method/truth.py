@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.random import Generator
 
+CONSTANT = 1e-12  # a spread below this share of the largest value is rounding
+
 
 def correlations(
     features: Float[np.ndarray, "images features"], attributes: Bool[np.ndarray, "images attributes"]
@@ -14,8 +16,9 @@ def correlations(
 
 def _standardised(columns: np.ndarray) -> np.ndarray:
     columns = columns.astype(np.float64)
-    spread = columns.std(axis=0)
-    return np.divide(columns - columns.mean(axis=0), spread, out=np.zeros_like(columns), where=spread > 1e-9)
+    spread, largest = columns.std(axis=0), np.abs(columns).max(axis=0, initial=0)
+    varies = spread > CONSTANT * largest
+    return np.divide(columns - columns.mean(axis=0), spread, out=np.zeros_like(columns), where=varies)
 
 
 def clear_truth(

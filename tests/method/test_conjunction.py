@@ -14,6 +14,10 @@ def weights(images: int, samples: int = 200, seed: int = 0) -> np.ndarray:
     return bootstrap_weights(images, samples, np.random.default_rng(seed))
 
 
+def some_sets(rng: np.random.Generator, count: int, size: int, features: int = 6) -> np.ndarray:
+    return rng.permuted(np.tile(np.arange(features), (count, 1)), axis=1)[:, :size]
+
+
 def two_attributes(images: int = 1500, noise: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Two attributes, features that follow one each with noise, and one that follows neither."""
     rng = np.random.default_rng(0)
@@ -138,3 +142,60 @@ def test_random_partners_keep_the_best_member_and_are_no_members(seed, size):
 def test_too_few_features_for_partners_are_an_error():
     with pytest.raises(ValueError, match="fewer than 2"):
         random_partners(np.array([[0, 1, 2]]), np.array([0]), np.ones(4, dtype=bool), np.random.default_rng(0))
+
+
+@given(SEEDS, st.integers(1, 3), st.integers(0, 4), st.sampled_from([0.0, -1.0, np.inf, np.nan]))
+@pytest.mark.filterwarnings("error")
+def test_a_feature_of_no_group_decides_nothing_whatever_its_threshold(seed, size, count, threshold):
+    """A feature that never fires has a threshold of 0 where most images do not activate it."""
+    rng = np.random.default_rng(seed)
+    activations, thresholds, sets = rng.random((9, 6)), rng.uniform(0.1, 0.9, 6), some_sets(rng, count, size, 5)
+    found = conjunction(activations, sets, thresholds)
+    activations[:, 5], thresholds[5] = 1.0, threshold
+    assert np.array_equal(conjunction(activations, sets, thresholds), found)
+
+
+@given(SEEDS, st.sampled_from([2.0**-60, 0.5, 2.0**60]), st.sampled_from([np.float16, np.float32, np.float64]))
+def test_a_group_is_its_weakest_member_in_any_unit_and_more_members_make_it_weaker(seed, unit, width):
+    rng = np.random.default_rng(seed)
+    activations, thresholds, sets = (
+        rng.integers(0, 4, (9, 6)).astype(width),
+        rng.integers(1, 4, 6),
+        some_sets(rng, 4, 3),
+    )
+    found = conjunction(activations, sets, thresholds)
+    alone = [conjunction(activations, sets[:, [place]], thresholds) for place in range(3)]
+    assert np.array_equal(found, np.min(alone, axis=0))
+    assert np.array_equal(conjunction(activations, sets[:, ::-1], thresholds), found)
+    scales = np.where(rng.random(6) < 0.5, unit, 1.0)
+    assert np.array_equal(conjunction(activations * scales, sets, thresholds * scales), found)
+    assert (found <= conjunction(activations, sets[:, :2], thresholds)).all()
+
+
+@given(SEEDS, st.sampled_from([2.0**-60, 2.0**60]))
+def test_neither_the_unit_nor_the_order_of_images_nor_what_lies_beside_a_group_matters_to_its_gain(seed, unit):
+    rng = np.random.default_rng(seed)
+    activations, labels, sets = rng.random((25, 6)), rng.random((25, 3)) < 0.4, some_sets(rng, 3, 2)
+    drawn, order = bootstrap_weights(25, 20, rng), rng.permutation(25)
+    plain = gain_over_best_member(activations, sets, np.full(6, 0.5), labels, drawn, 0.9)
+    others = (
+        gain_over_best_member(unit * activations, sets, np.full(6, unit / 2), labels, drawn, 0.9),
+        gain_over_best_member(activations[order], sets, np.full(6, 0.5), labels[order], drawn[:, order], 0.9),
+    )
+    alone = gain_over_best_member(activations, sets[1:2], np.full(6, 0.5), labels[:, 1:2], drawn, 0.9)
+    for name in ("group", "member", "low", "high"):
+        values = getattr(plain, name)
+        assert all(np.allclose(getattr(other, name), values) for other in others)
+        assert np.allclose(getattr(alone, name), values[1])
+    assert all(np.array_equal(other.best, plain.best) for other in others) and alone.best == plain.best[1]
+    assert (np.abs([plain.group, plain.member]) <= 1 + 1e-9).all() and (plain.low <= plain.high).all()
+
+
+@given(st.integers(1, 40), st.integers(0, 30), SEEDS)
+def test_a_sample_holds_whole_images_as_many_as_there_are(images, samples, seed):
+    drawn = bootstrap_weights(images, samples, np.random.default_rng(seed))
+    counts = np.rint(drawn * images)
+    assert drawn.shape == (samples, images) and (counts >= 0).all()
+    assert np.array_equal(counts / images, drawn) and (counts.sum(axis=1) == images).all()
+    assert np.array_equal(bootstrap_weights(images, samples, np.random.default_rng(seed)), drawn)
+    assert images == 1 or samples < 9 or len(np.unique(drawn, axis=0)) > 1

@@ -118,3 +118,51 @@ class TestSanity:
         assert mean_activation_difference(activation, missing[:, None]) > 0.8 * mean_activation_difference(
             activation, truth[:, None]
         )
+
+
+TIED = st.integers(0, 10_000)
+
+
+@given(TIED, st.sampled_from([2.0**-70, 1.0, 2.0**70]), st.sampled_from([0.0, -5.0]), st.booleans())
+def test_the_unit_and_the_level_of_a_feature_decide_nothing(seed, unit, level, narrow):
+    """Any unit: a feature of 1e-21 is no constant. With a level the numbers keep fewer digits, as all do in single precision."""
+    activations, labels = drawn(seed, features=4, levels=2)
+    moved = (activations + level) * unit
+    for measure in (auc, average_precision, mean_activation_difference, pearson):
+        found = measure(moved.astype(np.float32 if narrow else np.float64), labels)
+        assert np.allclose(found, measure(activations, labels), atol=1e-9), measure.__name__
+
+
+@given(TIED)
+def test_a_feature_turned_around_is_as_selective_against_its_concept(seed):
+    activations, labels = drawn(seed, levels=2)
+    assert np.allclose(auc(-activations, labels), 1 - auc(activations, labels))
+    assert np.allclose(auc(activations, ~labels), 1 - auc(activations, labels))
+    assert np.allclose(pearson(-activations, labels), -pearson(activations, labels))
+    assert np.allclose(pearson(activations, ~labels), -pearson(activations, labels))
+    both = mean_activation_difference(np.hstack([activations, -activations]), labels)
+    assert np.allclose(both[:3], -both[3:])
+    assert (np.abs(pearson(activations, labels)) <= 1 + 1e-9).all()
+
+
+@given(TIED, st.integers(2, 60))
+def test_ranks_alone_decide_auc_and_precision_and_a_perfect_detector_has_all_of_both(seed, images):
+    activations, labels = drawn(seed, images=images, features=4, levels=2)
+    ranks = np.sign(activations) * activations**2
+    assert np.array_equal(auc(ranks, labels), auc(activations, labels))
+    assert np.array_equal(average_precision(ranks, labels), average_precision(activations, labels))
+    perfect = np.where(labels, 1 + np.abs(activations), -np.abs(activations))
+    some, all_or_none = labels.any(axis=0), labels.all(axis=0) | ~labels.any(axis=0)
+    assert np.allclose(average_precision(perfect, labels), some)
+    assert np.allclose(np.diagonal(auc(perfect, labels)), np.where(all_or_none, 0.5, 1))
+    bounded = average_precision(activations, labels)
+    assert ((bounded >= 0) & (bounded <= 1 + 1e-12)).all()
+
+
+@given(TIED, st.integers(2, 400), st.sampled_from([0.0, 0.1, 3.0]))
+def test_a_feature_that_is_constant_without_the_concept_has_no_unit_for_a_difference(seed, images, level):
+    """As a perfect detector behind a ReLU is: the last bits of the sums must not become the unit."""
+    rng = np.random.default_rng(seed)
+    labels = rng.random((images, 1)) < 0.3
+    activations = np.where(labels, level + rng.gamma(2, 1, (images, 1)), level)
+    assert mean_activation_difference(activations, labels) == 0
