@@ -195,6 +195,8 @@ def released_retrieval(
     """
     ids, weights = np.full((len(crops), k), -1), np.full((len(crops), k), -np.inf)
     for shard_ids, texts in shards:
+        if len(texts) == 0:
+            continue
         own = softmax(temperature * (crops.astype(np.float32) @ np.asarray(texts, dtype=np.float32).T), axis=1)
         candidates = np.concatenate([weights, own], axis=1)
         names = np.concatenate([ids, np.broadcast_to(shard_ids, own.shape)], axis=1)

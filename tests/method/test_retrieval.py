@@ -225,3 +225,57 @@ def test_the_released_retrieval_fills_up_with_nothing():
     ids, weights = released_retrieval(unit_rows(rng, 2), as_one(np.arange(3), unit_rows(rng, 3)), 5, TEMPERATURE)
     assert (ids[:, 3:] == -1).all()
     assert (weights[:, 3:] == 0).all()
+
+
+FOUND = st.integers(1, 4).flatmap(
+    lambda k: st.lists(st.permutations(range(-1, 6)).map(lambda row: sorted(row[:k], reverse=True)), min_size=1, max_size=4)
+).map(np.array)  # fmt: skip
+
+
+@given(FOUND, st.randoms())
+def test_recall_counts_what_of_the_exact_captions_is_among_those_found(exact, random):
+    found = np.roll(exact, -1, axis=0)
+    wanted = [(row, one) for row, some in enumerate(exact.tolist()) for one in some if one >= 0]
+    share = sum(one in found[row].tolist() for row, one in wanted) / len(wanted) if wanted else 1.0
+    assert recall(found, exact) == pytest.approx(share)
+    assert recall(exact, exact) == 1
+    columns = list(range(exact.shape[1]))
+    random.shuffle(columns)
+    assert recall(found[:, columns], exact) == recall(found, exact[:, columns]) == recall(found, exact)
+    assert recall(np.hstack([found, exact]), exact) == 1 and recall(np.hstack([found, found]), exact) == recall(
+        found, exact
+    )
+
+
+@given(SEEDS, st.integers(1, 5), st.integers(1, 6))
+def test_empty_shards_change_nothing_and_released_weights_are_shares_of_a_shard(seed, parts, k):
+    rng = np.random.default_rng(seed)
+    crops, ids = unit_rows(rng, 3), np.arange(20)
+    shards = divided(ids, unit_rows(rng, 20), parts, seed)
+    nothing = (ids[:0], unit_rows(rng, 0))
+    with_empty = [nothing, *(some for shard in shards for some in (shard, nothing))]
+    (found, weights), (again, same) = (released_retrieval(crops, some, k, TEMPERATURE) for some in (shards, with_empty))
+    assert np.array_equal(found, again) and np.array_equal(weights, same)
+    assert ((weights > 0) & (weights <= 1)).all() and (weights.sum(axis=1) <= parts + 1e-6).all()
+    exact, beside = (nearest_captions(crops, some, k, TEMPERATURE) for some in (shards, with_empty))
+    assert np.array_equal(exact.captions, beside.captions) and np.allclose(exact.log_total, beside.log_total)
+
+
+@given(SEEDS, st.integers(1, 5), st.sampled_from([np.float16, np.float32]))
+def test_embeddings_of_fewer_bits_are_ranked_as_the_numbers_that_they_are(seed, k, width):
+    crops, ids, texts = corpus_with_copies(seed)
+    narrow = texts.astype(width)
+    found, exact = (nearest_captions(crops, as_one(ids, some), k) for some in (narrow, narrow.astype(np.float64)))
+    assert np.array_equal(found.captions, exact.captions) and np.array_equal(found.cosines, exact.cosines)
+    assert (np.abs(found.cosines) <= 1.01).all() and (np.diff(found.cosines, axis=1) <= 0).all()
+
+
+@given(SEEDS, st.integers(1, 5), st.sampled_from([0.5, 10.0, 1000.0]))
+def test_a_higher_temperature_moves_weight_to_the_nearest_caption(seed, k, temperature):
+    crops, ids, texts = corpus_with_copies(seed)
+    cool, hot = (nearest_captions(crops, as_one(ids, texts), k, some) for some in (temperature, 2 * temperature))
+    for weigh in (retrieved_weights, corpus_weights):
+        before, after = weigh(cool, temperature), weigh(hot, 2 * temperature)
+        assert np.isfinite(after).all() and (after >= 0).all() and (after.sum(axis=1) <= 1 + 1e-9).all()
+        assert weigh is corpus_weights or (after[:, 0] >= before[:, 0] - 1e-12).all()
+        assert (np.diff(after, axis=1) <= 0).all()
