@@ -13,10 +13,13 @@ from stages.method.rows import Rows
 
 CAPTIONS_AT_ONCE = 65_536  # of their embeddings in memory
 PAIRS_AT_ONCE = 1 << 26  # of words that are compared
+ROUNDING = 1e-9  # of a mean of unit embeddings
 
 
 def word_directions(captions: Rows, incidence: sparse.csr_array) -> Float[np.ndarray, "words dim"]:
     """Unit direction of each word: the mean of the captions that mention it, minus the mean of all captions.
+
+    Zero for a word that is no direction: all captions mention it.
 
     Parameters
     ----------
@@ -32,7 +35,7 @@ def word_directions(captions: Rows, incidence: sparse.csr_array) -> Float[np.nda
         total += incidence[part].T @ (captions[part].astype(np.float64) - centre)
     mean = total / np.asarray(incidence.sum(axis=0)).reshape(-1, 1)
     length = np.linalg.norm(mean, axis=1, keepdims=True)
-    return np.divide(mean, length, out=np.zeros_like(mean), where=length > 0)
+    return np.divide(mean, length, out=np.zeros_like(mean), where=length > ROUNDING)
 
 
 def _parts(rows: int, size: int) -> Iterator[slice]:

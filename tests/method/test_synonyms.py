@@ -70,3 +70,38 @@ def test_reading_in_parts_changes_nothing(monkeypatch, size):
     monkeypatch.setattr(synonyms, "PAIRS_AT_ONCE", size)
     assert np.allclose(word_directions(texts, incidence), whole, atol=1e-12)
     assert np.array_equal(leaders(texts, incidence, 0.9, 5), found)
+
+
+@given(seed=st.integers(0, 200), size=st.integers(1, 40), width=st.sampled_from([np.float16, np.float32, np.float64]))
+def test_a_direction_is_what_sets_a_words_captions_apart_however_often_they_are_read(seed, size, width):
+    """What all captions share says nothing, and a word that all of them mention has no direction, not one of last bits."""
+    rng = np.random.default_rng(seed)
+    texts, incidence = corpus(rng, captions=40)
+    mentioned = np.column_stack([incidence.toarray(), np.ones(40)])
+    mentioned = sparse.csr_array(mentioned[:, mentioned.any(axis=0)])
+    texts = (texts + rng.normal(size=8)).astype(width)
+    found = word_directions(texts, mentioned)
+    assert not found[-1].any()
+    centred = texts.astype(float) - texts.astype(float).mean(axis=0)
+    for direction, word in zip(found[:-1], mentioned.toarray().T[:-1], strict=True):
+        mean = centred[word > 0].mean(axis=0)
+        assert np.allclose(direction * np.linalg.norm(mean), mean) and np.linalg.norm(direction) == pytest.approx(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synonyms, "CAPTIONS_AT_ONCE", size)
+        twice = sparse.csr_array(sparse.vstack([mentioned, mentioned]))
+        assert np.allclose(word_directions(np.tile(texts, (2, 1)), twice), found, atol=1e-9)
+
+
+@given(seed=st.integers(0, 200), similarity=st.floats(0.1, 1), mentions=st.integers(0, 60))
+def test_a_leader_leads_itself_is_no_rarer_than_its_followers_and_says_the_same(seed, similarity, mentions):
+    texts, incidence = corpus(np.random.default_rng(seed), noise=0.6, captions=80)
+    incidence = incidence[:, np.flatnonzero(incidence.sum(axis=0))]
+    count, directions = incidence.sum(axis=0), word_directions(texts, incidence)
+    leader = leaders(texts, incidence, similarity, mentions)
+    assert (leader[leader] == leader).all() and (count[leader] >= count).all()
+    following = np.flatnonzero(leader != np.arange(len(leader)))
+    assert (count[following] >= mentions).all()
+    assert ((directions[following] * directions[leader[following]]).sum(axis=1) >= similarity - 1e-8).all()
+    order = np.lexsort((np.arange(len(count)), -count))
+    moved = leaders(texts, incidence[:, order], similarity, mentions)
+    assert np.array_equal(order[moved][np.argsort(order)], leader), "sorted by frequency, the same words follow"
