@@ -39,7 +39,7 @@ def soft_wpmi(
     Oikarinen and Weng, CLIP-Dissect, ICLR 2023 (a = 10, top 100, lambda = 1).
     """
     used = np.flatnonzero(rank < top)
-    weight = np.interp(rank[used], [0, top - 1], WEIGHTS)[:, None]
+    weight = np.interp(rank[used], [0, max(top - 1, 1)], WEIGHTS)[:, None]
     given = np.exp(log_softmax(sharpness * crops[used].astype(np.float64) @ concepts.astype(np.float64).T, axis=1))
     total = np.zeros((groups, len(concepts)))
     np.add.at(total, group[used], np.log(1 + weight * (given - 1) + SMALL))

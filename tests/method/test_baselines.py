@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from stages.method import baselines
 from stages.method.baselines import caption_means, soft_wpmi
 
 
@@ -61,3 +62,54 @@ def test_caption_means_are_unit_and_follow_the_captions():
     assert np.all(found[2] == 0), "a concept that no caption mentions has no direction"
     with pytest.raises(IndexError):
         caption_means(captions, incidence, np.array([3]))
+
+
+CROPS = st.lists(st.integers(0, 2), min_size=1, max_size=12)  # the group of each, in the order of their activation
+WIDTHS = st.sampled_from([np.float16, np.float32, np.float64])
+
+
+def places(group):
+    """Place of each crop among those of its group."""
+    return np.array([group[:crop].count(own) for crop, own in enumerate(group)])
+
+
+@given(CROPS, st.integers(0, 999), st.integers(1, 5), st.sampled_from([0.0, 0.5, 1.0]), WIDTHS)
+def test_scores_are_of_the_strongest_crops_and_the_discount_is_their_mean(group, seed, top, discount, width):
+    rng, rank = np.random.default_rng(seed), places(group)
+    crops, concepts = unit(rng, len(group)).astype(width), unit(rng, 4).astype(width)
+    own = soft_wpmi(crops, np.array(group), rank, 3, concepts, top=top, discount=0.0)
+    first = rank < top
+    assert np.array_equal(
+        soft_wpmi(crops[first], np.array(group)[first], rank[first], 3, concepts, top=top, discount=0.0), own
+    )
+    assert (own <= 1e-6).all(), "log-probabilities, but for what keeps the logarithm finite"
+    found = soft_wpmi(crops, np.array(group), rank, 3, concepts, top=top, discount=discount)
+    assert np.allclose(found, own - discount * np.log(np.exp(own).mean(axis=0)))
+    names = rng.permutation(3)
+    assert np.allclose(soft_wpmi(crops, names[group], rank, 3, concepts, top=top, discount=discount)[names], found)
+
+
+@given(st.integers(0, 999), st.integers(1, 4))
+def test_the_first_crop_has_the_published_weight_whatever_the_top(seed, top):
+    rng = np.random.default_rng(seed)
+    crop, concepts = unit(rng, 1), unit(rng, 4)
+    found = soft_wpmi(crop, np.array([0]), np.array([0]), 1, concepts, top=top, discount=0.0)
+    given_ = np.exp(10 * crop @ concepts.T) / np.exp(10 * crop @ concepts.T).sum()
+    np.testing.assert_allclose(found, np.log(1 + 0.998 * (given_ - 1) + 1e-7))
+
+
+@given(st.integers(0, 999), st.lists(st.integers(0, 4), max_size=8), st.integers(1, 9), WIDTHS)
+def test_a_concepts_mean_is_its_own_however_the_captions_are_read_or_repeated(seed, chosen, size, width):
+    rng = np.random.default_rng(seed)
+    captions, mentioned = unit(rng, 20).astype(width), rng.random((20, 5)) < 0.3
+    mentioned[:, 4] = False
+    found = caption_means(captions, sparse.csr_array(mentioned.astype(float)), np.array(chosen, dtype=int))
+    for row, concept in zip(found, chosen, strict=True):
+        total = sum(captions[mentioned[:, concept]].astype(float), np.zeros(6))
+        assert np.allclose(row * np.linalg.norm(total), total) and np.linalg.norm(row) == pytest.approx(
+            float(total.any())
+        )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "CAPTIONS_AT_ONCE", size)
+        twice = sparse.csr_array(np.tile(mentioned, (2, 1)).astype(float))
+        assert np.allclose(caption_means(np.tile(captions, (2, 1)), twice, np.array(chosen, dtype=int)), found)
