@@ -210,6 +210,7 @@ def r_squared(
     target: Float[np.ndarray, "images target"], predicted: Float[np.ndarray, "images target"]
 ) -> Float[np.ndarray, " target"]:
     """Share of each feature's variance that is explained; NaN for a feature that is constant."""
+    target, predicted = (np.asarray(values, dtype=np.float64) for values in (target, predicted))
     return _share_explained(target, np.square(target - predicted).sum(axis=0))
 
 
@@ -368,6 +369,7 @@ def cosines(
     first: Float[np.ndarray, "images features"], second: Float[np.ndarray, "images features"]
 ) -> Float[np.ndarray, " images"]:
     """Cosine of the rows; 0 where one of them is zero."""
+    first, second = (np.asarray(rows, dtype=np.float64) for rows in (first, second))
     scale = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     return np.divide((first * second).sum(axis=1), scale, out=np.zeros(len(first)), where=scale > 0)
 

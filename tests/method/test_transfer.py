@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.method import transfer
 from stages.method.transfer import (
+    LinearMap,
     Split,
     bootstrap,
     ceiling_by_rank,
@@ -20,6 +21,7 @@ from stages.method.transfer import (
     permuted,
     principal_components,
     r_squared,
+    r_squared_by_rank,
     rank_curve,
     ridge,
     right_singular,
@@ -27,6 +29,7 @@ from stages.method.transfer import (
     split_images,
     units_of,
 )
+from tests.method.matrices import matrices
 
 SEEDS = st.integers(0, 2**32 - 1)
 LAMBDAS = (1e-6, 1e-3, 1.0, 1e3)
@@ -517,3 +520,156 @@ def test_intervals_cover_the_mean_as_often_as_they_say():
 def test_nothing_cannot_be_resampled(shape):
     with pytest.raises(ValueError, match="no values"):
         bootstrap(np.empty(shape), np.mean, 10, 0.95, np.random.default_rng(0))
+
+
+# Whatever the numbers are: ties, constant columns, any scale
+
+UNITS = st.sampled_from([2.0**-40, 1.0, 2.0**40])
+
+
+@given(SEEDS, st.integers(2, 12), st.integers(1, 9), UNITS)
+def test_components_hold_all_that_varies_and_do_not_vary_together(seed, images, features, unit):
+    """Copies and constant features included: a component is never a direction in which nothing varies."""
+    rng = np.random.default_rng(seed)
+    source = unit * (rng.normal(size=(images, features)) + 1)
+    source[:, features // 2] = source[:, 0]
+    source[0] = source[-1]
+    found = principal_components(source)
+    scores = found.scores(source)
+    assert np.allclose(scores @ found.vectors.T + found.centre, source, atol=1e-6 * unit)
+    assert np.allclose(scores.T @ scores / images, np.diag(found.variances), atol=1e-9 * unit**2)
+    assert (found.variances > 0).all() and (np.diff(found.variances) <= 0).all()
+    assert found.scale == pytest.approx(source.var(axis=0).mean())
+    assert np.allclose(found.scores(source[::-1]), scores[::-1])
+    for penalty in (0.0, 0.5):
+        damped = scores.T @ scores / images + penalty * found.scale * np.eye(len(found.variances))
+        assert np.allclose(np.diagonal(damped)[:, None], found.damping(penalty), rtol=1e-6)
+
+
+@given(matrices(rows=(2, 12)))
+def test_units_are_those_in_which_a_feature_has_mean_zero_and_deviation_one(target):
+    target = target.astype(np.float64)
+    units = units_of(target)
+    found, varies = units(target), np.array([len(set(column)) > 1 for column in target.T])
+    assert np.allclose(found.mean(axis=0)[varies], 0) and np.allclose(found.std(axis=0), varies)
+    assert (units.spread[~varies] == 1).all()
+    assert np.allclose(found * units.spread + units.level, target, atol=1e-12 * np.abs(target).max())
+    assert np.allclose(units_of(4 * target)(4 * target), found, atol=1e-9)
+
+
+@given(SEEDS, st.integers(1, 5), st.integers(3, 12))
+def test_the_share_explained_by_rank_is_that_of_the_prediction_along_so_many_directions(seed, features, images):
+    rng = np.random.default_rng(seed)
+    target, predicted = rng.normal(size=(2, images, features))
+    target[:, -1] = 3.0
+    directions = np.linalg.qr(rng.normal(size=(features, features)))[0]
+    found = r_squared_by_rank(target, predicted, directions)
+    for rank, row in enumerate(found):
+        kept = directions[:, :rank]
+        assert np.allclose(row, r_squared(target, predicted @ kept @ kept.T), equal_nan=True)
+    assert np.allclose(found[-1], r_squared(target, predicted), equal_nan=True)
+    assert np.allclose(r_squared_by_rank(target, predicted, directions[:, :1]), found[:2], equal_nan=True)
+    order = rng.permutation(images)
+    assert np.allclose(r_squared_by_rank(target[order], predicted[order], directions), found, equal_nan=True)
+
+
+@given(SEEDS, UNITS, st.sampled_from([np.float16, np.float32, np.float64]))
+def test_the_unit_of_a_feature_changes_no_share_and_no_cosine(seed, unit, width):
+    """Numbers of few bits are taken for what they are: squares of float16 leave its range from 256 on."""
+    rng = np.random.default_rng(seed)
+    first, second = rng.choice([-300, -1, 0, 2, 300], (2, 8, 3)).astype(width)
+    scale = unit if width is not np.float16 else 1.0
+    share, cosine = r_squared(first, second), cosines(first, second)
+    exact = first.astype(np.float64), second.astype(np.float64)
+    assert np.allclose(share, r_squared(*exact), equal_nan=True) and np.allclose(cosine, cosines(*exact))
+    moved = (width(scale) * first, width(scale) * second)
+    assert np.allclose(r_squared(*moved), share, equal_nan=True) and np.allclose(cosines(*moved), cosine)
+    assert np.allclose(r_squared(*(scale * some for some in exact)), share, equal_nan=True)
+    assert not (share > 1).any() and (np.abs(cosine) <= 1 + 1e-12).all()
+    assert np.allclose(cosines(first, first), first.any(axis=1)) and np.allclose(cosines(-first, second), -cosine)
+
+
+@given(SEEDS, st.sampled_from([0.0, 0.5, 2.0]), UNITS)
+def test_the_linear_control_is_a_map_of_the_source_and_so_much_noise(seed, noise, unit):
+    source = np.random.default_rng(seed).normal(size=(400, 3))
+    signal, noisy, scaled = (
+        known_linear(some, 5, share, np.random.default_rng(seed))
+        for some, share in ((source, 0.0), (source, noise), (unit * source, noise))
+    )
+    assert np.allclose(source @ np.linalg.lstsq(source, signal, rcond=None)[0], signal)
+    assert np.linalg.matrix_rank(signal) == 3
+    assert np.allclose((noisy - signal).std(axis=0) / signal.std(axis=0), noise, rtol=0.2)
+    assert np.allclose(scaled, unit * noisy)
+
+
+@given(SEEDS, UNITS, st.sampled_from([0.0, 8.0]))
+def test_the_control_that_is_not_linear_is_of_signs_that_no_unit_or_level_turns(seed, unit, level):
+    source = np.random.default_rng(seed).normal(size=(30, 3))
+
+    def control(some):
+        return not_linear(some, 4, principal_components(source), np.random.default_rng(seed))
+
+    found = control(source)
+    assert found.shape == (30, 4) and set(np.unique(found)) <= {-1, 1}
+    opposite = 2 * source.mean(axis=0) - source
+    assert np.array_equal(control(opposite), found), "an exclusive or is even"
+    moved = unit * (source + level)
+    again = not_linear(moved, 4, principal_components(moved), np.random.default_rng(seed))
+    # The sign of a component is free, so that another space can draw other half-spaces; the values are signs all the same.
+    assert set(np.unique(again)) <= {-1, 1} and (found == 1).any()
+
+
+@settings(max_examples=10)
+@given(SEEDS, st.lists(st.integers(3, 40), max_size=4), st.integers(1, 3))
+def test_the_curve_has_a_point_for_each_smaller_count_and_of_every_draw_a_row(seed, counts, draws):
+    source, target = spaces(seed, images=50, noise=1.0)
+    points = curve_of(source, target, counts=tuple(counts), draws=draws, seed=seed)
+    assert [point.images for point in points] == sorted({count for count in counts if count < 30})
+    for point in points:
+        assert point.r_squared.shape == point.null.shape == (draws, 8)
+        assert (point.r_squared <= 1).all() and (point.null <= 1).all()
+    moved = curve_of(4 * source, 4 * target, counts=tuple(counts), draws=draws, seed=seed)
+    assert all(np.allclose(a.r_squared, b.r_squared) for a, b in zip(points, moved, strict=True))
+
+
+@given(st.integers(6, 80), st.sampled_from([0.4, 0.5, 0.7]), st.sampled_from([0.1, 0.25, 0.3]), SEEDS)
+def test_a_split_has_the_shares_asked_for_or_none_is_made(images, train, validation, seed):
+    sizes = round(train * images), round((train + validation) * images) - round(train * images)
+    if min(*sizes, images - sum(sizes)) < 2:
+        with pytest.raises(ValueError, match="too few"):
+            split_images(images, train, validation, np.random.default_rng(seed))
+        return
+    found = split_images(images, train, validation, np.random.default_rng(seed))
+    assert (len(found.train), len(found.validation)) == sizes
+    assert sorted([*found.train, *found.validation, *found.heldout]) == list(range(images))
+
+
+@given(st.lists(st.sampled_from([-0.5, 0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=6), st.sampled_from([0.5, 0.9, 1.0]))
+def test_the_smallest_rank_is_the_first_that_reaches_the_share(means, share):
+    by_rank = np.column_stack([means, means, np.full(len(means), np.nan)])
+    enough = [rank for rank, mean in enumerate(means) if mean >= share * means[-1]]
+    assert smallest_rank(by_rank, share) == (enough[0] if means[-1] > 0 else 0)
+
+
+@given(SEEDS, UNITS)
+def test_a_map_answers_for_each_image_alone_and_leaves_its_bias_at_the_origin(seed, unit):
+    rng = np.random.default_rng(seed)
+    mapping = LinearMap(rng.normal(size=(3, 2)), rng.normal(size=2))
+    source = unit * rng.normal(size=(5, 3))
+    found = mapping(source)
+    assert np.array_equal(mapping(np.zeros((1, 3)))[0], mapping.bias)
+    assert np.allclose(
+        found, [[row @ column + b for column, b in zip(mapping.weights.T, mapping.bias, strict=True)] for row in source]
+    )
+    assert np.allclose(mapping(source[:2] + source[2:4]), found[:2] + found[2:4] - mapping.bias, atol=1e-9 * unit)
+
+
+@given(SEEDS, st.sampled_from([0.01, 1.0]), st.integers(4, 20))
+def test_directions_are_orthonormal_and_ordered_by_what_is_fitted_along_them(seed, penalty, images):
+    fit = fit_all(*spaces(seed, images=images, noise=1.0), penalty)
+    directions = fit.directions
+    assert np.allclose(directions.T @ directions, np.eye(directions.shape[1]), atol=1e-6)
+    powers = np.square(fit.cross / np.sqrt(fit.components.damping(penalty)) @ directions).sum(axis=0)
+    assert (np.diff(powers) <= 1e-9).all()
+    assert not fit.linear_map(0).weights.any()
+    assert fit.penalty == penalty
