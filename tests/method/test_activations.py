@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.method.activations import (
+    fires_by_quantile,
+    fires_by_rank,
+    fires_by_sigma,
     highly_activating,
     lowly_activating,
     lowly_activating_distinct,
@@ -13,6 +16,7 @@ from stages.method.activations import (
     redundant,
     row_normalised,
 )
+from tests.method.matrices import matrices
 
 SEEDS = st.integers(0, 2**32 - 1)
 RULES = st.sampled_from(["top_k", "quantile", "sigma"])
@@ -247,3 +251,98 @@ def test_picked_images_fire_and_are_ordered(count, most, seed):
             assert activation[0, chosen].tolist() == list(range(29, 29 - len(chosen), -1))
         elif len(chosen) > 1:
             assert activation[0, chosen[0]] == 29 and activation[0, chosen[-1]] == 30 - count
+
+
+# Whatever the numbers are: ties, zeros of both signs, constant columns, any scale and width
+
+
+@given(matrices())
+def test_a_normalised_row_points_where_the_row_does_and_stays_as_it_is(features):
+    found, rows = row_normalised(features), features.astype(np.float64)
+    assert np.allclose(found * np.linalg.norm(rows, axis=1, keepdims=True), rows, rtol=1e-12, atol=0)
+    assert np.allclose(row_normalised(found), found, rtol=1e-12, atol=0)
+
+
+@given(matrices(scales=(1.0, 2.0**-20, 2.0**20)), st.sampled_from([2.0, 2.0**40, 2.0**-40]))
+def test_the_size_of_an_image_is_forgotten_to_the_last_bit(features, scale):
+    assert np.array_equal(row_normalised(features * features.dtype.type(scale)), row_normalised(features))
+
+
+FIRING = matrices(rows=(1, 15), scales=(1.0, -1.0, 0.0, 0.25))
+SHARES = st.sampled_from([0.0, 0.25, 0.5, 0.8, 0.9, 1.0])
+
+
+def varying(values: np.ndarray) -> np.ndarray:
+    return np.array([len(set(column)) > 1 for column in values.T])
+
+
+def above_mean(values: np.ndarray) -> np.ndarray:
+    """In whole numbers: quarters times four, so that no rounding decides."""
+    return 4 * values * len(values) > (4 * values).sum(axis=0)
+
+
+@given(FIRING, st.sampled_from([0.0, 0.5, 1.0, 5.0]), st.sampled_from([2.0, 1024.0]))
+def test_a_higher_sigma_fires_less_and_the_unit_of_the_matrix_does_not_matter(values, sigma, unit):
+    fires = fires_by_sigma(values, sigma)
+    assert not (fires_by_sigma(values, sigma + 1) & ~fires).any()
+    assert not fires[:, ~varying(values)].any()
+    assert np.array_equal(fires_by_sigma(unit * values, sigma), fires)
+    weakest, silent = values[fires].min(initial=np.inf), values[:, varying(values)][~fires[:, varying(values)]]
+    assert silent.max(initial=-np.inf) < weakest, "one threshold for all features"
+
+
+@given(FIRING, SHARES)
+def test_an_image_fires_if_enough_others_lie_no_higher(values, quantile):
+    fires = fires_by_quantile(values, quantile)
+    no_higher = (values[None] <= values[:, None]).sum(axis=1) - 1
+    expected = (no_higher >= quantile * (len(values) - 1)) & above_mean(values)
+    assert np.array_equal(fires, expected)
+
+
+@given(FIRING, st.integers(1, 16))
+def test_the_earlier_of_equal_images_fires_and_a_larger_k_fires_more(values, top_k):
+    fires = fires_by_rank(values, top_k)
+    for own, column, above in zip(fires.T, values.T, above_mean(values).T, strict=True):
+        strongest = sorted(range(len(column)), key=lambda image: (-column[image], image))[:top_k]
+        assert np.flatnonzero(own).tolist() == sorted(image for image in strongest if above[image])
+    assert not (fires & ~fires_by_rank(values, top_k + 1)).any()
+
+
+@given(FIRING, SHARES, st.integers(1, 9))
+def test_each_rule_answers_for_itself_alone(values, quantile, top_k):
+    settings = {"top_k": top_k, "quantile": quantile, "sigma": 4 * quantile}
+    found = {rule: highly_activating(values, rule, **settings) for rule in settings}
+    assert np.array_equal(found["top_k"], fires_by_rank(values, top_k))
+    assert np.array_equal(found["quantile"], fires_by_quantile(values, quantile))
+    assert np.array_equal(found["sigma"], fires_by_sigma(values, 4 * quantile))
+
+
+@given(FIRING, st.integers(1, 12), st.sampled_from(["spread", "strongest"]), SEEDS)
+def test_images_are_picked_for_each_group_alone_and_the_earlier_of_equals_first(values, most, pick, seed):
+    activation, fires = values.T, np.random.default_rng(seed).random(values.T.shape) < 0.6
+    rows = picked(activation, fires, most, pick)
+    for group, (own, firing) in enumerate(zip(activation, fires, strict=True)):
+        alone = picked(own[None], firing[None], most, pick)[0]
+        assert np.array_equal(rows[group], alone)
+        ranked = sorted(np.flatnonzero(firing), key=lambda image: (-own[image], image))
+        places = [ranked.index(image) for image in alone[alone >= 0]]
+        assert places == sorted(set(places)) and len(places) == min(most, len(ranked))
+        assert pick == "spread" or places == list(range(len(places)))
+        gaps = np.diff(places)
+        assert gaps.max(initial=0) - gaps.min(initial=len(ranked)) <= 1, "evenly over the ranks"
+
+
+@given(SEEDS, st.sampled_from([0.4, 1.1]))
+def test_low_images_of_a_group_do_not_depend_on_the_other_groups(seed, redundancy):
+    values = row_normalised(relu_features(seed))
+    members, images = random_groups(seed, 4, *values.shape)
+    settings = {"count": 4, "similarity": 0.2, "redundancy": redundancy}
+    fires = fires_of(values, "quantile")
+    rows, cosines = lowly_activating_distinct(values, fires, members, images, **settings)
+    for group in range(4):
+        own = slice(group, group + 1)
+        alone = lowly_activating_distinct(values, fires, members[own], images[own], **settings)
+        assert np.array_equal(alone[0][0], rows[group]) and np.allclose(alone[1][0], cosines[group])
+    assert not np.isnan(cosines).any()
+    assert ((np.isneginf(cosines) | (cosines >= 0.2)) & (cosines <= 1)).all()
+    assert (cosines[:, :-1] >= cosines[:, 1:]).all()

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from stages.method import approximate
 from stages.method.approximate import Approximation, build_index, candidates
 from stages.method.retrieval import nearest_captions, nearest_of, recall
 from tests.method.test_retrieval import unit_rows
@@ -58,3 +61,23 @@ def test_more_lists_than_captions_are_refused():
     texts = unit_rows(np.random.default_rng(0), 15)
     with pytest.raises(ValueError, match="16 lists for 15 captions"):
         build_index(texts, Approximation(index="ivf", **SETTINGS))
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 999), st.integers(1, 40), st.integers(1, 12), st.sampled_from([np.float16, np.float32]))
+def test_candidates_are_different_rows_the_best_among_them_however_the_index_was_filled(seed, captions, k, width):
+    """Some captions are copies of others; float16, as embeddings are kept, holds them exactly."""
+    rng = np.random.default_rng(seed)
+    texts = unit_rows(rng, captions).astype(width)[rng.integers(0, captions, captions)]
+    crops = unit_rows(rng, 4).astype(np.float32)
+    everywhere = Approximation(index="ivf", seed=seed, nlist=min(captions, 3), nprobe=3, train=captions)
+    for chosen in (everywhere, Approximation(index="sq", seed=seed, nlist=1, nprobe=1, train=1)):
+        rows = candidates(build_index(texts, chosen), crops, k)
+        assert rows.shape == (4, min(approximate.OVERFETCH * k, captions))
+        assert all(len(set(row)) == len(row) and min(row) >= 0 and max(row) < captions for row in rows.tolist())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(approximate, "ROWS_AT_ONCE", 7)
+            assert np.array_equal(candidates(build_index(texts, chosen), crops, k), rows)
+        best = np.sort(np.take_along_axis(crops @ texts.astype(np.float32).T, rows, axis=1), axis=1)[:, ::-1]
+        every = np.sort(crops @ texts.astype(np.float32).T, axis=1)[:, ::-1][:, : rows.shape[1]]
+        assert np.allclose(best, every, atol=2e-3 if width == np.float32 else 1e-6)

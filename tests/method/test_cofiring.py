@@ -332,3 +332,14 @@ def test_thousands_of_images_and_hundreds_of_features_take_seconds_and_little_me
     assert time.process_time() - started < 20
     assert peak < 120e6, "sets x images as booleans alone would take 10 GB"
     assert found.search[2].significant > 4000 and len(chosen) == 60
+
+
+@given(SEEDS, st.integers(1, 3), st.integers(0, 5))
+def test_a_groups_images_are_those_on_which_all_its_features_fire(seed, size, count):
+    fires, rng = random_fires(seed), np.random.default_rng(seed)
+    sets = np.sort(rng.permuted(np.tile(np.arange(6), (count, 1)), axis=1)[:, :size], axis=1)
+    expected = {tuple(row): images_of(fires, tuple(row)) for row in sets.tolist()}
+    found = as_groups(sets, fires)
+    assert len(found) == count and as_dict(found) == expected
+    filled_up = as_groups(np.column_stack([sets, sets[:, -1:]]), fires)
+    assert np.array_equal(filled_up.members, found.members) and np.array_equal(filled_up.images, found.images)

@@ -149,3 +149,50 @@ def test_small_crops_that_resemble_each_other_are_no_discovery():
     )
     assert against_null(value, null_of(pool[others], 20, 500, np.random.default_rng(0)))[1] < 0.01
     assert against_null(value, matched)[1] > 0.05
+
+
+@given(SEEDS, st.integers(2, 12), st.integers(1, 4), st.sampled_from([np.float32, np.float64]))
+def test_coherence_lies_between_that_of_opposites_and_that_of_copies(seed, crops, dim, width):
+    rows = unit_rows(seed, crops, dim)
+    for some in (rows, np.sign(rows[:, :1]), np.repeat(rows[:1], crops, axis=0)):
+        own = coherence(some.astype(width), np.zeros(crops, int), 1)
+        assert -1 / (crops - 1) - 1e-6 <= own[0] <= 1 + 1e-6
+        assert -1e-6 <= with_diagonal(own, np.array([crops]))[0] <= 1 + 1e-6
+    assert own[0] == pytest.approx(1, abs=1e-6)
+
+
+NUMBERS = st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=12)
+
+
+@given(NUMBERS, st.lists(st.floats(-2, 2), min_size=2, max_size=2).map(sorted), st.sampled_from([-0.5, 0.0, 8.0]))
+def test_a_p_value_counts_the_null_falls_with_the_value_and_forgets_the_level(null, values, level):
+    null, count = np.array(null), len(null)
+    (z, p), (above, less) = (against_null(value, null) for value in values)
+    assert 1 / (count + 1) <= less <= p <= 1 and z <= above
+    assert p == (1 + sum(some >= values[0] - 1e-9 for some in null)) / (count + 1)
+    assert against_null(null.min(), null)[1] == 1 and against_null(null.max() + 1, null)[1] == 1 / (count + 1)
+    assert against_null(null.mean(), null)[0] == pytest.approx(0, abs=1e-9)
+    if null.std() > 0:
+        assert z == pytest.approx((values[0] - np.mean(null)) / np.std(null), abs=1e-9)
+    shifted = against_null(values[0] + level, null[::-1] + level)
+    assert shifted[0] == pytest.approx(z, abs=1e-6) and abs(shifted[1] - p) <= (null == values[0]).sum() / (count + 1)
+
+
+@given(SEEDS, st.lists(st.integers(0, 4), min_size=1, max_size=4).filter(lambda sizes: sum(sizes) > 1))
+def test_sets_that_take_whole_strata_are_those_strata(seed, sizes):
+    """Strata that give nothing are left alone, however few crops they hold."""
+    stratum = np.repeat(np.arange(len(sizes)), sizes)
+    pool, other = unit_rows(seed, len(stratum)), unit_rows(seed + 1, 3)
+    rows, numbers = np.concatenate([pool, other]), np.concatenate([stratum, np.full(3, len(sizes))])
+    order = np.random.default_rng(seed).permutation(len(rows))
+    null = coherence_null(rows[order], numbers[order], np.array([*sizes, 0]), 3, np.random.default_rng(seed))
+    assert np.allclose(null, mean_of_pairs(pool))
+
+
+@given(SEEDS, st.integers(1, 5))
+def test_a_crop_of_the_pool_lies_in_its_own_stratum_whatever_the_unit(seed, most):
+    pool = np.random.default_rng(seed).choice([0.25, 0.5, 0.5, 1.0], 24)
+    stratum, own = size_strata(pool, pool, most, 3)
+    assert np.array_equal(stratum, own)
+    assert np.array_equal(size_strata(64 * pool, 64 * pool[:5], most, 3)[1], own[:5])
+    assert len(set(stratum)) <= len(set(pool)), "equal sizes share a stratum"

@@ -1,5 +1,7 @@
 """Steps 10 and 11: Eq. 1 and the contrasts, against dictionaries and loops."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from stages.method.concepts import (
     interval,
     ranks_within,
     score_concepts,
+    values_at,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -203,3 +206,67 @@ def test_the_interval_covers_the_true_mean_as_often_as_it_says():
     crops = rng.beta(2, 2, (2000, 40))
     low, high = interval(crops.mean(axis=1), crops.std(axis=1, ddof=1) / 40**0.5, 0.9)
     assert np.mean((low <= 0.5) & (high >= 0.5)) == pytest.approx(0.9, abs=0.025)
+
+
+SHARE = st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0])
+CONTRASTS = st.sampled_from(["off", "paper", "released", "relative", "graded", "prior", "both"])
+
+
+def one_contrast(kind, score, low, prior, also, cut, relative, gamma):
+    """Value and verdict of one entry, from the list of the contrasts."""
+    against = {"graded": gamma * low, "prior": prior, "both": max(gamma * low, prior)}.get(kind, 0.0)
+    kept = {"off": True, "paper": not also, "released": low < cut, "relative": low < relative * score}
+    return score - against, kept.get(kind, score - against > 0)
+
+
+@given(st.lists(st.tuples(SHARE, SHARE, SHARE, st.booleans()), max_size=8), CONTRASTS, SHARE, SHARE, st.integers(0, 2))
+def test_each_entry_is_contrasted_by_itself(rows, kind, cut, relative, gamma):
+    score, low, prior, also = (np.array(column) for column in zip(*rows, strict=True)) if rows else [np.zeros(0)] * 4
+    value, kept = contrasted(
+        entries(score, low, prior),
+        kind,
+        low_cut=cut,
+        relative_cut=relative,
+        gamma=gamma,
+        also_low=also.astype(bool),
+    )
+    expected = [one_contrast(kind, *row, cut, relative, gamma) for row in rows]
+    assert list(zip(value.tolist(), kept.tolist(), strict=True)) == expected
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 2)), min_size=1, max_size=8), st.floats(0.01, 0.98))
+def test_an_interval_holds_its_score_and_grows_with_the_confidence(rows, confidence):
+    score, error = (np.array(column) for column in zip(*rows, strict=True))
+    (low, high), (lower, higher) = (interval(score, error, some) for some in (confidence, confidence + 0.01))
+    assert ((lower <= low) & (low <= score) & (score <= high) & (high <= higher)).all()
+    assert (lower >= 0).all() and (higher <= 1).all()
+    reach = NormalDist().inv_cdf(0.5 + confidence / 2)
+    assert np.allclose(low, [max(one - reach * some, 0) for one, some in rows])
+    turned = interval(1 - score, error, confidence)
+    assert np.allclose(turned[0], 1 - high) and np.allclose(turned[1], 1 - low), "of what is not mentioned"
+
+
+@given(SEEDS, st.integers(0, 9))
+def test_values_are_those_of_the_dense_matrix_cells_asked_twice_included(seed, cells):
+    rng = np.random.default_rng(seed)
+    dense = rng.choice([0.0, 0.0, -1.5, 2.0], (5, 7))
+    row, column = rng.integers(0, 5, cells), rng.integers(0, 7, cells)
+    found = values_at(sparse.csr_array(dense), row, column)
+    assert isinstance(found, np.ndarray) and np.array_equal(found, dense[row, column])
+
+
+@given(SEEDS, st.integers(1, 8), st.integers(2, 3))
+def test_crops_given_several_times_change_no_score_and_multiply_the_support(seed, crops, times):
+    rng = np.random.default_rng(seed)
+    captions, weights, group = random_crops(rng, crops)
+    mentions = random_mentions(rng)
+    matrix = crop_scores(captions.astype(np.int32), weights.astype(np.float32), mentions)
+    again = crop_scores(np.tile(captions, (times, 1)), np.tile(weights.astype(np.float32), (times, 1)), mentions)
+    once = score_concepts(matrix, group, matrix, group, matrix, GROUPS)
+    more = score_concepts(again, np.tile(group, times), again, np.tile(group, times), again, GROUPS)
+    assert np.array_equal(once.group, more.group) and np.array_equal(once.concept, more.concept)
+    for name in ("score", "low", "prior"):
+        assert np.allclose(getattr(once, name), getattr(more, name))
+    assert np.array_equal(times * once.support, more.support)
+    assert np.allclose(once.score, once.low), "the same crops, low or high"
+    assert (more.error <= once.error + 1e-7).all(), "there seem to be more crops"

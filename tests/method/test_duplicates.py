@@ -37,3 +37,20 @@ def test_texts_that_share_half_a_fingerprint_are_different():
     kept, copies = first_of_each(prints, np.ones(5, dtype=bool))
     assert kept.tolist() == [0, 1, 2]
     assert copies.tolist() == [2, 2, 1]
+
+
+@given(st.lists(st.text("ab\0 \u00e9\U0001f408", max_size=3), max_size=20))
+def test_fingerprints_are_alike_just_where_the_texts_are(texts):
+    prints = fingerprints(texts)
+    assert prints.shape == (len(texts), 2)
+    for one, other in ((0, place) for place in range(len(texts))):
+        assert (prints[one] == prints[other]).all() == (texts[one] == texts[other])
+
+
+@given(TEXTS)
+def test_every_text_is_counted_once_and_what_is_kept_has_no_copy(texts):
+    prints = fingerprints(texts)
+    kept, copies = first_of_each(prints, np.ones(len(texts), dtype=bool))
+    assert copies.sum() == len(texts)
+    again, single = first_of_each(prints[kept], np.ones(len(kept), dtype=bool))
+    assert again.tolist() == list(range(len(kept))) and (single == 1).all()

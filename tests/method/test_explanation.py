@@ -286,3 +286,45 @@ def test_an_empty_corpus_gives_no_concept():
     empty = Mentions(np.zeros(0, int), sparse.csr_array((0, 2)), np.zeros(2, bool))
     crops = captioned(embedded(some_images(count=4)), lambda: [], SETTINGS), np.zeros(4, int)
     assert len(explain(crops, crops, crops[0], empty, 1, SETTINGS).scores) == 0
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 999), st.sampled_from(["retrieved", "corpus", "shard"]), st.integers(1, 40), st.integers(1, 60))
+def test_a_crop_is_captioned_by_itself_with_a_share_of_its_probability(seed, normaliser, parts, k):
+    constants = replace(SETTINGS, normaliser=normaliser, captions_per_image=k, temperature=5.0)
+    embeddings = embedded(some_images(seed, 12))
+    found = captioned(embeddings, corpus(parts), constants)
+    alone = captioned(embeddings[3:4], corpus(parts), constants)
+    assert np.array_equal(found.captions[3:4], alone.captions) and np.allclose(found.weights[3:4], alone.weights)
+    assert found.captions.shape == found.weights.shape == (12, k)
+    assert ((found.weights >= 0) & (found.weights <= 1)).all()
+    assert (np.diff(found.weights, axis=1) <= 1e-12).all()
+    if normaliser != "shard":
+        assert (found.weights.sum(axis=1) <= 1 + 1e-9).all()
+        whole = normaliser == "retrieved" or k >= len(TEXTS)
+        assert np.allclose(found.weights.sum(axis=1), 1) == whole
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 999), st.sampled_from(["off", "paper", "released", "relative", "graded", "prior", "both"]))
+def test_crops_given_twice_are_explained_alike(seed, contrast):
+    constants = replace(SETTINGS, contrast=contrast)
+    rng, group = np.random.default_rng(seed), np.repeat(np.arange(3), 4)
+    crops = captioned(embedded(some_images(seed, 12)), corpus(), constants)
+    low = captioned(embedded(some_images(seed + 1, 12)), corpus(), constants)
+
+    def run(times: int) -> Explanation:
+        high_crops, low_crops = (
+            Captioned(np.tile(some.captions, (times, 1)), np.tile(some.weights, (times, 1))) for some in (crops, low)
+        )
+        numbers = np.tile(group, times)
+        return explain((high_crops, numbers), (low_crops, numbers), low_crops, MENTIONS, 3, constants)
+
+    once, twice = run(1), run(2)
+    assert np.allclose(once.value, twice.value)
+    assert np.array_equal(once.kept, twice.kept) and np.array_equal(once.rank, twice.rank)
+    entry = rng.integers(0, len(once.value))
+    phrase = MENTIONS.phrase[once.scores.concept]
+    rivals = (once.scores.group == once.scores.group[entry]) & (phrase == phrase[entry])
+    rivals &= once.kept == once.kept[entry]
+    assert sorted(once.rank[rivals]) == list(range(rivals.sum()))

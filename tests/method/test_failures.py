@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from stages.method import failures
+from tests.method.matrices import matrices
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -197,3 +198,84 @@ def test_blame_finds_a_planted_shortcut_and_switching_it_off_repairs_the_class()
     after = failures.logits(heldout, *repaired).argmax(axis=1)
     assert (before == truth)[truth == 0].mean() < 0.7
     assert (after == truth)[truth == 0].mean() > 0.95 and (after == truth).mean() > 0.95
+
+
+BLAME = st.lists(st.sampled_from([-2.0, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0]), min_size=1, max_size=10)
+
+
+@given(SEEDS)
+def test_the_margin_is_the_wrong_logit_over_the_right_one(seed):
+    features, weights, bias, right, wrong = drawn(seed)
+    found, rows = failures.margin(features, weights, bias, right, wrong), np.arange(len(features))
+    outputs = failures.logits(features, weights, bias)
+    assert np.allclose(found, outputs[rows, wrong] - outputs[rows, right])
+    assert np.allclose(failures.margin(features, weights, bias, wrong, right), -found)
+    assert not failures.margin(features, weights, bias, right, right).any()
+    assert np.allclose(outputs[3], [weights[c] @ features[3] + bias[c] for c in range(len(weights))])
+
+
+@given(matrices(columns=(1, 4), widths=(np.float32, np.float64)), SEEDS, st.integers(1, 4))
+def test_references_share_out_what_the_rightly_assigned_images_hold(features, seed, classes):
+    rng = np.random.default_rng(seed)
+    right, found = rng.integers(0, classes, (2, len(features)))
+    references = failures.class_references(features, right, found, classes)
+    for own, reference in enumerate(references):
+        members = features[(right == own) & (found == own)]
+        some = (members if len(members) else features).astype(np.float64)
+        assert np.allclose(reference, some.mean(axis=0), atol=0)
+    order = rng.permutation(len(features))
+    assert np.allclose(failures.class_references(features[order], right[order], found[order], classes), references)
+
+
+@given(SEEDS, st.integers(0, 5))
+def test_blame_of_groups_adds_up_and_is_that_of_each_group_alone(seed, groups):
+    rng = np.random.default_rng(seed)
+    contributions, members = rng.normal(size=(4, 7)), rng.random((groups, 7)) < 0.4
+    found = failures.group_blame(contributions, sparse.csr_array(members.astype(float)))
+    assert found.shape == (4, groups)
+    for group, own in enumerate(members):
+        assert np.allclose(found[:, group], [sum(row[own]) for row in contributions])
+    whole = sparse.csr_array(np.vstack([members, ~members.any(axis=0)[None]]).astype(float))
+    if (members.sum(axis=0) <= 1).all():
+        assert np.allclose(failures.group_blame(contributions, whole).sum(axis=1), contributions.sum(axis=1))
+
+
+@given(st.lists(BLAME.map(lambda row: (row * 4)[:4]), min_size=1, max_size=4).map(np.array))
+def test_a_ranking_names_each_unit_once_and_of_equal_ones_the_first(contributions):
+    found = failures.ranked(contributions)
+    for order, row in zip(found, contributions, strict=True):
+        assert order.tolist() == sorted(range(4), key=lambda unit: (-row[unit], unit))
+    again = failures.ranked(np.take_along_axis(contributions, found, axis=1))
+    assert (again == np.arange(4)).all()
+
+
+@given(BLAME, st.integers(0, 12))
+def test_features_are_blamed_from_the_largest_positive_one_down(blame, limit):
+    found = failures.by_feature(np.array(blame), limit).tolist()
+    assert found == sorted((j for j in range(len(blame)) if blame[j] > 0), key=lambda j: (-blame[j], j))[:limit]
+
+
+@given(BLAME, st.integers(0, 12), st.data())
+def test_concepts_are_blamed_by_their_sums_from_the_largest_positive_one_down(blame, limit, data):
+    concept = data.draw(st.lists(st.integers(0, 3), min_size=len(blame), max_size=len(blame)))
+    total = {c: sum(b for b, own in zip(blame, concept, strict=True) if own == c) for c in concept}
+    order = sorted(range(len(blame)), key=lambda j: (-total[concept[j]], concept[j], -blame[j], j))
+    expected = [j for j in order if total[concept[j]] > 0][:limit]
+    assert failures.by_concept(np.array(blame), np.array(concept), limit).tolist() == expected
+    each = failures.by_concept(np.array(blame), np.arange(len(blame)), limit)
+    assert each.tolist() == failures.by_feature(np.array(blame), limit).tolist(), "a concept for each feature"
+
+
+@given(
+    st.lists(BLAME.map(lambda row: (row * 4)[:4]), min_size=1, max_size=4).map(np.array), st.sampled_from([0.25, 1e9])
+)
+def test_the_first_named_concept_is_the_most_blamed_in_any_unit(contributions, unit):
+    silent = np.minimum(contributions, 0.5)
+    first, absent, share = failures.first_named(contributions, silent)
+    for row, quiet, named, missing, part in zip(contributions, silent, first, absent, share, strict=True):
+        positive = [max(value, 0.0) for value in row]
+        assert named == (positive.index(max(positive)) if max(positive) > 0 else -1)
+        assert part == (max(positive) / sum(positive) if named >= 0 else 0)
+        assert missing == (named >= 0 and quiet[named] > row[named] / 2)
+    scaled = failures.first_named(unit * contributions, unit * silent)
+    assert np.array_equal(scaled[0], first) and np.array_equal(scaled[1], absent) and np.allclose(scaled[2], share)

@@ -1,6 +1,6 @@
 """Step 3: single features, exact groups, the significance of firing together, and which groups are chosen."""
 
-from math import comb
+from math import comb, log
 
 import numpy as np
 import pytest
@@ -13,6 +13,8 @@ from stages.method.groups import (
     discoveries,
     exact_groups,
     group_name,
+    log_likelihood_ratio,
+    probability_of_at_least,
     single_features,
     strongest_in_turn,
     together,
@@ -127,3 +129,100 @@ def test_names_are_stable_short_and_blind_to_order():
     assert len(group_name(list(range(500)))) == 9
     assert len({group_name([1, 23]), group_name([12, 3]), group_name([1, 2, 3])}) == 3
     assert group_name([3, 7]) == "g202a2574"
+
+
+@given(st.integers(1, 12), st.floats(0.01, 0.99))
+def test_the_binomial_tail_falls_from_one_and_is_the_sum_of_its_terms(images, expected):
+    support = np.arange(images + 1)
+    tail = probability_of_at_least(support, images, np.full(images + 1, expected))
+    terms = [comb(images, n) * expected**n * (1 - expected) ** (images - n) for n in support.tolist()]
+    assert np.allclose(tail, [sum(terms[n:]) for n in support])
+    assert tail[0] == 1 and (np.diff(tail) <= 0).all() and tail[-1] == pytest.approx(expected**images)
+
+
+@given(st.integers(1, 40), st.data(), st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]), st.integers(2, 5))
+@pytest.mark.filterwarnings("error")
+def test_the_likelihood_ratio_weighs_the_observed_share_against_the_expected_one(images, data, expected, times):
+    support = data.draw(st.integers(0, images))
+    found = float(log_likelihood_ratio(np.array([support]), images, np.array([expected]))[0])
+    assert np.sign(found) == np.sign(support - expected * images) or found == 0
+    assert (found == 0) == (support / images == expected)
+    if 0 < expected < 1:
+        parts = [(support, expected), (images - support, 1 - expected)]
+        assert abs(found) == pytest.approx(sum(n * log(n / images / p) for n, p in parts if n), abs=1e-9)
+    more = float(log_likelihood_ratio(np.array([times * support]), times * images, np.array([expected]))[0])
+    assert more == pytest.approx(times * found, abs=1e-9)
+
+
+def chosen_in_turn(size, strength, eligible, alike, most):
+    """By dictionaries: the size of which the fewest are chosen, of that size the strongest."""
+    left, chosen = {row for row in range(len(size)) if eligible[row]}, []
+    while left and len(chosen) < most:
+        count = {size[row]: sum(size[other] == size[row] for other in chosen) for row in left}
+        turn = min(count, key=lambda one: (count[one], one))
+        row = min((row for row in left if size[row] == turn), key=lambda row: (-strength[row], row))
+        chosen.append(row)
+        left -= set(np.flatnonzero(alike[row]))
+    return sorted(chosen), left
+
+
+SETS = st.lists(st.tuples(st.integers(2, 4), st.sampled_from([0.0, 1.0, 2.0, np.inf]), st.booleans()), max_size=9)
+
+
+@given(SETS, SEEDS, st.integers(0, 9))
+def test_the_strongest_in_turn_are_those_of_the_dictionaries(sets, seed, most):
+    size, strength, eligible = (np.array([row[column] for row in sets]) for column in range(3))
+    alike = np.random.default_rng(seed).random((len(sets), len(sets))) < 0.2
+    alike |= alike.T | np.eye(len(sets), dtype=bool)
+    arguments = size.astype(int), strength, eligible.astype(bool)
+    chosen, left = strongest_in_turn(*arguments, lambda row: alike[row], most)
+    expected = chosen_in_turn(*arguments, alike, most)
+    assert (chosen.tolist(), set(np.flatnonzero(left))) == expected
+    assert alike[np.ix_(chosen, chosen)].sum() == len(chosen) and eligible.astype(bool)[chosen].all()
+
+
+@given(
+    st.sets(st.integers(0, 30), min_size=1, max_size=6),
+    st.sets(st.integers(0, 30), min_size=1, max_size=6),
+    st.randoms(),
+)
+def test_a_name_stands_for_the_members_alone(first, second, random):
+    mixed = list(first)
+    random.shuffle(mixed)
+    assert group_name(mixed) == group_name(np.sort(mixed).tolist()) == group_name(list(np.array(mixed, dtype=np.int32)))
+    assert (group_name(mixed) == group_name(list(second))) == (first == second)
+    assert group_name(mixed) == f"f{mixed[0]}" if len(first) == 1 else len(group_name(mixed)) == 9
+
+
+@given(SEEDS, st.integers(1, 4), st.integers(0, 6))
+def test_collections_that_are_joined_come_apart_again(seed, min_images, cut):
+    fires = random_fires(seed)
+    whole = exact_groups(fires, min_images)
+    parts = whole.take(slice(cut)), whole.take(np.arange(len(whole))[cut:])
+    assert len(parts[0]) == min(cut, len(whole)) and sum(map(len, parts)) == len(whole)
+    joined = together(*parts)
+    assert np.array_equal(joined.members, whole.members) and np.array_equal(joined.images, whole.images)
+    backwards = np.arange(len(whole))[::-1]
+    assert as_dict(whole.take(backwards)) == as_dict(whole)
+    assert min_images > 1 or (whole.images.sum(axis=0) == fires.any(axis=1)).all(), "each image in one exact group"
+
+
+@given(SEEDS, st.integers(2, 4))
+def test_more_of_the_same_images_leave_the_lift_and_multiply_the_strength(seed, times):
+    fires = random_fires(seed)
+    few, many = exact_groups(fires, 1), exact_groups(np.tile(fires, (times, 1)), 1)
+    lift, p_value, strength = against_independence(few, fires)
+    again, smaller, stronger = against_independence(many, np.tile(fires, (times, 1)))
+    assert np.array_equal(few.members, many.members) and np.allclose(lift, again)
+    assert np.allclose(times * strength, stronger)
+    assert ((p_value >= 0) & (p_value <= 1)).all() and (smaller[lift > 1.5] < p_value[lift > 1.5]).all()
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.floats(0.01, 0.4), st.randoms())
+def test_a_higher_rate_and_a_sure_test_beside_them_discover_no_less(p_values, rate, random):
+    found = discoveries(np.array(p_values), rate)
+    assert not (found & ~discoveries(np.array(p_values), rate + 0.1)).any()
+    assert not (found & ~discoveries(np.array([*p_values, 0.0]), rate)[:-1]).any()
+    order = list(range(len(p_values)))
+    random.shuffle(order)
+    assert np.array_equal(discoveries(np.array(p_values)[order], rate), found[order])

@@ -24,3 +24,11 @@ def test_known_value():
 def test_the_top_counts_most():
     words = ["a", "b", "c", "d"]
     assert average_overlap(words, ["b", "a", "c", "d"]) < average_overlap(words, ["a", "b", "d", "c"])
+
+
+@given(rankings, rankings)
+def test_a_common_first_entry_brings_lists_closer_and_names_do_not_matter(first, second):
+    overlap = average_overlap(first, second)
+    assert average_overlap(["z", *first], ["z", *second]) >= overlap
+    assert average_overlap([name + "!" for name in first], [name + "!" for name in second]) == overlap
+    assert average_overlap(["y", *first], ["z", *second]) <= overlap

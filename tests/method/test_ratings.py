@@ -1,6 +1,6 @@
 """Ratings of several people: agreement against the textbook, shares with intervals that know about clusters."""
 
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from stages.method.ratings import (
     MISSING,
     agreeing_pairs,
+    alpha_of,
     by_method,
     category_counts,
     clustered_ratio,
+    coincidences,
     estimated_alpha,
     krippendorff_alpha,
     paired_with_other_units,
@@ -167,3 +169,82 @@ def test_raters_who_see_nothing_do_no_better_than_the_null(seed):
     counts = np.eye(3, dtype=int)[chosen]
     null = paired_with_other_units(counts, position).mean()
     assert (chosen == position).mean() == pytest.approx(null, abs=0.04)
+
+
+RATINGS = st.tuples(st.integers(0, 4), st.integers(1, 6)).flatmap(
+    lambda shape: st.lists(st.lists(st.integers(-1, 2), min_size=shape[1], max_size=shape[1]), min_size=shape[0], max_size=shape[0])
+    .map(lambda rows: np.array(rows, dtype=int).reshape(shape))
+)  # fmt: skip
+
+
+@given(RATINGS)
+def test_every_rating_that_is_not_missing_is_counted_once_whoever_gave_it(ratings):
+    counts = category_counts(ratings, 3)
+    assert counts.tolist() == [[column.tolist().count(category) for category in range(3)] for column in ratings.T]
+    assert np.array_equal(counts.sum(axis=1), (ratings != MISSING).sum(axis=0))
+    assert np.array_equal(category_counts(ratings[::-1], 3), counts)
+
+
+@given(RATINGS)
+def test_pairs_are_those_of_different_raters(ratings):
+    agreeing, pairs = agreeing_pairs(category_counts(ratings, 3))
+    for unit, column in enumerate(ratings.T.tolist()):
+        met = list(combinations([rating for rating in column if rating != MISSING], 2))
+        assert (agreeing[unit], pairs[unit]) == (sum(a == b for a, b in met), len(met))
+
+
+@given(RATINGS)
+def test_coincidences_weigh_each_unit_by_its_ratings_and_hold_its_pairs(ratings):
+    counts = category_counts(ratings, 3)
+    found, rated = coincidences(counts), counts.sum(axis=1)
+    assert np.array_equal(found, np.swapaxes(found, 1, 2)) and (found >= 0).all()
+    assert np.allclose(found.sum(axis=(1, 2)), np.where(rated > 1, rated, 0))
+    agreeing, _ = agreeing_pairs(counts)
+    assert np.allclose(np.trace(found, axis1=1, axis2=2), 2 * agreeing / np.maximum(rated - 1, 1))
+
+
+@given(RATINGS, st.permutations(range(3)))
+@pytest.mark.filterwarnings("error")
+def test_alphas_of_many_sets_at_once_are_those_of_each_by_any_names(ratings, names):
+    units = coincidences(category_counts(ratings, 3))
+    sets = np.stack([units.sum(axis=0), units[:1].sum(axis=0), np.zeros((3, 3))])
+    found = alpha_of(sets)
+    assert found.shape == (3,) and np.isnan(found[2])
+    assert np.allclose(found, [float(alpha_of(some)) for some in sets], equal_nan=True)
+    assert np.allclose(alpha_of(sets[:, names][:, :, names]), found, equal_nan=True)
+    assert not (found > 1 + 1e-9).any()
+    assert np.allclose(found[0], krippendorff_alpha(ratings), equal_nan=True)
+
+
+PARTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)).map(lambda pair: (min(pair), max(pair))), max_size=8)
+
+
+@given(PARTS, st.floats(0.1, 0.9), SEEDS)
+def test_a_ratio_lies_between_those_of_its_units_and_empty_units_change_nothing(pairs, confidence, seed):
+    part, whole = (np.array([pair[side] for pair in pairs], dtype=int) for side in (0, 1))
+    found = clustered_ratio(part, whole, 50, confidence, np.random.default_rng(seed))
+    with_empty = [np.concatenate([[0], some, [0]]) for some in (part, whole)]
+    assert clustered_ratio(*with_empty, 50, confidence, np.random.default_rng(seed)) == found
+    if found is None:
+        assert not whole.any()
+        return
+    ratios = part[whole > 0] / whole[whole > 0]
+    assert ratios.min() - 1e-12 <= found.low <= found.high <= ratios.max() + 1e-12
+    assert found.value == part.sum() / whole.sum()
+    doubled = clustered_ratio(2 * part, 2 * whole, 50, confidence, np.random.default_rng(seed))
+    assert doubled == found
+    of_all = clustered_ratio(whole, whole, 50, confidence, np.random.default_rng(seed))
+    assert of_all == (1, 1, 1)
+
+
+@given(SEEDS, st.integers(1, 4), st.integers(1, 6))
+def test_choices_are_kept_whole_when_letters_become_methods_or_units_are_mixed(seed, methods, units):
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 4, (units, methods))
+    positions = rng.permuted(np.tile(np.arange(methods), (units, 1)), axis=1)
+    assert np.array_equal(np.sort(by_method(counts, positions)), np.sort(counts))
+    assert np.array_equal(by_method(by_method(counts, positions), np.argsort(positions, axis=1)), counts)
+    elsewhere = [paired_with_other_units(counts, column) for column in positions.T]
+    assert np.allclose(np.sum(elsewhere, axis=0), counts.sum(axis=1)), "each choice falls on one of the methods"
+    by_hand = [np.mean([counts[unit, letter] for letter in positions[:, 0]]) for unit in range(units)]
+    assert np.allclose(elsewhere[0], by_hand)

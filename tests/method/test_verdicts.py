@@ -34,3 +34,16 @@ def test_examples():
     assert below(Figure(0.1, 0.05, 0.15), 0.2) == "holds"
     assert at_least(Figure(0.9, 0.88, 0.93), 0.9) == "undecided"
     assert exceeds(Figure(0.9, 0.88, 0.93), Figure(0.5, 0.4, 0.6)) == "holds"
+
+
+def turned(figure):
+    return Figure(-figure.value, -figure.high, -figure.low)
+
+
+@given(FIGURES, FIGURES)
+def test_of_two_figures_at_most_one_exceeds_and_turned_around_it_is_exceeded(first, second):
+    pair = exceeds(first, second), exceeds(second, first)
+    assert pair != ("holds", "holds") and ("holds" not in pair or "does not hold" in pair)
+    assert exceeds(turned(second), turned(first)) == pair[0]
+    limit = Figure(second.low, second.low, second.low)
+    assert (exceeds(limit, first) == "holds") == (below(first, second.low) == "holds")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.method.words import concepts_of, lemma, parse_corpus, tagged
+from stages.method.words import concepts_of, is_content, lemma, parse_corpus, tagged
 
 PLAIN = "a red boat on the water"
 RUBBISH = {
@@ -144,3 +144,48 @@ def test_lemmas_follow_the_part_of_speech(word, tag, form):
 )
 def test_lemma_is_a_word(word, tag, expected):
     assert lemma(word, tag) == expected
+
+
+WORDS = ["boats", "Dogs", "running", "mixed", "red", "the", "dog's", "mother-in-law", "été", "b2b", "x", "geese", "is"]
+SENTENCES = st.lists(st.sampled_from([*WORDS, ".", "!", "\n"]), max_size=8)
+
+
+@given(SENTENCES, SENTENCES)
+def test_tokens_are_tagged_one_by_one_in_any_case(first, second):
+    """No word changes the tag of its neighbour, so that a caption means the same wherever it stands."""
+    whole, parts = tagged(" ".join(first + second)), [tagged(" ".join(some)) for some in (first, second)]
+    assert whole == parts[0] + parts[1]
+    assert tagged(" ".join(first).upper()) == parts[0]
+    assert all(token == token.lower() and tag for token, tag in whole)
+    assert "".join(token for token, _ in parts[0]) == "".join(" ".join(first).lower().split())
+
+
+@given(st.sampled_from(WORDS).map(str.lower), st.sampled_from(["NN", "NNS", "VB", "VBG", "JJ", "JJR", "DT", "RB"]))
+def test_a_lemma_is_one_lower_case_word_and_an_adjectives_is_itself(word, tag):
+    found = lemma(word, tag)
+    assert found == found.lower() and found.strip() == found != ""
+    assert not tag.startswith("JJ") or found == word
+    assert lemma(found, tag) == found, "a dictionary form is its own"
+
+
+@given(st.sampled_from(WORDS).map(str.lower), st.sampled_from(["NN", "VBG", "JJ", "DT", "RB"]), st.integers(1, 8))
+def test_content_is_letters_of_enough_length_in_every_form_and_not_discarded(word, tag, min_word):
+    found = is_content(word, tag, frozenset(), min_word)
+    assert not found or (tag[:2] in ("NN", "VB", "JJ") and not any(letter.isdigit() for letter in word))
+    assert not found or min(len(word), len(lemma(word, tag))) >= min_word
+    assert found or not is_content(word, tag, frozenset(), min_word + 1)
+    for form in (word, lemma(word, tag)):
+        assert not is_content(word, tag, frozenset([form]), min_word)
+    assert is_content(word, tag, frozenset(["another"]), min_word) == found
+
+
+@given(SENTENCES, st.frozensets(st.sampled_from(["dog", "boat", "red", "run"])), st.integers(1, 5))
+def test_rows_of_a_corpus_are_the_concepts_of_its_captions_none_discarded(words, discard, min_word):
+    text = " ".join(words)
+    found, phrases = concepts_of(text, discard, min_word)
+    rows = list(parse_corpus([(7, text), (9, text)], discard, min_word))
+    own = [("word", word) for word in found] + [("phrase", phrase) for phrase in phrases]
+    assert rows == [(caption, kind, concept) for caption in (7, 9) for kind, concept in own]
+    assert not set(found) & discard and all(len(word) >= min_word for word in found)
+    assert not {part for phrase in phrases for part in phrase.split(" ")} & discard
+    assert concepts_of(text + " . " + text, discard, min_word) == (found, phrases), "each once"
