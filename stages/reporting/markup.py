@@ -89,7 +89,8 @@ def number(value: float | None) -> str:
     """A number for people: whole ones with thin spaces, others with two places, or three, or a power of ten; a dash for none."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    if isinstance(value, int) or (abs(value) >= 1000):
+    value += 0  # no sign of zero
+    if isinstance(value, int) or round(abs(value), 1) >= 1000:
         return f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
     if value and abs(value) < 0.001:
         digits, power = f"{value:.0e}".split("e")
@@ -115,7 +116,7 @@ def measured(some: Measurement | None) -> Markup:
 def along(value: float, axis: float) -> str:
     """Place of a value on a scale from 0 to `axis` that is 100 units long, cut to it."""
     share = value / axis if math.isfinite(value) else 0.0
-    return f"{100 * min(max(share, 0.0), 1.0):.1f}".removesuffix(".0")
+    return f"{100 * min(max(0.0, share), 1.0):.1f}".removesuffix(".0")
 
 
 @dataclass(frozen=True)

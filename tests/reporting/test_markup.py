@@ -1,6 +1,10 @@
 """Numbers and texts for people."""
 
+import unicodedata
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages.reporting.activity import Histogram
 from stages.reporting.markup import along, bars, number, readable, style
@@ -54,3 +58,49 @@ def test_an_empty_histogram_is_no_error():
 def test_style_has_a_place_for_every_tile():
     text = style(5)
     assert "HEAT_COLOURS" not in text and ".x0 {" in text and ".x4 {" in text and ".x5" not in text and ".w5 {" in text
+
+
+SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+NUMBERS = (
+    st.floats(-1e9, 1e9) | st.integers(-(10**9), 10**9) | st.sampled_from([0.0, -0.0, 999.96, -9.96, 0.00996, 9e-4])
+)
+
+
+def read_back(shown: str) -> float:
+    """The number that a reader sees."""
+    digits, _, power = shown.replace("\u202f", "").replace("\u2212", "-").partition("·10")
+    return float(digits) * 10.0 ** int(power.translate(SUPERSCRIPTS) or "0")
+
+
+@given(NUMBERS)
+def test_a_number_is_read_back_as_what_it_was_to_the_digits_shown(value):
+    shown = number(value)
+    steps = [(1000, 0.5), (10, 0.05), (0.005, 0.005), (0.001, 0.0005), (0, abs(value) / 2)]
+    error = next(error for least, error in steps if abs(value) >= least)
+    assert abs(read_back(shown) - value) <= error * (1 + 1e-9)
+    assert ("\u202f" in shown) == (abs(read_back(shown)) >= 1000), "thousands are divided"
+    assert shown.startswith("\u2212") == (value < 0), "zero has no sign"
+    assert number(-abs(value)) == ("\u2212" if value else "") + number(abs(value))
+
+
+@given(st.text(st.sampled_from("ab \u00a0\u2028\n\0\x1b\u202eé\U0001f6a4"), max_size=20), st.integers(1, 12))
+def test_readable_text_is_short_and_stays_as_it_is(text, longest):
+    line = readable(text, longest)
+    assert len(line) <= longest and readable(line, longest) == line
+    assert not {unicodedata.category(letter) for letter in line} & {"Cc", "Zl", "Zp"} and "  " not in line
+    assert readable(f" {text}\n", 99).split() == readable(text, 99).split()
+
+
+@given(st.floats(-10, 10), st.floats(-10, 10), st.floats(0.1, 100))
+def test_places_on_a_scale_keep_the_order(first, second, axis):
+    places = [float(along(value, axis)) for value in sorted([first, second])]
+    assert 0 <= places[0] <= places[1] <= 100
+    assert "-" not in along(-0.0, axis) and along(axis, axis) == "100"
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=12), st.none() | st.floats(-1, 5))
+def test_every_bin_that_holds_something_is_a_bar_of_one_side(counts, threshold):
+    drawn = bars(Histogram(counts, 0.0, 4.0, threshold, False))
+    assert drawn.below.count("M") + drawn.above.count("M") == sum(count > 0 for count in counts)
+    assert threshold is not None or not drawn.above
+    assert (drawn.threshold is None) == (threshold is None)
