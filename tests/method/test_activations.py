@@ -268,7 +268,7 @@ def test_the_size_of_an_image_is_forgotten_to_the_last_bit(features, scale):
     assert np.array_equal(row_normalised(features * features.dtype.type(scale)), row_normalised(features))
 
 
-FIRING = matrices(rows=(1, 15), scales=(1.0, -1.0, 0.0, 0.25))
+FIRING = matrices(rows=(1, 40), scales=(1.0, -1.0, 0.0, 0.25))
 SHARES = st.sampled_from([0.0, 0.25, 0.5, 0.8, 0.9, 1.0])
 
 
