@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.clusters import carried_concepts, cluster_table, failure_table
+from stages.common.clusters import carried_concepts, cluster_table, failure_table, interval_of_mean
 from stages.method.failures import Blame
 
 WORDS = pd.Series({"f0": "water", "f1": "grass", "f3": "water", "g12": "meadow"})  # feature 2 has no words
@@ -143,3 +143,44 @@ def test_order_of_images_changes_no_cluster(seed):
     )
     columns = ["cluster", "right", "wrong", "images", "sentence", "group"]
     assert one[columns].equals(two[columns])
+
+
+@given(st.lists(st.sampled_from(["", "water", "grass", "sky"]), max_size=8))
+def test_features_carry_the_word_that_they_are_explained_by(words):
+    first = pd.Series({f"f{feature}": word for feature, word in enumerate(words) if word}, dtype=object)
+    carried = carried_concepts(first, len(words))
+    assert carried.words[carried.concept].tolist() == words if words else len(carried.concept) == 0
+    for feature, word in enumerate(words):
+        alike = [other for other, own in enumerate(words) if own == word] if word else [feature]
+        assert np.flatnonzero(carried.concept == carried.concept[feature]).tolist() == alike
+        assert carried.features[carried.concept[feature]] == alike[0]
+    assert len(carried.labels) == len(set(carried.labels)) == len(carried.words) + 1
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 1.0]), max_size=9))
+def test_an_interval_of_a_mean_holds_it_and_lies_within_the_values(values):
+    found = interval_of_mean(np.array(values), SETTINGS)
+    assert bool(found) == bool(values)
+    if values:
+        assert found["share"] == np.mean(values)
+        assert min(values) <= found["interval_low"] <= found["share"] <= found["interval_high"] <= max(values)
+
+
+@given(st.integers(0, 999), st.integers(1, 9))
+def test_every_failure_is_in_one_cluster_with_those_alike_wherever_its_row_stands(seed, images):
+    rng = np.random.default_rng(seed)
+    contributions, departure = rng.integers(-2, 4, (images, 4)), rng.integers(-1, 2, (images, 4))
+    right, order = rng.choice(["boat", "car"], images), rng.permutation(images)
+    carried = carried_concepts(WORDS, 4)
+
+    def table(rows):
+        names = [f"i{row}" for row in rows]
+        blamed = Blame(contributions[rows].astype(float), departure[rows].astype(float))
+        return failure_table(names, right[rows].tolist(), ["truck"] * images, blamed, carried)
+
+    found, mixed = table(np.arange(images)), table(order)
+    assert mixed.sort_values("image", ignore_index=True).equals(found.sort_values("image", ignore_index=True))
+    sizes = found["cluster"].value_counts()
+    assert sizes.sum() == images and sorted(sizes.index) == sorted(f"c{n}" for n in range(1, len(sizes) + 1))
+    assert [sizes[f"c{n}"] for n in range(1, len(sizes) + 1)] == sorted(sizes, reverse=True)
+    assert (found.groupby("cluster")[["right", "wrong", "first", "silent"]].nunique() == 1).all(axis=None)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages.common.judging import attributes_table, judged, listed_words, selectivity_of, truth_of
 
@@ -67,3 +69,28 @@ def test_selectivity_belongs_to_the_feature_and_its_word_whatever_the_order_of_r
     assert found["auc"].tolist() == [1, 1, 0.5]
     again = selectivity_of(table[::-1], activations, attributes, NAMES)
     assert again.sort_index().equals(found)
+
+
+LISTED = st.lists(st.sampled_from(["boat", "ship", "red", "crimson", "tree", "sky"]), unique=True, max_size=6)
+
+
+@given(st.lists(LISTED, min_size=3, max_size=3))
+def test_the_first_word_that_names_the_truth_decides_and_words_after_it_do_not(lists):
+    listed = dict(zip(TRUTH["group"], lists, strict=True))
+    found = judged(TRUTH, listed, NAMES)
+    for row, words in zip(found.itertuples(), lists, strict=True):
+        names = NAMES[row.kind, row.value]
+        place = next((words.index(word) + 1 for word in words if word in names), float("inf"))
+        assert (row.rank_of_truth, row.hit_first, row.hit_five) == (place, place == 1, place <= 5)
+        assert row.first_concept == (words[0] if words else "")
+    longer = judged(TRUTH, {group: [*words, "boat", "red"] for group, words in listed.items()}, NAMES)
+    assert (longer["rank_of_truth"] <= found["rank_of_truth"].clip(upper=8)).all()
+
+
+@given(st.permutations(range(8)), st.integers(1, 8))
+def test_each_image_has_one_value_of_each_kind_and_rows_stay_theirs(order, count):
+    rows = list(order)[:count]
+    table = attributes_table(WORLD.iloc[rows].reset_index(drop=True))
+    assert (table.sum(axis=1) == 5).all() and table.any(axis=0).all()
+    whole = attributes_table(WORLD).iloc[rows].reset_index(drop=True)
+    assert table.equals(whole[table.columns])

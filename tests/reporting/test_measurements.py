@@ -1,6 +1,11 @@
 """Metrics files as tables."""
 
-from stages.reporting.measurements import Measurement, Section, at, tabulate
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.reporting.measurements import Measurement, Section, at, in_words, tabulate
 
 
 def test_intervals_join_the_number_they_belong_to():
@@ -49,3 +54,45 @@ def test_at_finds_a_number_or_nothing():
     content = {"single": {"share": 0.5, "interval_low": 0.4, "interval_high": 0.6}}
     assert at(content, "single.share") == Measurement(0.5, 0.4, 0.6)
     assert at(content, "single.share.deeper") is None and at(content, "other.share") is None and at(None, "x") is None
+
+
+KEYS = st.sampled_from(["share", "x", "x_low", "x_high", "r2", "interval_low", "interval_high", "n"])
+CONTENT = st.recursive(
+    st.integers(-9, 9) | st.floats(0, 1) | st.sampled_from([math.nan, math.inf, None, "text", True]),
+    lambda inner: st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=12,
+).filter(lambda content: isinstance(content, dict))
+
+
+def finite_numbers(content):
+    """All numbers of a metrics file, and the paths that lead to them."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{path}", number) for path, number in finite_numbers(value))
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            yield key, value
+
+
+@given(CONTENT)
+def test_every_number_of_a_metrics_file_stands_in_the_table_once(content):
+    table = tabulate("", "", {"a": content, "b": None})
+    cells = [cell for section in table.sections for _, (cell,) in section.rows if cell]
+    shown = [some for cell in cells for some in (cell.value, cell.low, cell.high) if some is not None]
+    assert sorted(shown) == sorted(value for _, value in finite_numbers(content))
+
+
+@given(CONTENT)
+def test_a_number_is_found_where_its_path_leads(content):
+    for path, value in finite_numbers(content):
+        if not path.endswith(("_low", "_high")):
+            found = at(content, path)
+            assert found is not None and found.value == value
+    assert at(content, "absent") is None and at(content, "absent.n") is None
+
+
+@given(st.dictionaries(KEYS, st.integers(0, 9), min_size=1), st.dictionaries(KEYS, st.integers(0, 9), min_size=1))
+def test_the_order_of_the_columns_moves_no_number(first, second):
+    both, turned = (tabulate("", "", files) for files in ({"a": first, "b": second}, {"b": second, "a": first}))
+    rows, back = (dict(table.sections[0].rows) for table in (both, turned))
+    assert rows == {label: cells[::-1] for label, cells in back.items()}
+    assert not any("_" in label for label in rows) and set(map(in_words, rows)) == set(rows)

@@ -1,5 +1,7 @@
 """Caption files: ids are line numbers whatever stands in the lines."""
 
+import unicodedata
+from io import BufferedReader, BytesIO
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -8,8 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.common.errors import UserError
-from stages.sources.caption_selection import select, selected
-from stages.sources.captions import MAX_LINE_BYTES, LineFiles, clean_caption
+from stages.sources.caption_selection import cleaned, numbered, select, selected
+from stages.sources.captions import (
+    MAX_LINE_BYTES,
+    Batch,
+    LineFiles,
+    as_text,
+    clean_caption,
+    decoded,
+    is_missing,
+    short_lines,
+)
 
 
 def read_captions(path):
@@ -140,3 +151,75 @@ def test_ids_never_shift(tmp_path_factory, lines, last_end):
 @given(st.text(max_size=60))
 def test_cleaning_twice_changes_nothing(text):
     assert clean_caption(clean_caption(text)) == clean_caption(text)
+
+
+@given(st.text(st.sampled_from("ab \u00a0\t\0\x85\u2028e\u0301é"), max_size=12))
+def test_a_clean_caption_is_one_line_of_words_whatever_divides_them(text):
+    clean = clean_caption(text)
+    assert unicodedata.is_normalized("NFC", clean) and clean == " ".join(clean.split())
+    assert not any(unicodedata.category(letter) == "Cc" for letter in clean)
+    assert clean_caption(f"\0 {text}\r\n") == clean == clean_caption(unicodedata.normalize("NFD", text))
+
+
+@given(st.lists(st.none() | any_bytes, max_size=9))
+def test_bytes_become_text_and_those_that_are_none_are_counted(cells):
+    texts, undecodable = decoded(cells)
+    valid = [cell is None or cell.decode("utf-8", "ignore").encode() == cell for cell in cells]
+    assert [None if text is None else text.encode() for text, good in zip(texts, valid, strict=True) if good] == [
+        cell for cell, good in zip(cells, valid, strict=True) if good
+    ]
+    assert undecodable == valid.count(False)
+
+
+@given(st.binary(max_size=60).map(lambda content: content.replace(b"\x07", b"\n")), st.integers(1, 9))
+def test_lines_are_counted_by_their_ends_and_each_is_cut(content, most):
+    lines = list(short_lines(BufferedReader(BytesIO(content)), most))
+    whole = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    whole = [some + b"\n" for some in whole[:-1]] + ([whole[-1]] if whole[-1] else [])
+    assert lines == [some[:most] for some in whole]
+
+
+@given(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["NaN", "a\ud800"])
+)
+def test_a_cell_is_text_that_a_file_can_hold(value):
+    text = as_text(value)
+    assert (text is None) == (value is None)
+    if text is not None:
+        assert text.encode("utf-8").decode("utf-8") == text and as_text(text) == text
+        assert is_missing(text) == (text.lower() in ("", "none", "nan"))
+
+
+class Texts:
+    """A corpus of some texts, cut into batches."""
+
+    files, unit = ("texts",), "lines"
+
+    def __init__(self, texts, size):
+        self.texts, self.size = texts, size
+
+    def batches(self):
+        for start in range(0, len(self.texts), self.size):
+            yield Batch(0, start, self.texts[start : start + self.size])
+
+
+@given(
+    st.lists(
+        st.none() | st.sampled_from(["a cat", " a  cat", "b", "nan", "", "c\0", "x" * 1200, "x" * 1100]), max_size=15
+    ),
+    st.integers(1, 6),
+)
+def test_every_row_is_kept_a_copy_or_empty_however_the_corpus_is_cut(texts, size):
+    source, whole = Texts([*texts, "end"], size), Texts([*texts, "end"], 99)
+    selection = select(source)
+    assert selection.lines == len(texts) + 1 == selection.empty + selection.duplicates + len(selection.captions)
+    assert selection.copies.sum() == selection.lines - selection.empty
+    assert selection.digest == select(whole).digest
+    table, other = (pa.concat_tables(selected(some, selection, with_source=True)) for some in (source, whole))
+    assert table.equals(other) and table["caption"].equals(table["row"])
+    kept = table["text"].to_pylist()
+    assert len(set(kept)) == len(kept) and all(0 < len(text) <= 1000 for text in kept)
+    assert [first for first, _ in numbered(source.batches())] == list(range(0, len(texts) + 1, size))
+    assert [text for batch in source.batches() for text in cleaned(batch)] == [
+        clean_caption(text or "") for text in source.texts
+    ]
