@@ -12,7 +12,7 @@ from stages.common import files
 from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_json, write_table
 from stages.common.judging import Attribute, heldout_attributes, listed_words, names_of_attributes
-from stages.common.tables import in_words, safe_cell
+from stages.common.tables import in_words
 from stages.method.activations import row_normalised
 from stages.method.conjunction import Gain, bootstrap_weights, gain_over_best_member, random_partners
 from stages.method.truth import bootstrap_interval
@@ -39,14 +39,12 @@ def run(params: Params, name: str) -> Account:
     groups = read_table(files.groups(name) / "groups.parquet")
     concepts = read_table(files.concepts(name) / "concepts.parquet")
     larger, words = groups[groups["size"] > 1].reset_index(drop=True), listed_words(concepts)
-    table = larger.assign(
-        words=larger["group"].map(in_words(concepts)).fillna("").map(safe_cell), **_new_concepts(larger, words)
-    )
+    table = larger.assign(words=larger["group"].map(in_words(concepts)).fillna(""), **_new_concepts(larger, words))
     if params.worlds:
         table = _with_selectivity(table, groups, words, params, name)
     account = _account(name, table)
     write_json(files.metrics(f"groups_{name}"), {**_metrics(groups, table, params.analyse_groups), **account.metrics})
-    new_words = ["; ".join(safe_cell(word) for word in some) for some in table["new_words"]]
+    new_words = table["new_words"].map("; ".join)
     write_table(files.table(f"{name}_groups"), table.assign(new_words=new_words))
     return account
 

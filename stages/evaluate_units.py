@@ -17,7 +17,6 @@ from stages.common.artifacts import read_array, read_table, write_json, write_ta
 from stages.common.corpus import settings_of
 from stages.common.errors import UserError
 from stages.common.localisation import Localisation
-from stages.common.tables import safe_cell
 from stages.common.unfinished import Work, unfinished
 from stages.method.baselines import soft_wpmi
 from stages.method.heatmaps import CropRule, Heatmaps, crop_boxes
@@ -142,7 +141,7 @@ def _table(classifier: LinearClassifier, rows: np.ndarray, ranks: dict[str, np.n
     return pd.DataFrame(
         {
             "unit": classifier.ids,
-            "name": [safe_cell(name) for name in classifier.names],
+            "name": classifier.names,
             "class_among_images": shown,
             **{f"rank_{method}": ranks[method] for method in METHODS},
         }

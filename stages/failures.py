@@ -18,7 +18,7 @@ from stages.common.clusters import Carried, carried_concepts, cluster_table, fai
 from stages.common.errors import UserError
 from stages.common.judging import names_of_attributes
 from stages.common.progress import track
-from stages.common.tables import first_concepts, safe_cell
+from stages.common.tables import first_concepts
 from stages.method.failures import (
     Blame,
     blame,
@@ -262,7 +262,7 @@ def _repair(
     failed = failed[(images.right[failed] == right) & (images.found[failed] == wrong)]
     average = images.blamed(failed, settings.reference).contributions.mean(axis=0)
     before, places = _hits(images, failed[:0]), _places(images, right, wrong)
-    names = {key: safe_cell(images.classifier.names[place]) for key, place in (("right", right), ("wrong", wrong))}
+    names = {key: images.classifier.names[place] for key, place in (("right", right), ("wrong", wrong))}
     for kind, draws in _choices(average, carried, settings, [right, wrong]).items():
         after = np.mean([_hits(images, features) for features in draws], axis=0)
         off = _described(draws[0], carried) if kind != RANDOM else {"features": "", "words": ""}
@@ -286,7 +286,7 @@ def _choices(average: np.ndarray, carried: Carried, settings: Failures, seed: li
 def _described(features: np.ndarray, carried: Carried) -> dict[str, str]:
     """Numbers and words of the features that are switched off."""
     words = dict.fromkeys(str(label) for label in carried.labels[carried.concept[features]])
-    return {"features": " ".join(map(str, features)), "words": safe_cell("; ".join(words))}
+    return {"features": " ".join(map(str, features)), "words": "; ".join(words)}
 
 
 def _hits(images: Classified, features: np.ndarray) -> np.ndarray:

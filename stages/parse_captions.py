@@ -20,7 +20,6 @@ from stages.common.corpus import factorised, occurring, read_captions, read_colu
 from stages.common.errors import UserError
 from stages.common.progress import track
 from stages.common.streamed import table_in_parts
-from stages.common.tables import safe_cell
 from stages.common.unfinished import unfinished
 from stages.method.synonyms import leaders
 from stages.method.words import parse_corpus
@@ -121,4 +120,4 @@ def _synonyms(concepts: dict[str, str]) -> pd.DataFrame:
     """One row a concept of several words, for people."""
     pairs = pd.DataFrame({"concept": concepts.values(), "mention": concepts.keys()}, dtype=object)
     others = pairs.sort_values(["concept", "mention"])
-    return others.groupby("concept")["mention"].agg("; ".join).map(safe_cell).rename("synonyms").reset_index()
+    return others.groupby("concept")["mention"].agg("; ".join).rename("synonyms").reset_index()

@@ -11,7 +11,7 @@ from stages.common import files
 from stages.common.account import Account
 from stages.common.artifacts import read_table, write_json, write_table
 from stages.common.corpus import Corpus, crop_embeddings, read_corpus, settings_of
-from stages.common.tables import concept_table, evidence_table, in_words, safe_cell
+from stages.common.tables import concept_table, evidence_table, in_words
 from stages.common.unfinished import unfinished
 from stages.method.explanation import Captioned, Explanation, explain
 
@@ -77,7 +77,7 @@ def _for_people(groups: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """One row a group: members, support, kept words and phrases, and the words that the contrast removed."""
     removed = table[~table["kept"]].assign(kept=True)
     columns = {"words": in_words(table), "phrases": in_words(table, "phrase"), "removed": in_words(removed)}
-    texts = {column: groups["group"].map(text).fillna("").map(safe_cell) for column, text in columns.items()}
+    texts = {column: groups["group"].map(text).fillna("") for column, text in columns.items()}
     return groups[["group", "members", "size", "support"]].assign(**texts)
 
 

@@ -16,7 +16,7 @@ from stages.common.corpus import Corpus, crop_embeddings, read_corpus, settings_
 from stages.common.errors import UserError
 from stages.common.localisation import Localisation
 from stages.common.progress import track
-from stages.common.tables import concept_table, in_words, safe_cell
+from stages.common.tables import concept_table, in_words
 from stages.common.unfinished import Work, unfinished
 from stages.method import transfer as mapping
 from stages.method.explanation import Captioned, explain
@@ -422,4 +422,4 @@ def _r_squared_table(spaces: Spaces, maps: Maps) -> pd.DataFrame:
 
 
 def _for_people(compared: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    return compared.assign(words=compared["group"].map(in_words(table)).fillna("").map(safe_cell))
+    return compared.assign(words=compared["group"].map(in_words(table)).fillna(""))

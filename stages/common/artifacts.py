@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,10 @@ def allocated(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
     return array
+# What makes a spreadsheet take a cell for a formula; some take the wide forms of the same letters too.
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# A number, with its interval or without: begins like a formula and is none.
+FIGURE = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?( \[[+-]?[\d.]+, [+-]?[\d.]+\])?", re.ASCII)
 
 
 def _atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -111,15 +116,34 @@ def _in_memory(path: str | Path) -> np.ndarray:
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Save a table as parquet (``.csv`` if the name ends so), without an index and without pandas metadata of the machine."""
+    """Save a table as parquet (``.csv`` if the name ends so), without an index and without pandas metadata of the machine.
+
+    No cell of a ``.csv`` is a formula, whatever a caption, a class or a file was called; see `safe_cell`.
+    """
     if Path(path).suffix == ".csv":
-        text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        text = _of_safe_cells(table).to_csv(index=False, lineterminator="\n", float_format="%.6g")
         return write_text(path, text)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
     _atomically(path, lambda file: pq.write_table(arrow, file, compression="zstd"))
+
+
+def _of_safe_cells(table: pd.DataFrame) -> pd.DataFrame:
+    texts = table.select_dtypes(exclude=["number", "bool"]).columns
+    safe = table.assign(**{name: table[name].map(_safe_if_text) for name in texts})
+    return safe.rename(columns=_safe_if_text)
+
+
+def _safe_if_text(cell: Any) -> Any:
+    return safe_cell(cell) if isinstance(cell, str) else cell
+
+
+def safe_cell(text: str) -> str:
+    """A cell that stays one line and that no spreadsheet takes for a formula; a safe one stays as it is."""
+    text = " ".join(text.replace("\0", " ").split())
+    return f"'{text}" if text.startswith(FORMULA) and not FIGURE.fullmatch(text) else text
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

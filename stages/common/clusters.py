@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from stages.common.tables import safe_cell
 from stages.method.failures import Blame, by_feature, concept_blame, first_named, group_blame, ranked
 from stages.method.truth import bootstrap_interval
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 LISTED = 5  # features that a sentence lists for a concept, at most
 ALIKE = ["right", "wrong", "first", "silent"]  # failures alike in these are one cluster
-TEXTS = ["right", "wrong", "sentence", "concept", "group_concept"]  # from class names and captions
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def cluster_table(
         **_most_blamed_group(summed.features, groups, first),
     )
     table = table.merge(_of_images(failures, settings), on="cluster", how="left", validate="one_to_one")
-    return table.assign(**{column: table[column].map(safe_cell) for column in TEXTS}).drop(columns="first")
+    return table.drop(columns="first")
 
 
 def _summed(blamed: Blame, cluster: np.ndarray, clusters: int, carried: Carried) -> _Summed:

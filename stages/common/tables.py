@@ -86,9 +86,3 @@ def first_concepts(table: pd.DataFrame) -> pd.Series:
     """First kept word of each group."""
     first = table[table["kept"] & (table["kind"] == "word") & (table["rank"] == 1)]
     return first.set_index("group")["concept"]
-
-
-def safe_cell(text: str) -> str:
-    """A cell that stays one line and that no spreadsheet takes for a formula."""
-    text = " ".join(text.replace("\0", " ").split())
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from stages.common.tables import safe_cell
 from stages.method import ratings as rating
 from stages.reporting.rating_files import OWN, Answers, Asked, Key
 from stages.reporting.rating_sheet import NONE, letters
@@ -149,4 +148,4 @@ def table_of(collected: Collected) -> pd.DataFrame:
 
 
 def _own_words(asked: Asked) -> str:
-    return safe_cell(", ".join(next(some.words for some in asked.lists if some.method == OWN)))
+    return ", ".join(next(some.words for some in asked.lists if some.method == OWN))

@@ -1,5 +1,6 @@
 """Files between stages: whole or not there, the same bytes for the same content, and never code."""
 
+import csv
 import json
 import os
 import pickle
@@ -18,6 +19,7 @@ from stages.common.artifacts import (
     read_json,
     read_table,
     rounded,
+    safe_cell,
     write_array,
     write_bytes,
     write_json,
@@ -184,12 +186,40 @@ def test_a_table_of_no_rows_keeps_its_columns(tmp_path):
         assert list(read_table(tmp_path / name).columns) == list(TABLE.columns)
 
 
-def test_a_csv_table_keeps_texts_and_rounds_numbers(tmp_path):
+def test_a_csv_table_keeps_texts_in_one_line_and_rounds_numbers(tmp_path):
     write_table(tmp_path / "table.csv", TABLE.assign(number=np.pi))
     back = read_table(tmp_path / "table.csv")
-    assert back["text"].tolist() == TABLE["text"].tolist()
+    assert back["text"].tolist() == ["line break", "NA", "", "'=1+1", *TABLE["text"][4:]]
     assert (back["number"] == 3.14159).all()
-    assert b"\r\n" not in (tmp_path / "table.csv").read_bytes().replace(b"line\r\nbreak", b"")
+    assert b"\r" not in (tmp_path / "table.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "=cmd|' /C calc'!A0", "+1+cmd", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n =1", "\0=1", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20A",
+        "-0.1 [=1, 2]", "+", "-",
+    ],
+)  # fmt: skip
+def test_no_cell_and_no_heading_of_a_csv_table_is_a_formula(cell, tmp_path):
+    write_table(tmp_path / "t.csv", pd.DataFrame({cell: [cell, 1], "category": pd.Categorical([cell, ""])}))
+    for row in csv.reader((tmp_path / "t.csv").read_text().splitlines()):
+        assert all(some.startswith("'") for some in row if some not in ("1", "", "category"))
+
+
+def test_numbers_in_a_csv_table_stay_numbers(tmp_path):
+    figures = ["-0.5", "+1e-09", "-0.122 [-0.180, -0.071]"]
+    table = pd.DataFrame({"text": figures, "number": [-0.5, -1e-9, np.nan], "count": [-1, 0, 2], "kept": True})
+    write_table(tmp_path / "t.csv", table)
+    assert "'" not in (tmp_path / "t.csv").read_text()
+    assert read_table(tmp_path / "t.csv")["text"].tolist() == figures
+
+
+@given(st.text())
+def test_a_safe_cell_stays_as_it_is_and_loses_no_letter(text):
+    once = safe_cell(text)
+    assert safe_cell(once) == once and not once.startswith(("\t", "\r", "\n"))
+    assert once.removeprefix("'").split() == text.replace("\0", " ").removeprefix("'").split()
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), np.float32("nan"), -np.inf])
