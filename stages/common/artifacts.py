@@ -77,6 +77,7 @@ def allocated(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
     return array
 # What makes a spreadsheet take a cell for a formula; some take the wide forms of the same letters too.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # A number, with its interval or without: begins like a formula and is none.
 FIGURE = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?( \[[+-]?[\d.]+, [+-]?[\d.]+\])?", re.ASCII)
 
@@ -142,8 +143,8 @@ def _safe_if_text(cell: Any) -> Any:
 
 def safe_cell(text: str) -> str:
     """A cell that stays one line and that no spreadsheet takes for a formula; a safe one stays as it is."""
-    text = " ".join(text.replace("\0", " ").split())
-    return f"'{text}" if text.startswith(FORMULA) and not FIGURE.fullmatch(text) else text
+    text = CONTROL.sub(" ", text)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) and not FIGURE.fullmatch(text) else text
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

@@ -189,7 +189,7 @@ def test_a_table_of_no_rows_keeps_its_columns(tmp_path):
 def test_a_csv_table_keeps_texts_in_one_line_and_rounds_numbers(tmp_path):
     write_table(tmp_path / "table.csv", TABLE.assign(number=np.pi))
     back = read_table(tmp_path / "table.csv")
-    assert back["text"].tolist() == ["line break", "NA", "", "'=1+1", *TABLE["text"][4:]]
+    assert back["text"].tolist() == ["line  break", "NA", "", "'=1+1", *TABLE["text"][4:]]
     assert (back["number"] == 3.14159).all()
     assert b"\r" not in (tmp_path / "table.csv").read_bytes()
 
@@ -218,8 +218,8 @@ def test_numbers_in_a_csv_table_stay_numbers(tmp_path):
 @given(st.text())
 def test_a_safe_cell_stays_as_it_is_and_loses_no_letter(text):
     once = safe_cell(text)
-    assert safe_cell(once) == once and not once.startswith(("\t", "\r", "\n"))
-    assert once.removeprefix("'").split() == text.replace("\0", " ").removeprefix("'").split()
+    assert safe_cell(once) == once and len(once.splitlines()) <= 1
+    assert len(once) - len(text) in (0, 1) and once.endswith(text[-1:] if text.isprintable() else "")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), np.float32("nan"), -np.inf])
