@@ -1,12 +1,16 @@
-"""The page around the plots that `dvc plots` draws, with Vega inside: what DVC brings along loads it from the network."""
+"""The page around the plots that `dvc plots` draws, with Vega inside: what DVC brings along loads it from the network.
+
+DVC writes the rows of a plot into scripts, as they are: a class called ``</script>...`` would become part of the page. So here
+all that DVC writes stands behind ``<plaintext>``, which no text can end, and a script that the policy names by its hash draws it.
+Plots that are pictures, which this project has none of, are not shown.
+"""
 
 from pathlib import Path
 
 from stages.common.artifacts import write_text
+from stages.reporting.markup import TEMPLATES, policy
 
 PAGE = Path(".dvc/plots.html")
-POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
-SNIPPET = "window.vegaEmbed = vegaEmbed;"  # all that DVC calls
 # DVC fills in {plot_divs} and {refresh_tag}; without {scripts} it adds no script of its own.
 TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
@@ -14,14 +18,18 @@ TEMPLATE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="%s">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<link rel="icon" href="data:,">
 {refresh_tag}
 <title>Plots</title>
+<style>%s</style>
 <script>%s</script>
 </head>
 <body>
+<main></main>
+<noscript>The plots are drawn by a script.</noscript>
+<plaintext hidden>
 {plot_divs}
-</body>
-</html>
 """
 
 
@@ -29,7 +37,8 @@ def run() -> Path:
     """Write the page, from the drawing library that vl-convert carries."""
     import vl_convert
 
+    style, draw = ((TEMPLATES / f"dvc_plots.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     # Inside an element of a page this would end it; in a script it says the same.
-    library = vl_convert.javascript_bundle(SNIPPET).replace("</script", "<\\/script")
-    write_text(PAGE, TEMPLATE % (POLICY, library))
+    script = vl_convert.javascript_bundle(draw).replace("</script", "<\\/script")
+    write_text(PAGE, TEMPLATE % (policy(style, script), style, script))
     return PAGE

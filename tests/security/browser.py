@@ -1,0 +1,51 @@
+"""The system's Chromium, and a page of it that keeps all that ran, spoke or left."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+BROWSER = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+# Attributes that run something, and addresses that do; of every element, in templates and shadow trees too.
+RUNNING = """() => [...document.querySelectorAll('*')].flatMap((some) => [...some.attributes]
+  .filter(({name, value}) => name.startsWith('on') || /^\\s*(javascript|vbscript|data:text)/i.test(value))
+  .map(({name, value}) => `${some.localName} ${name}=${value}`))"""
+CANARY = "() => ['pwned' in window, 'pwned' in Object.prototype, 'pwned' in ({}).constructor]"
+
+
+@contextmanager
+def chromium() -> Iterator:
+    """A browser; the test is skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if BROWSER is None:
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@contextmanager
+def watched(browser, inside: str) -> Iterator:
+    """A page in which nothing may run but the project's scripts, and which may load nothing but what begins with `inside`."""
+    context = browser.new_context(bypass_csp=False)
+    page, wrong = context.new_page(), []
+    page.on("console", lambda message: wrong.append(f"said: {message.text}") if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+    page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("requestfailed", lambda some: wrong.append(f"failed: {some.url}"))
+    page.on("popup", lambda some: wrong.append(f"popup: {some.url}"))
+    page.on(
+        "request", lambda some: None if some.url.startswith((inside, "data:")) else wrong.append(f"left: {some.url}")
+    )
+    yield page
+    context.close()
+    assert not wrong
+
+
+def nothing_ran(page) -> bool:
+    """Whether no canary sings and no element could make one."""
+    return not any(page.evaluate(CANARY)) and page.evaluate(RUNNING) == []
