@@ -16,6 +16,8 @@ from stages.common import files
 from stages.common.artifacts import write_bytes, write_text
 from stages.common.errors import UserError
 from stages.common.progress import track
+from stages.reporting.comparison_page import code
+from stages.reporting.markup import NOTHING
 
 FOLDER = files.REPORTS / "changes"
 LONGEST = 25_000  # characters of a part: GitHub refuses comments beyond 65 536
@@ -85,12 +87,22 @@ def _printed(module: str, *arguments: str) -> str:
 
 
 def _metrics(base: str, folder: Path) -> str:
-    """DVC's table of the metrics that differ, folded: it can be long."""
-    table = _dvc("metrics", "diff", "--md", base).strip()
-    rows = table.splitlines()[2:]  # below the heading and its line
+    """The metrics that differ, as DVC finds them, folded: they can be many. Classes lend metrics their names, so names stand as code."""
+    found = json.loads(_dvc("metrics", "diff", "--json", base) or "{}")
+    rows = [
+        f"| {code(path)} | {code(name)} | {_shown(some.get('old'))} | {_shown(some.get('new'))} | {_shown(some.get('diff'))} |"
+        for path, metrics in sorted(found.items())
+        for name, some in sorted(metrics.items())
+    ]
     if not rows:
         return "No metric differs.\n"
+    table = "\n".join(["| Path | Metric | base | here | Change |", "|---|---|---|---|---|", *rows])
     return f"<details><summary>{len(rows)} numbers differ</summary>\n\n{table}\n\n</details>\n"
+
+
+def _shown(value: Any) -> str:
+    """A number as DVC shows it; a dash for none."""
+    return f"{value:.5g}" if isinstance(value, (int, float)) else NOTHING
 
 
 def _plots(base: str, folder: Path) -> str:

@@ -1,6 +1,6 @@
 """The comment on a pull request: what differs from the base is in it, what cannot be compared is said, nothing makes it fail."""
 
-import re
+import json
 import shutil
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_the_comment_shows_metrics_plots_and_the_comparison(changed, comparison,
     monkeypatch.chdir(changed)
     comment = changes.run("HEAD", Path("out"))
     text = comment.read_text()
-    assert re.search(r"\| reports/metrics/double.json +\| share +\| 0.2 +\| 0.3 ", text) and "1 numbers differ" in text
+    assert "| `reports/metrics/double.json` | `share` | 0.2 | 0.3 | 0.1 |" in text and "1 numbers differ" in text
     assert "![reports/plots/double.csv](double.png)" in text and "0 of 1 plots do not differ" in text
     assert (changed / "out/double.png").read_bytes().startswith(b"\x89PNG")
     assert comparison == [("compare", "HEAD", "workspace", "--out", "out/comparison.html")]
@@ -68,6 +68,14 @@ def test_an_unknown_base_is_an_error_of_one_line(changed, monkeypatch):
     with pytest.raises(UserError, match="'nosuch' is no revision"):
         changes.run("nosuch", Path("never"))
     assert not (changed / "never").exists()
+
+
+def test_names_of_metrics_are_letters_and_nothing_else(changed, monkeypatch):
+    """Metrics of a classifier are named by its classes, and those by a stranger."""
+    metrics = {"a.json": {"repair.<img src=x>`|\n@all ![a](b)": {"old": None, "new": 1}}}
+    monkeypatch.setattr(changes, "_dvc", lambda *arguments: json.dumps(metrics))
+    text = changes._metrics("HEAD", changed)
+    assert text.splitlines()[-3] == r"| `a.json` | `repair.<img src=x>'\| @all ![a](b)` | – | 1 | – |"
 
 
 def test_rows_of_one_revision_only_are_a_difference():
