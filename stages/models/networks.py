@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -282,11 +283,15 @@ def _python(spec: Any, param: str) -> Network:
 
 
 def _made(factory: str, param: str) -> nn.Module:
-    """Call the function of the user."""
+    """Call the function of the user: the one place where code runs that params name, and nothing else that they hold."""
     path, _, function = factory.partition(":")
+    if path.partition(".")[0] in sys.stdlib_module_names:
+        raise UserError(
+            f"{param}: factory {factory} is of Python's own library; name a function that returns a network"
+        )
     try:
         module = getattr(importlib.import_module(path), function)()
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise UserError(f"{param}: factory {factory} failed ({type(error).__name__}: {error}); correct it") from error
     if not isinstance(module, nn.Module):
         raise UserError(f"{param}: factory {factory} gave a {type(module).__name__}; it must return a torch.nn.Module")

@@ -13,7 +13,8 @@ BROWSER = next(
 RUNNING = """() => {
   const addresses = ['href', 'src', 'action', 'formaction', 'xlink:href', 'data'];
   const runs = ({name, value}) => name.startsWith('on') || addresses.includes(name) && /^\\s*(javascript|vbscript|data:text)/i.test(value);
-  const found = [...document.querySelectorAll('*')].flatMap((some) => [...some.attributes].filter(runs).map(({name, value}) => `${name}=${value}`));
+  const attributes = [...document.querySelectorAll('*')].flatMap((some) => [...some.attributes]);
+  const found = attributes.filter(runs).map(({name, value}) => `${name}=${value}`);
   return [...found, ...[window, Object.prototype, Object].filter((some) => 'pwned' in some).map(String)];
 }"""
 

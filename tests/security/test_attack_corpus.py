@@ -18,10 +18,11 @@ from tests.security.browser import chromium, nothing_ran, watched
 
 # Elements that the project's templates have, and no others.
 TAGS = {
-    "a", "abbr", "article", "b", "bdi", "body", "br", "button", "dd", "del", "details", "dialog", "div", "dl", "dt", "fieldset", "figcaption",
-    "figure", "form", "h1", "h2", "h3", "h4", "head", "header", "html", "i", "img", "input", "kbd", "label", "legend", "li", "link", "main",
-    "meta", "nav", "noscript", "ol", "option", "output", "p", "path", "progress", "script", "section", "select", "small", "span", "style",
-    "summary", "svg", "table", "tbody", "td", "th", "thead", "title", "tr", "ul",
+    "a", "abbr", "article", "b", "bdi", "body", "br", "button", "dd", "del", "details", "dialog", "div", "dl", "dt",
+    "fieldset", "figcaption", "figure", "form", "h1", "h2", "h3", "h4", "head", "header", "html", "i", "img", "input",
+    "kbd", "label", "legend", "li", "link", "main", "meta", "nav", "noscript", "ol", "option", "output", "p", "path",
+    "progress", "script", "section", "select", "small", "span", "style", "summary", "svg", "table", "tbody", "td",
+    "th", "thead", "title", "tr", "ul",
 }  # fmt: skip
 COUNTS = "['iframe', 'object', 'base', 'style', 'script'].map((tag) => document.querySelectorAll(tag).length)"
 
