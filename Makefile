@@ -2,6 +2,7 @@
 # make repro PROFILE=photos IMAGES=DIR CAPTIONS=FILE   your photographs and captions, in runs/photos
 # make study                                        many seeds, widths and plants (studies/dvc.yaml); up to three hours
 # make ci [BASE=REV]                                what .github/workflows/reports.yml runs: test, repro, verify, changes
+# make audit                                        known vulnerabilities of the pinned packages; asks the registry
 # make test | verify | docs | lint | requirements
 
 PYTHON ?= python3
@@ -22,7 +23,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install repro study test verify changes comment ci docs lint requirements clean
+.PHONY: install repro study test verify changes comment ci docs lint audit requirements clean
 
 install: $(INSTALLED)
 
@@ -73,6 +74,13 @@ docs: $(INSTALLED)
 lint: $(INSTALLED)
 	@ruff check . && ruff format --check . && mypy stages
 
+# In an environment of its own. Strict: a package of which the registry says nothing fails, it does not pass unseen.
+AUDIT := .bootstrap/audit/bin
+audit: .bootstrap/bin/uv
+	@.bootstrap/bin/uv venv -q --allow-existing -p $(PYTHON) .bootstrap/audit
+	@.bootstrap/bin/uv pip install -q -p $(AUDIT)/python --require-hashes -r requirements-audit.txt
+	@$(AUDIT)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off $(addprefix -r ,$(wildcard requirements*.txt))
+
 .bootstrap/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
 	@$(PYTHON) -m venv .bootstrap
@@ -93,10 +101,11 @@ $(PLOTS): $(INSTALLED)
 
 # Exact versions with hashes, for every platform, from the ranges in pyproject.toml.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make requirements" .bootstrap/bin/uv pip compile -q --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml --extra dev
+	--generate-hashes --no-emit-index-url --no-emit-find-links
 requirements: .bootstrap/bin/uv
-	@$(COMPILE) -o requirements.txt
-	@$(COMPILE) --extra photos -c requirements.txt -o requirements-photos.txt
+	@$(COMPILE) pyproject.toml --extra dev -o requirements.txt
+	@$(COMPILE) pyproject.toml --extra dev --extra photos -c requirements.txt -o requirements-photos.txt
+	@$(COMPILE) --group audit -o requirements-audit.txt
 
 clean:
 	rm -rf .venv .bootstrap runs
