@@ -13,6 +13,7 @@ from stages.sources.caption_tables import CocoFiles, JsonLines, TableFiles
 from stages.sources.caption_templates import Templates
 from stages.sources.caption_vectors import GivenEmbeddings
 from stages.sources.captions import FIX, CaptionSource, LineFiles
+from stages.sources.folders import refuse_links_out
 from stages.sources.laion import Laion, is_laion
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def _files(path: Path, kind: str) -> list[str]:
     names = [file for file in path.iterdir() if SUFFIXES.get(file.suffix.lower()) == kind and file.is_file()]
     if not names:
         raise UserError(f"data.captions: {path} holds no file of the format {kind}; {FIX}")
+    refuse_links_out(path, names)
     return [str(file) for file in sorted(names, key=lambda file: _natural(file.name))]
 
 
@@ -132,4 +134,5 @@ def _inside(folder: Path, name: str) -> Path:
             f"data.caption_embeddings: {name} is no file of embeddings in the folder {folder}; "
             f"put the captions and a {' or '.join(OF_EMBEDDINGS)} file into one folder and point data.captions at it"
         )
+    refuse_links_out(folder, [path])
     return path

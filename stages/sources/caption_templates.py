@@ -7,6 +7,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from stages.common.errors import UserError
 from stages.sources.captions import ROWS_AT_ONCE, Batch, as_text
+from stages.sources.folders import refuse_links_out
 
 PLACE = "{}"
 FIX = 'give a YAML file with lists `templates` ("a photo of a {}") and `words`, or a folder with templates.txt and words.txt'
@@ -56,7 +57,9 @@ def _lists(path: Path) -> tuple[list[str], list[str]]:
 
 
 def _of_folder(path: Path) -> dict[str, list[str]]:
-    return {name: (path / f"{name}.txt").read_text(encoding="utf-8-sig").split("\n") for name in ("templates", "words")}
+    lists = {name: path / f"{name}.txt" for name in ("templates", "words")}
+    refuse_links_out(path, lists.values())
+    return {name: file.read_text(encoding="utf-8-sig").split("\n") for name, file in lists.items()}
 
 
 def _of_file(path: Path) -> dict:

@@ -11,6 +11,7 @@ from stages.common.caption_embeddings import open_embeddings
 from stages.common.errors import UserError
 from stages.sources.caption_tables import TableFiles
 from stages.sources.captions import Batch
+from stages.sources.folders import refuse_links_out
 
 PAIR = (("metadata", "metadata", ".parquet"), ("text_emb", "text_emb", ".npy"))  # folder, start and end of the name
 LAYOUT = "give metadata_*.parquet and text_emb_*.npy in one folder, or in its sub-folders metadata and text_emb, numbered alike"
@@ -36,6 +37,7 @@ class Laion:
         for number in sorted(metadata.keys() ^ embeddings.keys()):
             alone = metadata.get(number) or embeddings.get(number)
             raise UserError(f"data.captions: {alone} has no partner with the number {number}; {LAYOUT}")
+        refuse_links_out(Path(folder), [*metadata.values(), *embeddings.values()])
         if not metadata:
             raise UserError(f"data.captions: {folder} holds no shards of LAION; {LAYOUT}")
         self.files = tuple(str(metadata[number]) for number in sorted(metadata))

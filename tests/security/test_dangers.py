@@ -20,6 +20,12 @@ ALLOWED = {
     ("stages/reporting/comparison_page.py", "markupsafe.Markup"): (1, "the page's own style sheet"),
     ("stages/reporting/rating_sheet.py", "markupsafe.Markup"): (2, "the page's own style sheet and script"),
 }  # fmt: skip
+# Of benchmarks/, which no stage imports and which read nothing of a stranger's.
+IN_BENCHMARKS = {
+    "ruamel.yaml.YAML without typ=safe": "changes values of the project's own params.yaml and keeps its comments",
+    "importlib.import_module": "stages by the names that dvc.yaml has",
+    "os.execvpe": "starts the same program again, on a disk of its own",
+}
 PLANTED = {
     "import pickle\npickle.load(f)": "pickle.load",
     "import pickle as p\np.loads(b)": "pickle.loads",
@@ -82,8 +88,8 @@ importlib.import_module("stages.claims")
 
 
 def test_nothing_dangerous_is_done_but_what_is_listed():
-    found = Counter(danger for folder in ("stages", "benchmarks") for danger in in_folder(ROOT / folder))
-    assert found == {danger: count for danger, (count, _) in ALLOWED.items()}
+    assert Counter(in_folder(ROOT / "stages")) == {danger: count for danger, (count, _) in ALLOWED.items()}
+    assert {danger for _, danger in in_folder(ROOT / "benchmarks")} <= set(IN_BENCHMARKS)
 
 
 @pytest.mark.parametrize("code", PLANTED)
