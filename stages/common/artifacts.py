@@ -17,6 +17,11 @@ from stages.common.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 INTACT = "results that were finished before are intact; then run the same command again"
+# What makes a spreadsheet take a cell for a formula; some take the wide forms of the same letters too.
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# A number, with its interval or without: begins like a formula and is none.
+FIGURE = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?( \[[+-]?[\d.]+, [+-]?[\d.]+\])?", re.ASCII)
 
 
 @contextmanager
@@ -75,11 +80,6 @@ def allocated(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
     return array
-# What makes a spreadsheet take a cell for a formula; some take the wide forms of the same letters too.
-FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# A number, with its interval or without: begins like a formula and is none.
-FIGURE = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?( \[[+-]?[\d.]+, [+-]?[\d.]+\])?", re.ASCII)
 
 
 def _atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
