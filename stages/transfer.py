@@ -396,15 +396,20 @@ def _rank_table(by_rank: np.ndarray, null: np.ndarray, ceiling: np.ndarray, sett
 def _controls(spaces: Spaces, maps: Maps, settings: Transfer) -> dict:
     """The same fit, not limited in rank, of what replaces the explained space: a linear map of the unseen one; what no map follows."""
     generator, features = np.random.default_rng([settings.seed, 2]), spaces.explained.shape[1]
-    targets = {
-        "control_linear": mapping.known_linear(spaces.unseen, features, settings.control_noise, generator),
-        "control_nonlinear": mapping.not_linear(spaces.unseen, features, maps.prepared.components, generator),
-    }
-    maps_of = {name: maps.prepared.fit(target).linear_map() for name, target in targets.items()}
-    return {
-        name: _estimate("median", _r_squared(target, spaces, maps.split.heldout, maps_of[name]), settings)
-        for name, target in targets.items()
-    }
+    source, made = spaces.unseen, {}  # one after the other: each is as large as the explained space
+    made["control_linear"] = _control(
+        mapping.known_linear(source, features, settings.control_noise, generator), spaces, maps, settings
+    )
+    made["control_nonlinear"] = _control(
+        mapping.not_linear(source, features, maps.prepared.components, generator), spaces, maps, settings
+    )
+    return made
+
+
+def _control(target: np.ndarray, spaces: Spaces, maps: Maps, settings: Transfer) -> dict[str, float]:
+    """Held-out R2 of a map that is fitted to `target`."""
+    fitted = maps.prepared.fit(target).linear_map()
+    return _estimate("median", _r_squared(target, spaces, maps.split.heldout, fitted), settings)
 
 
 def _concept_metrics(compared: pd.DataFrame, settings: Transfer) -> dict:

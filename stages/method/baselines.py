@@ -9,6 +9,7 @@ from stages.method.rows import Rows
 WEIGHTS = 0.998, 0.97  # of the first and the last ranked image in soft-WPMI, as published
 SMALL = 1e-7
 CAPTIONS_AT_ONCE = 65_536  # of their embeddings in memory
+PAIRS_AT_ONCE = 2**22  # of a crop and a concept, their probabilities in memory
 
 
 def soft_wpmi(
@@ -38,11 +39,13 @@ def soft_wpmi(
     ----------
     Oikarinen and Weng, CLIP-Dissect, ICLR 2023 (a = 10, top 100, lambda = 1).
     """
-    used = np.flatnonzero(rank < top)
-    weight = np.interp(rank[used], [0, max(top - 1, 1)], WEIGHTS)[:, None]
-    given = np.exp(log_softmax(sharpness * crops[used].astype(np.float64) @ concepts.astype(np.float64).T, axis=1))
-    total = np.zeros((groups, len(concepts)))
-    np.add.at(total, group[used], np.log(1 + weight * (given - 1) + SMALL))
+    used, directions = np.flatnonzero(rank < top), concepts.astype(np.float64).T
+    total, at_once = np.zeros((groups, len(concepts))), max(PAIRS_AT_ONCE // max(len(concepts), 1), 1)
+    for start in range(0, len(used), at_once):
+        some = used[start : start + at_once]
+        weight = np.interp(rank[some], [0, max(top - 1, 1)], WEIGHTS)[:, None]
+        given = np.exp(log_softmax(sharpness * crops[some].astype(np.float64) @ directions, axis=1))
+        np.add.at(total, group[some], np.log(1 + weight * (given - 1) + SMALL))
     return total - discount * (logsumexp(total, axis=0) - np.log(groups))
 
 

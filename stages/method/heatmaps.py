@@ -9,6 +9,8 @@ from scipy import ndimage, sparse
 Heatmaps = Float[np.ndarray, "crops height width"]
 Boxes = Int[np.ndarray, "crops 4"]
 
+CROPS_AT_ONCE = 4096  # whose enlarged heatmaps are in memory
+
 
 def heatmaps_of(
     maps: Float[np.ndarray, "crops features height width"], directions: Float[np.ndarray, "*crops features"]
@@ -181,7 +183,10 @@ def crop_boxes(heatmaps: Heatmaps, fields: Boxes, shape: tuple[np.ndarray, np.nd
     if not rule.crop:
         return whole
     grid = heatmaps.shape[1] * rule.finer, heatmaps.shape[2] * rule.finer
-    boxes = on_image(boxes_of(enlarged(heatmaps, *grid), rule.threshold), grid, fields)
+    parts = [slice(start, start + CROPS_AT_ONCE) for start in range(0, max(len(heatmaps), 1), CROPS_AT_ONCE)]
+    boxes = np.concatenate(
+        [on_image(boxes_of(enlarged(heatmaps[part], *grid), rule.threshold), grid, fields[part]) for part in parts]
+    )
     return np.where(empty(heatmaps)[:, None], whole, squares(boxes, shape, rule.margin, rule.min_size))
 
 

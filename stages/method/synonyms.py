@@ -12,7 +12,7 @@ from scipy import sparse
 from stages.method.rows import Rows
 
 CAPTIONS_AT_ONCE = 65_536  # of their embeddings in memory
-PAIRS_AT_ONCE = 1 << 26  # of words that are compared
+PAIRS_AT_ONCE = 1 << 22  # of words that are compared
 ROUNDING = 1e-9  # of a mean of unit embeddings
 
 
