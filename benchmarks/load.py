@@ -112,14 +112,15 @@ def main(
     captions: Annotated[int, typer.Option(min=500)] = 1_000_000,
     dim: Annotated[int, typer.Option(min=2, help="Width of the embeddings.")] = 256,
     crops: Annotated[int, typer.Option(min=8, help="Crops of a feature or group, at most.")] = 160,
+    out: Annotated[Path | None, typer.Option(help="JSON file of the results.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Stages to run; all of them if not given.")] = None,
     keep: Annotated[bool, typer.Option(help="Leave the workspace: a later run with it goes on there.")] = False,
 ) -> None:
     """Make a workspace, run the stages on it one after the other; print time and memory of each."""
     if unknown := set(only or ()) - set(STAGES):
         raise typer.BadParameter(f"no such stage: {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
-    size, out = Size(images, features, captions, dim, crops), out.resolve() if out else None
-    found = measured(folder.resolve(), size, only or list(STAGES), lambda some: out and write_json(out, some))
+    size, file = Size(images, features, captions, dim, crops), out and out.resolve()
+    found = measured(folder.resolve(), size, only or list(STAGES), lambda some: file and write_json(file, some))
     if not keep:
         shutil.rmtree(folder)
     typer.echo(as_markdown(found))

@@ -37,6 +37,16 @@ def test_formula(seed):
     np.testing.assert_allclose(found, by_hand(crops, group, rank, 3, concepts, 4))
 
 
+def test_it_does_not_depend_on_how_many_crops_are_compared_together(monkeypatch):
+    rng = np.random.default_rng(0)
+    group, rank = np.repeat(np.arange(3), 5), np.tile(np.arange(5), 3)
+    crops, concepts = unit(rng, 15), unit(rng, 4)
+    together = soft_wpmi(crops, group, rank, 3, concepts, top=4)
+    for pairs in (1, 12):
+        monkeypatch.setattr(baselines, "PAIRS_AT_ONCE", pairs)
+        np.testing.assert_allclose(soft_wpmi(crops, group, rank, 3, concepts, top=4), together, rtol=1e-12)
+
+
 def test_names_the_concept_that_the_crops_show():
     rng = np.random.default_rng(0)
     concepts = np.eye(6)[:4]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
+from stages.method import heatmaps as heatmaps_module
 from stages.method.heatmaps import (
     CropRule,
     as_bytes,
@@ -309,3 +310,14 @@ def test_maps_of_sixteen_bits_are_added_up_in_single_precision(seed, crops):
     directions = heatmaps_of(maps[images], members.astype(np.float16))
     expected = [np.maximum(maps[i][own].astype(float).sum(axis=0), 0) for i, own in zip(images, members, strict=True)]
     assert np.array_equal(found, np.array(expected).reshape(crops, 2, 2)) and np.array_equal(directions, found)
+
+
+def test_crops_are_the_same_however_many_heatmaps_are_enlarged_together(monkeypatch):
+    rng = np.random.default_rng(0)
+    heatmaps = np.maximum(rng.normal(size=(11, 4, 5)), 0).astype(np.float32)
+    fields, shape = np.tile([0, 0, 50, 40], (11, 1)), (np.full(11, 40), np.full(11, 50))
+    rule = CropRule(True, 0.6, 0.1, 0.1)
+    together = crop_boxes(heatmaps, fields, shape, rule)
+    monkeypatch.setattr(heatmaps_module, "CROPS_AT_ONCE", 3)
+    assert (crop_boxes(heatmaps, fields, shape, rule) == together).all()
+    assert crop_boxes(heatmaps[:0], fields[:0], (shape[0][:0], shape[1][:0]), rule).shape == (0, 4)
