@@ -74,6 +74,20 @@ MEMORY: dict[str, dict[str, float]] = {
 }
 
 
+# The params that hold a stage's memory down.
+BOUNDED = {
+    "build_caption_index": "the corpus",
+    "parse_captions": "the corpus",
+    "find_groups": "images and features; `find_groups.max_candidates`",
+    "mine_crops": "`find_groups.max_images`, `low_images`, `random_images`",
+    "score_concepts": "the corpus; `find_groups.max_images`, `concepts.captions_per_image`",
+    "analyse_groups": "`data.heldout`, `analyse_groups.bootstrap`",
+    "measure_explainability": "`find_groups.max_images`, `measure_explainability.null_sets`",
+    "evaluate_concepts": "as `score_concepts`; held-out images",
+    "transfer": "images and features; `transfer.permutations` (16 r·r each)",
+}
+
+
 @dataclass(frozen=True)
 class Size:
     """How large the workspace is.
@@ -240,8 +254,8 @@ def _params(size: Size) -> Params:
             "data": {"captions": "corpus", "caption_format": "laion"},
             "find_groups": {
                 "max_images": size.crops,
-                "low_images": size.crops // 4,
-                "random_images": size.crops // 8,
+                "low_images": max(size.crops // 4, 1),
+                "random_images": max(size.crops // 8, 2),
             },
             "transfer": {"permutations": 2, "curve": {"images": [1000], "draws": 1}},
         },
@@ -408,6 +422,21 @@ def _make_crops(size: Size) -> None:
             part = directions[word[start : start + UNIT]]
             embeddings[start : start + UNIT] = _unit(part + rng.standard_normal(part.shape, dtype=np.float32))
     write_json(files.crops(EXPLAINED) / "embeddings.json", {"image_text": Nothing.fingerprint, "preprocessing": "none"})
+
+
+def formula(name: str) -> str:
+    """What `MEMORY` says of a stage, to read: bytes."""
+    terms = {term.replace(" ", "·"): factor for term, factor in MEMORY[name].items()}
+    return " + ".join(f"{factor:g} {term}" if term else f"{factor / 1e6:g} MB" for term, factor in terms.items())
+
+
+def documented(found: dict) -> str:
+    """The table of docs/memory.md."""
+    rows = [
+        f"| `{name}` | {formula(name)} | {one['peak_mb']:.0f} MB | {one['seconds']:.0f} s | {BOUNDED[name]} |"
+        for name, one in found["stages"].items()
+    ]
+    return "\n".join(["| stage | bytes | measured peak | time | bounded by |", "|---|---|---|---|---|", *rows])
 
 
 def as_markdown(found: dict) -> str:
