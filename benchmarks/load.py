@@ -37,7 +37,7 @@ from stages import (  # noqa: E402
     transfer,
 )
 from stages.common import files  # noqa: E402
-from stages.common.artifacts import read_array, read_table, write_json, write_table  # noqa: E402
+from stages.common.artifacts import read_array, read_json, read_table, write_json, write_table  # noqa: E402
 from stages.common.judging import attributes_table  # noqa: E402
 from stages.common.params import Params, read_yaml, validated  # noqa: E402
 from stages.common.profiles import merge  # noqa: E402
@@ -54,7 +54,7 @@ GRID = 7  # cells a side of a synthetic activation map
 MAPPED = 500  # images that have one; the others take theirs from these, in turn
 LIMIT_GB = 8.0
 MADE = Path(".made")  # marks a workspace that is complete
-EVERY = 0.005  # seconds between two looks at a process
+EVERY, LOOKS = 0.005, 5000  # seconds between two looks at a process, at least; looks by which a long one is divided
 FORK = multiprocessing.get_context(
     "fork"
 )  # what is imported is imported once, and every stage starts from the same memory
@@ -126,7 +126,7 @@ def main(
     captions: Annotated[int, typer.Option(min=500)] = 1_000_000,
     dim: Annotated[int, typer.Option(min=2, help="Width of the embeddings.")] = 256,
     crops: Annotated[int, typer.Option(min=8, help="Crops of a feature or group, at most.")] = 160,
-    out: Annotated[Path | None, typer.Option(help="JSON file of the results.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file of the results; other stages' in it are kept.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Stages to run; all of them if not given.")] = None,
     keep: Annotated[bool, typer.Option(help="Leave the workspace: a later run with it goes on there.")] = False,
 ) -> None:
@@ -134,7 +134,7 @@ def main(
     if unknown := set(only or ()) - set(STAGES):
         raise typer.BadParameter(f"no such stage: {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
     size, file = Size(images, features, captions, dim, crops), out and out.resolve()
-    found = measured(folder.resolve(), size, only or list(STAGES), lambda some: file and write_json(file, some))
+    found = measured(folder.resolve(), size, only or list(STAGES), lambda some: file and _add(file, some))
     if not keep:
         shutil.rmtree(folder)
     typer.echo(as_markdown(found))
@@ -162,6 +162,12 @@ def measured(folder: Path, size: Size, names: list[str], tell: Callable[[dict], 
         return _judged(found, sizes(size))
     finally:
         os.chdir(back)
+
+
+def _add(file: Path, found: dict) -> None:
+    """Write the results of some stages into a file, beside those of other stages."""
+    stages = (read_json(file)["stages"] if file.exists() else {}) | found["stages"]
+    write_json(file, _judged({name: stages[name] for name in STAGES if name in stages}, found["sizes"]))
 
 
 def _judged(found: dict[str, dict], letters: dict[str, int]) -> dict:
@@ -225,7 +231,7 @@ def _watched(work: Callable[[], object]) -> dict[str, float]:
     while process.exitcode is None:
         status = _status(process.pid)
         own, everything = max(own, status.get("RssAnon", 0)), max(everything, status.get("VmHWM", 0))
-        process.join(EVERY)
+        process.join(max(EVERY, (time.perf_counter() - start) / LOOKS))
     if process.exitcode:
         raise RuntimeError(f"a stage ended with {process.exitcode}")
     seconds = time.perf_counter() - start
