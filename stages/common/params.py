@@ -5,12 +5,22 @@ import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from ruamel.yaml import YAML, YAMLError
 
 from stages.common.errors import UserError
 
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+# Slugs become parts of file names, which end at 255 bytes.
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -23,6 +33,16 @@ class Section(BaseModel):
     """A section of params.yaml: strict types, no unknown keys, not to be changed once read."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_passed_on(cls, value: Any) -> Any:
+        """No path and no name of a model holds a NUL; a generator of random numbers takes no more than 64 bits."""
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("should hold no NUL character")
+        if isinstance(value, int) and value >= 2**63:
+            raise ValueError("should be less than 2^63")
+        return value
 
 
 class Data(Section):
@@ -565,7 +585,9 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: not found; run from the project's root") from error
     except OSError as error:
         raise UserError(f"{path}: not readable: {error.strerror}") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise UserError(f"{path}: not valid YAML: it is nested too deep") from error
+    except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date or number that is none
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from stages.common.artifacts import read_array, read_table
 from stages.common.errors import UserError
@@ -21,8 +23,13 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 # More pixels are taken for a decompression bomb: Pillow's own warning level, a quarter of a gigabyte as RGB.
 MAX_PIXELS = 89_478_485
+# A progressive JPEG is drawn anew by each scan, however short: a megabyte of them takes minutes. Encoders write about ten.
+MAX_SCANS = 1000
+SCAN = b"\xff\xda"
 # What the largest picture takes without compression (four channels of 16 bits): no honest file is longer.
 MAX_BYTES = 8 * MAX_PIXELS
+# A table or an archive can hold any name; of a longer one the beginning is shown.
+MAX_NAME = 255
 ORIENTATION_TAG = 0x0112
 ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -224,8 +231,9 @@ def numbered(count: int) -> list[str]:
 
 
 def printable(name: str) -> str:
-    """Escape what would break a line or a terminal."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in name)
+    """Escape what would break a line or a terminal; no more of a name than a file can have."""
+    shown = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
 
 
 def _unicode_or_refused(name: str) -> None:
@@ -262,12 +270,24 @@ def decoded(file: Path | BinaryIO, formats: tuple[str, ...] = FORMATS) -> Image.
     """
     try:
         with Image.open(file, formats=formats) as image:
+            _refuse_many_scans(image)
             return as_picture(image)
     except UnreadableImageError:
         raise
     except Exception as error:  # decoders raise anything on a damaged file: OSError, SyntaxError, struct.error, ...
         reason = "not an image in a known format" if isinstance(error, UnidentifiedImageError) else str(error)
         raise UnreadableImageError(f"cannot be decoded ({printable(reason)})") from error
+
+
+def _refuse_many_scans(image: Image.Image) -> None:
+    """Refuse a JPEG that would be drawn for hours; its mark of a scan cannot stand inside one."""
+    if isinstance(image, JpegImageFile) and image.fp is not None:
+        place = image.fp.tell()
+        image.fp.seek(0)
+        scans = sum(block.count(SCAN) for block in iter(partial(image.fp.read, 2**20), b""))
+        image.fp.seek(place)
+        if scans > MAX_SCANS:
+            raise UnreadableImageError(f"more than {MAX_SCANS} scans")
 
 
 def as_picture(image: Image.Image) -> Image.Image:

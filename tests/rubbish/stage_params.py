@@ -1,0 +1,23 @@
+"""The params of the stages that are fed with rubbish."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+from stages.common.params import Params, read_yaml, validated
+from stages.common.profiles import merge
+from tests.paths import ROOT
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    return read_yaml(ROOT / "params.yaml")
+
+
+def params_of(changes: dict[str, Any]) -> Params:
+    """The shipped params with some changes."""
+    content = copy.deepcopy(_shipped())
+    merge(content, changes)
+    return validated(content)
