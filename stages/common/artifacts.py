@@ -106,7 +106,7 @@ def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
     """
     try:
         return np.lib.format.open_memmap(path, mode="r") if mmap else _in_memory(path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # numpy raises anything on a damaged header: ValueError, OverflowError, TypeError, ...
         raise UserError(f"{path}: not a readable .npy array ({error}); run `dvc repro` to make it again") from error
 
 
@@ -157,7 +157,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """
     try:
         return pd.read_csv(path, keep_default_na=False) if Path(path).suffix == ".csv" else pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # pyarrow raises anything on a damaged file: OSError, ArrowInvalid, ...
         raise UserError(f"{path}: not a readable table ({error}); run `dvc repro` to make it again") from error
 
 
@@ -170,7 +170,7 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable JSON ({error}); run `dvc repro` to make it again") from error
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from stages.common.errors import UserError
 
@@ -99,7 +99,7 @@ def open_embeddings(path: str | Path) -> np.ndarray:
         raise UserError(f"{path}: not a file of embeddings; {FORMAT}")
     try:
         array = _mapped_npy(path) if path.suffix == ".npy" else _mapped_safetensors(path)
-    except (OSError, ValueError, SafetensorError) as error:
+    except Exception as error:  # numpy raises anything on a damaged header: ValueError, OverflowError, TypeError, ...
         raise UserError(f"{path}: not a readable file of embeddings ({_short(error)}); {FORMAT}") from error
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.newbyteorder("=") not in (np.float16, np.float32):
         raise UserError(f"{path}: embeddings of shape {array.shape} and type {array.dtype}; {FORMAT}")
@@ -146,7 +146,7 @@ def caption_ids(path: str | Path) -> np.ndarray | None:
     path = Path(path)
     try:
         ids = _ids_beside(path) if path.suffix == ".npy" else _ids_inside(path)
-    except (OSError, ValueError, SafetensorError) as error:
+    except Exception as error:  # as in `open_embeddings`
         raise UserError(f"{path}: its list of ids is not readable ({_short(error)})") from error
     if ids is None:
         return None

@@ -55,7 +55,7 @@ def select(source: CaptionSource, given: GivenEmbeddings | None = None) -> Selec
     Raises
     ------
     UserError
-        If there is no caption, or if the embeddings given do not fit the captions.
+        If there is no caption, if most of them are not UTF-8, or if the embeddings given do not fit the captions.
     """
     seen, parts = Counter[str](), _Parts([], [], [])
     for first, batch in numbered(track(source.batches(), "reading captions")):
@@ -107,10 +107,14 @@ class _Parts:
 
 
 def _check(source: CaptionSource, seen: Counter[str], captions: np.ndarray) -> None:
-    """Refuse a corpus without captions."""
+    """Refuse a corpus without captions, or one in another encoding."""
     where = source.files[0] if len(source.files) == 1 else f"{source.files[0]} and {len(source.files) - 1} more"
     if seen["lines"] == 0:
         raise UserError(f"data.captions: {where} is empty; {FIX}")
+    if 2 * seen["undecodable"] > seen["lines"]:
+        raise UserError(
+            f"data.captions: {seen['undecodable']} of the {seen['lines']} {source.unit} in {where} are not UTF-8; save it as UTF-8"
+        )
     if len(captions) == 0 and seen["without_embedding"]:
         raise UserError(
             f"data.captions: {where} has {seen['without_embedding']} captions and no usable embedding for any of them"

@@ -4,7 +4,6 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from io import BufferedReader
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,15 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
 from stages.common.errors import UserError
-from stages.sources.captions import ROWS_AT_ONCE, Batch, as_text, decoded, short_lines
+from stages.sources.captions import (
+    ROWS_AT_ONCE,
+    Batch,
+    as_text,
+    decoded,
+    in_batches,
+    refuse_other_than_text,
+    short_lines,
+)
 
 COLUMNS = ("caption", "text", "TEXT", "title")
 BLOCK_BYTES = 8 << 20  # of a CSV file; a row must fit
@@ -84,6 +91,8 @@ def _csv_columns(path: str, column: str, separator: str) -> Iterator[pa.Array]:
 
 
 def _header(path: str, separator: str) -> list[str]:
+    with Path(path).open("rb") as raw:
+        refuse_other_than_text(path, raw)
     with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file:
         return next(csv.reader(file, delimiter=separator), [])
 
@@ -109,7 +118,7 @@ def chosen_column(path: str, names: Sequence[str], column: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     """Some names on one line."""
-    return " ".join(", ".join(map(str, names[:20])).split()) or "none"
+    return " ".join(", ".join(map(str, names[:20])).split())[:300] or "none"
 
 
 def _texts(path: str, column: pa.Array) -> tuple[list[str | None], int]:
@@ -159,14 +168,15 @@ class JsonLines:
         for number, path in enumerate(self.files):
             try:
                 with Path(path).open("rb") as file:
+                    refuse_other_than_text(path, file)
                     yield from _json_batches(number, path, file, self._column)
             except OSError as error:
                 raise UserError(f"data.captions: {path} cannot be read ({error.strerror})") from error
 
 
 def _json_batches(number: int, path: str, file: BufferedReader, column: str) -> Iterator[Batch]:
-    row, lines = 0, short_lines(file, MAX_OBJECT_BYTES)
-    while raw := list(islice(lines, ROWS_AT_ONCE)):
+    row = 0
+    for raw in in_batches(short_lines(file, MAX_OBJECT_BYTES), ROWS_AT_ONCE):
         texts, undecodable = decoded(raw)
         objects = [_object(path, row + place, text or "") for place, text in enumerate(texts)]
         if not column and any(objects):

@@ -48,7 +48,7 @@ def _lists(path: Path) -> tuple[list[str], list[str]]:
         found = _of_folder(path) if path.is_dir() else _of_file(path)
         lists = [found[name] for name in ("templates", "words")]
         templates, words = ([text for text in map(as_text, some) if text and text.strip()] for some in lists)
-    except (OSError, ValueError, KeyError, TypeError, YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, YAMLError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"data.captions: {path} has no templates and words ({reason}); {FIX}") from error
     if not templates or not words:

@@ -3,10 +3,9 @@
 import codecs
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -18,11 +17,13 @@ MAX_LETTERS = 1000
 # Nothing beyond this is read of a line, so that a file without line ends cannot fill the memory.
 MAX_LINE_BYTES = 65_536
 ROWS_AT_ONCE = 8192
+BYTES_AT_ONCE = 64 << 20
 # What a table writer puts where a caption is missing.
 MISSING = frozenset({"", "none", "nan"})
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
-BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh91AY", b"\xfd7zXZ", b"(\xb5/\xfd")  # gzip, zip, bzip2, xz, zstandard
 FIX = "point data.captions at a text file with one caption a line"
 
 
@@ -97,19 +98,53 @@ class LineFiles:
         for number, path in enumerate(self.files):
             try:
                 with Path(path).open("rb") as file:
-                    if file.peek(2)[:2] in BYTE_ORDER_MARKS:
-                        raise UserError(f"data.captions: {path} is UTF-16; save it as UTF-8")
+                    refuse_other_than_text(path, file)
                     yield from _line_batches(number, file)
             except OSError as error:
                 raise UserError(f"data.captions: {path} cannot be read ({error.strerror}); {FIX}") from error
 
 
+def refuse_other_than_text(path: str, file: BufferedReader) -> None:
+    """Stop where the first bytes of a file say that all of it is something else than UTF-8.
+
+    Raises
+    ------
+    UserError
+        If it is packed, or UTF-16 with or without its mark.
+    """
+    start = file.peek(MAX_LINE_BYTES)[:MAX_LINE_BYTES]
+    if start.startswith(PACKED):
+        raise UserError(f"data.captions: {path} is packed; unpack it")
+    if start.startswith(UTF_16) or _zeros_at_every_other_place(start):
+        raise UserError(f"data.captions: {path} is UTF-16; save it as UTF-8")
+
+
+def _zeros_at_every_other_place(start: bytes) -> bool:
+    """Tell whether bytes are Latin letters of 16 bits each."""
+    zeros = sorted((start[::2].count(0), start[1::2].count(0)))
+    return 20 * zeros[0] < zeros[1] and 2 * zeros[1] > len(start) // 2
+
+
 def _line_batches(number: int, file: BufferedReader) -> Iterator[Batch]:
-    row, lines = 0, short_lines(file)
-    while raw := list(islice(lines, ROWS_AT_ONCE)):
+    row = 0
+    for raw in in_batches(short_lines(file), ROWS_AT_ONCE):
         texts, undecodable = decoded(raw)
         yield Batch(number, row, texts, undecodable)
         row += len(raw)
+
+
+def in_batches(lines: Iterable[bytes], rows: int) -> Iterator[list[bytes]]:
+    """Lines in lists of `rows` each, or of fewer where they are long."""
+    waiting: list[bytes] = []
+    size = 0
+    for line in lines:
+        waiting.append(line)
+        size += len(line)
+        if len(waiting) >= rows or size >= BYTES_AT_ONCE:
+            yield waiting
+            waiting, size = [], 0
+    if waiting:
+        yield waiting
 
 
 def short_lines(file: BufferedReader, most: int = MAX_LINE_BYTES) -> Iterator[bytes]:

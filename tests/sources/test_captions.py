@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.common.errors import UserError
+from stages.sources import captions
 from stages.sources.caption_selection import cleaned, numbered, select, selected
 from stages.sources.captions import (
     MAX_LINE_BYTES,
@@ -106,6 +107,13 @@ def test_lines_longer_than_the_buffer_stay_one_line(read, length, mark):
     assert pairs(read(mark + b"x" * length + b"\nnext\n"))[1:] == [(1, "next")]
 
 
+def test_long_lines_are_read_in_smaller_batches(monkeypatch, tmp_path):
+    monkeypatch.setattr(captions, "BYTES_AT_ONCE", 100)
+    (tmp_path / "c.txt").write_bytes(b"\n".join([b"x" * 60] * 5 + [b"y"] * 3))
+    batches = list(LineFiles([str(tmp_path / "c.txt")]).batches())
+    assert [(batch.row, len(batch.texts)) for batch in batches] == [(0, 2), (2, 2), (4, 4)]
+
+
 def test_undecodable_bytes_are_replaced_and_counted(read):
     captions = read(b"caf\xe9\ngood\n")
     assert pairs(captions) == [(0, "caf\ufffd"), (1, "good")]
@@ -138,7 +146,8 @@ line = any_bytes.map(lambda content: content.replace(b"\n", b" "))
 @settings(deadline=None, max_examples=60)
 @given(lines=st.lists(line, max_size=12), last_end=st.booleans())
 def test_ids_never_shift(tmp_path_factory, lines, last_end):
-    marked = [b"line %d " % number + content for number, content in enumerate([*lines, b"end"])]
+    good = [b"end"] * (len(lines) + 1)  # most of a corpus must be UTF-8
+    marked = [b"line %d " % number + content for number, content in enumerate([*lines, *good])]
     path = tmp_path_factory.mktemp("captions") / "captions.txt"
     path.write_bytes(b"\n".join(marked) + (b"\n" if last_end else b""))
     captions = read_captions(path)
