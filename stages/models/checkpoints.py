@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from stages.models.small_resnet import SmallResNet
 
 ENCODER_FORMAT, CLIP_FORMAT = "falcon-small-resnet", "falcon-clip"
+LARGER = "the checkpoint's configuration describes a larger model than the file holds; use another file"
+# No width, depth or size of such a model is near this.
+LARGEST = 8192
 TOKEN_TABLE = "token_embedding.weight"
 
 
@@ -43,7 +46,7 @@ def load_encoder_checkpoint(path: str | Path) -> "SmallResNet":
     from stages.models.small_resnet import SmallResNet
 
     tensors, metadata = _load(path, ENCODER_FORMAT)
-    model = _built(path, lambda: SmallResNet(**metadata["config"]))
+    model = _built(path, lambda: SmallResNet(**metadata["config"]), tensors)
     _fill(path, model, tensors)
     return model
 
@@ -84,9 +87,9 @@ def load_clip(path: str | Path) -> tuple[nn.Module, Any]:
     from stages.models.small_clip import build_clip, build_tokenizer
 
     tensors, metadata = _load(path, CLIP_FORMAT)
-    tokenizer = _built(path, lambda: build_tokenizer(metadata["config"]["context"]))
-    model = _built(path, lambda: build_clip(**metadata["config"], vocabulary=tokenizer.vocab_size))
+    tokenizer = build_tokenizer(metadata["config"].get("context"))
     tensors[TOKEN_TABLE] = _scattered(path, tensors, tokenizer.vocab_size)
+    model = _built(path, lambda: build_clip(**metadata["config"], vocabulary=tokenizer.vocab_size), tensors)
     _fill(path, model, tensors)
     return model, tokenizer
 
@@ -98,6 +101,7 @@ def _scattered(path: str | Path, tensors: dict[str, Tensor], vocabulary: int) ->
         rows is None
         or ids is None
         or rows.ndim != 2
+        or rows.shape[1] > LARGEST
         or ids.shape != rows.shape[:1]
         or not bool(((ids >= 0) & (ids < vocabulary)).all())
     ):
@@ -129,18 +133,31 @@ def _load(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any
         with safe_open(str(path), framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a readable safetensors checkpoint ({error})") from error
     if metadata.get("format") != kind or not isinstance(metadata.get("config"), dict):
         raise UserError(
             f"{path}: not a {kind} checkpoint (its format is {metadata.get('format')!r}); name one that this project trained"
         )
+    if not all(_bearable(value) for value in metadata["config"].values()):
+        raise UserError(f"{path}: {LARGER}")
     return tensors, metadata
 
 
-def _built(path: str | Path, build: Any) -> Any:
-    """Build what a checkpoint's configuration describes."""
+def _bearable(value: Any) -> bool:
+    """Tell whether a value of a configuration could be of a model of ours."""
+    if isinstance(value, list):
+        return len(value) <= LARGEST and all(map(_bearable, value))
+    return not isinstance(value, (int, float)) or abs(value) <= LARGEST
+
+
+def _built(path: str | Path, build: Any, tensors: dict[str, Tensor]) -> Any:
+    """Build what a checkpoint's configuration describes; first without weights, since it may describe a giant."""
     try:
+        with torch.device("meta"):
+            described = sum(tensor.numel() for tensor in build().state_dict().values())
+        if described > sum(tensor.numel() for tensor in tensors.values()):
+            raise UserError(f"{path}: {LARGER}")
         return build()
     except (TypeError, KeyError, ValueError, RuntimeError, AttributeError, IndexError) as error:
         raise UserError(f"{path}: the checkpoint's configuration does not describe a model ({error})") from error

@@ -139,9 +139,10 @@ def _tables(content: Any, nesting: str = "", depth: int = 0) -> Iterator[tuple[s
 def _prefixes(table: Mapping[str, Tensor], wanted: Shapes, spelling: Mapping[str, str]) -> Counter:
     """How many tensors of the encoder stand behind each prefix, by name and shape."""
     found: Counter = Counter()
+    deepest = max((name.count(".") for name in spelling), default=0) + 1
     for key, tensor in table.items():
         parts = key.split(".")
-        for start in range(len(parts)):
+        for start in range(max(0, len(parts) - deepest), len(parts)):
             name = spelling.get(".".join(parts[start:]))
             if name is not None and tuple(tensor.shape) == tuple(wanted[name]) and not name.endswith(COUNTER):
                 found["".join(f"{part}." for part in parts[:start])] += 1
