@@ -9,7 +9,7 @@ import pandas as pd
 
 from stages.common import files
 from stages.common.account import Account
-from stages.common.artifacts import read_array, read_table, write_array, write_json, write_table
+from stages.common.artifacts import read_rows, read_table, write_array, write_json, write_table
 from stages.common.errors import UserError
 from stages.common.progress import track
 from stages.method import groups as grouping
@@ -40,7 +40,9 @@ def run(params: Params, name: str) -> Account:
     settings = params.find_groups
     table = read_table(files.IMAGES)
     probe = np.flatnonzero(table["split"] == "probe")
-    normalised = _normalised(read_array(files.activations(name) / "features.npy"), probe)
+    normalised = _normalised(_features(name, len(table)), probe)
+    if not normalised.size:
+        raise NothingFiresError(f"encoders.{name}: no image is explained, all are held out; lower data.heldout")
     fires = highly_activating(
         normalised, settings.rule, top_k=settings.top_k, quantile=settings.quantile, sigma=settings.sigma
     )
@@ -72,6 +74,21 @@ def _account(name: str, fires: tuple[int, int], search: dict, groups: int, rows:
         noted={"sets of features that fire together beyond chance left out": left},
         wrote={f"groups to {files.groups(name)}": groups, "rows of images to it": rows},
     )
+
+
+def _features(name: str, images: int) -> np.ndarray:
+    """The features of all images.
+
+    Raises
+    ------
+    UserError
+        If they are no features, or of other images.
+    """
+    path = files.activations(name) / "features.npy"
+    features = read_rows(path, images, files.IMAGES)
+    if not features.shape[1]:
+        raise UserError(f"{path}: holds no feature; run `dvc repro` to make it again")
+    return features
 
 
 def _normalised(features: np.ndarray, probe: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from scipy import sparse
 from stages.common import files
 from stages.common.account import Account
 from stages.common.artifacts import write_json, write_table
-from stages.common.corpus import factorised, occurring, read_captions, read_columns
+from stages.common.corpus import factorised, naming, occurring, read_captions, read_columns
 from stages.common.errors import UserError
 from stages.common.progress import track
 from stages.common.streamed import table_in_parts
@@ -84,7 +84,8 @@ def _parse(parsed: Path, settings: ParseCaptions) -> Parsed:
 
 def _captions() -> Iterator[Iterator[tuple[int, str]]]:
     """Numbers and texts of the captions, in parts."""
-    with pq.ParquetFile(files.CAPTIONS / "captions.parquet") as table:
+    path = files.CAPTIONS / "captions.parquet"
+    with naming(path), pq.ParquetFile(path) as table:
         parts = table.iter_batches(CAPTIONS_AT_ONCE, columns=["caption", "text"])
         for part in track(parts, "parsing captions", total=-(-table.metadata.num_rows // CAPTIONS_AT_ONCE)):
             yield zip(part["caption"].to_pylist(), part["text"].to_pylist(), strict=True)

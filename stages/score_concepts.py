@@ -11,6 +11,7 @@ from stages.common import files
 from stages.common.account import Account
 from stages.common.artifacts import read_table, write_json, write_table
 from stages.common.corpus import Corpus, crop_embeddings, read_corpus, settings_of
+from stages.common.errors import UserError
 from stages.common.tables import concept_table, evidence_table, in_words
 from stages.common.unfinished import unfinished
 from stages.method.explanation import Captioned, Explanation, explain
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 def run(params: Params, name: str) -> Account:
     """Write the ranked concepts of the encoder `name`, their evidence, the table for people, plot data and the metrics."""
     corpus = read_corpus()
-    groups = read_table(files.groups(name) / "groups.parquet")
-    crops = read_table(files.crops(name) / "crops.parquet")
+    groups, crops = _groups_and_crops(name)
     embeddings = crop_embeddings(name, corpus)
     recall = {} if corpus.index is None else _recall(corpus, embeddings, params)
     captions = _captioned(params, name, corpus, embeddings)
@@ -55,6 +55,15 @@ def _captioned(params: Params, name: str, corpus: Corpus, embeddings: np.ndarray
     with unfinished(f"score_concepts-{name}") as work:
         part = work.part("captions", made_of, [files.CAPTIONS, files.crops(name)])
         return corpus.captioned(embeddings, settings_of(concepts), shards, part)
+
+
+def _groups_and_crops(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The groups of an encoder and their crops, which must be of these groups."""
+    path, of = files.groups(name) / "groups.parquet", files.crops(name) / "crops.parquet"
+    groups, crops = read_table(path), read_table(of)
+    if not crops["group"].isin(groups["group"]).all():
+        raise UserError(f"{path}: lacks groups that have crops in {of}; run `dvc repro`")
+    return groups, crops
 
 
 def _recall(corpus: Corpus, embeddings: np.ndarray, params: Params) -> dict[str, float]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from stages.common.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 INTACT = "results that were finished before are intact; then run the same command again"
+MADE_AGAIN = "run `dvc repro` to make it again"
 # What makes a spreadsheet take a cell for a formula; some take the wide forms of the same letters too.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -107,13 +108,54 @@ def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
     try:
         return np.lib.format.open_memmap(path, mode="r") if mmap else _in_memory(path)
     except Exception as error:  # numpy raises anything on a damaged header: ValueError, OverflowError, TypeError, ...
-        raise UserError(f"{path}: not a readable .npy array ({error}); run `dvc repro` to make it again") from error
+        raise UserError(f"{path}: not a readable .npy array ({error}); {MADE_AGAIN}") from error
 
 
 def _in_memory(path: str | Path) -> np.ndarray:
     # Not np.load, which also opens archives (.npz) and so returns something that is no array.
     with open(path, "rb") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def read_rows(path: str | Path, count: int, table: str | Path) -> np.ndarray:
+    """Open numbers of which each row is about one row of a table.
+
+    Parameters
+    ----------
+    path : a ``.npy`` file of two dimensions.
+    count : rows of the table.
+    table : the table's path, for the message.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, is not such an array, or has another number of rows.
+    """
+    array = read_array(path)
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise UserError(f"{path}: {array.dtype} of shape {array.shape}, not rows of numbers; {MADE_AGAIN}")
+    if len(array) != count:
+        raise UserError(f"{path}: {len(array)} rows, but {count} in {table}; {MADE_AGAIN}")
+    return array
+
+
+class StoredTable(pd.DataFrame):
+    """A table as it was read: a column that it lacks is no defect of the program, but of the file. What is made of it is a plain table."""
+
+    _metadata: ClassVar[list[str]] = ["source"]
+    source: str
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return pd.DataFrame
+
+    def __getitem__(self, key: Any) -> Any:
+        """Give a column, several, or rows."""
+        try:
+            return super().__getitem__(key)
+        except KeyError as error:
+            reason = str(error.args[0]) if isinstance(key, list) else f"no column {key!r}"
+            raise UserError(f"{self.source}: {reason}; {MADE_AGAIN}") from error
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
@@ -156,9 +198,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
         If the file is missing or is not a table.
     """
     try:
-        return pd.read_csv(path, keep_default_na=False) if Path(path).suffix == ".csv" else pd.read_parquet(path)
+        read = pd.read_csv(path, keep_default_na=False) if Path(path).suffix == ".csv" else pd.read_parquet(path)
     except Exception as error:  # pyarrow raises anything on a damaged file: OSError, ArrowInvalid, ...
-        raise UserError(f"{path}: not a readable table ({error}); run `dvc repro` to make it again") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not a readable table ({reason}); {MADE_AGAIN}") from error
+    table = StoredTable(read)
+    table.source = str(path)
+    return table
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -171,7 +217,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable JSON ({error}); run `dvc repro` to make it again") from error
+        raise UserError(f"{path}: not readable JSON ({error}); {MADE_AGAIN}") from error
 
 
 def rounded(value: Any, digits: int = 6) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from scipy import sparse
 
 from stages.common import files
-from stages.common.artifacts import read_array, read_json
+from stages.common.artifacts import read_array, read_json, read_rows
 from stages.common.caption_embeddings import UnitRows, open_embeddings
 from stages.common.errors import UserError
 from stages.common.progress import track
@@ -173,9 +174,15 @@ def crop_embeddings(name: str, corpus: Corpus) -> np.ndarray:
     UserError
         If another image-text encoder made them than the corpus's.
     """
+    path, table = files.crops(name) / "embeddings.npy", files.crops(name) / "crops.parquet"
     made_by = read_json(files.crops(name) / "embeddings.json")
-    corpus.refuse_other(made_by.get("image_text", "an unknown model"), str(files.crops(name) / "embeddings.npy"))
-    return read_array(files.crops(name) / "embeddings.npy")
+    corpus.refuse_other(made_by.get("image_text", "an unknown model"), str(path))
+    embeddings = read_rows(path, len(read_columns(table, ["role"])), table)
+    if embeddings.shape[1] != corpus.embeddings.shape[1]:
+        raise UserError(
+            f"{path}: embeddings of width {embeddings.shape[1]}, of captions {corpus.embeddings.shape[1]}; run `dvc repro`"
+        )
+    return embeddings
 
 
 def read_corpus() -> Corpus:
@@ -200,6 +207,8 @@ def read_captions() -> tuple[pd.DataFrame, Rows, dict]:
         If something is missing, or embeddings that were given have changed.
     """
     index = read_json(files.CAPTIONS / "index.json")
+    if not isinstance(index, dict) or "image_text" not in index:
+        raise UserError(f"{files.CAPTIONS / 'index.json'}: does not say which image_text it is of; {MADE_AGAIN}")
     given = index.get("embeddings")
     columns = ["caption", "embedding"] if given else ["caption"]
     captions = read_columns(files.CAPTIONS / "captions.parquet", columns).to_pandas()
@@ -220,10 +229,17 @@ def read_columns(path: Any, columns: list[str]) -> pa.Table:
     UserError
         If it is missing or no such table.
     """
-    try:
+    with naming(path):
         schema = pq.read_schema(path)
         texts = [name for name in columns if pa.types.is_string(schema.field(name).type)]
         return pq.read_table(path, columns=columns, read_dictionary=texts)
+
+
+@contextmanager
+def naming(path: Any) -> Iterator[None]:
+    """Turn what goes wrong while a table of ours is read into one line that names it."""
+    try:
+        yield
     except (OSError, KeyError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: not a readable table ({reason}); run `dvc repro` to make it again") from error
@@ -274,6 +290,10 @@ def _faiss(index: dict, captions: int) -> Any:
 def _mentions(captions: np.ndarray) -> tuple[np.ndarray, Mentions]:
     """Concepts in alphabetical order (phrases after words) and the incidence matrix."""
     table = read_columns(files.MENTIONS, ["caption", "kind", "concept"])
+    if not len(table):
+        raise UserError(
+            f"{files.MENTIONS}: no concept in any caption; lower parse_captions.min_word or use other captions, then run `dvc repro`"
+        )
     kind, kinds = factorised(table["kind"])
     name, names = factorised(table["concept"])
     different, concept = occurring((kinds == "phrase")[kind] * len(names) + name, 2 * len(names))

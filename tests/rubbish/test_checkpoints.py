@@ -4,19 +4,17 @@ import io
 import json
 import pickle
 import resource
-import struct
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
 from safetensors.torch import save
 
 from stages.common.params import EncoderSpec, ImageTextSpec
-from stages.models.checkpoints import CLIP_FORMAT, ENCODER_FORMAT, save_clip, save_encoder
-from stages.models.encoders import linear_classifier, load_encoder
+from stages.models.checkpoints import CLIP_FORMAT, ENCODER_FORMAT
+from stages.models.encoders import load_encoder
 from stages.models.image_text import load_image_text
 from stages.models.small_clip import build_clip, build_tokenizer
 from stages.models.small_resnet import SmallResNet
@@ -24,7 +22,15 @@ from tests.common.test_artifacts import Explodes
 from tests.rubbish.networks import small
 from tests.rubbish.outcomes import Read, Refused, Row, assert_refused, each
 
-CLIP = {"image_size": 32, "embedding": 16, "width": 6, "layers": [1, 1, 1], "text_width": 32, "text_layers": 1, "context": 8}
+CLIP = {
+    "image_size": 32,
+    "embedding": 16,
+    "width": 6,
+    "layers": [1, 1, 1],
+    "text_width": 32,
+    "text_layers": 1,
+    "context": 8,
+}
 STATE = {name: tensor.clone() for name, tensor in small().state_dict().items()}
 
 
@@ -117,7 +123,10 @@ def own(format: str = ENCODER_FORMAT, config: object = None, tensors: dict | Non
     """A checkpoint of the project's kind with metadata and tensors of one's own."""
     config = {"stem": 4, "widths": [4, 6], "heads": {}} if config is None else config
     tensors = SmallResNet(4, (4, 6), {}).state_dict() if tensors is None else tensors
-    return save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"format": json.dumps(format), "config": json.dumps(config), **more})
+    return save(
+        {name: tensor.contiguous() for name, tensor in tensors.items()},
+        {"format": json.dumps(format), "config": json.dumps(config), **more},
+    )
 
 
 def resnet(**changes: object) -> bytes:
@@ -128,7 +137,9 @@ def of_resnet(**changes: torch.Tensor) -> bytes:
     return own(tensors={**SmallResNet(4, (4, 6), {}).state_dict(), **changes})
 
 
-LARGER = Refused(r"x\.safetensors: the checkpoint's configuration describes a larger model than the file holds|x\.safetensors: the checkpoint's configuration does not describe a model")
+LARGER = Refused(
+    r"x\.safetensors: the checkpoint's configuration describes a larger model than the file holds|x\.safetensors: the checkpoint's configuration does not describe a model"
+)
 NO_MODEL = Refused(r"x\.safetensors: the checkpoint's configuration does not describe a model")
 NO_FIT = Refused(r"x\.safetensors: the weights do not fit the model that the file describes")
 OF_SCENES = [
@@ -208,7 +219,10 @@ def test_released_checkpoints(row):
     else:
         encoder = load_encoder(spec, param="encoders.x")
         assert encoder.description["checkpoint"]["tensors_loaded"] == row.expected.value
-        assert torch.equal(encoder._network.module[0].bias, STATE["0.bias"].to(encoder._network.module[0].bias.dtype)) or row.name == "half precision"
+        assert (
+            torch.equal(encoder._network.module[0].bias, STATE["0.bias"].to(encoder._network.module[0].bias.dtype))
+            or row.name == "half precision"
+        )
 
 
 @each(OF_SCENES)
@@ -219,10 +233,16 @@ def test_checkpoints_of_the_rendered_world(row):
 
 @each(OF_CLIP)
 def test_checkpoints_of_image_text_encoders(row):
-    spec = TypeAdapter(ImageTextSpec).validate_python({"kind": "open_clip", "checkpoint": placed("x.safetensors", row.make)})
+    spec = TypeAdapter(ImageTextSpec).validate_python(
+        {"kind": "open_clip", "checkpoint": placed("x.safetensors", row.make)}
+    )
     assert_refused(row.expected.words, lambda: load_image_text(spec))
 
 
 def test_the_makers_make_good_checkpoints():
-    load_encoder(TypeAdapter(EncoderSpec).validate_python({"kind": "scenes", "checkpoint": placed("x.safetensors", own())}))
-    load_image_text(TypeAdapter(ImageTextSpec).validate_python({"kind": "open_clip", "checkpoint": placed("x.safetensors", clip())}))
+    load_encoder(
+        TypeAdapter(EncoderSpec).validate_python({"kind": "scenes", "checkpoint": placed("x.safetensors", own())})
+    )
+    load_image_text(
+        TypeAdapter(ImageTextSpec).validate_python({"kind": "open_clip", "checkpoint": placed("x.safetensors", clip())})
+    )

@@ -1,0 +1,203 @@
+"""Bytes flipped, cut, inserted and repeated in good files of every kind: a result, or one line; never another error.
+
+``FUZZ_EXAMPLES=5000 python -m pytest -n 0 tests/rubbish/test_fuzz.py`` tries more than the suite does; ``FUZZ_SEED`` sets
+where the search starts.
+"""
+
+import io
+import json
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from stages.common.artifacts import read_array, read_json, read_table
+from stages.common.caption_embeddings import UnitRows, caption_ids, open_embeddings
+from stages.common.errors import UserError
+from stages.common.params import load_params
+from stages.sources.caption_formats import open_captions
+from stages.sources.caption_selection import select, selected
+from stages.sources.image_sources import list_source, open_images
+from tests.paths import ROOT
+from tests.rubbish import pictures
+from tests.rubbish.stage_params import params_of
+from tests.sources.samples import SAMPLES, coloured
+from tests.sources.test_image_sources import as_shards, as_structs, data
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))
+SEED = int(os.environ.get("FUZZ_SEED", "0"))
+TEXTS = ["a cat", "ein Hund, der läuft", 'a "boat"', "a\nbus", "", "犬", "x" * 300] * 3
+GRID = np.arange(24, dtype=np.float32).reshape(6, 4)
+# What readers trip over sooner than over random bytes.
+NASTY = [
+    b"\0",
+    b"\xff",
+    b"\xff\xff\xff\x7f",
+    b"\x80\0\0\0",
+    b"\n",
+    b'"',
+    b"{",
+    b"[" * 50,
+    b"-",
+    b"9" * 30,
+    b"\xed\xa0\x80",
+    b"\\ud800",
+    b": &a [*a]",
+    b"!!",
+    b"'",
+]
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def parquet(table: dict, **options: object) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(table), sink, **options)
+    return sink.getvalue().to_pybytes()
+
+
+def captions(path: Path) -> None:
+    """All that the index reads of a corpus."""
+    source = open_captions(params_of({"data": {"captions": str(path)}}).data)
+    for part in selected(source, select(source), with_source=True):
+        part.validate(full=True)
+
+
+def embeddings(path: Path) -> None:
+    """All rows, and the ids."""
+    rows = UnitRows([open_embeddings(path)])[:]
+    assert np.isfinite(rows).all()
+    caption_ids(path)
+
+
+def array(path: Path) -> None:
+    for mapped in (True, False):
+        read_array(path, mapped).sum()
+
+
+def table(path: Path) -> None:
+    read_table(path).to_csv()
+
+
+def image(path: Path) -> None:
+    """As a file in a folder beside a good one."""
+    params = data("images", path.parent)
+    (path.parent / "good.png").write_bytes(coloured(1))
+    listing = list_source(params)
+    open_images(params, listing.table).load_many(range(len(listing.table)), workers=1)
+    assert len(listing.table) + len(listing.skipped) == 2
+
+
+def images(source: str):
+    def read(path: Path) -> None:
+        params = data(source, path)
+        listing = list_source(params)
+        open_images(params, listing.table).load_many(range(len(listing.table)), workers=1)
+
+    return read
+
+
+ANNOTATIONS = {"annotations": [{"id": number, "caption": text} for number, text in enumerate(TEXTS)]}
+NUMBERS = {"caption": range(len(TEXTS)), "text": TEXTS, "value": np.linspace(0, 1, len(TEXTS))}
+READERS = {
+    "text": ("c.txt", "\n".join(TEXTS).encode(), captions),
+    "CSV": ("c.csv", pd.DataFrame({"caption": TEXTS, "n": 1}).to_csv(index=False).encode(), captions),
+    "CSV of one column": ("c.csv", pd.DataFrame({"caption": TEXTS}).to_csv(index=False).encode(), captions),
+    "JSON lines": ("c.jsonl", "\n".join(json.dumps({"caption": text}) for text in TEXTS).encode(), captions),
+    "COCO": ("c.json", json.dumps(ANNOTATIONS).encode(), captions),
+    "parquet": ("c.parquet", parquet({"caption": TEXTS}), captions),
+    "parquet in groups": ("c.parquet", parquet({"n": range(21), "caption": TEXTS}, row_group_size=5, compression="none"), captions),
+    "templates": ("c.yaml", b"templates: ['a {}', \"the {}\"]\nwords:\n  - cat\n  - dog\n  - 3.5\n", captions),
+    "params": ("params.yaml", (ROOT / "params.yaml").read_bytes()[:4000], load_params),
+    "npy embeddings": ("e.npy", npy(GRID), embeddings),
+    "safetensors embeddings": ("e.safetensors", save({"embeddings": GRID, "ids": np.arange(6)}), embeddings),
+    "npy artefact": ("a.npy", npy(GRID), array),
+    "parquet artefact": ("a.parquet", parquet(NUMBERS, compression="zstd"), table),
+    "CSV artefact": ("a.csv", pd.DataFrame(NUMBERS).to_csv(index=False).encode(), table),
+    "JSON artefact": ("a.json", json.dumps(ANNOTATIONS, indent=2).encode(), read_json),
+    **{f"{kind} image": (f"a.{kind}", content, image) for kind, content in pictures.WHOLE.items()},
+    **{f"{kind} sample": ("a.png", content, image) for kind, content in SAMPLES.items()},
+}  # fmt: skip
+
+
+@st.composite
+def damages(draw, size):
+    """Some changes: what is done, where, how far, with what."""
+    place = st.integers(0, size)
+    change = st.tuples(
+        st.sampled_from(["flip", "cut", "insert", "repeat", "zero", "end"]),
+        place,
+        st.integers(1, 64),
+        st.sampled_from(NASTY) | st.binary(max_size=8),
+    )
+    return draw(st.lists(change, min_size=1, max_size=4))
+
+
+def damaged(content: bytes, changes) -> bytes:
+    for how, place, length, more in changes:
+        before, within, after = content[:place], content[place : place + length], content[place + length :]
+        content = {
+            "flip": before
+            + bytes([(content[place : place + 1] or b"\0")[0] ^ (1 << length % 8)])
+            + content[place + 1 :],
+            "cut": before + after,
+            "insert": before + more + content[place:],
+            "repeat": before + within * 3 + after,
+            "zero": before + bytes(len(within)) + after,
+            "end": before,
+        }[how]
+    return content
+
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_files(kind, tmp_path):
+    name, content, read = READERS[kind]
+    path = tmp_path / name
+    path.write_bytes(content)
+    read(path) if kind != "params" else None  # the whole file must be good; of params it is a part, for speed
+
+    @seed(SEED)
+    @settings(max_examples=EXAMPLES, derandomize=SEED == 0, suppress_health_check=list(HealthCheck), deadline=20_000)
+    @given(damages(len(content)))
+    def readable_or_one_line(changes):
+        path.write_bytes(damaged(content, changes))
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                read(path)
+        except UserError as error:
+            assert "\n" not in str(error) and len(str(error)) < 2000
+
+    readable_or_one_line()
+
+
+@pytest.mark.parametrize(("make", "source", "name"), [(as_shards, "webdataset", "0.tar"), (as_structs, "parquet", "")])
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_containers(make, source, name, tmp_path):
+    make(tmp_path / "all", SAMPLES)
+    path = tmp_path / "all" / name if name else tmp_path / "all"
+    content, read = path.read_bytes(), images(source)
+
+    @seed(SEED)
+    @settings(max_examples=EXAMPLES, derandomize=SEED == 0, suppress_health_check=list(HealthCheck), deadline=20_000)
+    @given(damages(len(content)))
+    def readable_or_one_line(changes):
+        path.write_bytes(damaged(content, changes))
+        try:
+            read(path)
+        except UserError as error:
+            assert "\n" not in str(error) and len(str(error)) < 2000
+
+    readable_or_one_line()
