@@ -88,7 +88,9 @@ def _without_code(path: str | Path) -> Any:
     with torch.serialization.safe_globals([argparse.Namespace]):
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (pickle.UnpicklingError, OSError):
+            raise
+        except Exception as error:  # torch's reader raises anything on a damaged file: RuntimeError, IndexError, ...
             reason = str(error).strip().split("\n")[0]
             raise UserError(f"{path}: not a readable file of torch ({reason}); download it again") from error
 
@@ -185,12 +187,13 @@ def load_released(
     Raises
     ------
     UserError
-        If the file is no checkpoint, gives fewer than `LEAST_SHARE` of the tensors, holds one in another shape, or values
-        that are not finite.
+        If the file is no checkpoint, gives fewer than `LEAST_SHARE` of the tensors, holds one in another shape or kind of
+        number, or values that are not finite.
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     found = match(read_checkpoint(path), wanted, _numbered(module, wanted), part)
     counted = [name for name in wanted if not name.endswith(COUNTER) and not _inside(name, classifiers)]
+    _check_kinds(found, module, path)
     _check(found, counted, path, part)
     module.load_state_dict(found.tensors, strict=False)
     return {
@@ -215,6 +218,18 @@ def _numbered(module: nn.Module, names: Shapes) -> dict[str, str]:
 
 def _inside(name: str, modules: Sequence[str]) -> bool:
     return any(name.startswith(f"{module}.") for module in modules)
+
+
+def _check_kinds(found: Match, module: nn.Module, path: str | Path) -> None:
+    """Stop at a tensor that would have to be made into another kind of number, or is not stored number by number."""
+    own = module.state_dict()
+    for name, tensor in found.tensors.items():
+        alike = tensor.is_floating_point() == own[name].is_floating_point() and not tensor.is_complex()
+        if not alike or tensor.layout != torch.strided:
+            stored = "" if tensor.layout == torch.strided else f" ({tensor.layout})"
+            raise UserError(
+                f"{path}: '{name}' holds {tensor.dtype}{stored} where the encoder has {own[name].dtype}; use another checkpoint"
+            )
 
 
 def _check(found: Match, counted: Sequence[str], path: str | Path, part: str | None) -> None:

@@ -162,11 +162,12 @@ OF_SCENES = [
     Row("wide stages", resnet(widths=[10**4, 10**4]), LARGER),
     Row("a million stages", resnet(widths=[4] * 10**6), LARGER),
     Row("a number that no machine holds", resnet(stem=10**30), LARGER),
-    Row("foreign keys", own(tensors=STATE), NO_FIT),
+    Row("foreign keys", own(tensors=STATE), LARGER),
     Row("a key more", of_resnet(more=torch.zeros(2)), NO_FIT),
-    Row("another shape", resnet(stem=8), NO_FIT),
+    Row("another shape", of_resnet(**{"stem.0.weight": torch.zeros(4, 3, 7, 7)}), NO_FIT),
+    Row("another width", resnet(stem=8), LARGER),
     Row("NaN", of_resnet(**{"stem.1.bias": torch.full((4,), torch.nan)}), Refused("holds values that are not finite; train the model again")),
-    Row("texts for weights", own(tensors={"stem.0.weight": torch.zeros(2, dtype=torch.uint8)}), NO_FIT),
+    Row("one tensor of many", own(tensors={"stem.0.weight": torch.zeros(2)}), LARGER),
 ]  # fmt: skip
 
 

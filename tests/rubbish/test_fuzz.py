@@ -32,7 +32,7 @@ from tests.rubbish.stage_params import params_of
 from tests.sources.samples import SAMPLES, coloured
 from tests.sources.test_image_sources import as_shards, as_structs, data
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 TEXTS = ["a cat", "ein Hund, der läuft", 'a "boat"', "a\nbus", "", "犬", "x" * 300] * 3
 GRID = np.arange(24, dtype=np.float32).reshape(6, 4)
