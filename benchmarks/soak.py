@@ -22,10 +22,10 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.tiny import TINY, stages_in_order  # noqa: E402
 from stages.common.artifacts import read_json, write_json  # noqa: E402
 from stages.common.params import load_params  # noqa: E402
 from stages.common.profiles import merge  # noqa: E402
-from benchmarks.tiny import TINY, stages_in_order  # noqa: E402
 
 # What each run changes, in turn: late stages and early ones; none that the trained models depend on.
 CHANGES: list[dict[str, dict[str, Any]]] = [
