@@ -46,7 +46,7 @@ CHANGES: list[dict[str, dict[str, Any]]] = [
     {"measure_explainability": {"fdr": 0.1}},
     {"extract_activations": {"batch_size": 32}},
     {"concepts": {"captions_per_image": 3}},
-    {"build_caption_index": {"batch_size": 128}},
+    {"parse_captions": {"synonym_mentions": 8}},
     {"find_groups": {"max_groups": 3}},
     {"concepts": {"temperature": 100.0}},
 ]

@@ -1,6 +1,6 @@
-"""Is what comes out always the same? Two clean runs to the byte; other threads and batches after rounding.
+"""Is what comes out always the same? Two clean runs to the byte; other threads and batches after rounding; two runs at once.
 
-``python benchmarks/twice.py clean`` and ``python benchmarks/twice.py settings``, each with ``--folder FOLDER``.
+``python benchmarks/twice.py clean``, ``settings`` and ``together``, each with ``--folder FOLDER``.
 """
 
 import importlib
@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,7 @@ SETTINGS = {
         }
     },
 }
+REPRO = [sys.executable, "-m", "dvc", "repro"]
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Folder = Annotated[Path, typer.Option(help="An empty folder; what is in it stays there.")]
 
@@ -65,7 +67,7 @@ def clean(folder: Folder) -> None:
         make_project(project)
         with (folder / "repro.log").open("ab") as log:
             subprocess.run(
-                [sys.executable, "-m", "dvc", "repro"],
+                REPRO,
                 cwd=project,
                 env={**environment(), **surroundings},
                 preexec_fn=(lambda some=cores: os.sched_setaffinity(0, some)) if cores else None,
@@ -116,6 +118,30 @@ def settings(folder: Folder) -> None:
         print(f"{name}: {', '.join(paths) or 'the same'}", flush=True)
     counts = {name.replace(" ", "_"): len(paths) for name, paths in differing.items()}
     _written("settings", {"compared": len(reference), "differing": counts})
+
+
+@app.command()
+def together(folder: Folder) -> None:
+    """Start ``dvc repro`` while another one runs in the same project."""
+    make_project(folder)
+    with (folder / "repro.log").open("ab") as log:
+        first = subprocess.Popen(REPRO, cwd=folder, env=environment(), stdout=log, stderr=log)
+        while not (folder / "data" / ".unfinished").exists() and first.poll() is None:
+            time.sleep(0.1)  # until the first stage runs
+        second = subprocess.run(REPRO, cwd=folder, env=environment(), capture_output=True, text=True)
+        still_running = first.poll() is None
+        code = first.wait()
+    typer.echo(second.stderr.strip())
+    again = subprocess.run([*REPRO, "--dry"], cwd=folder, env=environment(), capture_output=True, text=True)
+    _written(
+        "together",
+        {
+            "while_the_first_ran": int(still_running),
+            "second_refused": int(second.returncode != 0 and "lock" in second.stderr),
+            "first_ended_well": int(code == 0),
+            "up_to_date_afterwards": int("up to date" in again.stdout + again.stderr),
+        },
+    )
 
 
 def _but_of_training(_: str, names: list[str]) -> list[str]:
