@@ -9,9 +9,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import typer
 from pydantic import ValidationError
@@ -39,6 +41,7 @@ TOGETHER: dict[tuple[str, str], list[dict]] = {
         },
     ],
 }
+PARSED: dict[str, Any] = {}  # texts of YAML files
 THIRD = {"encoders": {"third": {"kind": "scenes", "checkpoint": "models/third.safetensors"}}}  # for pairs to name
 
 
@@ -130,9 +133,26 @@ def asked(clone: Path) -> Answer:
     """The stages that DVC finds changed; nothing runs."""
     from dvc.repo import Repo
 
-    with Repo(str(clone)) as repo:
-        stage = {some.addressing: stage_of(some.cmd) for some in repo.index.stages}
-        return Answer(frozenset(stage.values()), frozenset(stage[name] for name in repo.status()))
+    with parsed_once(), Repo(str(clone)) as repo, repo.lock:
+        stages = list(repo.index.stages)
+        stale = [stage for stage in stages if stage.status()]
+        return Answer(*(frozenset(stage_of(stage.cmd) for stage in some) for some in (stages, stale)))
+
+
+@contextmanager
+def parsed_once() -> Iterator[None]:
+    """Most of DVC's time goes into parsing dvc.yaml, dvc.lock and, for each stage, params.yaml; texts that are the same are parsed once."""
+    plain = YAML.load
+
+    def load(parser: YAML, stream: Any) -> Any:
+        if parser.typ != ["safe"] or not isinstance(stream, str):
+            return plain(parser, stream)
+        if stream not in PARSED:
+            PARSED[stream] = plain(parser, stream)
+        return copy.deepcopy(PARSED[stream])
+
+    with patch.object(YAML, "load", load):
+        yield
 
 
 def compared(change: Change, reads: Reads, stages: frozenset[Stage], stale: frozenset[Stage]) -> list[str]:
@@ -162,15 +182,15 @@ def _at(content: Any, place: Leaf) -> Any:
 
 
 def _valid(content: dict, leaf: Leaf, words: list[str]) -> Iterator[Change]:
-    patches = [{}, *TOGETHER.get((leaf[0], leaf[-1]), []), *([THIRD] if leaf[0] == "transfers" else [])]
+    companions = [{}, *TOGETHER.get((leaf[0], leaf[-1]), []), *([THIRD] if leaf[0] == "transfers" else [])]
     old = _at(content, leaf)
     for value in (value for value in other_values(old, words) if value != old):
-        for patch in patches:
+        for companion in companions:
             new = copy.deepcopy(content)
-            merge(new if patch is THIRD else _at(new, leaf[:-1]), copy.deepcopy(patch))
+            merge(new if companion is THIRD else _at(new, leaf[:-1]), copy.deepcopy(companion))
             _at(new, leaf[:-1])[leaf[-1]] = value
             if accepted(new) not in (None, accepted(content)):
-                yield Change(leaf, new, frozenset({leaf} | ({("encoders", KEYS)} if patch is THIRD else set())))
+                yield Change(leaf, new, frozenset({leaf} | ({("encoders", KEYS)} if companion is THIRD else set())))
 
 
 def accepted(content: dict) -> Params | None:
