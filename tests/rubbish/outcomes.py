@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -40,7 +40,6 @@ class Row:
     name: str
     make: Any
     expected: Refused | Skipped | Read
-    given: dict[str, Any] = field(default_factory=dict)
 
 
 def each(rows: list[Row]) -> pytest.MarkDecorator:

@@ -147,7 +147,7 @@ ROWS = [
     Row("features.npy of three dimensions", (of_groups, FEATURES, array(lambda a: a[:, :, None])), refused(FEATURES, r"float32 of shape \(20, 8, 1\)")),
     Row("features.npy of text", (of_groups, FEATURES, array(lambda a: a.astype(str))), refused(FEATURES, "not rows of numbers")),
     # What `score_concepts` reads.
-    *(Row(f"{path.rsplit('/', 1)[1]} {damage.__name__}", (of_concepts, path, damage), refused(path)) for path in (GROUPS, CROPS, EMBEDDINGS, TEXTS, VECTORS, INDEX, MENTIONS) for damage in (cut, gone)),
+    *(Row(f"{path} {damage.__name__}", (of_concepts, path, damage), refused(path)) for path in (GROUPS, CROPS, EMBEDDINGS, TEXTS, VECTORS, INDEX, MENTIONS) for damage in (cut, gone)),
     Row("groups.parquet without a column", (of_concepts, GROUPS, without("group")), refused(GROUPS, "no column 'group'")),
     Row("crops.parquet without a column", (of_concepts, CROPS, without("role")), refused(CROPS, "role")),
     Row("crops.parquet of fewer rows", (of_concepts, CROPS, rows(0, 9)), refused(EMBEDDINGS, "40 rows.* 9 in data/crops/e/crops.parquet")),

@@ -13,12 +13,14 @@ from pydantic import TypeAdapter
 from safetensors.torch import save
 
 from stages.common.params import EncoderSpec, ImageTextSpec
-from stages.models.checkpoints import CLIP_FORMAT, ENCODER_FORMAT
+from stages.models.checkpoints import CLIP_FORMAT, ENCODER_FORMAT, load_encoder_checkpoint
 from stages.models.encoders import load_encoder
 from stages.models.image_text import load_image_text
+from stages.models.released_checkpoints import read_checkpoint
 from stages.models.small_clip import build_clip, build_tokenizer
 from stages.models.small_resnet import SmallResNet
 from tests.common.test_artifacts import Explodes
+from tests.rubbish.damage import assert_readable_or_one_line
 from tests.rubbish.networks import small
 from tests.rubbish.outcomes import Read, Refused, Row, assert_refused, each
 
@@ -247,3 +249,18 @@ def test_the_makers_make_good_checkpoints():
     load_image_text(
         TypeAdapter(ImageTextSpec).validate_python({"kind": "open_clip", "checkpoint": placed("x.safetensors", clip())})
     )
+
+
+FUZZED = {
+    "a file of torch": ("x.pt", torch_file(STATE), read_checkpoint),
+    "an old file of torch": ("x.pt", torch_file(STATE, _use_new_zipfile_serialization=False), read_checkpoint),
+    "safetensors": ("x.safetensors", save(STATE), read_checkpoint),
+    "an encoder": ("x.safetensors", own(), load_encoder_checkpoint),
+}
+
+
+@pytest.mark.parametrize("kind", FUZZED)
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_checkpoints(kind, tmp_path):
+    name, content, read = FUZZED[kind]
+    assert_readable_or_one_line(tmp_path / name, content, read)

@@ -1,13 +1,7 @@
-"""Bytes flipped, cut, inserted and repeated in good files of every kind: a result, or one line; never another error.
-
-``FUZZ_EXAMPLES=5000 python -m pytest -n 0 tests/rubbish/test_fuzz.py`` tries more than the suite does; ``FUZZ_SEED`` sets
-where the search starts.
-"""
+"""Bytes flipped, cut, inserted and repeated in good files of every kind: a result, or one line; see `damage`."""
 
 import io
 import json
-import os
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,45 +9,23 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
-from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from stages.common.artifacts import read_array, read_json, read_table
 from stages.common.caption_embeddings import UnitRows, caption_ids, open_embeddings
-from stages.common.errors import UserError
 from stages.common.params import load_params
 from stages.sources.caption_formats import open_captions
 from stages.sources.caption_selection import select, selected
 from stages.sources.image_sources import list_source, open_images
 from tests.paths import ROOT
 from tests.rubbish import pictures
+from tests.rubbish.damage import assert_readable_or_one_line
 from tests.rubbish.stage_params import params_of
 from tests.sources.samples import SAMPLES, coloured
 from tests.sources.test_image_sources import as_shards, as_structs, data
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10"))
-SEED = int(os.environ.get("FUZZ_SEED", "0"))
 TEXTS = ["a cat", "ein Hund, der läuft", 'a "boat"', "a\nbus", "", "犬", "x" * 300] * 3
 GRID = np.arange(24, dtype=np.float32).reshape(6, 4)
-# What readers trip over sooner than over random bytes.
-NASTY = [
-    b"\0",
-    b"\xff",
-    b"\xff\xff\xff\x7f",
-    b"\x80\0\0\0",
-    b"\n",
-    b'"',
-    b"{",
-    b"[" * 50,
-    b"-",
-    b"9" * 30,
-    b"\xed\xa0\x80",
-    b"\\ud800",
-    b": &a [*a]",
-    b"!!",
-    b"'",
-]
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -132,35 +104,6 @@ READERS = {
 }  # fmt: skip
 
 
-@st.composite
-def damages(draw, size):
-    """Some changes: what is done, where, how far, with what."""
-    place = st.integers(0, size)
-    change = st.tuples(
-        st.sampled_from(["flip", "cut", "insert", "repeat", "zero", "end"]),
-        place,
-        st.integers(1, 64),
-        st.sampled_from(NASTY) | st.binary(max_size=8),
-    )
-    return draw(st.lists(change, min_size=1, max_size=4))
-
-
-def damaged(content: bytes, changes) -> bytes:
-    for how, place, length, more in changes:
-        before, within, after = content[:place], content[place : place + length], content[place + length :]
-        content = {
-            "flip": before
-            + bytes([(content[place : place + 1] or b"\0")[0] ^ (1 << length % 8)])
-            + content[place + 1 :],
-            "cut": before + after,
-            "insert": before + more + content[place:],
-            "repeat": before + within * 3 + after,
-            "zero": before + bytes(len(within)) + after,
-            "end": before,
-        }[how]
-    return content
-
-
 @pytest.mark.parametrize("kind", READERS)
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_files(kind, tmp_path):
@@ -169,18 +112,7 @@ def test_damaged_files(kind, tmp_path):
     path.write_bytes(content)
     read(path) if kind != "params" else None  # the whole file must be good; of params it is a part, for speed
 
-    @seed(SEED)
-    @settings(max_examples=EXAMPLES, derandomize=SEED == 0, suppress_health_check=list(HealthCheck), deadline=20_000)
-    @given(damages(len(content)))
-    def readable_or_one_line(changes):
-        path.write_bytes(damaged(content, changes))
-        try:
-            with warnings.catch_warnings(action="ignore"):
-                read(path)
-        except UserError as error:
-            assert "\n" not in str(error) and len(str(error)) < 2000
-
-    readable_or_one_line()
+    assert_readable_or_one_line(path, content, read)
 
 
 @pytest.mark.parametrize(("make", "source", "name"), [(as_shards, "webdataset", "0.tar"), (as_structs, "parquet", "")])
@@ -190,14 +122,4 @@ def test_damaged_containers(make, source, name, tmp_path):
     path = tmp_path / "all" / name if name else tmp_path / "all"
     content, read = path.read_bytes(), images(source)
 
-    @seed(SEED)
-    @settings(max_examples=EXAMPLES, derandomize=SEED == 0, suppress_health_check=list(HealthCheck), deadline=20_000)
-    @given(damages(len(content)))
-    def readable_or_one_line(changes):
-        path.write_bytes(damaged(content, changes))
-        try:
-            read(path)
-        except UserError as error:
-            assert "\n" not in str(error) and len(str(error)) < 2000
-
-    readable_or_one_line()
+    assert_readable_or_one_line(path, content, read)

@@ -1,0 +1,44 @@
+"""The tables themselves: enough rows, each with another name and an expectation, and every kind of rubbish that people meet."""
+
+from collections import Counter
+
+from tests.rubbish import (
+    test_artefacts,
+    test_captions,
+    test_checkpoints,
+    test_embeddings,
+    test_images,
+    test_names,
+    test_params,
+)
+from tests.rubbish.outcomes import Read, Refused, Row, Skipped
+
+MODULES = (test_artefacts, test_captions, test_checkpoints, test_embeddings, test_images, test_names, test_params)
+
+
+def rows_of(module) -> list[Row]:
+    """All rows of the tables of a module."""
+    tables = [
+        value for value in vars(module).values() if isinstance(value, list) and value and isinstance(value[0], Row)
+    ]
+    return [row for table in tables for row in table]
+
+
+ROWS = {module.__name__.rpartition(".test_")[2]: rows_of(module) for module in MODULES}
+
+
+def test_there_are_enough_rows_of_each_kind():
+    assert sum(map(len, ROWS.values())) >= 300
+    assert all(len(rows) >= 40 for rows in ROWS.values()), {name: len(rows) for name, rows in ROWS.items()}
+
+
+def test_every_row_says_what_must_come_of_it():
+    for row in (row for rows in ROWS.values() for row in rows):
+        assert isinstance(row.expected, (Refused, Skipped, Read)), row.name
+        said = row.expected.value if isinstance(row.expected, Read) else row.expected.words
+        assert said is not None and (not isinstance(said, str) or said), row.name
+
+
+def test_no_two_rows_have_one_name():
+    for name, rows in ROWS.items():
+        assert [row for row, times in Counter(row.name for row in rows).items() if times > 1] == [], name
