@@ -1,14 +1,18 @@
 """A run whose images, labels, classes and captions are attacks: they arrive everywhere as text, and nowhere do they do anything."""
 
 import csv
+import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from stages import explain, find
-from stages.common.artifacts import FIGURE, FORMULA, read_table
+from stages import compare, explain, find
+from stages.common import files
+from stages.common.artifacts import FIGURE, FORMULA, read_table, write_json, write_table
 from stages.reporting.markup import readable
 from stages.sources.captions import clean_caption
 from tests.reporting.pages import Page
@@ -24,6 +28,7 @@ TAGS = {
     "progress", "script", "section", "select", "small", "span", "style", "summary", "svg", "table", "tbody", "td",
     "th", "thead", "title", "tr", "ul",
 }  # fmt: skip
+TAG = "\"'><img/src=x/onerror=pwned=1>"
 COUNTS = "['iframe', 'object', 'base', 'style', 'script'].map((tag) => document.querySelectorAll(tag).length)"
 
 
@@ -146,3 +151,58 @@ def test_a_terminal_shows_letters_and_nothing_that_steers_it(here, attacked, cap
 def test_the_classes_of_a_classifier_are_told_in_sentences(here):
     text = " ".join("".join(Texts((here / "reports/site/one/failures.html").read_text(encoding="utf-8")).found).split())
     assert sum(readable(name, 40)[:20] in text for name in CLASSES) >= 2
+
+
+# ---- Two such runs compared
+
+
+@pytest.fixture(scope="module")
+def compared(attacked, tmp_path_factory):
+    """Page and Markdown of a comparison: the tag, the subject of the commit, classes among the metrics, params and words are attacks."""
+    from dvc.repo import Repo
+
+    folder = tmp_path_factory.mktemp("compared") / "run"
+    shutil.copytree(attacked[0], folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        git("init", "-q")
+        Repo.init().close()
+        Path("dvc.yaml").write_text("stages: {}\n")
+        git("add", "-A")
+        git("commit", "-q", "-m", ATTACKS[1])
+        git("tag", TAG)
+        _change(files.metrics("failures_one"), files.table("one_concepts"))
+        compare.run(TAG, "workspace", Path("compared/index.html"))
+    return folder / "compared"
+
+
+def git(*arguments):
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.com", *arguments], check=True)
+
+
+def _change(metrics, table):
+    """Other numbers, other words, another class in params."""
+    numbers = json.loads(metrics.read_text())
+    write_json(metrics, json.loads(json.dumps(numbers), parse_float=lambda some: float(some) / 2))
+    words = read_table(table)
+    write_table(table, words.assign(words=[f"{attack}:0.90; {MARK}:0.5" for attack in ATTACKS[: len(words)]]))
+    content = Path("params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(content.replace("constructor", "<svg onload=pwned=1>"), encoding="utf-8")
+
+
+def test_a_comparison_shows_them_and_runs_nothing(compared):
+    text = "".join(Texts((compared / "index.html").read_text(encoding="utf-8")).found)
+    assert TAG in text and readable(ATTACKS[1]) in text and "<svg onload=pwned=1>" in text and "]]><svg onload" in text
+    with chromium() as browser, watched(browser, compared.as_uri()) as page:
+        page.goto((compared / "index.html").as_uri())
+        page.evaluate("for (const some of document.querySelectorAll('details')) some.open = true")
+        assert nothing_ran(page) and page.locator("script, iframe, svg, base, a[href^=http]").count() == 0
+
+
+def test_its_markdown_is_letters(compared):
+    text = (compared / "index.md").read_text(encoding="utf-8")
+    outside = re.sub(r"`[^`\n]*`", "", text)
+    assert MARK in text and "onerror" in text
+    assert not re.search(r"(?<!\\)[<\[@]|(?<!\\)\]\(", outside) and not re.search(
+        r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text
+    )
