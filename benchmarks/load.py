@@ -19,6 +19,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import typer
 
@@ -37,12 +38,14 @@ from stages import (  # noqa: E402
     transfer,
 )
 from stages.common import files  # noqa: E402
-from stages.common.artifacts import read_array, read_json, read_table, write_json, write_table  # noqa: E402
+from stages.common.artifacts import read_array, read_json, read_table, write_json, write_table, write_text  # noqa: E402
+from stages.common.corpus import CAPTIONS_AT_ONCE  # noqa: E402
 from stages.common.judging import attributes_table  # noqa: E402
 from stages.common.params import Params, read_yaml, validated  # noqa: E402
 from stages.common.profiles import merge  # noqa: E402
 from stages.common.streamed import array_in_parts  # noqa: E402
 from stages.method.heatmaps import CropRule, as_bytes, crop_boxes, empty, group_heatmaps  # noqa: E402
+from stages.method.retrieval import CROPS_AT_ONCE  # noqa: E402
 from stages.method.words import _lexicon  # noqa: E402
 from stages.sources.grammar import lexicon  # noqa: E402
 from stages.sources.scenes import draw_attributes  # noqa: E402
@@ -53,24 +56,25 @@ WORDS = 10_000  # of the captions' vocabulary, besides the words of the rendered
 GRID = 7  # cells a side of a synthetic activation map
 MAPPED = 500  # images that have one; the others take theirs from these, in turn
 LIMIT_GB = 8.0
+TABLE = "<!-- table: benchmarks/load.py --doc -->", "<!-- end -->"
 MADE = Path(".made")  # marks a workspace that is complete
-EVERY, LOOKS = 0.005, 5000  # seconds between two looks at a process, at least; looks by which a long one is divided
+EVERY, LOOKS = 0.01, 5000  # seconds between two looks at a process, at least; looks by which a long one is divided
 FORK = multiprocessing.get_context(
     "fork"
 )  # what is imported is imported once, and every stage starts from the same memory
 
-# Peak of each stage's own memory in bytes: what multiplies each product of sizes. See `sizes` for the letters. Constants were measured
-# (reports/reliability/load.json) and rounded up; tests/benchmarks/test_load.py holds the stages to them at two sizes.
+# Peak of each stage's own memory in bytes: what multiplies each product of sizes. See `sizes` for the letters. Terms follow from the
+# arrays of the code, constants from measurements, rounded up; tests/benchmarks/test_load.py holds the stages to them at two sizes.
 MEMORY: dict[str, dict[str, float]] = {
-    "build_caption_index": {"": 150e6, "C": 200, "B d": 12},
-    "parse_captions": {"": 150e6, "C": 1000, "B d": 12},
-    "find_groups": {"": 150e6, "N r": 22, "G N": 1, "S N": 60},
-    "mine_crops": {"": 150e6, "K": 500},
-    "score_concepts": {"": 150e6, "C": 1000, "K d": 4, "K": 1000},
-    "analyse_groups": {"": 150e6, "H r": 32, "H": 8000},
-    "measure_explainability": {"": 150e6, "K d": 16},
-    "evaluate_concepts": {"": 150e6, "C": 1000, "K d": 12, "H r": 64},
-    "transfer": {"": 150e6, "N r": 64, "r r": 64},
+    "build_caption_index": {"": 165e6, "C": 200, "B": 1000},
+    "parse_captions": {"": 215e6, "C": 2500, "B": 3000},
+    "find_groups": {"": 160e6, "N r": 22, "N S": 50, "r r": 16},
+    "mine_crops": {"": 255e6, "K": 900},
+    "score_concepts": {"": 160e6, "T": 18, "C": 1000, "K": 500},
+    "analyse_groups": {"": 222e6, "H r": 32, "H": 24000},
+    "measure_explainability": {"": 165e6, "K d": 16, "M d": 4000},
+    "evaluate_concepts": {"": 300e6, "T": 18, "C": 1000, "K": 500, "H r": 64, "G W": 24},
+    "transfer": {"": 165e6, "N r": 60, "N": 5000, "r r": 80},
 }
 
 
@@ -128,6 +132,7 @@ def main(
     crops: Annotated[int, typer.Option(min=8, help="Crops of a feature or group, at most.")] = 160,
     out: Annotated[Path | None, typer.Option(help="JSON file of the results; other stages' in it are kept.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Stages to run; all of them if not given.")] = None,
+    doc: Annotated[Path | None, typer.Option(help="Document whose table is written from --out at the end.")] = None,
     keep: Annotated[bool, typer.Option(help="Leave the workspace: a later run with it goes on there.")] = False,
 ) -> None:
     """Make a workspace, run the stages on it one after the other; print time and memory of each."""
@@ -137,6 +142,8 @@ def main(
     found = measured(folder.resolve(), size, only or list(STAGES), lambda some: file and _add(file, some))
     if not keep:
         shutil.rmtree(folder)
+    if doc is not None and file is not None:
+        write_document(doc, read_json(file))
     typer.echo(as_markdown(found))
 
 
@@ -189,11 +196,14 @@ def _judged(found: dict[str, dict], letters: dict[str, int]) -> dict:
 def sizes(size: Size) -> dict[str, int]:
     """The letters of `MEMORY`, of the workspace that is the working folder.
 
-    N images explained, H held out, r features, d width of the embeddings, C captions, G groups, K crops; B captions and S groups that
-    are handled together (a constant of the stages once there are as many).
+    N images explained, H held out, r features, d width of the embeddings, C captions, W their different words, G groups, K crops, M of
+    them of one group at most; B captions, S groups, T pairs of a crop and a caption are handled together (constants of the stages
+    once there are as many).
     """
-    groups = _rows(files.groups(EXPLAINED) / "groups.parquet")
-    crops = _rows(files.crops(EXPLAINED) / "crops.parquet")
+    some = _params(size).find_groups
+    groups = _rows(files.groups(EXPLAINED) / "groups.parquet", size.features + some.max_groups)
+    expected = groups * (some.max_images + some.low_images) + size.features * some.random_images
+    crops = _rows(files.crops(EXPLAINED) / "crops.parquet", expected)
     return {
         "N": size.images,
         "H": size.heldout,
@@ -203,13 +213,25 @@ def sizes(size: Size) -> dict[str, int]:
         "G": groups,
         "K": crops,
         "B": min(size.captions, parse_captions.CAPTIONS_AT_ONCE),
+        "W": _words(),
+        "M": size.crops,
         "S": min(groups, find_groups.GROUPS_AT_ONCE),
+        "T": min(size.captions, CAPTIONS_AT_ONCE) * min(crops, CROPS_AT_ONCE),
     }
 
 
-def _rows(path: Path) -> int:
-    """How many rows a table has; 0 where it is not made yet."""
-    return pq.read_metadata(path).num_rows if path.exists() else 0
+def _rows(path: Path, expected: int) -> int:
+    """How many rows a table has, or is expected to have where it is not made yet."""
+    return pq.read_metadata(path).num_rows if path.exists() else expected
+
+
+def _words() -> int:
+    """Different words of the corpus; while it is not parsed, all that it is made of."""
+    if not files.MENTIONS.exists():
+        return WORDS + len(lexicon())
+    table = pq.read_table(files.MENTIONS, columns=["kind", "concept"], read_dictionary=["concept"])
+    words = table.filter(pc.equal(table["kind"], "word"))["concept"]
+    return len(pc.unique(words.cast(pa.string())))
 
 
 def allowed_bytes(name: str, letters: dict[str, int]) -> float:
@@ -437,12 +459,23 @@ def formula(name: str) -> str:
 
 
 def documented(found: dict) -> str:
-    """The table of docs/memory.md."""
-    rows = [
-        f"| `{name}` | {formula(name)} | {one['peak_mb']:.0f} MB | {one['seconds']:.0f} s | {BOUNDED[name]} |"
-        for name, one in found["stages"].items()
-    ]
-    return "\n".join(["| stage | bytes | measured peak | time | bounded by |", "|---|---|---|---|---|", *rows])
+    """The table of docs/memory.md; a stage that was not run at this size says so."""
+    rows = [f"| `{name}` | {formula(name)} | {_shown(found, name)} | {BOUNDED[name]} |" for name in STAGES]
+    head = ["| stage | bytes | by the formula | measured peak | time | bounded by |", "|---|---|---|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+def _shown(found: dict, name: str) -> str:
+    """What the formula says for these sizes, and what was measured."""
+    allowed, one = f"{allowed_bytes(name, found['sizes']) / 1e6:.0f} MB", found["stages"].get(name)
+    return f"{allowed} | {one['peak_mb']:.0f} MB | {one['seconds']:.0f} s" if one else f"{allowed} | not measured | "
+
+
+def write_document(path: Path, found: dict) -> None:
+    """Put the table in its place."""
+    before, rest = path.read_text(encoding="utf-8").split(TABLE[0])
+    _, after = rest.split(TABLE[1])
+    write_text(path, f"{before}{TABLE[0]}\n\n{documented(found)}\n\n{TABLE[1]}{after}")
 
 
 def as_markdown(found: dict) -> str:
