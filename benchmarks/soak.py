@@ -106,8 +106,10 @@ def _dvc() -> list[str]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """What the stages are started with: temporary files go to a folder that can be looked at."""
-    return {**os.environ, "TMPDIR": str(folder / "tmp"), "DVC_NO_ANALYTICS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    """What the stages are started with: this Python; temporary files go to a folder that can be looked at."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    own = {"PATH": path, "TMPDIR": str(folder / "tmp"), "DVC_NO_ANALYTICS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, **own}
 
 
 def _repro(folder: Path) -> float:
