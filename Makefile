@@ -3,6 +3,7 @@
 # make study                                        many seeds, widths and plants (studies/dvc.yaml); up to three hours
 # make ci [BASE=REV]                                what .github/workflows/reports.yml runs: test, repro, verify, changes
 # make audit                                        known vulnerabilities of the pinned packages; asks the registry
+# make reliability                                  kills, full disks, bad inputs, attacks, load: reports/reliability.md; about two hours
 # make test | verify | docs | lint | requirements
 
 PYTHON ?= python3
@@ -23,7 +24,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install repro study test verify changes comment ci docs lint audit requirements clean
+.PHONY: install repro study test reliability verify changes comment ci docs lint audit requirements clean
 
 install: $(INSTALLED)
 
@@ -45,6 +46,23 @@ study: $(INSTALLED) $(PLOTS)
 
 test: $(INSTALLED)
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
+
+# Every trial of reports/reliability.md; the scratch folder is needed on a disk with 20 GB.
+TRIALS ?= $(CURDIR)/runs/trials
+reliability: $(INSTALLED)
+	@rm -rf $(TRIALS) && mkdir -p $(TRIALS)
+	@python benchmarks/twice.py clean --folder $(TRIALS)/clean
+	@python benchmarks/twice.py settings --folder $(TRIALS)/settings
+	@python benchmarks/twice.py together --folder $(TRIALS)/together
+	@python benchmarks/kills.py stages --folder $(TRIALS)/stages
+	@python benchmarks/kills.py repro --folder $(TRIALS)/repro
+	@python benchmarks/disk.py --folder $(TRIALS)/disk
+	@python benchmarks/suites.py
+	@python benchmarks/soak.py --folder $(TRIALS)/soak --out reports/reliability/soak.json
+	@python benchmarks/load.py --folder $(TRIALS)/load --out reports/reliability/load.json
+	@python benchmarks/reruns.py
+	@python benchmarks/reliability.py
+	@rm -rf $(TRIALS)
 
 verify: $(INSTALLED)
 	@python -m stages check
