@@ -47,8 +47,8 @@ study: $(INSTALLED) $(PLOTS)
 test: $(INSTALLED)
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
 
-# Every trial of reports/reliability.md; the scratch folder is needed on a disk with 20 GB.
-TRIALS ?= $(CURDIR)/runs/trials
+# Every trial of reports/reliability.md; TRIALS=FOLDER on a disk with 10 GB.
+TRIALS ?= $(or $(TMPDIR),/tmp)/falcon-trials
 reliability: $(INSTALLED)
 	@rm -rf $(TRIALS) && mkdir -p $(TRIALS)
 	@python benchmarks/twice.py clean --folder $(TRIALS)/clean
@@ -59,7 +59,7 @@ reliability: $(INSTALLED)
 	@python benchmarks/disk.py --folder $(TRIALS)/disk
 	@python benchmarks/suites.py
 	@python benchmarks/soak.py --folder $(TRIALS)/soak --out reports/reliability/soak.json
-	@python benchmarks/load.py --folder $(TRIALS)/load --out reports/reliability/load.json
+	@python benchmarks/load.py --folder $(TRIALS)/load --out reports/reliability/load.json --doc docs/memory.md
 	@python benchmarks/reruns.py
 	@python benchmarks/reliability.py
 	@rm -rf $(TRIALS)
