@@ -16,15 +16,17 @@ from tests.rubbish.outcomes import Read, Refused, Row, Skipped
 MODULES = (test_artefacts, test_captions, test_checkpoints, test_embeddings, test_images, test_names, test_params)
 
 
-def rows_of(module) -> list[Row]:
-    """All rows of the tables of a module."""
-    tables = [
-        value for value in vars(module).values() if isinstance(value, list) and value and isinstance(value[0], Row)
-    ]
-    return [row for table in tables for row in table]
+def tables_of(module) -> dict[str, list[Row]]:
+    """The tables of a module by their names."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, list) and value and isinstance(value[0], Row)
+    }
 
 
-ROWS = {module.__name__.rpartition(".test_")[2]: rows_of(module) for module in MODULES}
+TABLES = {module.__name__.rpartition(".test_")[2]: tables_of(module) for module in MODULES}
+ROWS = {module: [row for rows in tables.values() for row in rows] for module, tables in TABLES.items()}
 
 
 def test_there_are_enough_rows_of_each_kind():
@@ -39,6 +41,6 @@ def test_every_row_says_what_must_come_of_it():
         assert said is not None and (not isinstance(said, str) or said), row.name
 
 
-def test_no_two_rows_have_one_name():
-    for name, rows in ROWS.items():
-        assert [row for row, times in Counter(row.name for row in rows).items() if times > 1] == [], name
+def test_no_two_rows_of_a_table_have_one_name():
+    for rows in (rows for tables in TABLES.values() for rows in tables.values()):
+        assert [name for name, times in Counter(row.name for row in rows).items() if times > 1] == []
