@@ -44,6 +44,7 @@ from stages.common.judging import attributes_table  # noqa: E402
 from stages.common.params import Params, read_yaml, validated  # noqa: E402
 from stages.common.profiles import merge  # noqa: E402
 from stages.common.streamed import array_in_parts  # noqa: E402
+from stages.method.heatmaps import CROPS_AT_ONCE as BOXES_AT_ONCE  # noqa: E402
 from stages.method.heatmaps import CropRule, as_bytes, crop_boxes, empty, group_heatmaps  # noqa: E402
 from stages.method.retrieval import CROPS_AT_ONCE  # noqa: E402
 from stages.method.words import _lexicon  # noqa: E402
@@ -69,10 +70,10 @@ MEMORY: dict[str, dict[str, float]] = {
     "build_caption_index": {"": 165e6, "C": 200, "B": 1000},
     "parse_captions": {"": 215e6, "C": 2500, "B": 3000},
     "find_groups": {"": 160e6, "N r": 22, "N S": 50, "r r": 16},
-    "mine_crops": {"": 255e6, "K": 900},
+    "mine_crops": {"": 165e6, "J": 22000, "K": 900},
     "score_concepts": {"": 160e6, "T": 18, "C": 1000, "K": 500},
     "analyse_groups": {"": 222e6, "H r": 32, "H": 24000},
-    "measure_explainability": {"": 165e6, "K d": 16, "M d": 4000},
+    "measure_explainability": {"": 170e6, "K d": 16, "M d": 4000},
     "evaluate_concepts": {"": 300e6, "T": 18, "C": 1000, "K": 500, "H r": 64, "G W": 24},
     "transfer": {"": 165e6, "N r": 60, "N": 5000, "r r": 80},
 }
@@ -196,9 +197,9 @@ def _judged(found: dict[str, dict], letters: dict[str, int]) -> dict:
 def sizes(size: Size) -> dict[str, int]:
     """The letters of `MEMORY`, of the workspace that is the working folder.
 
-    N images explained, H held out, r features, d width of the embeddings, C captions, W their different words, G groups, K crops, M of
-    them of one group at most; B captions, S groups, T pairs of a crop and a caption are handled together (constants of the stages
-    once there are as many).
+    N images explained, H held out, r features, d width of the embeddings, C captions, W their different words, G groups, K crops,
+    M of them of one group at most. B captions, S groups, J heatmaps, T pairs of a crop and a caption are handled together: constants
+    of the stages once there are as many.
     """
     some = _params(size).find_groups
     groups = _rows(files.groups(EXPLAINED) / "groups.parquet", size.features + some.max_groups)
@@ -212,6 +213,7 @@ def sizes(size: Size) -> dict[str, int]:
         "C": size.captions,
         "G": groups,
         "K": crops,
+        "J": min(crops, BOXES_AT_ONCE),
         "B": min(size.captions, parse_captions.CAPTIONS_AT_ONCE),
         "W": _words(),
         "M": size.crops,
