@@ -396,14 +396,12 @@ def _rank_table(by_rank: np.ndarray, null: np.ndarray, ceiling: np.ndarray, sett
 def _controls(spaces: Spaces, maps: Maps, settings: Transfer) -> dict:
     """The same fit, not limited in rank, of what replaces the explained space: a linear map of the unseen one; what no map follows."""
     generator, features = np.random.default_rng([settings.seed, 2]), spaces.explained.shape[1]
-    source, made = spaces.unseen, {}  # one after the other: each is as large as the explained space
-    made["control_linear"] = _control(
-        mapping.known_linear(source, features, settings.control_noise, generator), spaces, maps, settings
-    )
-    made["control_nonlinear"] = _control(
-        mapping.not_linear(source, features, maps.prepared.components, generator), spaces, maps, settings
-    )
-    return made
+    # One after the other: each target is as large as the explained space.
+    linear = mapping.known_linear(spaces.unseen, features, settings.control_noise, generator)
+    of_linear = _control(linear, spaces, maps, settings)
+    del linear
+    nonlinear = mapping.not_linear(spaces.unseen, features, maps.prepared.components, generator)
+    return {"control_linear": of_linear, "control_nonlinear": _control(nonlinear, spaces, maps, settings)}
 
 
 def _control(target: np.ndarray, spaces: Spaces, maps: Maps, settings: Transfer) -> dict[str, float]:
