@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -43,7 +44,6 @@ from stages.common.corpus import CAPTIONS_AT_ONCE  # noqa: E402
 from stages.common.judging import attributes_table  # noqa: E402
 from stages.common.params import Params, read_yaml, validated  # noqa: E402
 from stages.common.profiles import merge  # noqa: E402
-from stages.common.streamed import array_in_parts  # noqa: E402
 from stages.method.heatmaps import CROPS_AT_ONCE as BOXES_AT_ONCE  # noqa: E402
 from stages.method.heatmaps import CropRule, as_bytes, crop_boxes, empty, group_heatmaps  # noqa: E402
 from stages.method.retrieval import CROPS_AT_ONCE  # noqa: E402
@@ -372,7 +372,7 @@ def _make_features(name: str, attributes: np.ndarray, size: Size, number: int) -
     """Features that are never negative; each follows one attribute, in noise."""
     seen = np.arange(size.features) % attributes.shape[1]
     path = files.activations(name) / "features.npy"
-    with array_in_parts(path, (len(attributes), size.features)) as features:
+    with _filled_in(path, (len(attributes), size.features)) as features:
         for start in range(0, len(attributes), UNIT):
             rng, part = np.random.default_rng([size.seed, 1 + number, start]), attributes[start : start + UNIT][:, seen]
             noise = rng.standard_normal(part.shape, dtype=np.float32)
@@ -382,9 +382,16 @@ def _make_features(name: str, attributes: np.ndarray, size: Size, number: int) -
 def _make_maps(size: Size) -> None:
     """A few activation maps, on disk as the encoders leave them."""
     rng = np.random.default_rng([size.seed, 3])
-    with array_in_parts("maps.npy", (MAPPED, size.features, GRID, GRID), np.float16) as maps:
+    with _filled_in("maps.npy", (MAPPED, size.features, GRID, GRID), np.float16) as maps:
         for row in range(MAPPED):
             maps[row] = rng.standard_normal(maps.shape[1:], dtype=np.float32)
+
+
+@contextmanager
+def _filled_in(path: str | Path, shape: tuple[int, ...], dtype: type = np.float32) -> Iterator[np.ndarray]:
+    """A ``.npy`` file of known shape, to be filled in."""
+    with finished(path) as name:
+        yield allocated(name, shape, dtype)
 
 
 def _vocabulary(size: Size) -> tuple[list[str], list[str], np.ndarray, np.ndarray]:
@@ -447,7 +454,7 @@ def _make_crops(size: Size) -> None:
     directions = _vocabulary(size)[2]
     word = np.where(sets["role"] == "high", feature, rng.integers(0, size.features, len(sets))) % len(lexicon())
     path = files.crops(EXPLAINED) / "embeddings.npy"
-    with array_in_parts(path, (len(sets), size.dim)) as embeddings:
+    with _filled_in(path, (len(sets), size.dim)) as embeddings:
         for start in range(0, len(sets), UNIT):
             part = directions[word[start : start + UNIT]]
             embeddings[start : start + UNIT] = _unit(part + rng.standard_normal(part.shape, dtype=np.float32))
