@@ -39,7 +39,16 @@ from stages import (  # noqa: E402
     transfer,
 )
 from stages.common import files  # noqa: E402
-from stages.common.artifacts import allocated, finished, read_array, read_json, read_table, write_json, write_table  # noqa: E402
+from stages.common.artifacts import (  # noqa: E402
+    allocated,
+    finished,
+    read_array,
+    read_json,
+    read_table,
+    write_json,
+    write_table,
+    write_text,
+)
 from stages.common.corpus import CAPTIONS_AT_ONCE  # noqa: E402
 from stages.common.judging import attributes_table  # noqa: E402
 from stages.common.params import Params, read_yaml, validated  # noqa: E402
