@@ -122,7 +122,18 @@ def _save(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]
     """Write tensors and metadata; values of the metadata as JSON, since safetensors holds text only."""
     from safetensors.torch import save
 
-    write_bytes(path, save(tensors, {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}))
+    texts = {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
+    write_bytes(path, _in_order(save(tensors, texts)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same safetensors with its metadata sorted: the library writes them in another order in each process."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # numbers begin at multiples of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _load(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
