@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -70,18 +71,19 @@ def killed_stages(params: Params, kills: int, chance: random.Random) -> dict:
         fingerprints(Path()),
         {"kills": 0, "too_late": 0, "with_finished_work": 0, "runs_that_ended": 0, "differing": 0},
     )
-    for number in range(kills):
-        stage = stages[number % len(stages)]
-        killed = _run(stage, chance.uniform(0, seconds[stage]))
-        counts["kills" if killed else "too_late"] += 1
-        counts["with_finished_work"] += any(unfinished.FOLDER.glob(f"*/*/{unfinished.STATE}"))
-        # As DVC does before it runs a stage; by hand nobody does.
-        if chance.random() < 0.5:
-            remove(outputs(stage))
-        if number >= kills - len(stages) or chance.random() < 0.7:
-            assert not _run(stage, None)
-            counts["runs_that_ended"] += 1
-            counts["differing"] += fingerprints(Path()) != expected
+    for stage in islice(cycle(stages), kills):
+        for _ in range(chance.choice((1, 1, 2))):  # now and then killed again before it has come to its end
+            killed = _run(stage, chance.uniform(0, seconds[stage]))
+            counts["kills" if killed else "too_late"] += 1
+            counts["with_finished_work"] += any(unfinished.FOLDER.glob(f"*/*/{unfinished.STATE}"))
+            # As DVC does before it runs a stage; by hand nobody does.
+            if chance.random() < 0.5:
+                remove(outputs(stage))
+        assert not _run(stage, None)
+        counts["runs_that_ended"] += 1
+        counts["differing"] += fingerprints(Path()) != expected
+        if counts["kills"] >= kills:
+            break
     left = sorted(set(fingerprints(Path())) ^ set(expected))
     return {**counts, "stages": len(stages), "files": len(expected), "files_left_over_or_lost": len(left)}
 
