@@ -202,7 +202,7 @@ def test_checkpoints_that_do_not_fit_name_file_and_reason(tmp_path):
         "missing": "not a readable",
         "text": "not a readable",
         "other": "not a falcon-small-resnet",
-        "wider": "do not fit",
+        "wider": "describes a larger model than the file holds",
         "config": "does not describe",
     }
     for name, reason in reasons.items():
