@@ -43,8 +43,7 @@ TINY = {
 CODE = (
     "stages",
     "reports/photos",
-    "studies",
-    "reports/studies",
+    "studies/metrics",
     "dvc.yaml",
     ".dvc/config",
     ".dvc/.gitignore",

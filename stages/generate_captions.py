@@ -48,7 +48,7 @@ def _generated(params: Params, name: str, crops: pd.DataFrame) -> tuple[list[str
 
 def _how(settings: GenerateCaptions) -> dict:
     """The params that decide what is generated for a crop."""
-    names = ("kind", "checkpoint", "name", "pretrained", "beams", "max_length", "batch_size")
+    names = ("checkpoint", "name", "pretrained", "beams", "max_length", "batch_size")
     return {name: getattr(settings, name) for name in names}
 
 

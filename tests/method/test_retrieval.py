@@ -11,6 +11,7 @@ from stages.method.retrieval import (
     corpus_weights,
     nearest_captions,
     nearest_of,
+    nothing_retrieved,
     recall,
     released_retrieval,
     retrieved_weights,
@@ -52,6 +53,16 @@ def test_the_captions_are_those_of_sorting_the_whole_corpus(seed, k):
         assert found.captions[row].tolist() == [caption for _, caption in best]
         assert found.cosines[row].tolist() == pytest.approx([cosine for cosine, _ in best])
         assert found.log_total[row] == pytest.approx(np.log(sum(np.exp(TEMPERATURE * cosine) for cosine in cosines)))
+
+
+@given(SEEDS, st.integers(2, 9), st.integers(0, 9), st.integers(1, 8))
+def test_a_search_goes_on_from_what_earlier_shards_gave(seed, parts, stop, k):
+    crops, ids, texts = corpus_with_copies(seed)
+    shards = divided(ids, texts, parts, seed)
+    found = nearest_captions(crops, shards[:stop], k, TEMPERATURE, nothing_retrieved(len(crops), k))
+    found = nearest_captions(crops, shards[stop:], k, TEMPERATURE, found)
+    whole = nearest_captions(crops, shards, k, TEMPERATURE)
+    assert all(np.array_equal(vars(found)[name], vars(whole)[name]) for name in vars(whole))
 
 
 @given(SEEDS, st.integers(1, 60), st.integers(1, 8))

@@ -202,4 +202,7 @@ def assert_kept(captions, counts):
     assert dict(zip(table["text"], table["caption"], strict=True)) == captions
     assert np.load(files.CAPTIONS / "embeddings.npy").shape == (len(captions), Words.dim)
     zeros = dict.fromkeys(("empty", "duplicates", "cut", "undecodable"), 0)
-    assert read_json(files.metrics("captions")) == {"captions": len(captions), **zeros, **counts}
+    found = read_json(files.metrics("captions"))
+    share = found.pop("dropped_share")["captions"]
+    assert found.pop("dropped_more_than_1_percent", 0) == (share > 0.01)
+    assert found == {"captions": len(captions), **zeros, **counts}

@@ -106,14 +106,14 @@ def prepared() -> Params:
     _write_images(Path("images"))
     Path("captions.txt").write_text("\n".join(text.replace("\n", " ") for text in CAPTIONS), encoding="utf-8")
     _write_clip()
-    Path("network_of_a_user.py").write_text(NETWORK, encoding="utf-8")
+    Path("network_under_attack.py").write_text(NETWORK, encoding="utf-8")
     content = read_yaml(ROOT / "params.yaml")
     merge(content, SMALL)
     encoder = {
         "kind": "python",
-        "factory": "network_of_a_user:build",
+        "factory": "network_under_attack:build",
         "layer": "maps",
-        "checkpoint": "network_of_a_user.py",
+        "checkpoint": "network_under_attack.py",
     }
     content["encoders"] = {"one": {**encoder, "classes": list(CLASSES)}, "two": {**encoder, "seed": 1}}
     merge(content, {"data": {"source": "list", "images": "images", "list": "images.csv", "captions": "captions.txt"}})
