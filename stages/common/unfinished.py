@@ -76,8 +76,8 @@ class Part:
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """Names of the arrays, in the order of their making."""
-        return tuple(self._arrays)
+        """Names of the arrays, those among them that nothing has asked for since an earlier process made them."""
+        return tuple(sorted({*self._earlier, *self._arrays}))
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array on disk, to be filled in; what finished steps filled in is there.
@@ -105,13 +105,14 @@ class Part:
         # The arrays first: a step that is noted is on the disk.
         for array in self._arrays.values():
             array.flush()
-        state = {"made_of": self._made_of, "finished": finished, "arrays": sorted(self._arrays)}
+        state = {"made_of": self._made_of, "finished": finished, "arrays": self.arrays}
         write_bytes(self._folder / STATE, save(kept, {"state": json.dumps(state)}))
         self._time = time.monotonic()
 
     def give(self, name: str, path: Path) -> None:
         """Move a complete array to its place."""
-        self._arrays.pop(name).flush()
+        if name in self._arrays:
+            self._arrays.pop(name).flush()
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(self._folder / name, path)
 

@@ -44,6 +44,24 @@ def test_steps_that_are_finished_are_not_done_again():
     assert os.listdir("data") == ["squares.npy"]
 
 
+def test_arrays_that_are_complete_are_given_though_no_step_was_left_to_open_them():
+    def both(part):
+        for name in ("features.npy", "maps.npy"):
+            part.array(name, (1,), np.int64)[:] = 5
+
+    part = Part(module.FOLDER / "part", "0")
+    both(part)
+    part.note(1)
+    again = Part(module.FOLDER / "part", "0")
+    again.array("features.npy", (1,), np.int64)
+    again.note(1)
+    last = Part(module.FOLDER / "part", "0")
+    assert last.finished == 1 and last.arrays == ("features.npy", "maps.npy")
+    for name in last.arrays:
+        last.give(name, module.files.DATA / name)
+        assert np.load(module.files.DATA / name).tolist() == [5]
+
+
 def die_after(stop):
     with unfinished("stage") as work:
         compute(work.part("squares", {}), stop)
