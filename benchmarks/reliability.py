@@ -111,12 +111,14 @@ def load(found: dict) -> Iterator[Row]:
 
 
 def soak(found: dict) -> Iterator[Row]:
-    left = sum(len(one["left"]) for one in found["runs"])
-    first, last = found["memory"]["after"][1], found["memory"]["after"][-1]
+    runs, memory, cleared = found["runs"], found["memory"], found["cleared"]
+    left = sum(len(one["left_behind"]) for one in runs)
+    strange = sum(one["unexplained_objects"] for one in runs)
     yield (
-        "runs in a row with other params",
-        f"{len(found['runs'])} × `dvc repro`, and as often in one process",
-        f"{left} temporary files left; memory after the second run {first:.0f} MB, after the last {last:.0f} MB",
+        "runs in a row with other params, then `dvc gc --workspace`",
+        f"{len(runs)} × `dvc repro`, and as often in one process",
+        f"{left} temporary files left, {strange} objects in the cache that are of no output; {cleared['not_needed_after']} "
+        f"not needed after clearing; memory after the second run {memory['second_mb']:.0f} MB, after the last {memory['last_mb']:.0f} MB",
     )
 
 

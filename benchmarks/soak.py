@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.tiny import TINY, stages_in_order  # noqa: E402
+from benchmarks.tiny import CODE, environment, make_project, stages_in_order  # noqa: E402
 from stages.common.artifacts import read_json, write_json  # noqa: E402
 from stages.common.params import load_params  # noqa: E402
 from stages.common.profiles import merge  # noqa: E402
@@ -51,7 +51,6 @@ CHANGES: list[dict[str, dict[str, Any]]] = [
     {"concepts": {"temperature": 100.0}},
 ]
 TRAINING = ("render_scenes", "train_clip", "train_encoder")
-COPIED = ("stages", "dvc.yaml", ".dvcignore", ".gitignore", "studies/metrics", "reports/photos/metrics")
 LOCKS = ("lock", "rwlock", "rwlock.lock", "btime")  # what DVC keeps in .dvc/tmp between runs
 GROWTH_MB = 30.0  # of the memory from the second run to the last: what allocators keep, not what each run adds
 FORK = multiprocessing.get_context("fork")
@@ -80,18 +79,9 @@ def main(
 
 
 def prepare(folder: Path) -> None:
-    """A git repository with the pipeline, tiny params, a cache of its own and no remote; the first run trains the models."""
-    folder.mkdir(parents=True)
-    for name in COPIED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        copy(ROOT / name, folder / name)
-    content = YAML().load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    merge(content, TINY)
-    _write_params(folder, content)
+    """The tiny project; the first run trains the models."""
+    make_project(folder)
     (folder / "tmp").mkdir()
-    for command in (["git", "init", "-q"], [*_dvc(), "init", "-q"], [*_dvc(), "config", "core.analytics", "false"]):
-        subprocess.run(command, cwd=folder, check=True, env=_environment(folder))
     _repro(folder)
     _commit(folder, "trained")
 
@@ -106,10 +96,8 @@ def _dvc() -> list[str]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """What the stages are started with: this Python; temporary files go to a folder that can be looked at."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    own = {"PATH": path, "TMPDIR": str(folder / "tmp"), "DVC_NO_ANALYTICS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    return {**os.environ, **own}
+    """What the stages are started with: temporary files go to a folder that can be looked at."""
+    return {**environment(), "TMPDIR": str(folder / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _repro(folder: Path) -> float:
@@ -157,7 +145,7 @@ def left_behind(folder: Path) -> list[str]:
     """Files that no stage declares: in data, models, reports, DVC's and the system's temporary folder."""
     declared = _outs(folder / "dvc.lock")
     places = [path for name in ("data", "models", "reports") for path in _files(folder / name)]
-    ours = {name for name in COPIED if name.startswith("reports")}
+    ours = {name for name in CODE if name.startswith("reports")}
     strange = [
         path for path in places if path.name != ".gitignore" and not _inside(path.relative_to(folder), declared | ours)
     ]
