@@ -28,21 +28,22 @@ export PYTHONDONTWRITEBYTECODE :=
 
 install: $(INSTALLED)
 
+# DVC's lock is free while a stage runs: without waiting, a run would fail because another one looks at it for some seconds.
 ifeq ($(PROFILE),)
 repro: $(INSTALLED) $(PLOTS)
 	@python -m stages check
-	@dvc repro
+	@dvc --wait-for-lock repro
 	@echo "Report: $(CURDIR)/reports/index.html"
 else
 repro: $(INSTALLED) $(PLOTS)
 	@python -m stages profile $(PROFILE) --images "$(IMAGES)" --captions "$(CAPTIONS)"
-	@cd runs/$(PROFILE) && dvc repro
+	@cd runs/$(PROFILE) && dvc --wait-for-lock repro
 	@echo "Report: $(CURDIR)/runs/$(PROFILE)/reports/index.html"
 endif
 
 study: $(INSTALLED) $(PLOTS)
 	@python -m stages check
-	@cd studies && dvc repro
+	@cd studies && dvc --wait-for-lock repro
 
 test: $(INSTALLED)
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
@@ -66,7 +67,7 @@ reliability: $(INSTALLED)
 
 verify: $(INSTALLED)
 	@python -m stages check
-	@dvc repro
+	@dvc --wait-for-lock repro
 	@python -m stages verify
 
 # The comment on a pull request: reports/changes/comment.md, with the plots and the page of the comparison beside it.

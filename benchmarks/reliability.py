@@ -47,7 +47,11 @@ def settings(found: dict) -> Iterator[Row]:
 def together(found: dict) -> Iterator[Row]:
     second = "refused" if found["second_refused"] else "NOT refused"
     rest = "ended well" if found["first_ended_well"] and found["up_to_date_afterwards"] else "was DISTURBED"
-    yield "a second `dvc repro` while one runs", "1", f"the second was {second}; the first {rest}"
+    yield (
+        "a second `dvc --wait-for-lock repro` (as `make repro`) while one runs",
+        "1",
+        f"the second was {second}; the first {rest}",
+    )
 
 
 def reruns(found: dict) -> Iterator[Row]:

@@ -54,7 +54,7 @@ SETTINGS = {
         }
     },
 }
-REPRO = [sys.executable, "-m", "dvc", "repro"]
+REPRO = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro"]  # as make does
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Folder = Annotated[Path, typer.Option(help="An empty folder; what is in it stays there.")]
 
@@ -122,7 +122,7 @@ def settings(folder: Folder) -> None:
 
 @app.command()
 def together(folder: Folder) -> None:
-    """Start ``dvc repro`` while another one runs in the same project."""
+    """Start what ``make repro`` starts while another one runs in the same project."""
     make_project(folder)
     with (folder / "repro.log").open("ab") as log:
         first = subprocess.Popen(REPRO, cwd=folder, env=environment(), stdout=log, stderr=log)

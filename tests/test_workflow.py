@@ -24,7 +24,8 @@ def _step(action):
 
 def recipe(target):
     """What `make TARGET` would run, one command a line."""
-    asked = ["make", "-n", "-o", ".venv/.installed-requirements.txt", target, "BASE=abc"]
+    # Under `make test`, make would say where it goes.
+    asked = ["make", "-n", "--no-print-directory", "-o", ".venv/.installed-requirements.txt", target, "BASE=abc"]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout
 

@@ -23,8 +23,8 @@ def test_a_trial_without_a_result_is_named(folder):
 
 def test_a_failed_trial_reads_as_one(folder):
     write_json(folder / "together.json", {"second_refused": 0, "first_ended_well": 0, "up_to_date_afterwards": 1})
-    row = next(row for row in reliability.table().splitlines() if "a second `dvc repro`" in row)
-    assert "NOT refused" in row and "DISTURBED" in row
+    row = next(row for row in reliability.table().splitlines() if "NOT refused" in row)
+    assert "DISTURBED" in row
 
 
 def test_every_trial_is_a_script_that_is_run_by_make():
