@@ -22,7 +22,7 @@ from stages.common.progress import track
 from stages.common.streamed import table_in_parts
 from stages.common.unfinished import unfinished
 from stages.method.synonyms import leaders
-from stages.method.words import parse_corpus
+from stages.method.words import Mentioned, parse_captions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,22 +73,26 @@ def _parse(parsed: Path, settings: ParseCaptions) -> Parsed:
     read = with_words = mentions = 0
     with table_in_parts(parsed, PARSED) as writer:
         for captions in _captions():
-            some = list(captions)
-            rows = parse_corpus(some, frozenset(settings.discard), settings.min_word)
-            table = pa.Table.from_pandas(pd.DataFrame(rows, columns=PARSED.names), schema=PARSED, preserve_index=False)
-            writer.write_table(table.replace_schema_metadata())
-            read, mentions = read + len(some), mentions + table.num_rows
-            with_words += pc.count_distinct(table["caption"]).as_py()
+            found = parse_captions(captions["text"].to_pylist(), frozenset(settings.discard), settings.min_word)
+            writer.write_table(_table(captions["caption"], found))
+            read, mentions = read + len(captions), mentions + len(found)
+            with_words += len(np.unique(found.caption))
     return Parsed(read, with_words, mentions)
 
 
-def _captions() -> Iterator[Iterator[tuple[int, str]]]:
+def _table(captions: pa.Array, found: Mentioned) -> pa.Table:
+    """The mentions of some captions."""
+    kind = pa.array(["word", "phrase"]).take(pa.array(found.phrase.astype(np.int64)))
+    mention = pa.array(found.vocabulary, pa.string()).take(pa.array(found.concept))
+    return pa.table([captions.take(pa.array(found.caption)), kind, mention], schema=PARSED)
+
+
+def _captions() -> Iterator[pa.RecordBatch]:
     """Numbers and texts of the captions, in parts."""
     path = files.CAPTIONS / "captions.parquet"
     with naming(path), pq.ParquetFile(path) as table:
         parts = table.iter_batches(CAPTIONS_AT_ONCE, columns=["caption", "text"])
-        for part in track(parts, "parsing captions", total=-(-table.metadata.num_rows // CAPTIONS_AT_ONCE)):
-            yield zip(part["caption"].to_pylist(), part["text"].to_pylist(), strict=True)
+        yield from track(parts, "parsing captions", total=-(-table.metadata.num_rows // CAPTIONS_AT_ONCE))
 
 
 def _concepts(parsed: Path, settings: ParseCaptions) -> dict[str, str]:

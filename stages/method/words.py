@@ -1,22 +1,30 @@
-"""Words and noun phrases of a caption (step 9), parsed once for the corpus."""
+"""Words and noun phrases of captions (step 9), parsed once for the corpus.
+
+The captions of a block are divided into tokens by one pass of a regular expression; what a token is, is found once for each
+different token, and phrases by another pass, over one letter a token.
+"""
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
 import nltk
+import numpy as np
 import simplemma
+from jaxtyping import Bool, Int
 
 # A URL, a file name or a word with digits is never a concept; letters of any script, with inner apostrophes and hyphens, are.
-# A file name is looked for only after a space: at every character it would take quadratic time on a long text without one.
-_WORD = re.compile(
-    r"https?://\S+|www\.\S+|(?<!\S)\S+\.(?:jpe?g|png|gif|com|net|org)\b|[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_+",
-    re.IGNORECASE,
+# Most tokens are letters before a space: they come first, for speed. A file name is looked for only after a space, and where a dot comes
+# before the next one: at every character it would take quadratic time on a long text without one.
+_BETWEEN = "\n"  # stands between two captions
+_TOKEN = re.compile(
+    r"[a-z]++(?=\s)|\n|https?://\S+|www\.\S+|(?<!\S)(?=[^\s.]*+\.)\S+\.(?:jpe?g|png|gif|com|net|org)\b"
+    r"|[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_+"
 )
 _CONTENT = ("NN", "VB", "JJ")
-_NO_CONTENT = "-"  # tag of everything else: no part of a phrase
 # Verbs and nouns that carry no content, and what the lexicon tags as such.
 _STOP = frozenset(
     [
@@ -76,7 +84,10 @@ _STOP = frozenset(
         "side",
     ]
 )
-_PHRASE = nltk.RegexpParser("NP: {<JJ.*|VBN|VBG>*<NN.*>+}")
+# A token is one letter: noun, what may stand before one (adjective or participle), another verb, no content, the end of a caption.
+_NOUN, _BEFORE, _VERB, _NO_CONTENT, _END = b"NAV-|"
+# Adjectives and nouns that end in a noun, two tokens or more; cut where a token is no content.
+_PHRASE = re.compile(rb"A+N+|NN+")
 
 
 @lru_cache(maxsize=1)
@@ -117,8 +128,14 @@ def lemma(word: str, tag: str) -> str:
 
 def tagged(caption: str) -> list[tuple[str, str]]:
     """Lower-case tokens with their part of speech."""
-    tokens = _WORD.findall(unicodedata.normalize("NFC", caption).lower())
+    tokens = [token for token in _tokens([caption]) if token != _BETWEEN]
     return _tagger().tag(tokens) if tokens else []
+
+
+def _tokens(captions: Sequence[str]) -> list[str]:
+    """Lower-case tokens of all captions, `_BETWEEN` between two; in a caption a line break is a space like others."""
+    composed = (text if text.isascii() else unicodedata.normalize("NFC", text) for text in captions)
+    return _TOKEN.findall(_BETWEEN.join([text.replace(_BETWEEN, " ") for text in composed]).lower())
 
 
 def is_content(token: str, tag: str, discard: frozenset[str], min_word: int) -> bool:
@@ -131,37 +148,85 @@ def is_content(token: str, tag: str, discard: frozenset[str], min_word: int) -> 
     )
 
 
-def concepts_of(caption: str, discard: frozenset[str] = frozenset(), min_word: int = 3) -> tuple[list[str], list[str]]:
-    """Words (lemmas) and noun phrases of one caption, each once, in order of appearance.
+@lru_cache(maxsize=200_000)
+def _read(token: str, discard: frozenset[str], min_word: int) -> tuple[int, str]:
+    """The letter that stands for a token, and its lemma."""
+    if token == _BETWEEN:
+        return _END, ""
+    ((_, tag),) = _tagger().tag([token])
+    if not is_content(token, tag, discard, min_word):
+        return _NO_CONTENT, ""
+    before = tag.startswith("JJ") or tag in ("VBN", "VBG")
+    return _NOUN if tag.startswith("NN") else _BEFORE if before else _VERB, lemma(token, tag)
+
+
+@dataclass(frozen=True)
+class Mentioned:
+    """Words (lemmas) and noun phrases of captions, each once a caption: words before phrases, in order of appearance.
+
+    Attributes
+    ----------
+    caption : place of the caption among those parsed, ascending.
+    phrase : whether it is a noun phrase.
+    concept : place in `vocabulary`.
+    vocabulary : the different words and phrases.
+    """
+
+    caption: Int[np.ndarray, " mentions"]
+    phrase: Bool[np.ndarray, " mentions"]
+    concept: Int[np.ndarray, " mentions"]
+    vocabulary: list[str]
+
+    def __len__(self) -> int:
+        return len(self.caption)
+
+
+def parse_captions(
+    captions: Sequence[str], discard: frozenset[str] = frozenset(), min_word: int = 3
+) -> Mentioned:
+    """Find the words and noun phrases of each caption.
 
     Parameters
     ----------
-    caption : any text.
+    captions : any texts.
     discard : words that are never concepts, in lower case.
     min_word : letters (released: words of two letters or fewer are dropped).
     """
-    tokens = [
-        (token, tag if is_content(token, tag, discard, min_word) else _NO_CONTENT) for token, tag in tagged(caption)
-    ]
-    words = [lemma(token, tag) for token, tag in tokens if tag != _NO_CONTENT]
-    return list(dict.fromkeys(words)), list(dict.fromkeys(_phrases(tokens)))
+    tokens = _tokens(captions)
+    place = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    read = [_read(token, discard, min_word) for token in place]
+    token = np.fromiter(map(place.__getitem__, tokens), dtype=np.int64, count=len(tokens))
+    letters = np.array([letter for letter, _ in read], dtype=np.uint8)[token]
+    concepts: dict[str, int] = {}
+    words = _numbered(concepts, [form for _, form in read])[token]
+    is_word = np.flatnonzero((letters != _NO_CONTENT) & (letters != _END))
+    spans = [match.span() for match in _PHRASE.finditer(letters.tobytes())]
+    phrases = _numbered(concepts, [" ".join([*tokens[start : end - 1], read[token[end - 1]][1]]) for start, end in spans])
+    starts = np.array([start for start, _ in spans], dtype=np.int64)
+    caption = np.cumsum(letters == _END)
+    return _each_once(
+        np.concatenate([caption[is_word], caption[starts]]),
+        np.repeat([False, True], [len(is_word), len(starts)]),
+        np.concatenate([words[is_word], phrases]),
+        list(concepts),
+    )
 
 
-def _phrases(tokens: list[tuple[str, str]]) -> Iterator[str]:
-    """Adjectives and nouns that end in a noun, cut where a token is no content; two words or more."""
-    if not tokens:
-        return
-    for chunk in _PHRASE.parse(tokens).subtrees(lambda tree: tree.label() == "NP"):
-        *before, (head, tag) = chunk.leaves()
-        if before:
-            yield " ".join([token for token, _ in before] + [lemma(head, tag)])
+def _numbered(concepts: dict[str, int], texts: list[str]) -> Int[np.ndarray, " texts"]:
+    """The number of each text; new ones are added."""
+    return np.array([concepts.setdefault(text, len(concepts)) for text in texts], dtype=np.int64)
 
 
-def parse_corpus(
-    captions: Iterable[tuple[int, str]], discard: frozenset[str] = frozenset(), min_word: int = 3
-) -> Iterator[tuple[int, str, str]]:
-    """Rows (caption id, "word" or "phrase", concept) of a corpus."""
-    for caption, text in captions:
-        words, phrases = concepts_of(text, discard, min_word)
-        yield from ((caption, "word", word) for word in words)
-        yield from ((caption, "phrase", phrase) for phrase in phrases)
+def _each_once(caption: np.ndarray, phrase: np.ndarray, concept: np.ndarray, vocabulary: list[str]) -> Mentioned:
+    """The first of equal mentions in a caption, the mentions sorted by caption, words first."""
+    mention = (caption * 2 + phrase) * max(len(vocabulary), 1) + concept
+    first = np.sort(np.unique(mention, return_index=True)[1])
+    order = first[np.argsort(caption[first] * 2 + phrase[first], kind="stable")]
+    return Mentioned(caption[order], phrase[order], concept[order], vocabulary)
+
+
+def concepts_of(caption: str, discard: frozenset[str] = frozenset(), min_word: int = 3) -> tuple[list[str], list[str]]:
+    """Words and noun phrases of one caption, as `parse_captions` finds them."""
+    found = parse_captions([caption], discard, min_word)
+    texts = np.array(found.vocabulary, dtype=object)[found.concept]
+    return texts[~found.phrase].tolist(), texts[found.phrase].tolist()

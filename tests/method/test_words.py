@@ -2,13 +2,24 @@
 
 import time
 
+import nltk
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.method.words import concepts_of, is_content, lemma, parse_corpus, tagged
+from stages.method.words import _lexicon, concepts_of, is_content, lemma, parse_captions, tagged
 
 PLAIN = "a red boat on the water"
+
+
+def parse_corpus(captions, *settings):
+    """Rows (caption id, kind, concept)."""
+    ids, texts = zip(*captions, strict=True) if captions else ((), ())
+    found = parse_captions(texts, *settings)
+    rows = zip(found.caption, found.phrase, found.concept, strict=True)
+    return [(ids[caption], "phrase" if phrase else "word", found.vocabulary[concept]) for caption, phrase, concept in rows]
+
+
 RUBBISH = {
     "empty": "",
     "spaces": " \t \u00a0 ",
@@ -69,7 +80,7 @@ def test_a_phrase_ends_in_a_noun_and_jumps_over_nothing(caption):
 @pytest.mark.parametrize("text", RUBBISH.values(), ids=RUBBISH)
 @pytest.mark.filterwarnings("error")
 def test_rubbish_keeps_its_id_and_does_no_harm_to_the_others(text):
-    rows = list(parse_corpus([(3, PLAIN), (8, text), (9, PLAIN)]))
+    rows = parse_corpus([(3, PLAIN), (8, text), (9, PLAIN)])
     own = [(kind, concept) for caption, kind, concept in rows if caption == 3]
     assert [(kind, concept) for caption, kind, concept in rows if caption == 9] == own
     assert {caption for caption, _, _ in rows} <= {3, 8, 9}
@@ -183,9 +194,40 @@ def test_content_is_letters_of_enough_length_in_every_form_and_not_discarded(wor
 def test_rows_of_a_corpus_are_the_concepts_of_its_captions_none_discarded(words, discard, min_word):
     text = " ".join(words)
     found, phrases = concepts_of(text, discard, min_word)
-    rows = list(parse_corpus([(7, text), (9, text)], discard, min_word))
+    rows = parse_corpus([(7, text), (9, text)], discard, min_word)
     own = [("word", word) for word in found] + [("phrase", phrase) for phrase in phrases]
     assert rows == [(caption, kind, concept) for caption in (7, 9) for kind, concept in own]
     assert not set(found) & discard and all(len(word) >= min_word for word in found)
     assert not {part for phrase in phrases for part in phrase.split(" ")} & discard
     assert concepts_of(text + " . " + text, discard, min_word) == (found, phrases), "each once"
+
+
+TAGS = ["NN", "NNS", "NNP", "JJ", "JJR", "VBG", "VBN", "VB", "VBZ", "DT"]
+LEXICON = {word: tag for word, tag in _lexicon().items() if word.isalpha() and is_content(word, tag, frozenset(), 3)}
+OF_TAG = {tag: next((word for word, its in LEXICON.items() if its == tag), "the") for tag in TAGS}
+
+
+@given(st.lists(st.sampled_from(TAGS), max_size=12))
+def test_phrases_are_the_chunks_that_nltk_finds(tags):
+    """Adjectives or participles, then nouns."""
+    chunker = nltk.RegexpParser("NP: {<JJ.*|VBN|VBG>*<NN.*>+}")
+    tokens = [(OF_TAG[tag], tag) for tag in tags]
+    chunks = chunker.parse(tokens).subtrees(lambda tree: tree.label() == "NP") if tokens else ()
+    expected = [
+        " ".join([*(token for token, _ in chunk.leaves()[:-1]), lemma(*chunk.leaves()[-1])])
+        for chunk in chunks
+        if len(chunk.leaves()) > 1
+    ]
+    found = concepts_of(" ".join(OF_TAG[tag] for tag in tags))[1]
+    assert found == list(dict.fromkeys(expected))
+
+
+@given(st.lists(st.sampled_from([PLAIN, "", "two\nlines of boats", "https://a.b/c red.png dogs", "ΑΣ ΑΣΑ é"]), max_size=6))
+def test_captions_parsed_together_are_those_parsed_alone(captions):
+    alone = [(row, *rest) for row, text in enumerate(captions) for _, *rest in parse_corpus([(0, text)])]
+    assert parse_corpus(list(enumerate(captions))) == alone
+
+
+@pytest.mark.parametrize("text", ["Kept.com", "a.PNG", "http://x y", "WWW.x", "see x.jpeg, boats", "end.", "e.g. dog", ".com", "a-b.png"])
+def test_file_names_and_addresses_are_no_words(text):
+    assert set(concepts_of(text)[0]) <= {"see", "boat", "end", "dog", "com"}
