@@ -4,6 +4,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy import sparse
 
 Features = Float[np.ndarray, "images features"]
 Fires = Bool[np.ndarray, "images features"]
@@ -97,9 +98,9 @@ def lowly_activating(
     rows, cosines
         Rows of the images, most alike first; -1 and -inf where there are fewer than `count`.
     """
-    above_mean = (normalised >= normalised.mean()).astype(np.float64)
+    own, which = _own(members)
     # A feature on a small scale fires below the matrix's mean: a group's own images never count as lowly activating.
-    fires = images | (members.astype(np.float64) @ above_mean.T > 0)
+    fires = images | _any_fires(normalised[:, own] >= normalised.mean(), which)
     return _most_alike(normalised, members, images, fires, count, similarity)
 
 
@@ -124,10 +125,27 @@ def lowly_activating_distinct(
     redundancy : a feature is redundant if the group fires on at least this share of the images that fire the feature.
     """
     own = members | redundant(fires, images, redundancy)
-    activation = (members / members.sum(axis=1, keepdims=True)) @ normalised.T
-    excluded = images | (own.astype(np.float32) @ fires.T.astype(np.float32) > 0)
+    features, which = _own(members)
+    activation = (which / which.sum(axis=1, keepdims=True)) @ normalised[:, features].T
+    features, which = _own(own)
+    excluded = images | _any_fires(fires[:, features], which)
     excluded |= activation > activation.mean(axis=1, keepdims=True)
     return _most_alike(normalised, own, images, excluded, count, similarity)
+
+
+def _own(
+    members: Bool[np.ndarray, "groups features"],
+) -> tuple[Int[np.ndarray, " own"], Float[np.ndarray, "groups own"]]:
+    """The features that belong to any of the groups, and each group's members among these: few, in a block of groups."""
+    features = np.flatnonzero(members.any(axis=0))
+    return features, members[:, features].astype(np.float64)
+
+
+def _any_fires(
+    fires: Bool[np.ndarray, "images own"], which: Float[np.ndarray, "groups own"]
+) -> Bool[np.ndarray, "groups images"]:
+    """Images that fire at least one of each group's features."""
+    return which.astype(np.float32) @ fires.T.astype(np.float32) > 0
 
 
 def redundant(
@@ -137,7 +155,7 @@ def redundant(
 
     The measure is one-sided on purpose: a feature for the context that a group's images share fires on many other images too.
     """
-    together = images.astype(np.float32) @ fires.astype(np.float32)
+    together = (sparse.csr_array(images, dtype=np.float32) @ sparse.csr_array(fires, dtype=np.float32)).toarray()
     count = fires.sum(axis=0)
     return (count > 0) & (together >= share * np.maximum(count, 1))
 
@@ -154,19 +172,32 @@ def _most_alike(
     # Rounded, so that ties go to the earlier image and not to the last bits.
     cosine = np.round(_cosine_outside(normalised, without, images), 12)
     cosine[excluded | (cosine < similarity)] = -np.inf
-    rows = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
-    found = np.take_along_axis(cosine, rows, axis=1)
-    return np.where(np.isfinite(found), rows, -1), found
+    rows = _largest_first(cosine, count)
+    return rows, np.where(rows >= 0, np.take_along_axis(cosine, rows, axis=1), -np.inf)
+
+
+def _largest_first(values: Float[np.ndarray, "groups images"], count: int) -> Int[np.ndarray, "groups count"]:
+    """Places of the `count` largest finite values of each row, the largest first, ties by place, -1 where there are fewer."""
+    groups, images = values.shape
+    least = np.partition(values, max(images - count, 0), axis=1)[:, max(images - count, 0)]
+    group, image = np.nonzero((values >= least[:, None]) & (values > -np.inf))  # not sorting the rest
+    order = np.lexsort((image, -values[group, image], group))
+    rank = np.arange(len(group)) - np.searchsorted(group, group)
+    places = np.full((groups, min(count, images)), -1)
+    kept = rank < count
+    places[group[kept], rank[kept]] = image[order[kept]]
+    return places
 
 
 def _cosine_outside(
     normalised: Features, members: np.ndarray, images: np.ndarray
 ) -> Float[np.ndarray, "groups images"]:
-    """Cosine of every image to each group's mean image, both without the group's own features: three matrix products."""
+    """Cosine of every image to each group's mean image, both without the group's own features: one large matrix product."""
     size = np.maximum(images.sum(axis=1, keepdims=True), 1)
-    centre = np.where(members, 0.0, images.astype(np.float64) @ normalised / size)
-    inside = members.astype(np.float64) @ np.square(normalised).T
-    length = np.sqrt(np.maximum(np.square(normalised).sum(axis=1) - inside, 0))
+    centre = np.where(members, 0.0, sparse.csr_array(images, dtype=np.float64) @ normalised / size)
+    own, which = _own(members)
+    inside = which @ np.square(normalised[:, own]).T
+    length = np.sqrt(np.maximum(np.einsum("ij,ij->i", normalised, normalised) - inside, 0))
     scale = np.linalg.norm(centre, axis=1, keepdims=True) * length
     return np.divide(centre @ normalised.T, scale, out=np.zeros_like(scale), where=scale > 1e-12)
 

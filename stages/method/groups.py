@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
-from scipy.special import rel_entr
-from scipy.stats import binom
+from scipy.special import bdtrc, rel_entr
 
 Fires = Bool[np.ndarray, "images features"]
 
@@ -41,11 +41,18 @@ def single_features(fires: Fires, min_images: int) -> Groups:
 
 def exact_groups(fires: Fires, min_images: int) -> Groups:
     """Images with the *identical* set of firing features (released; a single feature is the set in which only it fires)."""
-    packed, which = np.unique(np.packbits(fires, axis=1), axis=0, return_inverse=True)
-    which, patterns = which.reshape(-1), np.unpackbits(packed, axis=1, count=fires.shape[1]).astype(bool)
-    enough = np.bincount(which, minlength=len(patterns)) >= min_images
-    kept = np.flatnonzero(enough & patterns.any(axis=1))
-    return _in_order(Groups(patterns[kept], which[None, :] == kept[:, None]))
+    which, first = _equal_rows(fires)
+    enough = np.bincount(which, minlength=len(first)) >= min_images
+    kept = np.flatnonzero(enough & fires[first].any(axis=1))
+    return _in_order(Groups(fires[first[kept]], which[None, :] == kept[:, None]))
+
+
+def _equal_rows(fires: Fires) -> tuple[Int[np.ndarray, " images"], Int[np.ndarray, " patterns"]]:
+    """The number of each row's pattern, and the first row of each pattern; by hashing, where sorting would compare whole rows."""
+    packed = np.packbits(fires, axis=1)
+    rows = packed.view(np.dtype((np.void, packed.shape[1]))).reshape(-1).astype(object)
+    which, patterns = pd.factorize(rows)
+    return which, np.unique(which, return_index=True)[1]
 
 
 def _in_order(groups: Groups) -> Groups:
@@ -80,7 +87,7 @@ def against_independence(
 
 def probability_of_at_least(support: np.ndarray, images: int, expected: np.ndarray) -> np.ndarray:
     """Binomial probability of at least this `support` among the `images`, if each counts with probability `expected`."""
-    return binom.sf(support - 1, images, expected)
+    return np.where(support > 0, bdtrc(np.maximum(support, 1) - 1.0, images, expected), 1.0)
 
 
 def log_likelihood_ratio(support: np.ndarray, images: int, expected: np.ndarray) -> np.ndarray:
