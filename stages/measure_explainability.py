@@ -11,7 +11,7 @@ from stages.common import files
 from stages.common.account import Account
 from stages.common.artifacts import read_array, read_table, write_json, write_table
 from stages.common.progress import track
-from stages.method.coherence import against_null, coherence, coherence_null, size_strata, with_diagonal
+from stages.method.coherence import against_null, coherence, coherence_of_random_sets, size_strata, with_diagonal
 from stages.method.groups import discoveries
 from stages.method.truth import bootstrap_interval
 
@@ -108,16 +108,30 @@ def _sides(crops: pd.DataFrame, images: pd.DataFrame) -> np.ndarray:
 def _against_nulls(
     own: np.ndarray, composition: np.ndarray, pool: np.ndarray, stratum: np.ndarray, settings: MeasureExplainability
 ) -> dict[str, np.ndarray]:
-    """A null for each group, seeded by the sizes of its crops, so that no other group changes it."""
+    """A null for each group, by the sizes of its crops: no other group changes it."""
     columns = {key: np.full(len(own), np.nan) for key in ("z", "p_value", "null_mean", "null_high")}
     several = np.flatnonzero(composition.sum(axis=1) > 1)
-    for row in track(several, "sets of random crops", total=len(several)):
-        generator = np.random.default_rng([settings.seed, *composition[row].tolist()])
-        null = coherence_null(pool, stratum, composition[row], settings.null_sets, generator)
-        columns["z"][row], columns["p_value"][row] = against_null(own[row], null)
-        columns["null_mean"][row], columns["null_high"][row] = null.mean(), np.quantile(null, 1 - settings.fdr)
+    if len(several):
+        null = _null(composition[several], pool, stratum, settings)
+        columns["z"][several], columns["p_value"][several] = against_null(own[several], null)
+        columns["null_mean"][several], columns["null_high"][several] = (
+            null.mean(1),
+            np.quantile(null, 1 - settings.fdr, 1),
+        )
     columns["p_value"] = np.nan_to_num(columns["p_value"], nan=1.0)
     return columns
+
+
+def _null(
+    composition: np.ndarray, pool: np.ndarray, stratum: np.ndarray, settings: MeasureExplainability
+) -> np.ndarray:
+    """Coherence of the random sets of each group: groups x sets."""
+    generator = np.random.default_rng(settings.seed)
+    drawn = coherence_of_random_sets(pool, stratum, composition, settings.null_sets, generator)
+    null = np.empty((len(composition), settings.null_sets))
+    for number, values in enumerate(track(drawn, "sets of random crops", total=settings.null_sets)):
+        null[:, number] = values
+    return null
 
 
 def _label(size: int) -> str:

@@ -1,8 +1,11 @@
 """Interpretability of a group (step 6): do its crops look alike to the image-text encoder, more than random crops do?"""
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.random import Generator
+from scipy import sparse
 
 ROUNDING = 1e-9  # of a sum of cosines in double precision
 
@@ -21,15 +24,19 @@ def coherence(
     -------
     NaN for a group with fewer than two crops: there is no pair.
     """
-    total = np.zeros((groups, embeddings.shape[1]))
-    np.add.at(total, group, embeddings.astype(np.float64))
-    return _from_sums(total, np.bincount(group, minlength=groups))
+    rows = np.arange(len(group))
+    total = sparse.csr_array((np.ones(len(group)), (group, rows)), shape=(groups, len(group))) @ embeddings.astype(
+        np.float64
+    )
+    return _from_lengths(np.square(total).sum(axis=1), np.bincount(group, minlength=groups))
 
 
-def _from_sums(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+def _from_lengths(
+    length: Float[np.ndarray, " groups"], count: Int[np.ndarray, " groups"]
+) -> Float[np.ndarray, " groups"]:
+    """Coherence from the squared lengths of sums of `count` unit rows each."""
     pairs = count * (count - 1.0)
-    values = np.full(len(total), np.nan)
-    return np.divide(np.square(total).sum(axis=1) - count, pairs, out=values, where=pairs > 0)
+    return np.divide(length - count, pairs, out=np.full(len(length), np.nan), where=pairs > 0)
 
 
 def with_diagonal(coherence: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -63,44 +70,75 @@ def size_strata(
     return stratum, np.searchsorted(edges, crops)
 
 
-def coherence_null(
+def coherence_of_random_sets(
     embeddings: Float[np.ndarray, "pool dim"],
     stratum: Int[np.ndarray, " pool"],
-    size: Int[np.ndarray, " strata"],
+    sizes: Int[np.ndarray, "groups strata"],
     sets: int,
     generator: Generator,
-) -> Float[np.ndarray, " sets"]:
-    """Coherence of random sets with `size` different rows of each stratum of the pool.
+) -> Iterator[Float[np.ndarray, " groups"]]:
+    """Null of many groups: for each, the coherence of a random set with `sizes` different rows of each stratum of the pool.
+
+    One shuffle of each stratum serves every group: the first n rows of it are a random set of n. So a set of a group is whatever
+    the other groups are, and what costs, the cosines of these sums, is computed once for all groups.
+
+    Yields
+    ------
+    One value for each group, `sets` times; NaN for a group with fewer than two rows. Memory: the square of the number of
+    different sizes, over all strata.
 
     Raises
     ------
     ValueError
         If a stratum is smaller than its part of a set.
     """
-    parts = [
-        _sums_of_random_sets(embeddings[stratum == number], int(count), sets, generator)
-        for number, count in enumerate(size)
-        if count
-    ]
-    return _from_sums(np.sum(parts, axis=0), np.full(sets, size.sum()))
+    strata = [np.flatnonzero(stratum == number) for number in range(sizes.shape[1])]
+    for rows, most in zip(strata, sizes.max(axis=0, initial=0), strict=True):
+        if most > len(rows):
+            raise ValueError(f"a pool of {len(rows)} random crops is too small for sets of {most}")
+    asked = [np.unique(np.append(some, 0)) for some in sizes.T]  # 0 is no row: a sum of zero
+    start = np.cumsum([0, *map(len, asked)])[:-1]
+    place = np.column_stack(
+        [first + np.searchsorted(some, size) for first, some, size in zip(start, asked, sizes.T, strict=True)]
+    )
+    for _ in range(sets):
+        sums = [
+            _sums_of_first(embeddings[generator.permutation(rows)[: some[-1]]], some)
+            for rows, some in zip(strata, asked, strict=True)
+        ]
+        yield _from_lengths(_squared_lengths(np.concatenate(sums), place), sizes.sum(axis=1))
 
 
-def _sums_of_random_sets(pool: np.ndarray, size: int, sets: int, generator: Generator) -> np.ndarray:
-    """Sums of `sets` random sets. Each shuffle of the pool is cut into as many sets as it holds, so a draw costs no sort of its own."""
-    if size > len(pool):
-        raise ValueError(f"a pool of {len(pool)} random crops is too small for sets of {size}")
-    each = len(pool) // size
-    rows = [generator.permutation(len(pool))[: each * size] for _ in range(-(-sets // each))]
-    drawn = pool[np.concatenate(rows).reshape(-1, size)[:sets]]
-    return drawn.sum(axis=1, dtype=np.float64)
+def _sums_of_first(
+    rows: Float[np.ndarray, "rows dim"], counts: Int[np.ndarray, " counts"]
+) -> Float[np.ndarray, "counts dim"]:
+    """Sum of the first rows, for several counts of them."""
+    total = np.zeros((len(rows) + 1, rows.shape[1]))
+    np.cumsum(rows, axis=0, dtype=np.float64, out=total[1:])
+    return total[counts]
 
 
-def against_null(value: float, null: Float[np.ndarray, " sets"]) -> tuple[float, float]:
-    """z-score, and the probability that a random set is at least as coherent (never 0: the set itself counts).
+def _squared_lengths(
+    parts: Float[np.ndarray, "parts dim"], place: Int[np.ndarray, "groups strata"]
+) -> Float[np.ndarray, " groups"]:
+    """Squared length of the sum of each group's parts, from the products of all parts."""
+    product = parts @ parts.T
+    length = np.zeros(len(place))
+    for one in range(place.shape[1]):
+        length += product[place[:, one], place[:, one]]
+        for other in range(one):
+            length += 2 * product[place[:, one], place[:, other]]
+    return length
+
+
+def against_null(
+    values: Float[np.ndarray, " groups"], null: Float[np.ndarray, "groups sets"]
+) -> tuple[Float[np.ndarray, " groups"], Float[np.ndarray, " groups"]]:
+    """z-scores, and the probabilities that a random set is at least as coherent (never 0: the set itself counts).
 
     Values within `ROUNDING` of each other are alike; a NaN (a group without a pair) has probability 1.
     """
-    spread = float(null.std())
-    z = (value - float(null.mean())) / spread if spread > ROUNDING else 0.0
-    at_least = len(null) - int((null < value - ROUNDING).sum())
-    return z, (1 + at_least) / (len(null) + 1)
+    spread = null.std(axis=1)
+    z = np.divide(values - null.mean(axis=1), spread, out=np.zeros(len(values)), where=spread > ROUNDING)
+    at_least = null.shape[1] - (null < values[:, None] - ROUNDING).sum(axis=1)
+    return z, (1 + at_least) / (null.shape[1] + 1)

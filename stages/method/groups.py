@@ -51,7 +51,7 @@ def _equal_rows(fires: Fires) -> tuple[Int[np.ndarray, " images"], Int[np.ndarra
     """The number of each row's pattern, and the first row of each pattern; by hashing, where sorting would compare whole rows."""
     packed = np.packbits(fires, axis=1)
     rows = packed.view(np.dtype((np.void, packed.shape[1]))).reshape(-1).astype(object)
-    which, patterns = pd.factorize(rows)
+    which = pd.factorize(rows)[0]
     return which, np.unique(which, return_index=True)[1]
 
 

@@ -181,9 +181,7 @@ class Mentioned:
         return len(self.caption)
 
 
-def parse_captions(
-    captions: Sequence[str], discard: frozenset[str] = frozenset(), min_word: int = 3
-) -> Mentioned:
+def parse_captions(captions: Sequence[str], discard: frozenset[str] = frozenset(), min_word: int = 3) -> Mentioned:
     """Find the words and noun phrases of each caption.
 
     Parameters
@@ -201,7 +199,9 @@ def parse_captions(
     words = _numbered(concepts, [form for _, form in read])[token]
     is_word = np.flatnonzero((letters != _NO_CONTENT) & (letters != _END))
     spans = [match.span() for match in _PHRASE.finditer(letters.tobytes())]
-    phrases = _numbered(concepts, [" ".join([*tokens[start : end - 1], read[token[end - 1]][1]]) for start, end in spans])
+    phrases = _numbered(
+        concepts, [" ".join([*tokens[start : end - 1], read[token[end - 1]][1]]) for start, end in spans]
+    )
     starts = np.array([start for start, _ in spans], dtype=np.int64)
     caption = np.cumsum(letters == _END)
     return _each_once(

@@ -34,7 +34,7 @@ def test_formula(seed):
     crops, concepts = unit(rng, 15), unit(rng, 4)
     order = rng.permutation(15)
     found = soft_wpmi(crops[order], group[order], rank[order], 3, concepts, top=4)
-    np.testing.assert_allclose(found, by_hand(crops, group, rank, 3, concepts, 4))
+    np.testing.assert_allclose(found, by_hand(crops, group, rank, 3, concepts, 4), atol=1e-4)
 
 
 def test_it_does_not_depend_on_how_many_crops_are_compared_together(monkeypatch):
@@ -44,7 +44,7 @@ def test_it_does_not_depend_on_how_many_crops_are_compared_together(monkeypatch)
     together = soft_wpmi(crops, group, rank, 3, concepts, top=4)
     for pairs in (1, 12):
         monkeypatch.setattr(baselines, "PAIRS_AT_ONCE", pairs)
-        np.testing.assert_allclose(soft_wpmi(crops, group, rank, 3, concepts, top=4), together, rtol=1e-12)
+        np.testing.assert_allclose(soft_wpmi(crops, group, rank, 3, concepts, top=4), together, atol=1e-5)
 
 
 def test_names_the_concept_that_the_crops_show():
@@ -105,7 +105,7 @@ def test_the_first_crop_has_the_published_weight_whatever_the_top(seed, top):
     crop, concepts = unit(rng, 1), unit(rng, 4)
     found = soft_wpmi(crop, np.array([0]), np.array([0]), 1, concepts, top=top, discount=0.0)
     given_ = np.exp(10 * crop @ concepts.T) / np.exp(10 * crop @ concepts.T).sum()
-    np.testing.assert_allclose(found, np.log(1 + 0.998 * (given_ - 1) + 1e-7))
+    np.testing.assert_allclose(found, np.log(1 + 0.998 * (given_ - 1) + 1e-7), atol=1e-4)
 
 
 @given(st.integers(0, 999), st.lists(st.integers(0, 4), max_size=8), st.integers(1, 9), WIDTHS)
@@ -123,3 +123,13 @@ def test_a_concepts_mean_is_its_own_however_the_captions_are_read_or_repeated(se
         patch.setattr(baselines, "CAPTIONS_AT_ONCE", size)
         twice = sparse.csr_array(np.tile(mentioned, (2, 1)).astype(float))
         assert np.allclose(caption_means(np.tile(captions, (2, 1)), twice, np.array(chosen, dtype=int)), found)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 40))
+def test_crops_that_several_groups_share_need_no_copies(seed, entries):
+    rng = np.random.default_rng(seed)
+    crops, concepts = unit(rng, 5), unit(rng, 4)
+    crop, group = rng.integers(0, 5, entries), rng.integers(0, 3, entries)
+    rank = np.arange(entries)
+    shared = soft_wpmi(crops, group, rank, 3, concepts, crop=crop, top=30)
+    np.testing.assert_allclose(shared, soft_wpmi(crops[crop], group, rank, 3, concepts, top=30), atol=1e-5)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from stages.method.coherence import against_null, coherence, coherence_null, size_strata, with_diagonal
+from stages.method import coherence as module
+from stages.method.coherence import coherence, coherence_of_random_sets, size_strata, with_diagonal
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -14,6 +15,17 @@ SEEDS = st.integers(0, 2**32 - 1)
 def unit_rows(seed: int, rows: int, dim: int = 8) -> np.ndarray:
     values = np.random.default_rng(seed).normal(size=(rows, dim))
     return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def coherence_null(pool, stratum, size, sets, generator) -> np.ndarray:
+    """The null of one group."""
+    return np.array(list(coherence_of_random_sets(pool, stratum, size[None], sets, generator)))[:, 0]
+
+
+def against_null(value: float, null: np.ndarray) -> tuple[float, float]:
+    """z-score and probability of one group."""
+    z, p_value = module.against_null(np.array([value]), null[None])
+    return float(z[0]), float(p_value[0])
 
 
 def null_of(pool: np.ndarray, size: int, sets: int, generator: np.random.Generator) -> np.ndarray:
@@ -196,3 +208,21 @@ def test_a_crop_of_the_pool_lies_in_its_own_stratum_whatever_the_unit(seed, most
     assert np.array_equal(stratum, own)
     assert np.array_equal(size_strata(64 * pool, 64 * pool[:5], most, 3)[1], own[:5])
     assert len(set(stratum)) <= len(set(pool)), "equal sizes share a stratum"
+
+
+@given(SEEDS, st.integers(1, 5), st.integers(1, 3))
+def test_the_null_of_a_group_is_the_same_whatever_the_other_groups_are(seed, groups, strata):
+    rng = np.random.default_rng(seed)
+    pool, stratum = unit_rows(seed, 40), np.arange(40) % strata
+    sizes = rng.integers(0, 12, (groups, strata))
+    together = np.array(list(coherence_of_random_sets(pool, stratum, sizes, 6, np.random.default_rng(1)))).T
+    for row in range(groups):
+        alone = coherence_null(pool, stratum, sizes[row], 6, np.random.default_rng(1))
+        assert np.allclose(alone, together[row], atol=1e-12, equal_nan=True)
+
+
+def test_a_random_set_takes_its_rows_from_each_stratum_as_asked_for():
+    """Rows of a stratum are one direction, of another the opposite: the coherence says how many came from each."""
+    pool = np.repeat([[1.0, 0.0], [-1.0, 0.0]], 20, axis=0)
+    null = coherence_null(pool, np.repeat([0, 1], 20), np.array([5, 3]), 4, np.random.default_rng(0))
+    assert np.allclose(null, ((5 - 3) ** 2 - 8) / (8 * 7))

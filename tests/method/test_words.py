@@ -17,7 +17,9 @@ def parse_corpus(captions, *settings):
     ids, texts = zip(*captions, strict=True) if captions else ((), ())
     found = parse_captions(texts, *settings)
     rows = zip(found.caption, found.phrase, found.concept, strict=True)
-    return [(ids[caption], "phrase" if phrase else "word", found.vocabulary[concept]) for caption, phrase, concept in rows]
+    return [
+        (ids[caption], "phrase" if phrase else "word", found.vocabulary[concept]) for caption, phrase, concept in rows
+    ]
 
 
 RUBBISH = {
@@ -222,12 +224,16 @@ def test_phrases_are_the_chunks_that_nltk_finds(tags):
     assert found == list(dict.fromkeys(expected))
 
 
-@given(st.lists(st.sampled_from([PLAIN, "", "two\nlines of boats", "https://a.b/c red.png dogs", "ΑΣ ΑΣΑ é"]), max_size=6))
+@given(
+    st.lists(st.sampled_from([PLAIN, "", "two\nlines of boats", "https://a.b/c red.png dogs", "ΑΣ ΑΣΑ é"]), max_size=6)
+)
 def test_captions_parsed_together_are_those_parsed_alone(captions):
     alone = [(row, *rest) for row, text in enumerate(captions) for _, *rest in parse_corpus([(0, text)])]
     assert parse_corpus(list(enumerate(captions))) == alone
 
 
-@pytest.mark.parametrize("text", ["Kept.com", "a.PNG", "http://x y", "WWW.x", "see x.jpeg, boats", "end.", "e.g. dog", ".com", "a-b.png"])
+@pytest.mark.parametrize(
+    "text", ["Kept.com", "a.PNG", "http://x y", "WWW.x", "see x.jpeg, boats", "end.", "e.g. dog", ".com", "a-b.png"]
+)
 def test_file_names_and_addresses_are_no_words(text):
     assert set(concepts_of(text)[0]) <= {"see", "boat", "end", "dog", "com"}
