@@ -3,7 +3,7 @@
 The next batches are decoded and cut while a network sees the one before.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from hashlib import sha256
@@ -83,7 +83,7 @@ def batches_of_crops(
     description: str,
     prepare: Callable[[Sequence[Picture]], Cut],
     join: Callable[[list[tuple[int, Cut]]], Ready],
-) -> Iterator[Ready]:
+) -> Generator[Ready, None, None]:
     """What is made of `different_crops` from the `first` on, `batch_size` at once, in order, with progress.
 
     Parameters
