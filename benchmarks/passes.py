@@ -8,7 +8,9 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,8 +63,7 @@ def measured(folder: Path, encoders: dict[str, Any], images: int, repeats: int, 
     """
     photos, scenes = make_photos(folder / "photos", images), make_scenes(folder / "scenes", images)
     decoding: Measures = {
-        f"{workers}_threads": lambda workers=workers: photos.load_many(range(images), workers)
-        for workers in numbers_of_threads()
+        f"{workers}_threads": partial(photos.load_many, range(images), workers) for workers in numbers_of_threads()
     }
     return {
         **machine(),
@@ -101,19 +102,19 @@ def of_encoder(spec: Any, source: ImageSource, repeats: int, batch: int) -> dict
     batches = [range(start, min(start + batch, count)) for start in range(0, count, batch)]
     pictures = source.load_many(batches[0])
     ready = encoder.prepare(pictures)
-    found = rates({"prepare": lambda: encoder.prepare(pictures)}, len(pictures), repeats)
+    found: dict[str, Any] = rates({"prepare": lambda: encoder.prepare(pictures)}, len(pictures), repeats)
     found |= rates(forward_passes(encoder, ready), len(pictures), repeats)
     found |= rates(
         {
-            "in_turn": lambda: [encoder.activations(source.load_many(rows)) for rows in batches],
-            "overlapped": lambda: list(activations(source, replicas, batches)),
+            "in_turn": lambda: _all_of(lambda: (encoder.activations(source.load_many(rows)) for rows in batches)),
+            "overlapped": lambda: _all_of(lambda: activations(source, replicas, batches)),
         },
         count,
         repeats,
     )
     found["made_ready"] = rates(
         {
-            f"{workers}_threads": lambda workers=workers: list(prepared(source, encoder, batches, workers=workers))
+            f"{workers}_threads": partial(_all_of, partial(prepared, source, encoder, batches, workers=workers))
             for workers in numbers_of_threads()
         },
         count,
@@ -121,6 +122,11 @@ def of_encoder(spec: Any, source: ImageSource, repeats: int, batch: int) -> dict
     )
     found["memory_order"] = rates(memory_orders(encoder, ready), len(pictures), repeats)
     return found | feeding(found)
+
+
+def _all_of(batches: Callable[[], Iterable]) -> None:
+    """Ask for every batch and keep none, as a pass does."""
+    deque(batches(), maxlen=0)
 
 
 def forward_passes(encoder: Any, ready: torch.Tensor) -> Measures:
@@ -132,14 +138,14 @@ def forward_passes(encoder: Any, ready: torch.Tensor) -> Measures:
 
     half = PRECISIONS[1:] if encoder.device != "cpu" else ()
     return {"forward": lambda: forward("float32")} | {
-        f"forward_{precision}": lambda precision=precision: forward(precision) for precision in half
+        f"forward_{precision}": partial(forward, precision) for precision in half
     }
 
 
 def feeding(found: dict[str, Any]) -> dict[str, int]:
     """The least number of threads that make images ready as fast as the network takes them, in each precision; none if all are too slow."""
     ready = {int(name.split("_")[0]): one["median"] for name, one in found["made_ready"].items()}
-    needed = {}
+    needed: dict[str, int] = {}
     for name in (name for name in found if name.startswith("forward")):
         enough = [threads for threads, rate in ready.items() if rate >= found[name]["median"]]
         needed |= {f"threads_that_feed_{name}": min(enough)} if enough else {}
