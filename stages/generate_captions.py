@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,15 +56,17 @@ def _how(settings: GenerateCaptions) -> dict:
 def _texts(params: Params, crops: np.ndarray, part: Part) -> list[str]:
     """A text for each crop; those that are finished are not made again."""
     from stages.models.captioner import load_captioner
-    from stages.models.crop_embedding import batches_of_crops
+    from stages.models.crop_embedding import batches_of_crops, pictures
     from stages.models.device import best_device
 
     settings, finished = params.generate_captions, part.finished
     captioner = load_captioner(settings, best_device())
     texts: list[str] = json.loads(part.kept["texts"].tobytes()) if finished else []
-    for batch in batches_of_crops(params.data, crops, finished, settings.batch_size, "captioning crops"):
-        texts += captioner.captions(batch)
-        part.note(len(texts), texts=np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8))
+    batches = batches_of_crops(params.data, crops, finished, settings.batch_size, "captioning crops", list, pictures)
+    with closing(batches):
+        for batch in batches:
+            texts += captioner.captions(batch)
+            part.note(len(texts), texts=np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8))
     return texts
 
 

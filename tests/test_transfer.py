@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from stages import transfer
 from stages.common import files
@@ -32,13 +33,15 @@ def params_with(**changes) -> Params:
 
 
 class Eye:
-    """An image-text encoder that sees the mean colour."""
+    """An image-text encoder that sees the mean colour, which is all that it is given of a picture."""
 
     dim, fingerprint, preprocessing = 3, "eye", "the mean colour"
 
-    def embed_images(self, images):
-        means = np.array([image.reshape(-1, 3).mean(axis=0) for image in images], dtype=np.float32)
-        return means / np.linalg.norm(means, axis=1, keepdims=True)
+    def prepare(self, images):
+        return torch.from_numpy(np.array([image.reshape(-1, 3).mean(axis=0) for image in images], dtype=np.float32))
+
+    def embed_prepared(self, means):
+        return (means / means.norm(dim=1, keepdim=True)).numpy()
 
 
 @pytest.fixture

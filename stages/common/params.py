@@ -297,6 +297,7 @@ class Pair(Section):
 
 class ExtractActivations(Section):
     batch_size: Count
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 class FindGroups(Section):

@@ -74,6 +74,14 @@ class Classifier(Protocol):
         """Give rows >= 0 with sum 1."""
         ...
 
+    def prepare(self, images: Sequence[Picture]) -> torch.Tensor:
+        """Make the network's input."""
+        ...
+
+    def probabilities(self, batch: torch.Tensor) -> Float32[np.ndarray, "images classes"]:
+        """Give what `class_probabilities` gives, for images that are prepared."""
+        ...
+
 
 class ConSE:
     """A classifier of images and an encoder of sentences as one joint image-text encoder.
@@ -113,8 +121,15 @@ class ConSE:
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
         """Give unit rows, one for each image of any size."""
-        probabilities = self._classifier.class_probabilities(images)
-        return convex_combination(probabilities, self._class_embeddings, self._top)
+        return self.embed_prepared(self.prepare(images))
+
+    def prepare(self, images: Sequence[Picture]) -> torch.Tensor:
+        """Make the classifier's input of one or more images, on the CPU."""
+        return self._classifier.prepare(images)
+
+    def embed_prepared(self, batch: torch.Tensor) -> Float32[np.ndarray, "images dim"]:
+        """Give what `embed_images` gives, for images that are prepared."""
+        return convex_combination(self._classifier.probabilities(batch), self._class_embeddings, self._top)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
         """Give unit rows, one for each text."""

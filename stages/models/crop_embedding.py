@@ -1,8 +1,13 @@
-"""Embed or caption crops of images: each image is decoded once, each different crop seen once, memory bounded by a batch."""
+"""Embed or caption crops of images: an image is decoded once for a batch, each different crop seen once, memory bounded by batches.
 
-from collections.abc import Iterator
+The next batches are decoded and cut while a network sees the one before.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,14 +16,16 @@ from stages.common import files
 from stages.common.artifacts import read_table
 from stages.common.progress import track
 from stages.common.unfinished import Part, Work
+from stages.models.passes import in_one, made_ready
 from stages.sources.image_sources import open_images, which_images
-from stages.sources.images import ImageSource, cut
+from stages.sources.images import ImageSource, Picture, cut
 
 if TYPE_CHECKING:
     from stages.common.params import Data
     from stages.models.image_text import ImageTextEncoder
 
-IMAGES_AT_ONCE = 64
+Cut = TypeVar("Cut")  # what is made of the crops of one image
+Ready = TypeVar("Ready")  # what is made of a batch
 Crops = Int[np.ndarray, "crops row_and_box"]
 
 
@@ -44,10 +51,12 @@ def embed_crops(
     made_of = {"encoder": encoder.fingerprint, "batch_size": batch_size}
     part = part_of_crops(work, name, data, crops, made_of)
     embedded, first = part.array("embedded.npy", (len(crops), encoder.dim), np.float32), part.finished
-    for batch in batches_of_crops(data, crops, first, batch_size, "embedding crops"):
-        embedded[first : first + len(batch)] = encoder.embed_images(batch)
-        first += len(batch)
-        part.note(first)
+    prepared = batches_of_crops(data, crops, first, batch_size, "embedding crops", encoder.prepare, in_one)
+    with closing(prepared):
+        for batch in prepared:
+            embedded[first : first + len(batch)] = encoder.embed_prepared(batch)
+            first += len(batch)
+            part.note(first)
     part.note(first, at_once=True)
     return embedded[which]
 
@@ -67,32 +76,42 @@ def different_crops(
 
 
 def batches_of_crops(
-    data: "Data", crops: Crops, first: int, batch_size: int, description: str
-) -> Iterator[list[np.ndarray]]:
-    """Pictures of `different_crops` from the `first` on, `batch_size` at once, with progress."""
-    left = crops[first:]
+    data: "Data",
+    crops: Crops,
+    first: int,
+    batch_size: int,
+    description: str,
+    prepare: Callable[[Sequence[Picture]], Cut],
+    join: Callable[[list[tuple[int, Cut]]], Ready],
+) -> Generator[Ready, None, None]:
+    """What is made of `different_crops` from the `first` on, `batch_size` at once, in order, with progress.
+
+    Parameters
+    ----------
+    prepare : makes something of the crops of one image; called from several threads.
+    join : makes a batch of the pairs of an image's row and what was made of its crops, which come in no particular order.
+    """
     source = open_images(data, read_table(files.IMAGES))
-    return track(_batches(source, left, batch_size), description, total=-(-len(left) // batch_size))
+    batches = [crops[start : start + batch_size] for start in range(first, len(crops), batch_size)]
+    ready = made_ready(batches, partial(_jobs, source, prepare), join)
+    return track((made for _, made in ready), description, total=len(batches))
 
 
-def _batches(source: ImageSource, crops: np.ndarray, batch_size: int) -> Iterator[list[np.ndarray]]:
-    """Lists of `batch_size` crops, in order."""
-    batch: list[np.ndarray] = []
-    for crop in _cut_all(source, crops):
-        batch.append(crop)
-        if len(batch) == batch_size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def pictures(parts: list[tuple[int, list[Picture]]]) -> list[Picture]:
+    """Join lists of crops as they are, in order."""
+    return [crop for _, crops in sorted(parts, key=lambda part: part[0]) for crop in crops]
 
 
-def _cut_all(source: ImageSource, crops: np.ndarray) -> Iterator[np.ndarray]:
-    """Every crop in order; the images are loaded a few at a time, `crops` being sorted by image."""
-    images = np.unique(crops[:, 0])
-    for start in range(0, len(images), IMAGES_AT_ONCE):
-        rows = images[start : start + IMAGES_AT_ONCE]
-        loaded = dict(zip(rows.tolist(), source.load_many(rows.tolist()), strict=True))
-        first, last = np.searchsorted(crops[:, 0], [rows[0], rows[-1] + 1])
-        for row, *box in crops[first:last].tolist():
-            yield cut(loaded[row], tuple(box))
+def _jobs(
+    source: ImageSource, prepare: Callable[[Sequence[Picture]], Cut], batch: Crops
+) -> Iterator[Callable[[], tuple[int, Cut]]]:
+    """One job for each image of a batch, `crops` being sorted by image: its pictures need not all be in memory."""
+    for row in source.by_place(np.unique(batch[:, 0]).tolist()):
+        yield partial(_cut, source, prepare, row, batch[batch[:, 0] == row, 1:])
+
+
+def _cut(
+    source: ImageSource, prepare: Callable[[Sequence[Picture]], Cut], row: int, boxes: Int[np.ndarray, "crops 4"]
+) -> tuple[int, Cut]:
+    picture = source.load(row)
+    return row, prepare([cut(picture, tuple(box)) for box in boxes.tolist()])

@@ -6,3 +6,10 @@ def best_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def all_devices() -> list[str]:
+    """Every GPU that there is, else the CPU."""
+    import torch
+
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cpu"]

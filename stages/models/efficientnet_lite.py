@@ -29,7 +29,7 @@ WIDTH = 1280
 CLASSES = 1000
 # Evaluation cuts the central size / (size + 32) of the short side.
 CROP_PADDING = 32
-# Images at once: the activations of more do not fit the cache of a processor, and half the speed is lost.
+# Images at once on a CPU: the activations of more do not fit the cache of a processor, and half the speed is lost.
 BATCH = 16
 MISSING_PACKAGES = "needs more packages: pip install -r requirements-photos.txt, or make repro PROFILE=photos"
 
@@ -60,7 +60,7 @@ class EfficientNetLite:
         if variant not in INPUT_SIZE:
             raise UserError(f"{param}: variant {variant!r} of efficientnet_lite is unknown; use 0, 1 or 2")
         self.size = INPUT_SIZE[variant]
-        self._device = device
+        self.device = device
         self._network: Any = _folded(_network(variant, param)).to(memory_format=torch.channels_last).to(device)
 
     def field(self, width: int, height: int) -> Box:
@@ -71,7 +71,13 @@ class EfficientNetLite:
         self, images: Sequence[Picture]
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
         """Give the last activation maps and their mean over positions."""
-        maps = self.activation_maps(images)
+        return self.forward(self.prepare(images))
+
+    def forward(
+        self, batch: torch.Tensor
+    ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
+        """Give what `activations` gives, for images that are prepared."""
+        maps = np.concatenate([part.float().cpu().numpy() for part in self._maps(batch)])
         return maps.mean(axis=(2, 3)), maps
 
     def activation_maps(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images features rows columns"]:
@@ -82,24 +88,29 @@ class EfficientNetLite:
         images : sequence of (height, width, 3) uint8 arrays
             One or more, of any size.
         """
-        return np.concatenate([maps.cpu().numpy() for maps in self._maps(images)])
+        return np.concatenate([part.float().cpu().numpy() for part in self._maps(self.prepare(images))])
 
     def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
         """Give the probability of each of the 1000 ImageNet classes, in the order of their synsets."""
+        return self.probabilities(self.prepare(images))
+
+    def probabilities(self, batch: torch.Tensor) -> Float32[np.ndarray, "images classes"]:
+        """Give what `class_probabilities` gives, for images that are prepared."""
         with torch.inference_mode():
-            logits = [self._network._fc(maps.mean(dim=(2, 3))) for maps in self._maps(images)]
+            logits = [self._network._fc(maps.mean(dim=(2, 3))) for maps in self._maps(batch)]
             return torch.cat(logits).softmax(dim=1).cpu().numpy()
 
     @torch.inference_mode()
-    def _maps(self, images: Sequence[Picture]) -> Iterator[torch.Tensor]:
-        """Give the activation maps of `BATCH` images at a time."""
-        for start in range(0, len(images), BATCH):
-            yield self._network.extract_features(self._tensor(images[start : start + BATCH]))
+    def _maps(self, batch: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Give the activation maps, on a CPU those of `BATCH` images at a time."""
+        at_once = BATCH if self.device == "cpu" else len(batch)
+        for part in batch.to(self.device, non_blocking=True).split(at_once):
+            yield self._network.extract_features(part)
 
-    def _tensor(self, images: Sequence[Picture]) -> torch.Tensor:
+    def prepare(self, images: Sequence[Picture]) -> torch.Tensor:
         """Crop, scale and standardise; the permuted view is what PyTorch calls channels last."""
         pixels = np.stack([resized(image, self.size, self.field(image.shape[1], image.shape[0])) for image in images])
-        return torch.from_numpy((pixels.astype(np.float32) - 127.0) / 128.0).permute(0, 3, 1, 2).to(self._device)
+        return torch.from_numpy((pixels.astype(np.float32) - 127.0) / 128.0).permute(0, 3, 1, 2)
 
 
 def central_box(width: int, height: int, share: float) -> Box:

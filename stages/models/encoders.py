@@ -4,13 +4,16 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from stages.common.errors import UserError
 from stages.sources.images import Box, resized
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Picture = UInt8[np.ndarray, "height width 3"]
 Features = Float32[np.ndarray, "images features"]
@@ -26,9 +29,20 @@ class Encoder(Protocol):
     ----------
     width : int
         How many features it has.
+    device : str
+        Where it runs.
     """
 
     width: int
+    device: str
+
+    def prepare(self, images: Sequence[Picture]) -> "Tensor":
+        """Make the input of the network of one or more images, on the CPU; called from several threads."""
+        ...
+
+    def forward(self, batch: "Tensor") -> tuple[Features, Maps | None]:
+        """Give what `activations` gives, for images that are prepared."""
+        ...
 
     def activations(self, images: Sequence[Picture]) -> tuple[Features, Maps | None]:
         """Give the features of one or more images, and the maps that they are pooled from, if heatmaps can be made of those."""
@@ -76,21 +90,34 @@ class ScenesEncoder:
         from stages.models.checkpoints import load_encoder_checkpoint
 
         self._network = load_encoder_checkpoint(checkpoint).to(device)
-        self._device = device
+        self.device = device
         self.width = self._network.width
 
     def activations(self, images: Sequence[Picture]) -> tuple[Features, Maps | None]:
         """Give the last activation maps and their mean over positions."""
-        maps = self.activation_maps(images)
+        return self.forward(self.prepare(images))
+
+    def forward(self, batch: "Tensor") -> tuple[Features, Maps | None]:
+        """Give what `activations` gives, for images that are prepared."""
+        maps = self._maps(batch)
         return maps.mean(axis=(2, 3)), maps
 
     def activation_maps(self, images: Sequence[Picture]) -> Maps:
         """Give the last activation maps; their mean over positions is the feature vector."""
+        return self._maps(self.prepare(images))
+
+    def prepare(self, images: Sequence[Picture]) -> "Tensor":
+        """Scale; bytes (images, rows, columns, 3)."""
         import torch
 
-        pixels = torch.from_numpy(np.stack([resized(image, self.size) for image in images]))
+        return torch.from_numpy(np.stack([resized(image, self.size) for image in images]))
+
+    def _maps(self, batch: "Tensor") -> Maps:
+        import torch
+
         with torch.inference_mode():
-            return self._network.activation_maps(pixels.to(self._device)).float().cpu().numpy()
+            pixels = batch.to(self.device, non_blocking=True)
+            return self._network.activation_maps(pixels).float().cpu().numpy()
 
     def field(self, width: int, height: int) -> Box:
         """Give the whole image."""

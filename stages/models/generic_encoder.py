@@ -51,7 +51,7 @@ class HookedEncoder:
     """
 
     def __init__(self, spec: Any, device: str = "cpu", param: str = "encoders") -> None:
-        self._network, self._device = build_network(spec, param), device
+        self._network, self.device = build_network(spec, param), device
         self._network.module.to(device)
         layers = layers_of(self._network, device, param)
         names = spec.layer or ()
@@ -97,8 +97,18 @@ class HookedEncoder:
         self, images: Sequence[Picture]
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
         """Give features, and the maps that they are pooled from; None if heatmaps have to come from `heatmaps`."""
+        return self.forward(self.prepare(images))
+
+    def prepare(self, images: Sequence[Picture]) -> Float[Tensor, "images 3 size size"]:
+        """Make the network's input, for one or more images, on the CPU."""
+        return self._network.preparation.batch(images)
+
+    def forward(
+        self, batch: Float[Tensor, "images 3 size size"]
+    ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
+        """Give what `activations` gives, for images that are prepared."""
         with torch.inference_mode():
-            features, maps = self._readouts.read(self._network.module, self._batch(images))
+            features, maps = self._readouts.read(self._network.module, batch.to(self.device, non_blocking=True))
             if maps is not None:
                 # Maps are stored in half precision, which must not make large values infinite.
                 maps = maps.clamp(-LARGEST_HALF, LARGEST_HALF).cpu()
@@ -116,8 +126,9 @@ class HookedEncoder:
         directions : array
             One for each image; a group is the direction of ones on its members.
         """
-        target = torch.from_numpy(np.ascontiguousarray(directions, dtype=np.float32)).to(self._device)
-        return self._readouts.grad_cam(self._network.module, self._batch(images), target).float().cpu().numpy()
+        target = torch.from_numpy(np.ascontiguousarray(directions, dtype=np.float32)).to(self.device)
+        batch = self.prepare(images).to(self.device)
+        return self._readouts.grad_cam(self._network.module, batch, target).float().cpu().numpy()
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -126,9 +137,12 @@ class HookedEncoder:
 
     def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
         """Give the softmax of the network's own logits; see `outputs` for whether it has some."""
+        return self.probabilities(self.prepare(images))
+
+    def probabilities(self, batch: Float[Tensor, "images 3 size size"]) -> Float32[np.ndarray, "images classes"]:
+        """Give what `class_probabilities` gives, for images that are prepared."""
         with torch.inference_mode():
-            parts = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
-            logits = [self._network.module(self._batch(part)).float() for part in parts]
+            logits = [self._network.module(part.to(self.device)).float() for part in batch.split(BATCH)]
             return torch.cat(logits).softmax(dim=1).cpu().numpy()
 
     def outputs(self) -> int | None:
@@ -136,7 +150,7 @@ class HookedEncoder:
         if self._left_random():
             return None
         with torch.inference_mode():
-            logits = self._network.module(_probe(self._network, self._device))
+            logits = self._network.module(_probe(self._network, self.device))
         return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else None
 
     def weights_digest(self) -> str:
@@ -161,7 +175,7 @@ class HookedEncoder:
             return None
         if not isinstance(linear, torch.nn.Linear) or linear.in_features != self.width:
             return None
-        batch = _probe(network, self._device)
+        batch = _probe(network, self.device)
         with torch.inference_mode():
             logits = network.module(batch)
             # Another layer, another pooling or a normalisation between would show here.
@@ -169,9 +183,6 @@ class HookedEncoder:
             same = bool((linear(features) - logits).abs().max() < 1e-3 * logits.std())
         bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias
         return (linear.weight.float().cpu().numpy(), bias.float().cpu().numpy()) if same else None
-
-    def _batch(self, images: Sequence[Picture]) -> Tensor:
-        return self._network.preparation.batch(images).to(self._device)
 
     def _readout(self, layers: Sequence[Layer], layer: Layer, spec: Any, param: str) -> Readout:
         """Choose how one layer is pooled, and where its heatmaps are taken."""
@@ -204,10 +215,10 @@ class HookedEncoder:
 
     def _reaches(self, layer: Layer, readout: Readout) -> bool:
         """Whether the features depend on the positions of a layer."""
-        everything = torch.ones(1, readout.layer.width, device=self._device)
+        everything = torch.ones(1, readout.layer.width, device=self.device)
         # The plain sum of normalised features does not depend on anything.
         everything[:, ::2] = -1
-        probe = _probe(self._network, self._device)
+        probe = _probe(self._network, self.device)
         _, gradient = readout.gradients(self._network.module, probe, everything, layer)
         return bool(gradient.abs().amax() > 0)
 

@@ -1,7 +1,7 @@
 """The joint image-text encoders: images and texts as unit vectors of one space."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,6 +44,14 @@ class ImageTextEncoder(Protocol):
         """Give unit rows, one for each image of any size."""
         ...
 
+    def prepare(self, images: Sequence[Picture]) -> "torch.Tensor":
+        """Make the input of the network of one or more images, on the CPU; called from several threads."""
+        ...
+
+    def embed_prepared(self, batch: "torch.Tensor") -> Float32[np.ndarray, "images dim"]:
+        """Give what `embed_images` gives, for images that are prepared."""
+        ...
+
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
         """Give unit rows, one for each text."""
         ...
@@ -84,20 +92,26 @@ class OpenClip:
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
         """Give unit rows, one for each image of any size."""
-        return self._embedded(self._model.encode_image, self._preprocess, images, IMAGE_BATCH)
+        return self.embed_prepared(self.prepare(images))
+
+    def prepare(self, images: Sequence[Picture]) -> "torch.Tensor":
+        """Make the model's input of one or more images, on the CPU."""
+        return self._preprocess(images)
+
+    def embed_prepared(self, batch: "torch.Tensor") -> Float32[np.ndarray, "images dim"]:
+        """Give what `embed_images` gives, for images that are prepared."""
+        return self._embedded(self._model.encode_image, batch.split(IMAGE_BATCH))
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
         """Give unit rows, one for each text."""
-        return self._embedded(self._model.encode_text, self._tokenizer, texts, TEXT_BATCH)
+        return self._embedded(self._model.encode_text, map(self._tokenizer, _batches(texts, TEXT_BATCH)))
 
-    def _embedded(
-        self, encode: Callable, prepare: Callable, items: Sequence, batch: int
-    ) -> Float32[np.ndarray, "items dim"]:
+    def _embedded(self, encode: Callable, batches: "Iterable[torch.Tensor]") -> Float32[np.ndarray, "items dim"]:
         """Run a tower over batches."""
         import torch
 
         with torch.inference_mode():
-            rows = [encode(prepare(part).to(self._device), normalize=True) for part in _batches(items, batch)]
+            rows = [encode(batch.to(self._device), normalize=True) for batch in batches]
             return torch.cat(rows).cpu().numpy()
 
 

@@ -64,6 +64,10 @@ class ImageSource(Protocol):
         """Give several images, in the order of `rows`."""
         ...
 
+    def by_place(self, rows: Sequence[int]) -> list[int]:
+        """Give `rows` in the order in which their images are best read."""
+        ...
+
 
 @dataclass(frozen=True)
 class Collection:
@@ -375,6 +379,10 @@ class DecodedImages:
             loaded = dict(zip(order, pool.map(lambda index: self.load(rows[index]), order), strict=True))
         return [loaded[index] for index in range(len(rows))]
 
+    def by_place(self, rows: Sequence[int]) -> list[int]:
+        """Give `rows` in the order in which their images lie: neighbours are read together."""
+        return sorted(rows, key=lambda row: self._positions[row])
+
 
 class FolderImages(DecodedImages):
     """The pictures of a folder.
@@ -441,6 +449,10 @@ class PackedImages:
     def load_many(self, rows: Sequence[int], workers: int = 1) -> list[Picture]:
         """Read several images, in the order of `rows`; there is nothing to decode, so `workers` is not used."""
         return [self.load(row) for row in rows]
+
+    def by_place(self, rows: Sequence[int]) -> list[int]:
+        """Give `rows` as they are: they lie in memory."""
+        return list(rows)
 
 
 def _attributes(path: Path) -> pd.Index:

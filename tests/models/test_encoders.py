@@ -83,7 +83,7 @@ def test_batches_are_cut_and_joined_inside(lite, monkeypatch):
 def test_folding_leaves_the_function_as_it_was(lite):
     import torch
 
-    batch = lite._tensor(IMAGES[:2])
+    batch = lite.prepare(IMAGES[:2])
     with torch.inference_mode():
         plain = efficientnet_lite._network(0, "").extract_features(batch)
     np.testing.assert_allclose(lite.activation_maps(IMAGES[:2]), plain.numpy(), atol=2e-3)
@@ -93,7 +93,7 @@ def test_the_mean_of_the_map_is_what_the_classifier_sees(lite):
     import torch
 
     with torch.inference_mode():
-        expected = efficientnet_lite._network(0, "")(lite._tensor(IMAGES)).softmax(dim=1).numpy()
+        expected = efficientnet_lite._network(0, "")(lite.prepare(IMAGES)).softmax(dim=1).numpy()
     np.testing.assert_allclose(lite.class_probabilities(IMAGES), expected, atol=1e-4)
     np.testing.assert_allclose(expected.sum(axis=1), 1.0, atol=1e-5)
 

@@ -234,7 +234,7 @@ def test_any_classifier_embeds_images_by_its_own_probabilities(monkeypatch):
     found = encoder.embed_images(IMAGES)
     probabilities = encoder._classifier.class_probabilities(IMAGES)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
-    logits = encoder._classifier._network.module(encoder._classifier._batch(IMAGES)).numpy()
+    logits = encoder._classifier._network.module(encoder._classifier.prepare(IMAGES)).numpy()
     np.testing.assert_array_equal(np.argsort(logits[1]), np.argsort(probabilities[1]))
     names = encoder.embed_texts([f"thing {i}" for i in range(1000)])
     np.testing.assert_allclose(found, convex_combination(probabilities, names, 2), atol=1e-5)

@@ -1,0 +1,69 @@
+"""Run a stage as the command line does, and look a hundred times a second at what its main thread is doing.
+
+``python benchmarks/sampled.py OUT STAGE [KEY]`` in a project's folder; OUT gets the seconds of each group as JSON. Nothing but the
+standard library is imported here: what a stage imports is part of its time.
+"""
+
+import json
+import os
+import runpy
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import FrameType
+
+EVERY = 0.01  # seconds
+STARTING, FILES, COMPUTING = "starting", "files", "computing"
+IMPORTING = "<frozen importlib"
+# Readers and writers; whoever waits for another thread here waits for pictures to be decoded.
+FILE_WORK = (
+    "/stages/common/artifacts.py",
+    "/stages/sources/",
+    "/pyarrow/",
+    "/PIL/",
+    "/safetensors/",
+    "/concurrent/futures/",
+)
+
+
+def group(files: Iterable[str]) -> str:
+    """What a thread is doing, from the files of the functions that it is in, the innermost first."""
+    files = list(files)
+    if any(file.startswith(IMPORTING) for file in files):
+        return STARTING
+    return FILES if any(part in file for file in files for part in FILE_WORK) else COMPUTING
+
+
+def _files(frame: FrameType | None) -> Iterator[str]:
+    while frame is not None:
+        yield frame.f_code.co_filename
+        frame = frame.f_back
+
+
+def watch(thread: int, ended: threading.Event, seconds: dict[str, float]) -> None:
+    """Add the time between two looks to the group of the second, until `ended` is set."""
+    last = time.perf_counter()
+    while not ended.wait(EVERY):
+        found, now = group(_files(sys._current_frames().get(thread))), time.perf_counter()
+        seconds[found] += now - last
+        last = now
+
+
+def main(out: Path, arguments: list[str]) -> None:
+    """Run the stage."""
+    seconds, ended = dict.fromkeys((STARTING, FILES, COMPUTING), 0.0), threading.Event()
+    watcher = threading.Thread(target=watch, args=(threading.get_ident(), ended, seconds), daemon=True)
+    sys.path[0], sys.argv = os.getcwd(), ["stages", *arguments]
+    watcher.start()
+    try:
+        runpy.run_module("stages", run_name="__main__", alter_sys=True)
+    finally:
+        ended.set()
+        watcher.join()
+        out.write_text(json.dumps(seconds))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve(), sys.argv[2:])
