@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from stages.common import files
 from stages.common.account import Account
 from stages.common.artifacts import read_table, write_array, write_json
 from stages.common.errors import UserError
+from stages.common.executor import Executor, Once, Task, executor_of
 from stages.common.progress import track
 from stages.common.unfinished import Part, unfinished
 from stages.models.device import best_device
@@ -19,7 +21,9 @@ from stages.sources.image_sources import open_images, which_images
 from stages.sources.images import ImageSource
 
 if TYPE_CHECKING:
-    from stages.common.params import Params
+    from stages.common.params import Data, EncoderSpec, Params
+
+Pass = tuple[np.ndarray, np.ndarray | None]  # features and maps of a batch
 
 
 def run(params: Params, name: str) -> Account:
@@ -28,8 +32,8 @@ def run(params: Params, name: str) -> Account:
     There is no ``maps.npy`` where heatmaps are not made of the features' own maps.
     """
     table = read_table(files.IMAGES)
-    source = open_images(params.data, table)
-    encoder = load_encoder(params.encoders[name], best_device(), f"encoders.{name}")
+    opened = Once(_opened, params.data, params.encoders[name], name)
+    source, encoder = opened()
     fields = [encoder.field(width, height) for width, height in zip(table["width"], table["height"], strict=True)]
     folder = files.activations(name)
     for old in ("maps.npy", "encoder.json"):  # of another kind of encoder, if the stage is run by hand
@@ -42,9 +46,9 @@ def run(params: Params, name: str) -> Account:
         "encoder": params.encoders[name].model_dump(mode="json"),
         "batch_size": batch_size,
     }
-    with unfinished(f"extract_activations-{name}") as work:
+    with executor_of(params, "extract_activations") as executor, unfinished(f"extract_activations-{name}") as work:
         images = work.part("images", made_of, [files.IMAGES])
-        _extract(source, encoder, images, batch_size, name)
+        _extract(opened, images, batch_size, name, executor)
         for array in images.arrays:
             images.give(array, folder / array)
     return Account(read={"images": len(source)}, wrote={f"rows of {encoder.width} features to {folder}": len(source)})
@@ -62,13 +66,19 @@ def _describe(encoder: Encoder, folder: Path) -> None:
         print(summary(description["checkpoint"]))
 
 
-def _extract(source: ImageSource, encoder: Encoder, work: Part, batch_size: int, name: str) -> None:
-    """Stream features, and the maps if there are any, to disk; only one batch is ever in memory."""
+def _opened(data: Data, spec: EncoderSpec, name: str) -> tuple[ImageSource, Encoder]:
+    """The images and the encoder, in whatever process."""
+    return open_images(data, read_table(files.IMAGES)), load_encoder(spec, best_device(), f"encoders.{name}")
+
+
+def _extract(opened: Once, work: Part, batch_size: int, name: str, executor: Executor) -> None:
+    """Stream features, and the maps if there are any, to disk; only one batch is ever in memory, or those under way."""
+    source, encoder = opened()
     features = work.array("features.npy", (len(source), encoder.width), np.float32)
     starts = range(work.finished, len(source), batch_size)
-    for start in track(starts, f"activations of {name}", total=len(starts)):
-        rows = range(start, min(start + batch_size, len(source)))
-        found, maps = encoder.activations(source.load_many(rows))
+    batches = [range(start, min(start + batch_size, len(source))) for start in starts]
+    passes = _passes(opened, batches, executor)
+    for rows, (found, maps) in track(zip(batches, passes, strict=True), f"activations of {name}", total=len(batches)):
         if not np.isfinite(found).all():
             raise UserError(
                 f"encoders.{name}: its activations hold NaN or infinite values (images {rows.start}-{rows.stop - 1}); check the checkpoint"
@@ -77,3 +87,17 @@ def _extract(source: ImageSource, encoder: Encoder, work: Part, batch_size: int,
         if maps is not None:
             work.array("maps.npy", (len(source), *maps.shape[1:]), np.float16)[rows.start : rows.stop] = maps
         work.note(rows.stop)
+
+
+def _passes(opened: Once, batches: list[range], executor: Executor) -> Iterator[Pass]:
+    """Features and maps of each batch."""
+    tasks = (Task(f"images {rows.start}-{rows.stop - 1}", (rows,)) for rows in batches)
+    return executor.map(_pass, tasks, opened, accelerated=True)
+
+
+def _pass(opened: Once, rows: range) -> Pass:
+    """One batch, in whatever process."""
+    source, encoder = opened()
+    found, maps = encoder.activations(source.load_many(rows))
+    # As they will be written: half of what would travel otherwise.
+    return found, None if maps is None else maps.astype(np.float16)
