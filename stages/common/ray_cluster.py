@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import stages
@@ -142,13 +143,15 @@ def cluster(settings: Ray, stage: str) -> Iterator[OnRay]:
         If Ray is not installed, or nothing answers at the address.
     """
     ray = _package(settings.address)
-    connected = ray.is_initialized()
-    try:
-        if not connected:
-            _connect(ray, settings.address)
+    if ray.is_initialized():
         yield OnRay(ray, stage, settings.cpus)
-    finally:
-        if not connected:
+        return
+    # Ray's own folder, which it never empties; short, because the path of a socket has at most 107 bytes.
+    with TemporaryDirectory(prefix="falcon-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        try:
+            _connect(ray, settings.address, folder)
+            yield OnRay(ray, stage, settings.cpus)
+        finally:
             ray.shutdown()
 
 
@@ -168,11 +171,11 @@ def _package(address: str) -> Any:
     return ray
 
 
-def _connect(ray: Any, address: str) -> None:
+def _connect(ray: Any, address: str, folder: str) -> None:
     said = {"log_to_driver": False, "logging_level": "ERROR"}
     if not address:
         # Ray takes an address from its environment where none is given; `local` is a new cluster in any case.
-        ray.init(address="local", include_dashboard=False, **said)
+        ray.init(address="local", include_dashboard=False, _temp_dir=folder, **said)
         return
     _answers(address)
     try:
