@@ -112,11 +112,11 @@ class Corpus:
         first = part.finished if part else 0
         finite(crops)
         shared = np.asarray(crops), settings.captions_per_image, summed_at(settings)
-        near = executor.map(_near, self._tasks(found, first), *shared)
-        near = track(near, "nearest captions", total=-(-len(self.captions) // CAPTIONS_AT_ONCE) - first)
-        return merged(found, _noted(near, found, part) if part else near)
+        shards = executor.map(near, self.tasks(found, first), *shared)
+        shards = track(shards, "nearest captions", total=-(-len(self.captions) // CAPTIONS_AT_ONCE) - first)
+        return merged(found, _noted(shards, found, part) if part else shards)
 
-    def _tasks(self, found: Retrieved, first: int) -> Iterator[Task]:
+    def tasks(self, found: Retrieved, first: int = 0) -> Iterator[Task]:
         """Every `CAPTIONS_AT_ONCE` captions from the `first` such on, and what is known of the best when they are asked for."""
         ids = self.captions["caption"].to_numpy()
         for start in range(first * CAPTIONS_AT_ONCE, len(ids), CAPTIONS_AT_ONCE):
@@ -172,7 +172,7 @@ def _kept(part: Part) -> Retrieved | None:
     return Retrieved(**part.kept) if part.finished else None
 
 
-def _near(
+def near(
     crops: np.ndarray, k: int, temperature: float | None, ids: np.ndarray, rows: RowsElsewhere, best: np.ndarray
 ) -> list[Near]:
     """One shard of the corpus, in whatever process."""
