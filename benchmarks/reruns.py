@@ -214,7 +214,7 @@ def other_values(value: Any, words: list[str]) -> Iterator[Any]:
         yield value[:-1]
         yield from ([*value, word] for word in words)
     else:
-        yield from (f"{value or ''}third", "third", *words, 8)
+        yield from (f"{value or ''}third", "third", *words, "third:1", 8)
 
 
 def schema_words(schema: Any) -> set[str]:

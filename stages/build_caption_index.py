@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from stages.common import files
 from stages.common.account import Account
 from stages.common.artifacts import INTACT, finished, read_array, write_json
 from stages.common.errors import UserError
+from stages.common.executor import Executor, Once, Task, executor_of
 from stages.common.progress import track
 from stages.common.streamed import row_groups, table_in_parts
 from stages.common.unfinished import Part, unfinished
@@ -26,7 +28,7 @@ from stages.sources.caption_vectors import GivenEmbeddings
 from stages.sources.captions import CaptionSource
 
 if TYPE_CHECKING:
-    from stages.common.params import BuildCaptionIndex, Params
+    from stages.common.params import BuildCaptionIndex, ImageTextSpec, Params
 
 # Captions that are embedded, and that are written, together: multiples of the encoders' batches, so that they change no batch.
 EMBEDDED_AT_ONCE = 4096
@@ -35,7 +37,12 @@ ROWS_AT_ONCE = 65_536
 
 def run(params: Params) -> Account:
     """Index the corpus with the run's image-text encoder."""
-    return build(params, cache(lambda: load_image_text(params.image_text, best_device())))
+    return build(params, Once(_encoder, params.image_text))
+
+
+def _encoder(spec: ImageTextSpec) -> ImageTextEncoder:
+    """The encoder, in whatever process."""
+    return load_image_text(spec, best_device())
 
 
 def build(params: Params, load: Callable[[], ImageTextEncoder]) -> Account:
@@ -55,10 +62,11 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> Account:
             "image_text": params.image_text.model_dump(mode="json"),
             "fingerprint": encoder.fingerprint,
         }
-        with unfinished("build_caption_index") as work:
-            _write_embedded(parts, encoder, len(selection.captions), work.part("captions", made_of))
+        with executor_of(params, "build_caption_index") as executor, unfinished("build_caption_index") as work:
+            captions = work.part("captions", made_of)
+            _write_embedded(parts, load, len(selection.captions), captions, executor)
     else:
-        _write_captions(parts)
+        deque(_written(parts), maxlen=0)
     approximate = _write_index(_embeddings(given, selection), params.build_caption_index)
     write_json(
         files.CAPTIONS / "index.json",
@@ -75,37 +83,43 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> Account:
     return account
 
 
-def _write_embedded(parts: Iterator[pa.Table], encoder: ImageTextEncoder, count: int, work: Part) -> None:
+def _write_embedded(
+    parts: Iterator[pa.Table], load: Callable[[], ImageTextEncoder], count: int, work: Part, executor: Executor
+) -> None:
     """The captions and their embeddings."""
-    embeddings = work.array("embeddings.npy", (count, encoder.dim), np.float32)
-
-    def embedded() -> Iterator[pa.Table]:
-        first = 0
-        for part in track(parts, "embedding captions", total=-(-count // ROWS_AT_ONCE)):
-            _embed(part["text"], first, embeddings, encoder, work)
-            first += len(part)
-            yield part
-
-    _write_captions(embedded())
+    embeddings = work.array("embeddings.npy", (count, load().dim), np.float32)
+    parts = track(_written(parts), "embedding captions", total=-(-count // ROWS_AT_ONCE))
+    first = work.finished
+    for rows in executor.map(_embed, _tasks(parts, first), load, accelerated=True):
+        embeddings[first : first + len(rows)] = rows
+        first += len(rows)
+        work.note(first)
     work.give("embeddings.npy", files.CAPTIONS / "embeddings.npy")
 
 
-def _embed(texts: pa.ChunkedArray, first: int, embeddings: np.ndarray, encoder: ImageTextEncoder, work: Part) -> None:
-    """Embed captions, of which `first` is the first one's row, but for those that are finished."""
-    for start in range(0, len(texts), EMBEDDED_AT_ONCE):
-        some = texts.slice(start, EMBEDDED_AT_ONCE).to_pylist()
-        rows = slice(first + start, first + start + len(some))
-        if rows.stop > work.finished:
-            embeddings[rows] = encoder.embed_texts(some)
-            work.note(rows.stop)
+def _tasks(parts: Iterator[pa.Table], finished: int) -> Iterator[Task]:
+    """Every `EMBEDDED_AT_ONCE` captions of each part, but for those that are finished."""
+    first = 0
+    for part in parts:
+        for start in range(0, len(part), EMBEDDED_AT_ONCE):
+            some = part["text"].slice(start, EMBEDDED_AT_ONCE).to_pylist()
+            if first + start + len(some) > finished:
+                yield Task(f"captions {first + start}-{first + start + len(some) - 1}", (some,))
+        first += len(part)
 
 
-def _write_captions(parts: Iterator[pa.Table]) -> None:
+def _embed(load: Callable[[], ImageTextEncoder], texts: list[str]) -> np.ndarray:
+    """Some captions, in whatever process."""
+    return load().embed_texts(texts)
+
+
+def _written(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The captions, each part written when it is given."""
     first = next(parts)
     with table_in_parts(files.CAPTIONS / "captions.parquet", first.schema) as writer:
-        writer.write_table(first)
-        for part in parts:
+        for part in chain([first], parts):
             writer.write_table(part)
+            yield part
 
 
 def _embeddings(given: GivenEmbeddings | None, selection: Selection) -> Rows:

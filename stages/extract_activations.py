@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from stages.common import files
 from stages.common.account import Account
 from stages.common.artifacts import read_table, write_array, write_json
 from stages.common.errors import UserError
+from stages.common.executor import Executor, Once, Task, executor_of
 from stages.common.progress import track
 from stages.common.unfinished import Part, unfinished
 from stages.models.device import all_devices
@@ -22,7 +23,9 @@ from stages.sources.image_sources import open_images, which_images
 from stages.sources.images import ImageSource
 
 if TYPE_CHECKING:
-    from stages.common.params import ExtractActivations, Params
+    from stages.common.params import Data, EncoderSpec, ExtractActivations, Params
+
+Pass = tuple[np.ndarray, np.ndarray | None]  # features and maps of a batch
 
 
 def run(params: Params, name: str) -> Account:
@@ -31,9 +34,8 @@ def run(params: Params, name: str) -> Account:
     There is no ``maps.npy`` where heatmaps are not made of the features' own maps.
     """
     table = read_table(files.IMAGES)
-    source = open_images(params.data, table)
-    replicas = [load_encoder(params.encoders[name], device, f"encoders.{name}") for device in all_devices()]
-    encoder = replicas[0]
+    opened = Once(_opened, params.data, params.encoders[name], name)
+    source, (encoder, *_) = opened()
     fields = [encoder.field(width, height) for width, height in zip(table["width"], table["height"], strict=True)]
     folder = files.activations(name)
     for old in ("maps.npy", "encoder.json"):  # of another kind of encoder, if the stage is run by hand
@@ -45,9 +47,9 @@ def run(params: Params, name: str) -> Account:
         "encoder": params.encoders[name].model_dump(mode="json"),
         **params.extract_activations.model_dump(mode="json"),
     }
-    with unfinished(f"extract_activations-{name}") as work:
+    with executor_of(params, "extract_activations") as executor, unfinished(f"extract_activations-{name}") as work:
         images = work.part("images", made_of, [files.IMAGES])
-        _extract(source, replicas, images, params.extract_activations, name)
+        _extract(opened, images, params.extract_activations, name, executor)
         for array in images.arrays:
             images.give(array, folder / array)
     return Account(read={"images": len(source)}, wrote={f"rows of {encoder.width} features to {folder}": len(source)})
@@ -65,18 +67,23 @@ def _describe(encoder: Encoder, folder: Path) -> None:
         print(summary(description["checkpoint"]))
 
 
-def _extract(
-    source: ImageSource, replicas: Sequence[Encoder], work: Part, settings: ExtractActivations, name: str
-) -> None:
+def _opened(data: Data, spec: EncoderSpec, name: str) -> tuple[ImageSource, Sequence[Encoder]]:
+    """The images, and the encoder on each device, in whatever process."""
+    replicas = [load_encoder(spec, device, f"encoders.{name}") for device in all_devices()]
+    return open_images(data, read_table(files.IMAGES)), replicas
+
+
+def _extract(opened: Once, work: Part, settings: ExtractActivations, name: str, executor: Executor) -> None:
     """Stream features, and the maps if there are any, to disk; only a few batches are ever in memory."""
-    features = work.array("features.npy", (len(source), replicas[0].width), np.float32)
+    source, (encoder, *_) = opened()
+    features = work.array("features.npy", (len(source), encoder.width), np.float32)
     starts = range(work.finished, len(source), settings.batch_size)
     batches = [range(start, min(start + settings.batch_size, len(source))) for start in starts]
-    found = activations(source, replicas, batches, settings.precision)
-    with closing(track(found, f"activations of {name}", total=len(batches))) as tracked:
-        for rows, some, maps in tracked:
-            _check_finite(some, rows, settings.precision, name)
-            features[rows.start : rows.stop] = some
+    passes = _passes(opened, batches, settings.precision, executor)
+    with closing(track(passes, f"activations of {name}", total=len(batches))) as tracked:
+        for rows, (found, maps) in zip(batches, tracked, strict=True):
+            _check_finite(found, rows, settings.precision, name)
+            features[rows.start : rows.stop] = found
             if maps is not None:
                 work.array("maps.npy", (len(source), *maps.shape[1:]), np.float16)[rows.start : rows.stop] = maps
             work.note(rows.stop)
@@ -88,3 +95,22 @@ def _check_finite(features: np.ndarray, rows: range, precision: str, name: str) 
         raise UserError(
             f"encoders.{name}: its activations hold NaN or infinite values (images {rows.start}-{rows.stop - 1}); {fix}"
         )
+
+
+def _passes(opened: Once, batches: list[range], precision: str, executor: Executor) -> Iterator[Pass]:
+    """Features and maps of each batch: in this process all in one pass, elsewhere each a task."""
+    if executor.distributed:
+        tasks = (Task(f"images {rows.start}-{rows.stop - 1}", (rows, precision)) for rows in batches)
+        yield from executor.map(_pass, tasks, opened, accelerated=True)
+        return
+    source, replicas = opened()
+    for _, found, maps in activations(source, replicas, batches, precision):
+        yield found, maps
+
+
+def _pass(opened: Once, rows: range, precision: str) -> Pass:
+    """One batch, in a worker."""
+    source, replicas = opened()
+    ((_, found, maps),) = activations(source, replicas, [rows], precision)
+    # As they will be written: half of what would travel otherwise.
+    return found, None if maps is None else maps.astype(np.float16)

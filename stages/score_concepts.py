@@ -12,6 +12,7 @@ from stages.common.account import Account
 from stages.common.artifacts import read_table, write_json, write_table
 from stages.common.corpus import Corpus, crop_embeddings, read_corpus, settings_of
 from stages.common.errors import UserError
+from stages.common.executor import executor_of
 from stages.common.tables import concept_table, evidence_table, in_words
 from stages.common.unfinished import unfinished
 from stages.method.explanation import Captioned, Explanation, explain
@@ -52,9 +53,9 @@ def _captioned(params: Params, name: str, corpus: Corpus, embeddings: np.ndarray
     concepts = params.concepts
     shards = concepts.shards if concepts.normaliser == "shard" else None
     made_of = {"captions": concepts.captions_per_image, "temperature": concepts.temperature, "by": concepts.normaliser}
-    with unfinished(f"score_concepts-{name}") as work:
+    with executor_of(params, "score_concepts") as executor, unfinished(f"score_concepts-{name}") as work:
         part = work.part("captions", made_of, [files.CAPTIONS, files.crops(name)])
-        return corpus.captioned(embeddings, settings_of(concepts), shards, part)
+        return corpus.captioned(embeddings, settings_of(concepts), shards, part, executor)
 
 
 def _groups_and_crops(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:

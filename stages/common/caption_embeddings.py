@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 from safetensors import safe_open
 
 from stages.common.errors import UserError
+from stages.method.rows import Rows
 
 FLOATS = {"F16": np.float16, "F32": np.float32}
 SUFFIXES = (".npy", ".safetensors")
@@ -41,6 +42,14 @@ class UnitRows:
         """The rows at some places; a row of zeros or one that is no number comes as zeros."""
         return unit_rows(self._raw(self._rows[places]))[0]
 
+    def part(self, places: slice) -> UnitRows:
+        """Some rows, of the arrays alone that hold them."""
+        rows = self._rows[places]
+        if not len(rows):
+            return UnitRows(self._arrays[:1], rows)
+        low, high = np.searchsorted(self._first, [rows.min(), rows.max()], side="right")
+        return UnitRows(self._arrays[low - 1 : high], rows - self._first[low - 1])
+
     def _raw(self, wanted: np.ndarray) -> Float32[np.ndarray, "some dim"]:
         """Some rows as they stand in the files."""
         found = np.empty((len(wanted), self.shape[1]), dtype=np.float32)
@@ -57,6 +66,54 @@ def mapped_anew(array: np.ndarray) -> np.ndarray:
         return array
     order: Literal["F", "C"] = "C" if array.flags.c_contiguous else "F"
     return np.memmap(array.filename, array.dtype, "r", array.offset, array.shape, order)
+
+
+class RowsElsewhere:
+    """Some rows of embeddings, which another process reads from the same file: what travels is the file's name.
+
+    Parameters
+    ----------
+    embeddings : memory-mapped, or `UnitRows` of memory-mapped arrays; an array in memory travels itself.
+    places : of the rows.
+    """
+
+    def __init__(self, embeddings: Rows, places: slice) -> None:
+        self._embeddings, self._places = embeddings, places
+
+    def read(self) -> np.ndarray:
+        """The rows."""
+        return self._embeddings[self._places]
+
+    def __reduce__(self) -> tuple:
+        if isinstance(self._embeddings, UnitRows):
+            part = self._embeddings.part(self._places)
+            return _unit_rows_of, ([_named(array) for array in part._arrays], part._rows)
+        return _rows_of, (_named(self._embeddings, self._places), slice(None))
+
+
+def _named(array: Any, places: slice = slice(None)) -> Any:
+    """How to map a memory-mapped array anew; another array's rows at `places`."""
+    whole = isinstance(array, np.memmap) and array.flags.c_contiguous and not isinstance(array.base, np.ndarray)
+    if not whole:  # of a view, numpy keeps the offset of what it is a view of
+        return np.ascontiguousarray(array[places])
+    start, stop, _ = places.indices(len(array))
+    row = array.dtype.itemsize * array.shape[1]
+    return str(array.filename), array.dtype.str, array.offset + start * row, (max(stop - start, 0), array.shape[1])
+
+
+def _mapped(named: Any) -> np.ndarray:
+    if isinstance(named, np.ndarray):
+        return named
+    name, dtype, offset, shape = named
+    return np.memmap(name, np.dtype(dtype), "r", offset, shape) if 0 not in shape else np.empty(shape, dtype)
+
+
+def _rows_of(named: Any, places: slice) -> RowsElsewhere:
+    return RowsElsewhere(_mapped(named), places)
+
+
+def _unit_rows_of(named: list, rows: np.ndarray) -> RowsElsewhere:
+    return RowsElsewhere(UnitRows([_mapped(one) for one in named], rows), slice(None))
 
 
 def _gathered(array: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,15 +15,20 @@ from scipy import sparse
 
 from stages.common import files
 from stages.common.artifacts import read_array, read_json, read_rows
-from stages.common.caption_embeddings import UnitRows, open_embeddings
+from stages.common.caption_embeddings import RowsElsewhere, UnitRows, open_embeddings
 from stages.common.errors import UserError
+from stages.common.executor import Executor, Local, Task
 from stages.common.progress import track
 from stages.method.approximate import candidates
 from stages.method.concepts import Mentions
-from stages.method.explanation import Captioned, Settings, captioned
+from stages.method.explanation import Captioned, Settings, captioned, summed_at, weighted
 from stages.method.retrieval import (
+    Near,
     Retrieved,
     Shard,
+    finite,
+    merged,
+    near_in,
     nearest_captions,
     nearest_of,
     nothing_retrieved,
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
     from stages.common.params import BuildCaptionIndex, Concepts
     from stages.common.unfinished import Part
 
+T = TypeVar("T")
+
+LOCAL = Local("concepts")
 CAPTIONS_AT_ONCE = 16_384  # of the index in memory, with their cosines to all crops
 MADE_AGAIN = "run `dvc repro -f build_caption_index`"
 GATED = 5  # captions of a crop that the recall of an approximate index is about
@@ -66,24 +73,29 @@ class Corpus:
         return shards_of(self.captions["caption"].to_numpy(), self.embeddings, count)
 
     def captioned(
-        self, crops: np.ndarray, settings: Settings, shards: int | None = None, part: Part | None = None
+        self,
+        crops: np.ndarray,
+        settings: Settings,
+        shards: int | None = None,
+        part: Part | None = None,
+        executor: Executor = LOCAL,
     ) -> Captioned:
         """Step 8: the captions of each crop, from the index or by comparing every caption.
 
         Parameters
         ----------
         part : keeps what is found, should the process end before every caption has been compared.
+        executor : compares; not for the normaliser shard, nor for an approximate index.
 
         Raises
         ------
         UserError
             If the normaliser needs every caption, and the index is approximate.
         """
-        if self.index is None and (part is None or settings.normaliser == "shard"):
-            return captioned(crops, lambda: self._watched(shards), settings)
-        if self.index is None and part is not None:
-            found = _kept(part) or nothing_retrieved(len(crops), settings.captions_per_image)
-            return captioned(crops, lambda: _noted(self._watched(None, part.finished), found, part), settings, found)
+        if self.index is None and settings.normaliser == "shard":
+            return captioned(crops, lambda: track(self.shards(shards), "nearest captions", total=shards), settings)
+        if self.index is None:
+            return weighted(self.compared(crops, settings, part, executor), settings)
         if settings.normaliser != "retrieved":
             raise UserError(
                 f"concepts.normaliser: {settings.normaliser} needs the cosine of every caption; "
@@ -92,10 +104,25 @@ class Corpus:
         found = self._approximate(crops, settings.captions_per_image)
         return Captioned(found.captions, retrieved_weights(found, settings.temperature))
 
-    def _watched(self, count: int | None, first: int = 0) -> Iterator[Shard]:
-        """The parts of the corpus from the `first` on, with progress."""
-        parts = count or -(-len(self.captions) // CAPTIONS_AT_ONCE)
-        return track(islice(self.shards(count), first, None), "nearest captions", total=parts - first)
+    def compared(
+        self, crops: np.ndarray, settings: Settings, part: Part | None = None, executor: Executor = LOCAL
+    ) -> Retrieved:
+        """The nearest captions of each crop by comparing every caption; `part` and `executor` as above."""
+        found = (_kept(part) if part else None) or nothing_retrieved(len(crops), settings.captions_per_image)
+        first = part.finished if part else 0
+        finite(crops)
+        shared = np.asarray(crops), settings.captions_per_image, summed_at(settings)
+        shards = executor.map(near, self.tasks(found, first), *shared)
+        shards = track(shards, "nearest captions", total=-(-len(self.captions) // CAPTIONS_AT_ONCE) - first)
+        return merged(found, _noted(shards, found, part) if part else shards)
+
+    def tasks(self, found: Retrieved, first: int = 0) -> Iterator[Task]:
+        """Every `CAPTIONS_AT_ONCE` captions from the `first` such on, and what is known of the best when they are asked for."""
+        ids = self.captions["caption"].to_numpy()
+        for start in range(first * CAPTIONS_AT_ONCE, len(ids), CAPTIONS_AT_ONCE):
+            places = slice(start, min(start + CAPTIONS_AT_ONCE, len(ids)))
+            rows = RowsElsewhere(self.embeddings, places)
+            yield Task(f"captions {start}-{places.stop - 1}", (ids[places], rows, found.cosines[:, -1]))
 
     def _approximate(self, crops: np.ndarray, k: int) -> Retrieved:
         ids = self.captions["caption"].to_numpy()
@@ -145,8 +172,15 @@ def _kept(part: Part) -> Retrieved | None:
     return Retrieved(**part.kept) if part.finished else None
 
 
-def _noted(shards: Iterator[Shard], found: Retrieved, part: Part) -> Iterator[Shard]:
-    """The shards; whenever the next is asked for, those before it have been compared."""
+def near(
+    crops: np.ndarray, k: int, temperature: float | None, ids: np.ndarray, rows: RowsElsewhere, best: np.ndarray
+) -> list[Near]:
+    """One shard of the corpus, in whatever process."""
+    return list(near_in(crops, (ids, rows.read()), best, k, temperature))
+
+
+def _noted(shards: Iterator[T], found: Retrieved, part: Part) -> Iterator[T]:
+    """The shards; whenever the next is asked for, those before it have been merged."""
     finished = part.finished
     for shard in shards:
         yield shard

@@ -500,10 +500,17 @@ class Verify(Section):
     concepts: Share
 
 
+class Ray(Section):
+    address: Annotated[str, Field(pattern=r"^(|(ray://)?[^\s/:]+:\d{1,5}|(ray://)?\[[0-9a-fA-F:]+\]:\d{1,5})$")] = ""
+    cpus: Count = 1
+
+
 class Params(Section):
     """All of params.yaml."""
 
     seed: Natural
+    executor: Literal["local", "ray"] = "local"
+    ray: Ray = Ray()
     compat: Annotated[Literal["off", "released"], BeforeValidator(_off_is_false)]
     data: Data
     worlds: tuple[Literal["scenes"], ...] = Field(strict=False)

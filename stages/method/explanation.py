@@ -73,11 +73,19 @@ def captioned(
     k, temperature = settings.captions_per_image, settings.temperature
     if settings.normaliser == "shard":
         return Captioned(*released_retrieval(crops, corpus(), k, temperature))
-    if settings.normaliser == "corpus":
-        retrieved = nearest_captions(crops, corpus(), k, temperature, found)
-        return Captioned(retrieved.captions, corpus_weights(retrieved, temperature))
-    retrieved = nearest_captions(crops, corpus(), k, found=found)
-    return Captioned(retrieved.captions, retrieved_weights(retrieved, temperature))
+    retrieved = nearest_captions(crops, corpus(), k, summed_at(settings), found)
+    return weighted(retrieved, settings)
+
+
+def summed_at(settings: Settings) -> float | None:
+    """The temperature at which retrieval has to sum over the whole corpus; None if the normaliser needs no such sum."""
+    return settings.temperature if settings.normaliser == "corpus" else None
+
+
+def weighted(retrieved: Retrieved, settings: Settings) -> Captioned:
+    """Retrieved captions with their weights, by a normaliser other than shard."""
+    weights = corpus_weights if settings.normaliser == "corpus" else retrieved_weights
+    return Captioned(retrieved.captions, weights(retrieved, settings.temperature))
 
 
 def explain(

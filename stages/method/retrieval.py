@@ -1,6 +1,6 @@
 """Captions nearest to a crop (step 8): exact, streamed, the same for any sharding or order of the corpus."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,24 @@ class Retrieved:
     captions: Int[np.ndarray, "crops k"]
     cosines: Float[np.ndarray, "crops k"]
     log_total: Float[np.ndarray, " crops"]
+
+
+@dataclass(frozen=True)
+class Near:
+    """What one shard has for some crops: all of its captions that may be among a crop's k nearest, and hardly any other.
+
+    Attributes
+    ----------
+    crop : of each pair of a crop and a caption, the place among these crops.
+    captions : their caption ids.
+    cosines : theirs, rounded.
+    log_total : as in `Retrieved`, over this shard; None if not asked for.
+    """
+
+    crop: Int[np.ndarray, " pairs"]
+    captions: Int[np.ndarray, " pairs"]
+    cosines: Float[np.ndarray, " pairs"]
+    log_total: Float[np.ndarray, " crops"] | None
 
 
 Shard = tuple[Int[np.ndarray, " captions"], Float[np.ndarray, "captions dim"]]
@@ -62,17 +80,51 @@ def nearest_captions(
         If an embedding holds NaN or infinity.
     """
     found = found or nothing_retrieved(len(crops), k)
-    _refuse_no_numbers(crops)
-    for ids, texts in shards:
-        _refuse_no_numbers(texts)
-        for start in range(0, len(crops), CROPS_AT_ONCE):
-            part = slice(start, start + CROPS_AT_ONCE)
-            crop, text = _candidates(crops[part], texts, found.cosines[part, -1], k)
-            cosines = _cosines(crops[part], texts, crop, text)
-            _merge(found.captions[part], found.cosines[part], crop, np.asarray(ids)[text], cosines)
-            if temperature is not None:
-                total = logsumexp(temperature * _all_cosines(crops[part], texts), axis=1)
-                found.log_total[part] = np.logaddexp(found.log_total[part], total)
+    finite(crops)
+    return merged(found, (near_in(crops, shard, found.cosines[:, -1], k, temperature) for shard in shards))
+
+
+def near_in(
+    crops: Float[np.ndarray, "crops dim"],
+    shard: Shard,
+    best: Float[np.ndarray, " crops"],
+    k: int,
+    temperature: float | None = None,
+) -> Iterator[Near]:
+    """What one shard has for each `CROPS_AT_ONCE` crops in turn.
+
+    Parameters
+    ----------
+    best : of each crop, a k-th best cosine in other shards, -inf if there is none. The better it is, the less is given that
+        will not count; what counts is given in any case.
+    temperature : also give the shard's part of `Retrieved.log_total`.
+
+    Raises
+    ------
+    ValueError
+        If an embedding of the shard holds NaN or infinity.
+    """
+    ids, texts = shard
+    finite(texts)
+    for start in range(0, len(crops), CROPS_AT_ONCE):
+        part = slice(start, start + CROPS_AT_ONCE)
+        crop, text = _candidates(crops[part], texts, best[part], k)
+        cosines = _cosines(crops[part], texts, crop, text)
+        total = None if temperature is None else logsumexp(temperature * _all_cosines(crops[part], texts), axis=1)
+        yield Near(crop, np.asarray(ids)[text], cosines, total)
+
+
+def merged(found: Retrieved, shards: Iterable[Iterable[Near]]) -> Retrieved:
+    """The k nearest of those known and of what some shards have; `found` is changed in place, and whole between two shards.
+
+    Captions and cosines are the same in any order of the shards, `log_total` to the last bit in the same order only.
+    """
+    for shard in shards:
+        for number, near in enumerate(shard):
+            part = slice(number * CROPS_AT_ONCE, (number + 1) * CROPS_AT_ONCE)
+            _merge(found.captions[part], found.cosines[part], near.crop, near.captions, near.cosines)
+            if near.log_total is not None:
+                found.log_total[part] = np.logaddexp(found.log_total[part], near.log_total)
     return found
 
 
@@ -107,7 +159,14 @@ def recall(found: Int[np.ndarray, "crops k"], exact: Int[np.ndarray, "crops k"])
     return float(hits.sum() / wanted.sum()) if wanted.any() else 1.0
 
 
-def _refuse_no_numbers(embeddings: np.ndarray) -> None:
+def finite(embeddings: Float[np.ndarray, "rows dim"]) -> None:
+    """Refuse embeddings that would make every cosine meaningless.
+
+    Raises
+    ------
+    ValueError
+        If one holds NaN or infinity.
+    """
     if not np.isfinite(embeddings).all():
         raise ValueError("embeddings of crops or captions hold NaN or infinity")
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from stages.common.caption_embeddings import UnitRows, caption_ids, open_embeddings, unit_rows
+from stages.common.caption_embeddings import RowsElsewhere, UnitRows, caption_ids, open_embeddings, unit_rows
 from stages.common.errors import UserError
 
 
@@ -135,3 +135,47 @@ def test_safetensors_with_several_arrays_or_another_type_are_one_clear_line(tmp_
         open_embeddings(tmp_path / "two.safetensors")
     with pytest.raises(UserError, match="type F64"):
         open_embeddings(tmp_path / "double.safetensors")
+
+
+def arrived(rows):
+    """As in another process: what travelled, and the rows that are read of it there."""
+    function, arguments = rows.__reduce__()
+    return arguments, function(*arguments).read()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 99), st.lists(st.integers(0, 5), min_size=1, max_size=4), st.data())
+def test_another_process_reads_the_same_rows_from_the_same_files(tmp_path_factory, seed, sizes, data):
+    folder = tmp_path_factory.mktemp("parts")
+    whole = some_rows(seed, sum(sizes), dtype=np.float16)
+    for number, part in enumerate(np.split(whole, np.cumsum(sizes)[:-1])):
+        np.save(folder / f"{number}.npy", part)
+    arrays = [
+        open_embeddings(folder / f"{number}.npy") if count else np.empty((0, 4)) for number, count in enumerate(sizes)
+    ]
+    rows = np.array(data.draw(st.lists(st.integers(0, len(whole) - 1), unique=True)) if len(whole) else [], dtype=int)
+    start = data.draw(st.integers(0, len(whole)))
+    places = slice(start, data.draw(st.integers(start, len(whole) + 2)))
+    for embeddings in (UnitRows(arrays, rows), arrays[0]):
+        elsewhere = RowsElsewhere(embeddings, places)
+        assert np.array_equal(elsewhere.read(), embeddings[places])
+        assert np.array_equal(arrived(elsewhere)[1], embeddings[places])
+
+
+@pytest.mark.parametrize("suffix", ["npy", "safetensors"])
+def test_names_of_files_travel_and_of_these_only_what_is_needed(tmp_path, suffix):
+    for number in range(3):
+        path = tmp_path / f"{number}.{suffix}"
+        np.save(path, some_rows(number)) if suffix == "npy" else save_file({"embeddings": some_rows(number)}, path)
+    arrays = [open_embeddings(tmp_path / f"{number}.{suffix}") for number in range(3)]
+    travelled, found = arrived(RowsElsewhere(UnitRows(arrays), slice(10, 13)))
+    assert str(travelled).count(str(tmp_path)) == 1 and np.array_equal(found, unit_rows(some_rows(1)[1:4])[0])
+    travelled, found = arrived(RowsElsewhere(arrays[2], slice(4, 6)))
+    assert not any(isinstance(part, np.ndarray) for part in travelled[0]) and np.array_equal(found, some_rows(2)[4:6])
+
+
+def test_a_view_and_an_array_in_memory_travel_themselves(tmp_path):
+    np.save(tmp_path / "a.npy", some_rows())
+    view = open_embeddings(tmp_path / "a.npy")[3:]
+    for array in (view, some_rows()[3:]):
+        assert np.array_equal(arrived(RowsElsewhere(array, slice(1, 3)))[1], some_rows()[4:6])

@@ -18,8 +18,9 @@ from stages.method.activations import fires_by_rank, lowly_activating, row_norma
 from stages.method.cofiring import as_groups, cofiring_sets
 from stages.method.coherence import coherence
 from stages.method.concepts import Mentions
-from stages.method.explanation import Captioned, Explanation, Settings, captioned, explain
+from stages.method.explanation import Captioned, Explanation, Settings, captioned, explain, summed_at, weighted
 from stages.method.groups import Groups, single_features, together
+from stages.method.retrieval import nearest_captions
 
 OBJECTS = ("boat", "dog", "tree", "truck")
 COLOURS = ("blue", "green", "red")
@@ -255,6 +256,16 @@ def test_the_normaliser_says_over_what_the_weights_sum_to_one():
     }
     assert np.allclose(total["retrieved"], 1)
     assert (total["corpus"] < 0.999).all()
+
+
+@given(st.sampled_from(["retrieved", "corpus"]), st.floats(0.5, 50), st.integers(1, 4))
+def test_captions_that_were_retrieved_elsewhere_are_weighted_alike(name, temperature, parts):
+    constants = replace(SETTINGS, normaliser=name, temperature=temperature)
+    embeddings = embedded(some_images(count=20))
+    assert summed_at(constants) == (temperature if name == "corpus" else None)
+    retrieved = nearest_captions(embeddings, corpus(parts)(), constants.captions_per_image, summed_at(constants))
+    found, whole = weighted(retrieved, constants), captioned(embeddings, corpus(parts), constants)
+    assert np.array_equal(found.captions, whole.captions) and np.array_equal(found.weights, whole.weights)
 
 
 def test_the_released_normaliser_depends_on_the_shards():

@@ -9,6 +9,9 @@ from stages.method.retrieval import (
     DECIMALS,
     Retrieved,
     corpus_weights,
+    finite,
+    merged,
+    near_in,
     nearest_captions,
     nearest_of,
     nothing_retrieved,
@@ -53,6 +56,26 @@ def test_the_captions_are_those_of_sorting_the_whole_corpus(seed, k):
         assert found.captions[row].tolist() == [caption for _, caption in best]
         assert found.cosines[row].tolist() == pytest.approx([cosine for cosine, _ in best])
         assert found.log_total[row] == pytest.approx(np.log(sum(np.exp(TEMPERATURE * cosine) for cosine in cosines)))
+
+
+@given(SEEDS, st.integers(1, 9), st.integers(1, 8), st.integers(0, 9))
+def test_shards_may_be_compared_elsewhere_knowing_less_of_the_others(seed, parts, k, late):
+    """As on a cluster: what is known of the best is older by some shards; then everything is merged in order."""
+    crops, ids, texts = corpus_with_copies(seed)
+    shards = divided(ids, texts, parts, seed)
+    known = [nearest_captions(crops, shards[: max(number - late, 0)], k).cosines[:, -1] for number in range(parts)]
+    near = [list(near_in(crops, shard, best, k, TEMPERATURE)) for shard, best in zip(shards, known, strict=True)]
+    found, whole = merged(nothing_retrieved(len(crops), k), near), nearest_captions(crops, shards, k, TEMPERATURE)
+    assert all(np.array_equal(vars(found)[name], vars(whole)[name]) for name in vars(whole))
+
+
+@given(SEEDS, st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_an_embedding_that_is_no_number_is_refused(seed, value):
+    rows = unit_rows(np.random.default_rng(seed), 5)
+    finite(rows)
+    rows[seed % 5, seed % 16] = value
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        finite(rows)
 
 
 @given(SEEDS, st.integers(2, 9), st.integers(0, 9), st.integers(1, 8))

@@ -13,6 +13,8 @@ Leaf = tuple[str, ...]  # keys that lead to a value of params.yaml
 ALL_FIELDS = {"__dict__", "__iter__", "__eq__", "__getstate__", "__reduce_ex__", "__copy__", "__deepcopy__"}
 ALL_FIELDS |= {"__repr__", "__str__", "__rich_repr__", "__pydantic_serializer__"}
 ALL_FIELDS |= {"model_dump", "model_dump_json", "model_copy", "copy"}
+# Where a stage computes: what it computes is the same (tests/pipeline/test_ray.py), so DVC must not run it again for that.
+WITHOUT_EFFECT = {"executor", "ray"}
 KEYS = "*"  # stands for the keys of a section that is keyed by names: encoders.*
 
 
@@ -69,6 +71,7 @@ class Recorder:
             yield found
         self._read = before
         found |= _by_compat(found)
+        found -= {leaf for leaf in found if leaf[0] in WITHOUT_EFFECT}
 
 
 class _Watched(dict):

@@ -31,6 +31,7 @@ def read_by(params, look):
         (lambda params: params.report.high, {("report", "high")}),
         (lambda params: getattr(params.render_scenes.shortcut, "object"), {("render_scenes", "shortcut", "object")}),  # noqa: B009
         (lambda params: params.encoders["simclr"].kind, {("encoders", "simclr", "kind")}),
+        (lambda params: (params.executor, params.ray.address), set()),  # change no result
         (lambda params: list(params.encoders), {("encoders", "*")}),
         (lambda params: "simclr" in params.encoders, set()),
         (lambda params: params.mine_crops.margin, {("mine_crops", "margin"), ("compat",)}),

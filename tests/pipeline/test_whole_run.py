@@ -18,7 +18,7 @@ from stages.common.account_in_words import lines
 from stages.common.params import load_params, read_yaml
 from stages.common.profiles import merge
 from stages.common.unfinished import Part
-from tests.pipeline.recorder import Recorder, leaves
+from tests.pipeline.recorder import WITHOUT_EFFECT, Recorder, leaves
 from tests.pipeline.reruns import declared, other_settings, resolved, too_few, too_many
 
 pytestmark = pytest.mark.xdist_group("whole run")  # one worker: the run is shared
@@ -222,4 +222,4 @@ def test_dvc_runs_a_stage_again_for_no_param_that_it_does_not_read(reads, known,
 
 def test_every_param_is_read_by_some_stage(reads, content):
     unread = set(leaves(content)) - set().union(*reads.values())
-    assert {leaf for leaf in unread if leaf[0] not in ("study", "verify")} == BY_DVC
+    assert {leaf for leaf in unread if leaf[0] not in {"study", "verify", *WITHOUT_EFFECT}} == BY_DVC

@@ -1,0 +1,280 @@
+"""A real cluster of two nodes on this machine: the same bytes as one process, and what a dead node, a bad shard and Ctrl-C do."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.tiny import fingerprints
+from stages import build_caption_index, collect_images, extract_activations
+from stages.common import corpus as corpora
+from stages.common import unfinished
+from stages.common.artifacts import write_array
+from stages.common.caption_embeddings import UnitRows, open_embeddings
+from stages.common.corpus import Corpus
+from stages.common.errors import UserError
+from stages.common.executor import Local, Once, Task, executor_of
+from stages.common.params import read_yaml, validated
+from stages.common.profiles import merge
+from stages.common.unfinished import Part
+from stages.method.explanation import Settings
+from tests.paths import ROOT
+from tests.pipeline.ray_shards import Letters, counted
+from tests.sources.samples import coloured
+from tests.sources.test_image_sources import as_folder
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.xdist_group("ray")  # one worker: the cluster is shared
+SETTINGS = Settings(5, 20.0, "corpus", "off", 0.1, 0.5, 0.25, 8)
+NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
+SOON = {
+    "health_check_period_ms": 1000,
+    "health_check_failure_threshold": 4,
+}  # a dead node is given up after 4 seconds, not 15
+LOCAL = Local("score_concepts")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    from ray.cluster_utils import Cluster
+
+    folder = Path("/tmp") / f"falcon-test-{os.getpid()}"  # short: the path of a socket has at most 107 bytes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))  # so that the nodes find the functions of this file, too
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_TMPDIR", str(folder))
+        (folder / "ray").mkdir(parents=True)
+        found = Cluster(initialize_head=True, head_node_args={**NODE, "_system_config": SOON})
+        found.add_node(**NODE)
+        yield found
+        found.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def params_with(changes):
+    content = read_yaml(ROOT / "params.yaml")
+    merge(content, changes)
+    return validated(content)
+
+
+@pytest.fixture(scope="module")
+def on_ray(cluster):
+    """The params that ask for it."""
+    return {"executor": "ray", "ray": {"address": cluster.address}}
+
+
+@pytest.fixture(scope="module")
+def executor(on_ray):
+    """One connection for all tests: later ones use it."""
+    with executor_of(params_with(on_ray), "score_concepts") as found:
+        yield found
+
+
+# ---- Captions
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def plain(folder, texts):
+    """Embeddings as `build_caption_index` writes them."""
+    write_array(folder / "embeddings.npy", texts)
+    return open_embeddings(folder / "embeddings.npy")
+
+
+def given(folder, texts):
+    """Embeddings that came in two files, of which some rows are captions."""
+    halves = np.split((3 * texts).astype(np.float16), [len(texts) // 3])
+    for number, half in enumerate(halves):
+        write_array(folder / f"{number}.npy", half)
+    arrays = [open_embeddings(folder / f"{number}.npy") for number in range(2)]
+    return UnitRows(arrays, np.flatnonzero(np.arange(len(texts)) % 7))
+
+
+def searched(folder, store, captions=600):
+    """A corpus with copies of captions, and more crops than are compared together."""
+    rng = np.random.default_rng(0)
+    texts = unit(rng.normal(size=(captions // 2, 16)))[rng.integers(0, captions // 2, captions)]
+    embeddings = store(folder, texts)
+    ids = pd.DataFrame({"caption": np.cumsum(rng.integers(1, 4, len(embeddings)))})
+    return Corpus(ids, embeddings, None, None, "m"), unit(rng.normal(size=(2100, 16)))
+
+
+def same(one, other):
+    return all(np.array_equal(vars(one)[name], vars(other)[name]) for name in vars(one))
+
+
+@pytest.mark.parametrize(("store", "shards"), [(plain, 1), (plain, 3), (given, 17)])
+def test_captions_are_those_of_one_process_to_the_last_bit(executor, tmp_path, monkeypatch, store, shards):
+    corpus, crops = searched(tmp_path, store)
+    monkeypatch.setattr(corpora, "CAPTIONS_AT_ONCE", -(-len(corpus.captions) // shards))
+    monkeypatch.chdir(tmp_path)
+    local = corpus.compared(crops, SETTINGS)
+    assert same(local, corpus.compared(crops, SETTINGS, executor=executor))
+    assert np.isfinite(local.log_total).all() and (local.captions >= 0).all()
+    retrieved = replace(SETTINGS, normaliser="retrieved")
+    assert same(corpus.captioned(crops, retrieved), corpus.captioned(crops, retrieved, executor=executor))
+
+
+def test_what_one_process_began_a_cluster_goes_on_with(executor, tmp_path, monkeypatch):
+    corpus, crops = searched(tmp_path, plain)
+    monkeypatch.setattr(corpora, "CAPTIONS_AT_ONCE", 50)
+    monkeypatch.setattr(unfinished, "SECONDS", 0.0)
+    note = Part.note
+
+    def dying(part, finished, **kept):
+        note(part, finished, **kept)
+        if finished == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Part, "note", dying)
+        corpus.compared(crops, SETTINGS, Part(tmp_path / "part", "m"))
+    part = Part(tmp_path / "part", "m")
+    assert part.finished == 5
+    assert same(corpus.compared(crops, SETTINGS, part, executor), corpus.compared(crops, SETTINGS))
+
+
+def test_a_poisoned_shard_is_named(executor, tmp_path, monkeypatch):
+    corpus, crops = searched(tmp_path, plain)
+    monkeypatch.setattr(corpora, "CAPTIONS_AT_ONCE", 50)
+    np.lib.format.open_memmap(tmp_path / "embeddings.npy", mode="r+")[470] = np.nan
+    for some in (LOCAL, executor):
+        with pytest.raises(UserError, match=r"^score_concepts: captions 450-499: ValueError: .* hold NaN or infinity$"):
+            corpus.compared(crops, SETTINGS, executor=some)
+
+
+# ---- Stages
+
+
+def test_embeddings_of_captions_are_those_of_one_process(on_ray, executor, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(build_caption_index, "EMBEDDED_AT_ONCE", 32)
+    monkeypatch.setattr(build_caption_index, "ROWS_AT_ONCE", 64)
+    (tmp_path / "c.txt").write_text("\n".join(f"a {number} cat and {number * number} dogs" for number in range(200)))
+    found = []
+    for changes in ({}, on_ray):
+        build_caption_index.build(params_with({"data": {"captions": "c.txt"}, **changes}), Once(Letters))
+        found.append(fingerprints(tmp_path, ("data",)))
+        shutil.rmtree(tmp_path / "data")
+    assert found[0] == found[1] and "data/captions/embeddings.npy" in found[0]
+
+
+def test_activations_are_those_of_one_process_to_the_byte(on_ray, executor, tmp_path, monkeypatch):
+    import torch
+
+    from stages.models.checkpoints import save_encoder
+    from stages.models.small_resnet import SmallResNet
+
+    torch.set_num_threads(1)  # as `ray.cpus` says: how many threads share a sum decides its last bits
+    monkeypatch.chdir(tmp_path)
+    save_encoder(Path("tiny.safetensors"), SmallResNet(stem=4, widths=(8, 12), heads={}), {})
+    as_folder(Path("pictures"), {str(number): coloured(number) for number in range(20)})
+    changes = {
+        "data": {"source": "images", "images": "pictures"},
+        "encoders": {"supervised": {"kind": "scenes", "checkpoint": "tiny.safetensors"}},
+        "extract_activations": {"batch_size": 8},
+    }
+    collect_images.run(params_with(changes))
+    found = []
+    for where in ({}, on_ray):
+        extract_activations.run(params_with({**changes, **where}), "supervised")
+        found.append(fingerprints(tmp_path, ("data/activations",)))
+        shutil.rmtree(tmp_path / "data/activations")
+    assert found[0] == found[1] and len(found[0]) == 3
+
+
+# ---- A node that dies; the last test of the cluster
+
+
+def killed(node):
+    """The processes of a node and of its shards."""
+    from ray._private import ray_constants
+
+    raylet = node.all_processes[ray_constants.PROCESS_TYPE_RAYLET][0].process.pid
+    for pid in [*children(raylet), raylet]:
+        os.kill(pid, signal.SIGKILL)
+    return raylet
+
+
+def children(parent):
+    stats = ((int(path.name), path / "stat") for path in Path("/proc").iterdir() if path.name.isdigit())
+    return [
+        pid for pid, stat in stats if stat.exists() and int(stat.read_text().rpartition(")")[2].split()[1]) == parent
+    ]
+
+
+def test_a_dead_node_costs_its_own_shards_again_and_no_others(cluster, executor, tmp_path):
+    tasks = (Task(f"images {number}-{number}", (number,)) for number in range(30))
+    found, raylet = [], None
+    for result in executor.map(counted, tasks, tmp_path):
+        found.append(int(result[0]))
+        if len(found) == 9:
+            time.sleep(0.3)  # some of its results wait to be fetched, and it computes another
+            raylet = killed(next(iter(cluster.worker_nodes)))
+    assert found == list(range(30))
+    where = defaultdict(list)
+    for line in (tmp_path / "log").read_text().splitlines():
+        number, parent = map(int, line.split())
+        where[number].append(parent)
+    times = Counter(map(len, where.values()))
+    again = {number for number, some in where.items() if len(some) > 1}
+    assert times[1] + times[2] == 30 and 1 <= len(again) <= 6, where
+    assert all(some[0] == raylet for number, some in where.items() if number in again)
+    assert all(some[-1] != raylet for number, some in where.items() if number in again)
+
+
+# ---- A cluster that is started for a stage
+
+SCRIPT = """
+import sys, time
+from stages.common.executor import Task, executor_of
+from stages.common.params import load_params
+params = load_params(sys.argv[1]).model_copy(update={"executor": "ray"})
+with executor_of(params, "s") as executor:
+    import ray
+    assert list(executor.map(abs, [Task("a", (-1,)), Task("b", (-2,))])) == [1, 2]
+    print(ray._private.worker._global_node.get_session_dir_path(), flush=True)
+    list(executor.map(time.sleep, [Task("c", (600,))]))
+"""
+
+
+def processes_of(session):
+    """Processes that name a folder in their command."""
+    commands = (path / "cmdline" for path in Path("/proc").iterdir() if path.name.isdigit())
+    return [path.parent.name for path in commands if session.encode() in _read(path)]
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_ctrl_c_ends_the_cluster_of_a_stage(tmp_path):
+    command = [sys.executable, "-c", SCRIPT, str(ROOT / "params.yaml")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE
+    ) as run:
+        session = run.stdout.readline().strip()
+        assert session, run.communicate()[1]
+        assert len(processes_of(session)) >= 2
+        run.send_signal(signal.SIGINT)
+        assert run.wait(60) != 0
+        assert "KeyboardInterrupt" in run.stderr.read()
+    deadline = time.monotonic() + 20
+    while processes_of(session) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes_of(session) == [] and not Path(session).exists()
