@@ -11,7 +11,9 @@ SMALL = 1e-7
 CAPTIONS_AT_ONCE = 65_536  # of their embeddings in memory
 PAIRS_AT_ONCE = 2**27  # of a crop and a concept, their probabilities in memory
 CONCEPTS_AT_ONCE = 256  # of all groups, so that what is multiplied stays in a processor's cache
-FACTORS = 12  # of which each is at least 1 - WEIGHTS[0]: their product is far from the smallest number in single precision
+FACTORS = (
+    12  # of which each is at least 1 - WEIGHTS[0]: their product is far from the smallest number in single precision
+)
 
 
 def soft_wpmi(
