@@ -1,0 +1,194 @@
+"""How fast: our core against the released algorithms (benchmarks/released.py), same inputs, same number of threads, in one run.
+
+``python benchmarks/speed.py`` takes about half an hour on two idle cores; results go to ``reports/benchmarks/speed.json``.
+Each side runs in a process of its own: once uncounted, then `repeats` times. Its memory is what the work adds to the inputs.
+"""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.works import WORKS, Inputs, Work  # noqa: E402
+from stages.common.artifacts import read_json, write_json  # noqa: E402
+
+OUT = ROOT / "reports" / "benchmarks" / "speed.json"
+WITHOUT_TORCH = (
+    "collect_images",
+    "find_groups",
+    "parse_captions",
+    "score_concepts",
+    "analyse_groups",
+    "measure_explainability",
+    "evaluate_concepts",
+    "transfer",
+    "failures",
+    "report",
+)
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def run(
+    out: Annotated[Path, typer.Option(help="JSON file of the results; works that are not run keep theirs.")] = OUT,
+    only: Annotated[list[str] | None, typer.Option(help="Works to run; all if not given.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Of each side, after one that is not counted.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Of both sides.")] = len(os.sched_getaffinity(0)),
+) -> None:
+    """Time all works, the start of the stages, and `dvc repro` with nothing to do."""
+    found = read_json(out) if out.exists() else {}
+    found["threads"], found["repeats"] = threads, repeats
+    for name in only or [*WORKS, "product", "start", "no_op"]:
+        typer.echo(f"{name} ...", err=True)
+        others = {"product": _product, "start": starts, "no_op": no_op}
+        found[name] = others[name](repeats, threads) if name in others else compared(name, repeats, threads)
+        write_json(out, found)
+        typer.echo(json.dumps(found[name]), err=True)
+
+
+def compared(name: str, repeats: int, threads: int) -> dict[str, Any]:
+    """Both sides of a work, and how much of their results is the same."""
+    work = WORKS[name]
+    reference, ours = (_elsewhere(name, side, repeats, threads) for side in ("reference", "ours"))
+    return {
+        "reference": reference,
+        "ours": ours,
+        "times_faster": reference["seconds"] / ours["seconds"],
+        "share_measured": work.share,
+        "same": _elsewhere(name, "same", 1, threads)["same"],
+    }
+
+
+def _elsewhere(name: str, side: str, repeats: int, threads: int) -> dict[str, Any]:
+    """One side in a process of its own."""
+    command = [sys.executable, __file__, "once", name, side, str(repeats)]
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **limits}, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@app.command(hidden=True)
+def once(name: str, side: str, repeats: int) -> None:
+    """Measure one side, or compare both at the small size."""
+    if side == "product":
+        typer.echo(json.dumps(product(repeats)))
+    elif side == "same":
+        typer.echo(json.dumps({"same": same(WORKS[name])}))
+    else:
+        typer.echo(json.dumps(timed_side(WORKS[name], side, repeats)))
+
+
+def same(work: Work) -> float:
+    """Share of the results of the small inputs that are the same.
+
+    Raises
+    ------
+    RuntimeError
+        If it is less than the work demands.
+    """
+    inputs = work.make(False)
+    found = work.same(work.reference(inputs, work.small_share), (work.checked or work.ours)(inputs))
+    if found < work.least:
+        raise RuntimeError(f"{work.title}: {found:.4f} of the results are the same, {work.least} demanded")
+    return found
+
+
+def timed_side(work: Work, side: str, repeats: int) -> dict[str, Any]:
+    """Seconds of the full work (median, least, most) and megabytes that it adds."""
+    inputs = work.make(True)
+    do: Callable[[Inputs], Any] = (lambda some: work.reference(some, work.share)) if side == "reference" else work.ours
+    share = work.share if side == "reference" else 1.0
+    before = _forget_peak()
+    do(inputs)
+    peak = _status("VmHWM") - before
+    seconds = [elapsed(lambda: do(inputs)) / share for _ in range(repeats)]
+    return {**spread(seconds), "added_mb": round(max(peak, 0) / 1e3, 1)}
+
+
+def elapsed(do: Callable[[], Any]) -> float:
+    """Seconds that it takes."""
+    start = time.perf_counter()
+    do()
+    return time.perf_counter() - start
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    """Median, smallest and largest."""
+    return {"seconds": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}
+
+
+def _forget_peak() -> int:
+    """Resident memory now, in kB; the peak is counted from here."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def _status(key: str) -> int:
+    found = re.search(rf"^{key}:\s+(\d+)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+def _product(repeats: int, threads: int) -> dict[str, Any]:
+    return _elsewhere("captions", "product", repeats, threads)
+
+
+def product(repeats: int) -> dict[str, Any]:
+    """The matrix products alone of captioning, by numpy and by torch: what no exact search can be faster than."""
+    import torch
+
+    from stages.common.corpus import CAPTIONS_AT_ONCE
+
+    inputs = WORKS["captions"].make(True)
+    crops, texts = inputs["crops"], inputs["texts"]
+    parts = [texts[start : start + CAPTIONS_AT_ONCE] for start in range(0, len(texts), CAPTIONS_AT_ONCE)]
+    of_torch = [torch.from_numpy(part) for part in parts]
+    by = {
+        "numpy": lambda: [crops @ part.T for part in parts],
+        "torch": lambda: [torch.from_numpy(crops) @ part.T for part in of_torch],
+    }
+    found = {}
+    for name, do in by.items():
+        do()
+        found[name] = spread([elapsed(do) for _ in range(repeats)])
+        found[name]["gflops"] = 2e-9 * len(crops) * texts.size / found[name]["seconds"]
+    return found
+
+
+def starts(repeats: int, threads: int) -> dict[str, Any]:
+    """Seconds from the start of a process until a stage that needs no torch could begin."""
+    found = {}
+    for stage in WITHOUT_TORCH:
+        seconds = [elapsed(lambda name=stage: _start(name)) for _ in range(repeats + 1)]
+        found[stage] = spread(seconds[1:])
+    return found
+
+
+def _start(stage: str) -> None:
+    """Import a stage's module in a new process, which fails if it imports torch."""
+    code = f"import sys, stages.{stage}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def no_op(repeats: int, threads: int) -> dict[str, Any]:
+    """Seconds of `dvc repro` with nothing to do."""
+    command = [sys.executable, "-m", "dvc", "repro", "-q"]
+    seconds = [elapsed(lambda: subprocess.run(command, cwd=ROOT, check=True)) for _ in range(repeats + 1)]
+    return spread(seconds[1:])
+
+
+if __name__ == "__main__":
+    app()
