@@ -4,6 +4,7 @@
 # make ci [BASE=REV]                                what .github/workflows/reports.yml runs: test, repro, verify, changes
 # make audit                                        known vulnerabilities of the pinned packages; asks the registry
 # make reliability                                  kills, full disks, bad inputs, attacks, load: reports/reliability.md; about two hours
+# make bench                                        how fast, against the released algorithms: reports/benchmarks.md; about 45 idle minutes
 # make test | verify | docs | lint | requirements
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install repro study test reliability verify changes comment ci docs lint audit requirements clean
+.PHONY: install repro study test reliability bench verify changes comment ci docs lint audit requirements clean
 
 install: $(INSTALLED)
 
@@ -64,6 +65,14 @@ reliability: $(INSTALLED)
 	@python benchmarks/reruns.py
 	@python benchmarks/reliability.py
 	@rm -rf $(TRIALS)
+
+# In the checkout of a run (`make repro`): the profile is of its stages.
+bench: $(INSTALLED)
+	@python benchmarks/speed.py run
+	@python benchmarks/profile_run.py
+	@python benchmarks/passes.py
+	@python benchmarks/cluster.py
+	@python benchmarks/bench_report.py
 
 verify: $(INSTALLED)
 	@python -m stages check

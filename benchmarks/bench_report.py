@@ -1,0 +1,142 @@
+"""Writes ``reports/benchmarks.md`` from the JSON files that the benchmarks leave in ``reports/benchmarks/``.
+
+``make bench`` runs all of them and this; ``python benchmarks/bench_report.py`` writes the page from what is there.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import typer
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.profile_run import as_markdown  # noqa: E402
+from benchmarks.works import WORKS  # noqa: E402
+from stages.common.artifacts import read_json, write_text  # noqa: E402
+
+FOLDER = ROOT / "reports" / "benchmarks"
+NO_OP, START = 3.0, 1.0  # seconds, at most
+HEAD = """# Benchmarks
+
+Our core against the released algorithms, written afresh from their description (`benchmarks/released.py`): the same inputs, the same
+number of threads, each side in a process of its own, the median of its repetitions (least to most in brackets). *Memory* is what the
+work adds to its inputs. Where the reference would take hours it does a share of the work, and its time is divided by that share. *Same*
+is the share of the results that agree at a small size, in the same run. Every number is written from `reports/benchmarks/*.json`;
+`make bench` measures again.
+"""
+
+
+def speed(found: dict) -> Iterator[str]:
+    """The table of works."""
+    yield f"\n## The method: {found['threads']} threads, {found['repeats']} repetitions\n"
+    yield "| work | reference | its time | its memory | share measured | ours | our memory | times faster | aim | same |"
+    yield "|---" * 10 + "|"
+    for name, work in WORKS.items():
+        if name in found:
+            one = found[name]
+            reference, ours = one["reference"], one["ours"]
+            times, share = one["times_faster"], one["share_measured"]
+            yield (
+                f"| {work.title} | {work.by} | {seconds(reference)} | {memory(reference)} | {share:.3g} | {seconds(ours)} | {memory(ours)} "
+                f"| **{times:.3g}** | {work.aim}: {'met' if times >= work.aim else 'missed'} | {one['same']:.2f} |"
+            )
+    if "product" in found and "captions" in found:
+        yield from against_product(found)
+    if "no_op" in found:
+        yield f"\n`dvc repro` with nothing to do: {seconds(found['no_op'])} (aim: at most {NO_OP:.0f} s)."
+    if "start" in found:
+        yield "\nStart of the stages that need no torch (they import none; aim: at most 1 s):\n"
+        yield "| stage | start |\n|---|---|"
+        yield from (f"| `{stage}` | {seconds(one)} |" for stage, one in found["start"].items())
+
+
+def against_product(found: dict) -> Iterator[str]:
+    """Captioning beside the matrix products that it consists of."""
+    name, product = min(found["product"].items(), key=lambda item: item[1]["seconds"])
+    ours, reference = found["captions"]["ours"], found["captions"]["reference"]
+    yield (
+        f"\nThe matrix products of captioning alone, by {name}, the faster of numpy and torch: {seconds(product)}, "
+        f"{product['gflops']:.0f} GFLOP/s. Captioning runs at {product['seconds'] / ours['seconds']:.0%} of this rate (aim: 70 %), the "
+        f"reference at {product['seconds'] / reference['seconds']:.0%}: nothing exact can be more than "
+        f"{reference['seconds'] / product['seconds']:.1f} times faster than the reference. Memory: "
+        f"{ours['added_mb'] / reference['added_mb']:.2f} of the reference's (aim: a quarter)."
+    )
+
+
+def profile(found: dict) -> Iterator[str]:
+    """Where the time of a whole run goes."""
+    yield f"\n## Where the time of the default run goes ({found['cores']} cores, after training)\n"
+    yield as_markdown(found)
+
+
+def passes(found: dict) -> Iterator[str]:
+    """Rates of the encoders."""
+    yield "\n## Encoder passes, images a second\n"
+    yield from flat_table(found)
+
+
+def cluster(found: dict) -> Iterator[str]:
+    """What Ray costs."""
+    yield "\n## Two nodes of one processor each (`benchmarks/cluster.py`)\n"
+    yield from flat_table(found)
+
+
+def flat_table(found: dict) -> Iterator[str]:
+    """Every number with its path."""
+    yield "| what | value |\n|---|---|"
+    yield from (
+        f"| {name} | {value:.4g} |" if isinstance(value, float) else f"| {name} | {value} |"
+        for name, value in leaves(found)
+    )
+
+
+def leaves(found: dict, before: str = "") -> Iterator[tuple[str, float | int | str]]:
+    """Values of nested dictionaries."""
+    for key, value in found.items():
+        name = f"{before}{key}".replace("_", " ")
+        yield from leaves(value, f"{name}, ") if isinstance(value, dict) else [(name, value)]
+
+
+def seconds(found: dict) -> str:
+    """Median and range, with the digits that matter."""
+    return f"{duration(found['seconds'])} ({duration(found['least'])}–{duration(found['most'])})"
+
+
+def duration(value: float) -> str:
+    """Seconds, or milliseconds where they are less than a tenth."""
+    return f"{value:.3g} s" if value >= 0.1 else f"{1000 * value:.3g} ms"
+
+
+def memory(found: dict) -> str:
+    """Megabytes that a side adds."""
+    return f"{found['added_mb']:.0f} MB"
+
+
+PARTS: dict[str, Callable[[dict], Iterator[str]]] = {  # by the name of the file
+    "speed": speed,
+    "profile": profile,
+    "passes": passes,
+    "cluster": cluster,
+}
+
+
+def page() -> str:
+    """The page, from the files that are there."""
+    lines = [
+        line
+        for name, part in PARTS.items()
+        if (FOLDER / f"{name}.json").exists()
+        for line in part(read_json(FOLDER / f"{name}.json"))
+    ]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the page."""
+    write_text(ROOT / "reports" / "benchmarks.md", page())
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,72 @@
+"""The benchmarks against the released algorithms: both sides say the same, and the page says what was measured."""
+
+import json
+
+import pytest
+
+from benchmarks import bench_report, speed
+from benchmarks.works import WORKS
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_both_sides_of_a_work_say_the_same(name):
+    assert speed.same(WORKS[name]) >= WORKS[name].least
+
+
+def test_results_that_differ_are_no_benchmark():
+    wrong = WORKS["auc"].__class__(
+        **{**WORKS["auc"].__dict__, "ours": lambda inputs: WORKS["auc"].ours(inputs) + 0.1, "checked": None}
+    )
+    with pytest.raises(RuntimeError, match=r"0\.0000 of the results are the same"):
+        speed.same(wrong)
+
+
+def one_side(seconds: float, memory: float) -> dict:
+    return {"seconds": seconds, "least": seconds / 2, "most": seconds * 2, "added_mb": memory}
+
+
+FOUND = {
+    "threads": 2,
+    "repeats": 5,
+    "groups": {
+        "reference": one_side(50.0, 10.0),
+        "ours": one_side(1.0, 5.0),
+        "times_faster": 50.0,
+        "share_measured": 0.5,
+        "same": 1.0,
+    },
+    "captions": {
+        "reference": one_side(30.0, 1000.0),
+        "ours": one_side(12.5, 100.0),
+        "times_faster": 2.4,
+        "share_measured": 1.0,
+        "same": 1.0,
+    },
+    "product": {"numpy": {**one_side(10.0, 0), "gflops": 100.0}, "torch": {**one_side(11.0, 0), "gflops": 90.0}},
+    "no_op": one_side(0.04, 0),
+}
+
+
+def test_the_page_says_which_aims_are_missed(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench_report, "FOLDER", tmp_path)
+    (tmp_path / "speed.json").write_text(json.dumps(FOUND))
+    page = bench_report.page()
+    assert "| 50 s (25 s–100 s) | 10 MB | 0.5 | 1 s (0.5 s–2 s) | 5 MB | **50** | 100: missed | 1.00 |" in page
+    assert "runs at 80% of this rate" in page and "more than 3.0 times faster" in page
+    assert "Memory: 0.10 of the reference's" in page
+    assert "nothing to do: 40 ms" in page
+    assert "Encoder passes" not in page, "not measured"
+
+
+def test_time_is_divided_by_the_share_that_was_done(monkeypatch):
+    monkeypatch.setattr(speed, "elapsed", lambda do: 2.0)
+    work = WORKS["auc"].__class__(
+        **{**WORKS["auc"].__dict__, "share": 0.25, "make": lambda full: WORKS["auc"].make(False)}
+    )
+    assert speed.timed_side(work, "reference", 3)["seconds"] == 8.0
+    assert speed.timed_side(work, "ours", 3)["seconds"] == 2.0
+
+
+def test_the_committed_page_is_of_the_committed_numbers():
+    page = bench_report.ROOT / "reports" / "benchmarks.md"
+    assert page.read_text(encoding="utf-8") == bench_report.page()
