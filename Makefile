@@ -72,6 +72,8 @@ bench: $(INSTALLED)
 	@python benchmarks/profile_run.py
 	@python benchmarks/passes.py
 	@python benchmarks/cluster.py
+	@python benchmarks/rates.py
+	@python benchmarks/scale.py
 	@python benchmarks/bench_report.py
 
 verify: $(INSTALLED)

@@ -1,9 +1,10 @@
-"""How many images and captions a second this machine encodes: what the expected times in docs/imagenet.md are made of.
+"""How many images and captions a second this machine encodes: what docs/imagenet.md and docs/scale.md are made of.
 
 ``python benchmarks/rates.py`` takes some minutes on two cores. Weights are random, which changes no rate.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,11 +14,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
-from stages.models.device import best_device
-from stages.models.encoders import load_encoder
+from stages.common.artifacts import write_json  # noqa: E402
+from stages.models.device import best_device  # noqa: E402
+from stages.models.encoders import load_encoder  # noqa: E402
 
+OUT = ROOT / "reports" / "benchmarks" / "rates.json"
 BATCH = 32
 NETWORKS = {
     "resnet50 (torchvision), features and maps": {"kind": "torchvision", "name": "resnet50", "weights": "random"},
@@ -32,14 +36,17 @@ CAPTION = "a brown dog that lies on a red sofa beside a window"
 
 def main(
     repeats: Annotated[int, typer.Option(min=3, help="Batches of each network, after one that is not counted.")] = 5,
+    out: Annotated[Path, typer.Option(help="JSON file of the results.")] = OUT,
 ) -> None:
-    """Print images and captions a second, the median over batches."""
+    """Write images and captions a second, the median over batches."""
     images = list(np.random.default_rng(0).integers(0, 256, (BATCH, 256, 256, 3), dtype=np.uint8))
     rates = {name: rate(encoder(spec).activations, images, repeats) for name, spec in NETWORKS.items()}
     clip = image_text()
     rates["ViT-B-32 (open_clip), images"] = rate(clip.embed_images, images, repeats)
     rates["ViT-B-32 (open_clip), captions"] = rate(clip.embed_texts, [CAPTION] * BATCH, repeats)
-    typer.echo(json.dumps({"device": best_device(), "per_second": rates}, indent=2))
+    found = {"device": best_device(), "cores": len(os.sched_getaffinity(0)), "per_second": rates}
+    write_json(out, found)
+    typer.echo(json.dumps(found, indent=2))
 
 
 def encoder(given: dict):
