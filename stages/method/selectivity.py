@@ -5,8 +5,8 @@ do not react to one of the two (NeuronEval, ICML 2025), so they are reported for
 """
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float
-from scipy.stats import rankdata
 
 from stages.method.truth import correlations
 
@@ -27,7 +27,7 @@ def auc(activations: Activations, labels: Labels) -> PerPair:
 
     All pairs from one product of ranks R and labels L: ``(R'L - n1 (n1 + 1) / 2) / (n1 n0)``; 0.5 where a concept is on all or no images.
     """
-    ranks = rankdata(activations, axis=0)
+    ranks = pd.DataFrame(activations).rank().to_numpy()  # as scipy.stats.rankdata, whose import takes a second
     having, lacking = _counts(labels)
     pairs = having * lacking
     above = ranks.T @ labels.astype(np.float64) - having * (having + 1) / 2

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-import nltk
 import numpy as np
 import simplemma
 from jaxtyping import Bool, Int
+
+if TYPE_CHECKING:
+    import nltk
 
 # A URL, a file name or a word with digits is never a concept; letters of any script, with inner apostrophes and hyphens, are.
 # Most tokens are letters before a space: they come first, for speed. A file name is looked for only after a space, and where a dot comes
@@ -91,8 +94,10 @@ _PHRASE = re.compile(rb"A+N+|NN+")
 
 
 @lru_cache(maxsize=1)
-def _tagger() -> nltk.TaggerI:
+def _tagger() -> "nltk.TaggerI":
     """Most frequent tag of a word in TextBlob's lexicon; unknown words by their ending, else noun."""
+    import nltk  # half a second, which every stage that may ask for a word would wait for
+
     endings = nltk.RegexpTagger(
         [
             (r".*ing$", "VBG"),
