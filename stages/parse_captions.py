@@ -72,9 +72,9 @@ def _parse(parsed: Path, settings: ParseCaptions) -> Parsed:
     """Write the mentions of all captions, a part of the corpus after the other."""
     read = with_words = mentions = 0
     with table_in_parts(parsed, PARSED) as writer:
-        for captions in _captions():
-            found = parse_captions(captions["text"].to_pylist(), frozenset(settings.discard), settings.min_word)
-            writer.write_table(_table(captions["caption"], found))
+        for captions, texts in _captions():
+            found = parse_captions(texts, frozenset(settings.discard), settings.min_word)
+            writer.write_table(_table(captions, found))
             read, mentions = read + len(captions), mentions + len(found)
             with_words += len(np.unique(found.caption))
     return Parsed(read, with_words, mentions)
@@ -87,12 +87,13 @@ def _table(captions: pa.Array, found: Mentioned) -> pa.Table:
     return pa.table([captions.take(pa.array(found.caption)), kind, mention], schema=PARSED)
 
 
-def _captions() -> Iterator[pa.RecordBatch]:
+def _captions() -> Iterator[tuple[pa.Array, list[str]]]:
     """Numbers and texts of the captions, in parts."""
     path = files.CAPTIONS / "captions.parquet"
     with naming(path), pq.ParquetFile(path) as table:
         parts = table.iter_batches(CAPTIONS_AT_ONCE, columns=["caption", "text"])
-        yield from track(parts, "parsing captions", total=-(-table.metadata.num_rows // CAPTIONS_AT_ONCE))
+        for part in track(parts, "parsing captions", total=-(-table.metadata.num_rows // CAPTIONS_AT_ONCE)):
+            yield part["caption"], part["text"].to_pylist()
 
 
 def _concepts(parsed: Path, settings: ParseCaptions) -> dict[str, str]:

@@ -25,6 +25,8 @@ IN_BENCHMARKS = {
     "ruamel.yaml.YAML without typ=safe": "changes values of the project's own params.yaml and keeps its comments",
     "importlib.import_module": "stages by the names that dvc.yaml has",
     "os.execvpe": "starts the same program again, on a disk of its own",
+    "runpy": "see runpy.run_module",
+    "runpy.run_module": "a stage of the project, in a process that is watched while it runs",
 }
 PLANTED = {
     "import pickle\npickle.load(f)": "pickle.load",
