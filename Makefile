@@ -4,7 +4,7 @@
 # make ci [BASE=REV]                                what .github/workflows/reports.yml runs: test, repro, verify, changes
 # make audit                                        known vulnerabilities of the pinned packages; asks the registry
 # make reliability                                  kills, full disks, bad inputs, attacks, load: reports/reliability.md; about two hours
-# make bench                                        how fast, against the released algorithms: reports/benchmarks.md; about 45 idle minutes
+# make bench                                        how fast, against the released algorithms: reports/benchmarks.md; on an idle machine
 # make test | verify | docs | lint | requirements
 
 PYTHON ?= python3

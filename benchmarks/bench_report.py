@@ -59,7 +59,7 @@ def against_product(found: dict) -> Iterator[str]:
     yield (
         f"\nThe matrix products of captioning alone, by {name}, the faster of numpy and torch: {seconds(product)}, "
         f"{product['gflops']:.0f} GFLOP/s. Captioning runs at {product['seconds'] / ours['seconds']:.0%} of this rate (aim: 70 %), the "
-        f"reference at {product['seconds'] / reference['seconds']:.0%}: nothing exact can be more than "
+        f"reference at {product['seconds'] / reference['seconds']:.0%}: a search that makes these products cannot be more than "
         f"{reference['seconds'] / product['seconds']:.1f} times faster than the reference. Memory: "
         f"{ours['added_mb'] / reference['added_mb']:.2f} of the reference's (aim: a quarter)."
     )

@@ -4,6 +4,7 @@
 benchmarks/load.py; nothing here was run at that size. What a machine is, and costs, is assumed: `Machine`.
 """
 
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.load import allowed_bytes  # noqa: E402
 from stages.common.artifacts import read_json, write_text  # noqa: E402
+from stages.common.corpus import CAPTIONS_AT_ONCE  # noqa: E402
 from stages.method.retrieval import CROPS_AT_ONCE  # noqa: E402
 
 FOLDER, PAGE = ROOT / "reports" / "benchmarks", ROOT / "docs" / "scale.md"
 BEGIN, END = "<!-- table: benchmarks/scale.py -->", "<!-- end -->"
 NODES = 1, 8, 64
+MEASURED_CORES = 2  # of the machine that left reports/reliability/load.json
+TEXT_BYTES, IMAGE_BYTES = 100, 110_000  # of a caption of LAION, of a JPEG of ImageNet: of the order of
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Step:
     core_seconds : of computing, on one core.
     read_gb : from the shared file system, by all nodes together.
     gathered_gb : that come back to the process of the stage.
-    distributed : whether it has shards for other machines.
+    cores : that it uses; None: all of all nodes, as it has shards.
     memory_gb : of the process of the stage.
     """
 
@@ -51,41 +55,38 @@ class Step:
     core_seconds: float
     read_gb: float
     gathered_gb: float
-    distributed: bool
+    cores: int | None
     memory_gb: float
 
     def hours(self, nodes: int, machine: Machine) -> float:
         """The longest of computing, reading and gathering."""
-        used = nodes if self.distributed else 1
-        cores = machine.cores if self.distributed else 1
-        computing = self.core_seconds / (used * cores)
+        used = 1 if self.cores else nodes
+        computing = self.core_seconds / (self.cores or nodes * machine.cores)
         reading = self.read_gb / min(machine.store_gb, used * machine.network_gb)
         return max(computing, reading, self.gathered_gb / machine.network_gb) / 3600
 
 
-def laion(speed: dict, crops: int = 220_000, captions: float = 400e6, dim: int = 512) -> list[Step]:
+def laion(
+    speed: dict, load: dict, crops: int = 220_000, captions: float = 400e6, dim: int = 512, k: int = 5
+) -> list[Step]:
     """Captioning the crops of 1000 features against LAION-400M, its embeddings in half precision."""
-    cores, search, words = speed["threads"], speed["captions"]["ours"], speed["words"]["ours"]
-    pairs = cores * search["seconds"] / (1000 * 1e6)  # core-seconds for a crop and a caption
-    gb = captions * dim * 2e-9
-    again = -(-crops // CROPS_AT_ONCE)
-    sizes = {"C": captions, "T": 16_384 * CROPS_AT_ONCE, "K": crops, "B": 65_536, "d": dim}
-    of = {
-        name: allowed_bytes(name, sizes) / 1e9 for name in ("build_caption_index", "parse_captions", "score_concepts")
-    }
+    search = (
+        speed["threads"] * speed["captions"]["ours"]["seconds"] / (1000 * 1e6)
+    )  # core-seconds for a crop and a caption
+    embeddings_gb, texts_gb = captions * dim * 2e-9, captions * TEXT_BYTES * 1e-9
+    # Of captions in random order, each of the k nearest so far is displaced about log(shards) times: a pair of numbers and a cosine.
+    found_gb = crops * k * math.log(captions / CAPTIONS_AT_ONCE) * 24e-9
+    sizes = {"C": captions, "T": CAPTIONS_AT_ONCE * CROPS_AT_ONCE, "K": crops, "B": 65_536}
+
+    def alone(name: str, read_gb: float) -> Step:
+        seconds = load["stages"][name]["seconds"] * captions / load["sizes"]["C"]
+        return _alone(name, seconds, read_gb, allowed_bytes(name, sizes) / 1e9)
+
+    memory = allowed_bytes("score_concepts", sizes) / 1e9
     return [
-        Step(
-            "`build_caption_index` (embeddings given)",
-            captions * 13e-6 * cores,
-            gb,
-            0,
-            False,
-            of["build_caption_index"],
-        ),
-        Step("`parse_captions`", captions * words["seconds"] / 100_000, 40, 0, False, of["parse_captions"]),
-        Step(
-            f"`score_concepts` ({again} blocks of crops)", pairs * crops * captions, gb, 1, True, of["score_concepts"]
-        ),
+        alone("build_caption_index", embeddings_gb + texts_gb),
+        alone("parse_captions", texts_gb),
+        Step("`score_concepts`", search * crops * captions, embeddings_gb, found_gb, None, memory),
     ]
 
 
@@ -93,13 +94,18 @@ def imagenet(rates: dict, load: dict, images: float = 1.28e6, features: int = 20
     """A ResNet-50 over the training images."""
     passes = images * rates["cores"] / rates["per_second"]["resnet50 (torchvision), features and maps"]
     features_gb = images * features * 4e-9
-    gathered = images * features * 49 * 2e-9 + features_gb
-    grouping = load["stages"]["find_groups"]["seconds"] * images / load["sizes"]["N"]
+    gathered_gb = images * features * 49 * 2e-9 + features_gb
+    seconds = load["stages"]["find_groups"]["seconds"] * images / load["sizes"]["N"]
     memory = allowed_bytes("find_groups", {"N": images, "r": features, "S": 256}) / 1e9
     return [
-        Step("`extract_activations`, ResNet-50", passes, images * 110e-6, gathered, True, 2),
-        Step("`find_groups`", grouping, features_gb, 0, False, memory),
+        Step("`extract_activations`, ResNet-50", passes, images * IMAGE_BYTES * 1e-9, gathered_gb, None, 2),
+        _alone("find_groups", seconds, features_gb, memory),
     ]
+
+
+def _alone(name: str, seconds: float, read_gb: float, memory_gb: float) -> Step:
+    """A stage without shards: it takes what it takes on the two cores where it was measured."""
+    return Step(f"`{name}`", seconds * MEASURED_CORES, read_gb, 0, MEASURED_CORES, memory_gb)
 
 
 def rows(title: str, steps: list[Step], machine: Machine) -> Iterator[str]:
@@ -107,7 +113,7 @@ def rows(title: str, steps: list[Step], machine: Machine) -> Iterator[str]:
     yield f"\n**{title}**\n"
     yield (
         "| stage | core-hours | read | comes back | memory of its process | "
-        + " | ".join(f"{n} nodes" for n in NODES)
+        + " | ".join("1 node" if n == 1 else f"{n} nodes" for n in NODES)
         + " |"
     )
     yield "|---" * (5 + len(NODES)) + "|"
@@ -135,7 +141,7 @@ def tables() -> str:
     load, machine = read_json(ROOT / "reports" / "reliability" / "load.json"), Machine()
     return "\n".join(
         [
-            *rows("LAION-400M: 220 000 crops (1000 features), every caption", laion(speed), machine),
+            *rows("LAION-400M: 220 000 crops (1000 features), every caption", laion(speed, load), machine),
             *rows("ImageNet-1k: 1.28 million training images", imagenet(rates, load), machine),
         ]
     )

@@ -1,6 +1,6 @@
 """How fast: our core against the released algorithms (benchmarks/released.py), same inputs, same number of threads, in one run.
 
-``python benchmarks/speed.py`` takes about half an hour on two idle cores; results go to ``reports/benchmarks/speed.json``.
+``python benchmarks/speed.py run``, on an idle machine, after `make repro`; results go to ``reports/benchmarks/speed.json``.
 Each side runs in a process of its own: once uncounted, then `repeats` times. Its memory is what the work adds to the inputs.
 """
 
@@ -184,7 +184,17 @@ def _start(stage: str) -> None:
 
 
 def no_op(repeats: int, threads: int) -> dict[str, Any]:
-    """Seconds of `dvc repro` with nothing to do."""
+    """Seconds of `dvc repro` with nothing to do.
+
+    Raises
+    ------
+    RuntimeError
+        If there is something to do: it would be done.
+    """
+    if subprocess.run([sys.executable, "-m", "dvc", "status", "-q"], cwd=ROOT).returncode:
+        raise RuntimeError(
+            "dvc status: some stages are stale, so there is no run with nothing to do; run `make repro` first"
+        )
     command = [sys.executable, "-m", "dvc", "repro", "-q"]
     seconds = [elapsed(lambda: subprocess.run(command, cwd=ROOT, check=True)) for _ in range(repeats + 1)]
     return spread(seconds[1:])

@@ -233,6 +233,7 @@ def _for_a_group(full: bool) -> Inputs:
     found = generator.integers(0, shape[0], (10, 5))
     return {
         "captions": [inputs["captions"][caption] for caption in found.reshape(-1)],
+        "vocabulary": parsed.vocabulary,
         "found": found,
         "weights": generator.random((10, 5)),
         "mentions": Mentions(np.arange(shape[0]), incidence, phrase),
@@ -240,10 +241,16 @@ def _for_a_group(full: bool) -> Inputs:
 
 
 def _a_group(inputs: Inputs) -> Any:
+    """Scores of the group's words, every caption being parsed already."""
     from stages.method.concepts import crop_scores, group_scores
 
     scores = crop_scores(inputs["found"], inputs["weights"], inputs["mentions"])
     return group_scores(scores, np.zeros(len(inputs["found"]), dtype=int), 1)
+
+
+def _concepts_of_a_group(inputs: Inputs) -> set[str]:
+    """Names of what is scored."""
+    return {inputs["vocabulary"][concept] for concept in _a_group(inputs).indices}
 
 
 # ---- Coherence
@@ -414,7 +421,9 @@ WORKS = {
         _for_a_group,
         released.words,
         _a_group,
-        lambda expected, found: float(found.nnz > 0),
+        lambda expected, found: len(set.union(*expected) & found) / len(set.union(*expected)),
+        checked=_concepts_of_a_group,
+        least=0.7,
     ),
     "coherence": Work(
         "coherence of 10 000 groups of 2 to 40 crops, 500 random sets each",

@@ -8,22 +8,20 @@ from benchmarks.scale import Machine, Step
 
 def test_a_stage_takes_the_longest_of_computing_reading_and_gathering():
     machine = Machine(cores=10, memory_gb=64, network_gb=1, store_gb=5, price=1)
-    computing = Step("a", 36_000 * 10, 10, 1, True, 1)
+    computing = Step("a", 36_000 * 10, 10, 1, None, 1)
     assert computing.hours(1, machine) == 10 and computing.hours(8, machine) == 10 / 8
-    assert Step("a", 1, 36_000, 1, True, 1).hours(1, machine) == 10, "one node's network"
-    assert Step("a", 1, 36_000, 1, True, 1).hours(64, machine) == 2, "the file system of all"
-    assert Step("a", 1, 1, 36_000, True, 1).hours(64, machine) == 10, "what comes back to one process"
+    assert Step("a", 1, 36_000, 1, None, 1).hours(1, machine) == 10, "one node's network"
+    assert Step("a", 1, 36_000, 1, None, 1).hours(64, machine) == 2, "the file system of all"
+    assert Step("a", 1, 1, 36_000, None, 1).hours(64, machine) == 10, "what comes back to one process"
 
 
 def test_a_stage_without_shards_gains_nothing_from_more_nodes():
-    alone = Step("a", 3600, 0, 0, False, 1)
+    alone = Step("a", 2 * 3600, 0, 0, 2, 1)
     assert alone.hours(1, Machine()) == alone.hours(64, Machine()) == 1
 
 
 def test_a_table_says_what_does_not_fit():
-    text = "\n".join(
-        scale.rows("Title", [Step("`a`", 3600, 1, 1, False, 65), Step("`b`", 3600, 1, 1, False, 63)], Machine())
-    )
+    text = "\n".join(scale.rows("Title", [Step("`a`", 3600, 1, 1, 2, 65), Step("`b`", 3600, 1, 1, 2, 63)], Machine()))
     assert text.count("does not fit") == 1 and "65 GB **(does not fit)**" in text
 
 
@@ -36,5 +34,5 @@ def test_the_committed_tables_are_of_the_committed_rates():
 @pytest.mark.parametrize("nodes", scale.NODES)
 def test_twice_the_rate_is_half_the_time_of_what_computes(nodes):
     machine = Machine(network_gb=1e9, store_gb=1e9)
-    one, other = (Step("a", seconds, 1, 1, True, 1).hours(nodes, machine) for seconds in (2e6, 1e6))
+    one, other = (Step("a", seconds, 1, 1, None, 1).hours(nodes, machine) for seconds in (2e6, 1e6))
     assert one == pytest.approx(2 * other)
