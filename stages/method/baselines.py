@@ -1,5 +1,9 @@
 """What FALCON is compared with, on the same crops and the same vocabulary."""
 
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp
@@ -10,10 +14,11 @@ WEIGHTS = 0.998, 0.97  # of the first and the last ranked image in soft-WPMI, as
 SMALL = 1e-7
 CAPTIONS_AT_ONCE = 65_536  # of their embeddings in memory
 PAIRS_AT_ONCE = 2**27  # of a crop and a concept, their probabilities in memory
-CONCEPTS_AT_ONCE = 256  # of all groups, so that what is multiplied stays in a processor's cache
-FACTORS = (
-    12  # of which each is at least 1 - WEIGHTS[0]: their product is far from the smallest number in single precision
-)
+WORKERS = os.cpu_count() or 1  # threads; what comes out does not depend on them
+CROPS_AT_ONCE = 16  # whose probabilities a thread normalises, and
+CONCEPTS_AT_ONCE = 256  # of all groups that it multiplies: so few stay in a processor's cache
+# Of which each is at least 1 - WEIGHTS[0]: their product is far from the smallest number in single precision.
+FACTORS = 12
 
 
 def soft_wpmi(
@@ -50,7 +55,7 @@ def soft_wpmi(
     used = np.flatnonzero(rank < top)
     total, at_once = np.zeros((groups, len(concepts))), max(PAIRS_AT_ONCE // max(len(concepts), 1), 1)
     different, place = np.unique(crop[used], return_inverse=True)
-    weight = np.interp(rank[used], [0, max(top - 1, 1)], WEIGHTS).astype(np.float32)
+    weight = np.interp(rank[used], [0, max(top - 1, 1)], WEIGHTS)
     for start in range(0, len(different), at_once):
         given = _given_crop(crops[different[start : start + at_once]], concepts, sharpness)
         some = np.flatnonzero((place >= start) & (place < start + at_once))
@@ -61,26 +66,43 @@ def soft_wpmi(
 def _given_crop(crops: np.ndarray, concepts: np.ndarray, sharpness: float) -> Float[np.ndarray, "crops concepts"]:
     """P: a softmax over concepts for each crop."""
     given = np.float32(sharpness) * crops.astype(np.float32) @ concepts.astype(np.float32).T
-    given -= given.max(axis=1, keepdims=True, initial=-np.inf)
-    np.exp(given, out=given)
-    given /= given.sum(axis=1, keepdims=True)
+
+    def normalise(start: int) -> None:
+        some = given[start : start + CROPS_AT_ONCE]
+        some -= some.max(axis=1, keepdims=True, initial=-np.inf)
+        np.exp(some, out=some)
+        some /= some.sum(axis=1, keepdims=True)
+
+    _in_threads(normalise, range(0, len(given), CROPS_AT_ONCE))
     return given
 
 
 def _add_logs(total: np.ndarray, given: np.ndarray, crop: np.ndarray, group: np.ndarray, weight: np.ndarray) -> None:
-    """Add the logarithms of all entries to their groups' totals."""
+    """Add the logarithms of all entries to their groups' totals; threads share the concepts, so their number changes nothing.
+
+    ``log(1 + p (P - 1) + 1e-7) = log p + log(P + (1 - p + 1e-7) / p)``: the second term is one sum for each pair, the first is known.
+    """
     groups, rounds = _rounds(group)
-    for start in range(0, given.shape[1], CONCEPTS_AT_ONCE):
+    least = ((1 + SMALL - weight) / weight).astype(np.float32)[:, None]
+
+    def add(start: int) -> None:
         part = slice(start, start + CONCEPTS_AT_ONCE)
         some = np.ascontiguousarray(given[:, part])
         for first in range(0, len(rounds), FACTORS):
             product = np.ones((len(groups), some.shape[1]), dtype=np.float32)
             for entries in rounds[first : first + FACTORS]:
-                factor = some[crop[entries]]
-                factor *= weight[entries, None]
-                factor += np.float32(1 + SMALL) - weight[entries, None]
+                factor = some.take(crop[entries], axis=0)
+                factor += least[entries]
                 product[: len(entries)] *= factor
             total[groups, part] += np.log(product)
+
+    _in_threads(add, range(0, given.shape[1], CONCEPTS_AT_ONCE))
+    total += np.bincount(group, np.log(weight), minlength=len(total))[:, None]
+
+
+def _in_threads(work: Callable[[int], None], starts: Iterable[int]) -> None:
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(work, starts))
 
 
 def _rounds(group: Int[np.ndarray, " entries"]) -> tuple[Int[np.ndarray, " groups"], list[Int[np.ndarray, " some"]]]:
