@@ -103,9 +103,20 @@ def test_the_page_shows_both_sides(tmp_path, monkeypatch):
         "reference_seconds": 350.0,
         "times_faster": 350 / 150,
         "times_faster_without_embedding_captions": 5.0,
+        "times_faster_at_most": 2.8,
+        "our_networks": {"images": 5.0, "crops": 20.0},
     }
     (tmp_path / "photos.json").write_text(json.dumps(found))
     page = bench_report.page()
     assert "| heatmaps | 250 | collect_images | 10 |\n|  |  | mine_crops | 40 |\n" in page
     assert "| **all** | 350 | **all** | 150 |" in page
     assert "**2.3** times faster (aim: 10), 5 times without" in page
+    assert "at most 2.8 times as fast: images take them 5 s, crops 20 s." in page
+
+
+def test_a_network_is_timed_by_the_image(monkeypatch):
+    clock = iter([0, 9, 10, 14, 20, 24, 30, 34, 40, 44, 50, 54])
+    monkeypatch.setattr(photos.time, "perf_counter", lambda: next(clock))
+    batches = []
+    assert photos._each(batches.append, [0] * 8) == 0.5
+    assert len(batches) == 1 + photos.REPEATS
