@@ -66,7 +66,7 @@ reliability: $(INSTALLED)
 	@python benchmarks/reliability.py
 	@rm -rf $(TRIALS)
 
-# In the checkout of a run (`make repro`): the profile is of its stages.
+# In the checkout of a run (`make repro`): the profile is of its stages. What needs a folder of photographs is not here: benchmarks/photos.py.
 bench: $(INSTALLED)
 	@python benchmarks/speed.py run
 	@python benchmarks/profile_run.py
