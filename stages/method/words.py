@@ -13,7 +13,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
-import simplemma
 from jaxtyping import Bool, Int
 
 if TYPE_CHECKING:
@@ -125,6 +124,8 @@ def lemma(word: str, tag: str) -> str:
     """Dictionary form of a lower-case word: nouns in the singular, verbs in the infinitive, adjectives as they are."""
     if tag.startswith("JJ"):
         return word
+    import simplemma  # a tenth of a second, see _tagger
+
     found = simplemma.lemmatize(word, lang="en").lower()
     # simplemma's list has "playe" for "playing" and "mixe" for "mixed".
     misspelt = found.endswith("e") and found not in _lexicon() and found[:-1] in _lexicon()
