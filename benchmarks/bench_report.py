@@ -46,17 +46,21 @@ def speed(found: dict) -> Iterator[str]:
             )
     if "product" in found and "captions" in found:
         yield from against_product(found)
+    if "soft_wpmi_product" in found:
+        yield from soft_wpmi_bound(found)
     if "no_op" in found:
-        yield f"\n`dvc repro` with nothing to do: {seconds(found['no_op'])} (aim: at most {NO_OP:.0f} s)."
+        own = f"; of one stage without dependencies: {seconds(found['no_op_of_one_stage'])}"
+        yield f"\n`dvc repro` with nothing to do: {seconds(found['no_op'])} (aim: at most {NO_OP:.0f} s){own}."
     if "start" in found:
         yield "\nStart of the stages that need no torch (they import none; aim: at most 1 s):\n"
         yield "| stage | start |\n|---|---|"
         yield from (f"| `{stage}` | {seconds(one)} |" for stage, one in found["start"].items())
+        yield f"| pandas and scipy.sparse alone | {seconds(found['start_of_libraries'])} |"
 
 
 def against_product(found: dict) -> Iterator[str]:
     """Captioning beside the matrix products that it consists of."""
-    name, product = min(found["product"].items(), key=lambda item: item[1]["seconds"])
+    name, product = _fastest(found["product"])
     ours, reference = found["captions"]["ours"], found["captions"]["reference"]
     yield (
         f"\nThe matrix products of captioning alone, by {name}, the faster of numpy and torch: {seconds(product)}, "
@@ -65,6 +69,20 @@ def against_product(found: dict) -> Iterator[str]:
         f"{reference['seconds'] / product['seconds']:.1f} times faster than the reference. Memory: "
         f"{ours['added_mb'] / reference['added_mb']:.2f} of the reference's (aim: a quarter)."
     )
+
+
+def soft_wpmi_bound(found: dict) -> Iterator[str]:
+    """soft-WPMI beside the product of embeddings, which both sides make."""
+    name, product = _fastest(found["soft_wpmi_product"])
+    bound = found["soft_wpmi"]["reference"]["seconds"] / product["seconds"]
+    yield (
+        f"\nThe product of soft-WPMI's embeddings alone, by {name}: {seconds(product)}; with it, nothing is more than {bound:.1f} times "
+        "faster than the reference."
+    )
+
+
+def _fastest(products: dict) -> tuple[str, dict]:
+    return min(products.items(), key=lambda item: item[1]["seconds"])
 
 
 def profile(found: dict) -> Iterator[str]:

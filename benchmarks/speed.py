@@ -10,6 +10,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,13 +47,15 @@ def run(
     repeats: Annotated[int, typer.Option(min=1, help="Of each side, after one that is not counted.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Of both sides.")] = len(os.sched_getaffinity(0)),
 ) -> None:
-    """Time all works, the start of the stages, and `dvc repro` with nothing to do."""
+    """Time all works, the start of the stages, `dvc repro` with nothing to do, and what bounds them."""
     found = read_json(out) if out.exists() else {}
     found["threads"], found["repeats"] = threads, repeats
-    for name in only or [*WORKS, "product", "start", "no_op"]:
+    for name in only or [*WORKS, *PRODUCTS, *PROCESSES]:
         typer.echo(f"{name} ...", err=True)
-        others = {"product": _product, "start": starts, "no_op": no_op}
-        found[name] = others[name](repeats, threads) if name in others else compared(name, repeats, threads)
+        if name in PRODUCTS:
+            found[name] = _elsewhere(name, "product", repeats, threads)
+        else:
+            found[name] = PROCESSES[name](repeats) if name in PROCESSES else compared(name, repeats, threads)
         write_json(out, found)
         typer.echo(json.dumps(found[name]), err=True)
 
@@ -84,7 +87,7 @@ def _elsewhere(name: str, side: str, repeats: int, threads: int) -> dict[str, An
 def once(name: str, side: str, repeats: int) -> None:
     """Measure one side, or compare both at the small size."""
     if side == "product":
-        typer.echo(json.dumps(product(repeats)))
+        typer.echo(json.dumps(product(*PRODUCTS[name], repeats)))
     elif side == "same":
         typer.echo(json.dumps({"same": same(WORKS[name])}))
     else:
@@ -142,48 +145,48 @@ def _status(key: str) -> int:
     return int(found[1])
 
 
-def _product(repeats: int, threads: int) -> dict[str, Any]:
-    return _elsewhere("captions", "product", repeats, threads)
-
-
-def product(repeats: int) -> dict[str, Any]:
-    """The matrix products alone of captioning, by numpy and by torch: what no exact search can be faster than."""
+def product(name: str, left: str, right: str, repeats: int) -> dict[str, Any]:
+    """The matrix product alone of two inputs of a work, by numpy and by torch: what makes it cannot be faster."""
     import torch
 
     from stages.common.corpus import CAPTIONS_AT_ONCE
 
-    inputs = WORKS["captions"].make(True)
-    crops, texts = inputs["crops"], inputs["texts"]
-    parts = [texts[start : start + CAPTIONS_AT_ONCE] for start in range(0, len(texts), CAPTIONS_AT_ONCE)]
+    inputs = WORKS[name].make(True)
+    one, other = inputs[left], inputs[right]
+    parts = [other[start : start + CAPTIONS_AT_ONCE] for start in range(0, len(other), CAPTIONS_AT_ONCE)]
     of_torch = [torch.from_numpy(part) for part in parts]
     by = {
-        "numpy": lambda: [crops @ part.T for part in parts],
-        "torch": lambda: [torch.from_numpy(crops) @ part.T for part in of_torch],
+        "numpy": lambda: [one @ part.T for part in parts],
+        "torch": lambda: [torch.from_numpy(one) @ part.T for part in of_torch],
     }
     found = {}
-    for name, do in by.items():
+    for library, do in by.items():
         do()
-        found[name] = spread([elapsed(do) for _ in range(repeats)])
-        found[name]["gflops"] = 2e-9 * len(crops) * texts.size / found[name]["seconds"]
+        found[library] = spread([elapsed(do) for _ in range(repeats)])
+        found[library]["gflops"] = 2e-9 * len(one) * other.size / found[library]["seconds"]
     return found
 
 
-def starts(repeats: int, threads: int) -> dict[str, Any]:
+def starts(repeats: int) -> dict[str, Any]:
     """Seconds from the start of a process until a stage that needs no torch could begin."""
-    found = {}
-    for stage in WITHOUT_TORCH:
-        seconds = [elapsed(lambda name=stage: _start(name)) for _ in range(repeats + 1)]
-        found[stage] = spread(seconds[1:])
-    return found
+    return {
+        stage: _starts(f"import sys, stages.{stage}; sys.exit('torch' in sys.modules)", repeats)
+        for stage in WITHOUT_TORCH
+    }
 
 
-def _start(stage: str) -> None:
-    """Import a stage's module in a new process, which fails if it imports torch."""
-    code = f"import sys, stages.{stage}; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+def start_of_libraries(repeats: int) -> dict[str, float]:
+    """Seconds until the libraries of tables and sparse matrices are there, which most stages need."""
+    return _starts("import pandas, scipy.sparse", repeats)
 
 
-def no_op(repeats: int, threads: int) -> dict[str, Any]:
+def _starts(code: str, repeats: int) -> dict[str, float]:
+    """Run code in new processes; none may fail."""
+    command = [sys.executable, "-c", code]
+    return spread([elapsed(lambda: subprocess.run(command, cwd=ROOT, check=True)) for _ in range(repeats + 1)][1:])
+
+
+def no_op(repeats: int) -> dict[str, float]:
     """Seconds of `dvc repro` with nothing to do.
 
     Raises
@@ -195,9 +198,32 @@ def no_op(repeats: int, threads: int) -> dict[str, Any]:
         raise RuntimeError(
             "dvc status: some stages are stale, so there is no run with nothing to do; run `make repro` first"
         )
+    return _repro(ROOT, repeats)
+
+
+def no_op_of_one_stage(repeats: int) -> dict[str, float]:
+    """The same in a project of one stage without dependencies: what is DVC's own."""
+    with tempfile.TemporaryDirectory() as place:
+        dvc = [sys.executable, "-m", "dvc"]
+        subprocess.run([*dvc, "init", "-q", "--no-scm"], cwd=place, check=True)
+        write_json(Path(place) / "dvc.yaml", {"stages": {"one": {"cmd": "echo one > one", "outs": ["one"]}}})
+        return _repro(Path(place), repeats)
+
+
+def _repro(place: Path, repeats: int) -> dict[str, float]:
+    """Seconds of `dvc repro` after one that is not counted."""
     command = [sys.executable, "-m", "dvc", "repro", "-q"]
-    seconds = [elapsed(lambda: subprocess.run(command, cwd=ROOT, check=True)) for _ in range(repeats + 1)]
-    return spread(seconds[1:])
+    return spread([elapsed(lambda: subprocess.run(command, cwd=place, check=True)) for _ in range(repeats + 1)][1:])
+
+
+# Their names in the results: a work, and the inputs that are multiplied.
+PRODUCTS = {"product": ("captions", "crops", "texts"), "soft_wpmi_product": ("soft_wpmi", "images", "concepts")}
+PROCESSES = {
+    "start": starts,
+    "start_of_libraries": start_of_libraries,
+    "no_op": no_op,
+    "no_op_of_one_stage": no_op_of_one_stage,
+}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The benchmarks against the released algorithms: both sides say the same, and the page says what was measured."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -43,7 +44,18 @@ FOUND = {
         "same": 1.0,
     },
     "product": {"numpy": {**one_side(10.0, 0), "gflops": 100.0}, "torch": {**one_side(11.0, 0), "gflops": 90.0}},
+    "soft_wpmi": {
+        "reference": one_side(9.0, 1000.0),
+        "ours": one_side(6.0, 100.0),
+        "times_faster": 1.5,
+        "share_measured": 1.0,
+        "same": 1.0,
+    },
+    "soft_wpmi_product": {"numpy": {**one_side(4.0, 0), "gflops": 50.0}, "torch": {**one_side(2.0, 0), "gflops": 66.0}},
+    "start": {"find_groups": one_side(0.75, 0)},
+    "start_of_libraries": one_side(0.5, 0),
     "no_op": one_side(0.04, 0),
+    "no_op_of_one_stage": one_side(0.01, 0),
 }
 
 
@@ -54,7 +66,9 @@ def test_the_page_says_which_aims_are_missed(tmp_path, monkeypatch):
     assert "| 50 s (25 s–100 s) | 10 MB | 0.5 | 1 s (0.5 s–2 s) | 5 MB | **50** | 100: missed | 1.00 |" in page
     assert "runs at 80% of this rate" in page and "more than 3.0 times faster" in page
     assert "Memory: 0.10 of the reference's" in page
-    assert "nothing to do: 40 ms" in page
+    assert "The product of soft-WPMI's embeddings alone, by torch: 2 s" in page and "more than 4.5 times faster" in page
+    assert "nothing to do: 40 ms" in page and "of one stage without dependencies: 10 ms" in page
+    assert "| `find_groups` | 0.75 s (0.375 s–1.5 s) |\n| pandas and scipy.sparse alone | 0.5 s" in page
     assert "Encoder passes" not in page, "not measured"
 
 
@@ -65,6 +79,18 @@ def test_time_is_divided_by_the_share_that_was_done(monkeypatch):
     )
     assert speed.timed_side(work, "reference", 3)["seconds"] == 8.0
     assert speed.timed_side(work, "ours", 3)["seconds"] == 2.0
+
+
+def test_a_project_of_one_stage_has_nothing_to_do_the_second_time(monkeypatch):
+    ran = []
+    monkeypatch.setattr(speed, "elapsed", lambda do: ran.append(do().returncode) or len(ran))
+    assert speed.no_op_of_one_stage(2) == {"seconds": 2.5, "least": 2, "most": 3}
+    assert ran == [0, 0, 0]
+
+
+def test_a_start_that_fails_is_no_start():
+    with pytest.raises(subprocess.CalledProcessError):
+        speed._starts("import torch, sys; sys.exit('torch' in sys.modules)", 1)
 
 
 def test_the_committed_page_is_of_the_committed_numbers():
