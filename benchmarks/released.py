@@ -38,7 +38,7 @@ def heatmaps_and_boxes(inputs: Inputs, share: float) -> tuple[np.ndarray, np.nda
         for start in range(0, images, 32)
     ]
     heatmaps = np.concatenate(found)
-    return heatmaps, np.array([_box(heatmap, inputs["cut"]) for heatmap in heatmaps])
+    return heatmaps, np.array([box(heatmap, inputs["cut"]) for heatmap in heatmaps])
 
 
 def _grad_cam(network, pixels, feature: int) -> np.ndarray:
@@ -52,7 +52,7 @@ def _grad_cam(network, pixels, feature: int) -> np.ndarray:
     return torch.nn.functional.interpolate(summed, scale_factor=network.finer, mode="bilinear")[:, 0].detach().numpy()
 
 
-def _box(heatmap: np.ndarray, cut: float) -> tuple[int, int, int, int]:
+def box(heatmap: np.ndarray, cut: float) -> tuple[int, int, int, int]:
     """The box around the largest connected region, found pixel by pixel."""
     height, width = heatmap.shape
     least = cut * heatmap.max()
