@@ -6,10 +6,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
+from stages.method.blocks import in_blocks
+
 Features = Float[np.ndarray, "images features"]
 Fires = Bool[np.ndarray, "images features"]
 
 CONSTANT = 1e-9  # values closer than this are alike but for rounding
+VALUES_AT_ONCE = 2**18  # of the matrix, that a thread reads
 SHOWING = 64  # images in which a feature that is not constant hardly ever looks so
 
 
@@ -33,12 +36,32 @@ def fires_by_sigma(normalised: Features, sigma: float) -> Fires:
 
     A constant feature never fires: it tells no image from another.
     """
-    mean = normalised.mean()
-    # The standard deviation by a product: numpy's own makes a second matrix of the differences.
-    square = np.vdot(normalised, normalised) / max(normalised.size, 1)
-    fires = normalised >= mean + sigma * np.sqrt(max(square - mean**2, 0.0))
+    mean, square = _mean_and_mean_square(normalised)
+    threshold = mean + sigma * np.sqrt(max(square - mean**2, 0.0))
+    fires = np.empty(normalised.shape, dtype=bool)
+
+    def compare(rows: slice) -> None:
+        np.greater_equal(normalised[rows], threshold, out=fires[rows])
+
+    in_blocks(compare, len(fires), _rows_at_once(normalised))
     fires[:, ~_varies(normalised)] = False
     return fires
+
+
+def _mean_and_mean_square(values: np.ndarray) -> tuple[float, float]:
+    """Of all values, each block read once; numpy's own standard deviation makes a second matrix of the differences."""
+
+    def sums(rows: slice) -> tuple[float, float]:
+        some = values[rows]
+        return some.sum(), np.vecdot(some, some).sum()
+
+    found = in_blocks(sums, len(values), _rows_at_once(values))
+    mean, square = np.sum(found or [(0.0, 0.0)], axis=0) / max(values.size, 1)
+    return mean, square
+
+
+def _rows_at_once(values: np.ndarray) -> int:
+    return max(VALUES_AT_ONCE // max(values.shape[1], 1), 1)
 
 
 def fires_by_quantile(normalised: Features, quantile: float) -> Fires:

@@ -1,20 +1,16 @@
 """What FALCON is compared with, on the same crops and the same vocabulary."""
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
+from stages.method.blocks import in_blocks
 from stages.method.rows import Rows
 
 WEIGHTS = 0.998, 0.97  # of the first and the last ranked image in soft-WPMI, as published
 SMALL = 1e-7
 CAPTIONS_AT_ONCE = 65_536  # of their embeddings in memory
 PAIRS_AT_ONCE = 2**27  # of a crop and a concept, their probabilities in memory
-WORKERS = os.cpu_count() or 1  # threads; what comes out does not depend on them
 CROPS_AT_ONCE = 16  # whose probabilities a thread normalises, and
 CONCEPTS_AT_ONCE = 256  # of all groups that it multiplies: so few stay in a processor's cache
 # Of which each is at least 1 - WEIGHTS[0]: their product is far from the smallest number in single precision.
@@ -67,13 +63,13 @@ def _given_crop(crops: np.ndarray, concepts: np.ndarray, sharpness: float) -> Fl
     """P: a softmax over concepts for each crop."""
     given = np.float32(sharpness) * crops.astype(np.float32) @ concepts.astype(np.float32).T
 
-    def normalise(start: int) -> None:
-        some = given[start : start + CROPS_AT_ONCE]
+    def normalise(rows: slice) -> None:
+        some = given[rows]
         some -= some.max(axis=1, keepdims=True, initial=-np.inf)
         np.exp(some, out=some)
         some /= some.sum(axis=1, keepdims=True)
 
-    _in_threads(normalise, range(0, len(given), CROPS_AT_ONCE))
+    in_blocks(normalise, len(given), CROPS_AT_ONCE)
     return given
 
 
@@ -85,8 +81,7 @@ def _add_logs(total: np.ndarray, given: np.ndarray, crop: np.ndarray, group: np.
     groups, rounds = _rounds(group)
     least = ((1 + SMALL - weight) / weight).astype(np.float32)[:, None]
 
-    def add(start: int) -> None:
-        part = slice(start, start + CONCEPTS_AT_ONCE)
+    def add(part: slice) -> None:
         some = np.ascontiguousarray(given[:, part])
         for first in range(0, len(rounds), FACTORS):
             product = np.ones((len(groups), some.shape[1]), dtype=np.float32)
@@ -96,13 +91,8 @@ def _add_logs(total: np.ndarray, given: np.ndarray, crop: np.ndarray, group: np.
                 product[: len(entries)] *= factor
             total[groups, part] += np.log(product)
 
-    _in_threads(add, range(0, given.shape[1], CONCEPTS_AT_ONCE))
+    in_blocks(add, given.shape[1], CONCEPTS_AT_ONCE)
     total += np.bincount(group, np.log(weight), minlength=len(total))[:, None]
-
-
-def _in_threads(work: Callable[[int], None], starts: Iterable[int]) -> None:
-    with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(work, starts))
 
 
 def _rounds(group: Int[np.ndarray, " entries"]) -> tuple[Int[np.ndarray, " groups"], list[Int[np.ndarray, " some"]]]:

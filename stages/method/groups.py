@@ -41,25 +41,27 @@ def single_features(fires: Fires, min_images: int) -> Groups:
 
 def exact_groups(fires: Fires, min_images: int) -> Groups:
     """Images with the *identical* set of firing features (released; a single feature is the set in which only it fires)."""
-    which, first = _equal_rows(fires)
-    enough = np.bincount(which, minlength=len(first)) >= min_images
-    kept = np.flatnonzero(enough & fires[first].any(axis=1))
-    return _in_order(Groups(fires[first[kept]], which[None, :] == kept[:, None]))
+    which, first = _sets(fires)
+    kept = np.flatnonzero(np.bincount(which[which >= 0], minlength=len(first)) >= min_images)
+    kept = kept[_order(fires[first[kept]])]
+    return Groups(fires[first[kept]], which[None, :] == kept[:, None])
 
 
-def _equal_rows(fires: Fires) -> tuple[Int[np.ndarray, " images"], Int[np.ndarray, " patterns"]]:
-    """The number of each row's pattern, and the first row of each pattern; by hashing, where sorting would compare whole rows."""
+def _sets(fires: Fires) -> tuple[Int[np.ndarray, " images"], Int[np.ndarray, " sets"]]:
+    """The number of each image's set, -1 if nothing fires, and each set's first image; by hashing, where sorting compares whole rows."""
     packed = np.packbits(fires, axis=1)
-    rows = packed.view(np.dtype((np.void, packed.shape[1]))).reshape(-1).astype(object)
-    which = pd.factorize(rows)[0]
-    return which, np.unique(which, return_index=True)[1]
+    firing = np.flatnonzero(packed.any(axis=1))
+    rows = packed[firing].view(np.dtype((np.void, packed.shape[1]))).reshape(-1).astype(object)
+    which = np.full(len(fires), -1)
+    which[firing] = pd.factorize(rows)[0]
+    return which, firing[np.unique(which[firing], return_index=True)[1]]
 
 
-def _in_order(groups: Groups) -> Groups:
-    """Sorted by size, then by members, so that the order of discovery does not show."""
+def _order(members: Bool[np.ndarray, "groups features"]) -> Int[np.ndarray, " groups"]:
+    """By size, then by members, so that the order of discovery does not show."""
     # Of two sets of one size, the one that has the first feature in which they differ comes first.
-    without = np.packbits(~groups.members, axis=1)
-    return groups.take(np.lexsort((*without.T[::-1], groups.members.sum(axis=1))))
+    without = np.packbits(~members, axis=1)
+    return np.lexsort((*without.T[::-1], members.sum(axis=1)))
 
 
 def together(first: Groups, second: Groups) -> Groups:

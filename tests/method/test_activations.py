@@ -1,10 +1,13 @@
 """Steps 2 and 7: highly and lowly activating images, against loops written from the description."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.method import activations
 from stages.method.activations import (
     fires_by_quantile,
     fires_by_rank,
@@ -289,6 +292,15 @@ def test_a_higher_sigma_fires_less_and_the_unit_of_the_matrix_does_not_matter(va
     assert np.array_equal(fires_by_sigma(unit * values, sigma), fires)
     weakest, silent = values[fires].min(initial=np.inf), values[:, varying(values)][~fires[:, varying(values)]]
     assert silent.max(initial=-np.inf) < weakest, "one threshold for all features"
+
+
+@given(FIRING, st.sampled_from([0.0, 1.0, 5.0]), st.integers(1, 20))
+def test_the_threshold_is_of_the_whole_matrix_whatever_a_thread_reads_at_once(values, sigma, at_once):
+    with mock.patch.object(activations, "VALUES_AT_ONCE", at_once):
+        fires = fires_by_sigma(values, sigma)
+    threshold = values.astype(np.float64).mean() + sigma * values.astype(np.float64).std()
+    clear = varying(values) & (np.abs(values - threshold) > 1e-6 * np.abs(values).max(initial=0))
+    assert np.array_equal(fires & clear, (values > threshold) & clear)
 
 
 @given(FIRING, SHARES)

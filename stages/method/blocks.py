@@ -1,0 +1,25 @@
+"""Blocks of rows that threads share."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+WORKERS = os.cpu_count() or 1  # threads; what comes out does not depend on them
+Found = TypeVar("Found")
+
+
+def in_blocks(work: Callable[[slice], Found], rows: int, at_once: int) -> list[Found]:
+    """What `work` finds in each block of at most `at_once` of the rows, in their order."""
+    blocks = [slice(start, start + at_once) for start in range(0, rows, at_once)]
+    found: dict[int, Found] = {}
+    left = iter(range(len(blocks)))
+
+    def take_turns(_: int) -> None:
+        for place in left:
+            found[place] = work(blocks[place])
+
+    # Handing each block to the pool would take longer than a block that fits in a processor's cache.
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(take_turns, range(WORKERS)))
+    return [found[place] for place in range(len(blocks))]
