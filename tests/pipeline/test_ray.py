@@ -236,8 +236,10 @@ def test_a_dead_node_costs_its_own_shards_again_and_no_others(cluster, executor,
 
 # ---- A cluster that is started for a stage
 
+# A shell's background jobs, and what they start, ignore Ctrl-C unless told otherwise.
 SCRIPT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from stages.common.executor import Task, executor_of
 from stages.common.params import load_params
 params = load_params(sys.argv[1]).model_copy(update={"executor": "ray"})
@@ -272,7 +274,10 @@ def test_ctrl_c_ends_the_cluster_of_a_stage(tmp_path):
         assert session, run.communicate()[1]
         assert len(processes_of(session)) >= 2
         run.send_signal(signal.SIGINT)
-        assert run.wait(60) != 0
+        try:
+            assert run.wait(60) != 0
+        finally:
+            run.kill()  # or leaving the block waits for it
         assert "KeyboardInterrupt" in run.stderr.read()
     deadline = time.monotonic() + 20
     while processes_of(session) and time.monotonic() < deadline:
