@@ -28,9 +28,8 @@ class Dissection:
 
 
 PUBLISHED = Dissection(10.0, 1.0)
-TUNED = Dissection(
-    30.0, 0.5
-)  # best on the worlds that settings are chosen on (studies/, role selection), of 6 combinations
+# Best on the worlds that settings are chosen on (studies/, role selection), of 6 combinations.
+TUNED = Dissection(30.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,9 @@ def dissect(
         sharpness=constants.sharpness,
         discount=constants.discount,
     )
-    best = np.argsort(-np.round(score, 9), axis=1, kind="stable")[:, :top]
+    # Words that always stand together have one direction, and so one score, however a processor rounds their products.
+    _, first, which = np.unique(directions, axis=0, return_index=True, return_inverse=True)
+    best = np.argsort(-np.round(score[:, first[which]], 9), axis=1, kind="stable")[:, :top]
     return {name: list(corpus.vocabulary[vocabulary[row]]) for name, row in zip(mined.groups, best, strict=True)}
 
 

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from stages.common import rivals as falcon_and_rivals
 from stages.common.corpus import Corpus
 from stages.common.rivals import PUBLISHED, best_constant, constant, dissect, falcon, mined, rivals, words_of
+from stages.method.baselines import soft_wpmi
 from stages.method.concepts import Mentions
 from stages.method.explanation import Settings
 
@@ -79,6 +81,22 @@ def test_soft_wpmi_names_no_phrase_and_finds_what_the_crops_show(corpus):
     found = dissect(some, corpus, words, np.eye(5)[words], 4, PUBLISHED)
     assert found["f7"][0] == "dog"
     assert all("red boat" not in listed for listed in found.values())
+
+
+@pytest.mark.parametrize("noise", [-1e-6, 0.0, 1e-6])
+def test_words_that_always_stand_together_come_in_the_order_of_the_vocabulary(corpus, noise, monkeypatch):
+    """They have one direction; how a processor rounds its products depends on where they stand."""
+
+    def rounded(*given, **constants):
+        score = soft_wpmi(*given, **constants)
+        return score + noise * np.arange(score.shape[1])
+
+    monkeypatch.setattr(falcon_and_rivals, "soft_wpmi", rounded)
+    some = mined(np.array(["f3", "f7"]), *crops_of(SHOWN, np.arange), corpus, SETTINGS)
+    words = words_of(corpus)
+    directions = np.eye(5)[[0, 0, 2, 3]]
+    for listed in dissect(some, corpus, words, directions, len(words), PUBLISHED).values():
+        assert listed.index(corpus.vocabulary[words[1]]) == listed.index(corpus.vocabulary[words[0]]) + 1
 
 
 def test_the_best_constant_is_the_most_frequent_truth():
