@@ -49,7 +49,7 @@ def fires_by_sigma(normalised: Features, sigma: float) -> Fires:
 
 
 def _mean_and_mean_square(values: np.ndarray) -> tuple[float, float]:
-    """Of all values, each block read once; numpy's own standard deviation makes a second matrix of the differences."""
+    """Of all values, each read from memory once; numpy's own standard deviation makes a second matrix of the differences."""
 
     def sums(rows: slice) -> tuple[float, float]:
         some = values[rows]

@@ -10,7 +10,10 @@ Found = TypeVar("Found")
 
 
 def in_blocks(work: Callable[[slice], Found], rows: int, at_once: int) -> list[Found]:
-    """What `work` finds in each block of at most `at_once` of the rows, in their order."""
+    """What `work` finds in each block of at most `at_once` of the rows, in their order.
+
+    Threads take blocks in turn until none is left; what fails in one is raised when all have ended.
+    """
     blocks = [slice(start, start + at_once) for start in range(0, rows, at_once)]
     found: dict[int, Found] = {}
     left = iter(range(len(blocks)))
@@ -19,7 +22,7 @@ def in_blocks(work: Callable[[slice], Found], rows: int, at_once: int) -> list[F
         for place in left:
             found[place] = work(blocks[place])
 
-    # Handing each block to the pool would take longer than a block that fits in a processor's cache.
+    # Handed over by the pool one at a time, blocks that fit in a processor's cache wait about as long as they take.
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(take_turns, range(WORKERS)))
     return [found[place] for place in range(len(blocks))]

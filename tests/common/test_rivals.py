@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from stages.common import rivals as falcon_and_rivals
 from stages.common.corpus import Corpus
 from stages.common.rivals import PUBLISHED, best_constant, constant, dissect, falcon, mined, rivals, words_of
 from stages.method.baselines import soft_wpmi
@@ -91,7 +90,7 @@ def test_words_that_always_stand_together_come_in_the_order_of_the_vocabulary(co
         score = soft_wpmi(*given, **constants)
         return score + noise * np.arange(score.shape[1])
 
-    monkeypatch.setattr(falcon_and_rivals, "soft_wpmi", rounded)
+    monkeypatch.setattr("stages.common.rivals.soft_wpmi", rounded)
     some = mined(np.array(["f3", "f7"]), *crops_of(SHOWN, np.arange), corpus, SETTINGS)
     words = words_of(corpus)
     directions = np.eye(5)[[0, 0, 2, 3]]
