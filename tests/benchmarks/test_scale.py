@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks import scale
 from benchmarks.scale import Machine, Step
+from stages.common.artifacts import read_json
 
 
 def test_a_stage_takes_the_longest_of_computing_reading_and_gathering():
@@ -29,6 +30,17 @@ def test_the_committed_tables_are_of_the_committed_rates():
     page = scale.PAGE.read_text(encoding="utf-8")
     found = page.split(scale.BEGIN)[1].split(scale.END)[0].strip()
     assert found == scale.tables().strip()
+
+
+def test_the_page_on_imagenet_tells_the_committed_rates():
+    page = (scale.ROOT / "docs" / "imagenet.md").read_text(encoding="utf-8")
+    encoded = read_json(scale.FOLDER / "rates.json")["per_second"]
+    stages = read_json(scale.ROOT / "reports" / "reliability" / "load.json")["stages"]
+    search = read_json(scale.FOLDER / "speed.json")["captions"]["ours"]["seconds"]
+    assert f"{encoded['resnet50 (torchvision), features and maps']:.1f} images a second" in page
+    assert f"{encoded['ViT-B-32 (open_clip), images']:.1f} crops a second" in page
+    assert f"{stages['parse_captions']['seconds']:.0f} s a million captions" in page
+    assert f"{search:.1f} s for 1000 crops and a million captions" in page
 
 
 @pytest.mark.parametrize("nodes", scale.NODES)
