@@ -6,8 +6,8 @@ from dvc_render.vega import VegaRenderer
 
 from stages import plots_page
 from stages.reporting.markup import TEMPLATES, policy
+from tests.browser import chromium, nothing_ran, watched
 from tests.reporting.pages import Page
-from tests.security.browser import chromium, nothing_ran, watched
 
 ATTACK = (
     "</script></plaintext></main><img src=x onerror=pwned=1><svg onload=pwned=1><script>pwned=1</script> {{7*7}} ${7*7} "

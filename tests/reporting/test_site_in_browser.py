@@ -1,7 +1,6 @@
 """The site in a real browser: what people do with it works, nothing leaves the page, and nobody is shut out."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,20 +9,16 @@ from stages import report
 from stages.common import files
 from stages.common.artifacts import read_table
 from stages.reporting.cards import concept_key
+from tests.browser import chromium, pictures_arrive, watched
 from tests.reporting.artefacts import make_params, write_artefacts
 from tests.reporting.pages import ATTACK
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-BROWSER = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
 # axe-core is no part of the project: `npm install axe-core` somewhere, and name its folder.
 AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core")) / "axe.min.js"
 PAGES = (
     "index.html", "site/first/index.html", "site/first/f0.html", "site/by-concept/index.html", "site/first/failures.html",
     "site/transfer-first_to_second.html", "site/measured.html",
 )  # fmt: skip
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
 
 
 @pytest.fixture(scope="module")
@@ -41,31 +36,17 @@ def reports(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desk", "phone"])
 def page(browser, request, reports):
-    """A page that keeps what went wrong, and where it went."""
+    """A page on a wide and on a narrow screen."""
     width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=False)
-    opened = context.new_page()
-    opened.wrong = []
-    opened.on("console", lambda message: opened.wrong.append(message.text))
-    opened.on("pageerror", lambda error: opened.wrong.append(str(error)))
-    opened.on("dialog", lambda dialog: opened.wrong.append(dialog.message))
-    opened.on("requestfailed", lambda some: opened.wrong.append(f"failed: {some.url}"))
-    inside = reports[0].as_uri()
-    opened.on(
-        "request",
-        lambda some: None if some.url.startswith((inside, "data:")) else opened.wrong.append(f"left: {some.url}"),
-    )
-    yield opened
-    context.close()
-    assert not opened.wrong
+    screen = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    with watched(browser, reports[0].as_uri(), **screen) as opened:
+        yield opened
 
 
 def visit(page, reports, place):
@@ -75,7 +56,7 @@ def visit(page, reports, place):
 @pytest.mark.parametrize("place", PAGES)
 def test_pages_open_without_a_word_of_complaint_and_fit_the_screen(page, reports, place):
     visit(page, reports, place)
-    page.wait_for_load_state("networkidle")
+    assert pictures_arrive(page)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert page.locator("h1").count() == 1
 

@@ -15,10 +15,10 @@ from stages.common import files
 from stages.common.artifacts import FIGURE, FORMULA, read_table, write_json, write_table
 from stages.reporting.markup import readable
 from stages.sources.captions import clean_caption
+from tests.browser import chromium, nothing_ran, pictures_arrive, watched
 from tests.reporting.pages import Page
 from tests.security.attacked import CLASSES, run_all
 from tests.security.attacks import ATTACKS, MARK, TERMINAL
-from tests.security.browser import chromium, nothing_ran, watched
 
 # Elements that the project's templates have, and no others.
 TAGS = {
@@ -95,7 +95,7 @@ def test_a_browser_runs_nothing_of_it(here):
     with chromium() as browser, watched(browser, (here / "reports").as_uri()) as page:
         for path in pages(here):
             page.goto(path.as_uri())
-            assert nothing_ran(page), path
+            assert nothing_ran(page) and pictures_arrive(page), path
             written = Page(path.read_text(encoding="utf-8"))
             assert page.evaluate(COUNTS) == [
                 len(written.of(tag)) for tag in ("iframe", "object", "base", "style", "script")

@@ -18,6 +18,13 @@ RUNNING = """() => {
   return [...found, ...[window, Object.prototype, Object].filter((some) => 'pwned' in some).map(String)];
 }"""
 
+ARRIVING = """async () => {
+  const pictures = [...document.images];
+  for (const picture of pictures) picture.loading = 'eager';
+  const arrived = await Promise.allSettled(pictures.map((picture) => picture.decode()));
+  return arrived.every(({status}) => status === 'fulfilled');
+}"""
+
 
 @contextmanager
 def chromium() -> Iterator:
@@ -32,21 +39,31 @@ def chromium() -> Iterator:
 
 
 @contextmanager
-def watched(browser, inside: str) -> Iterator:
+def watched(browser, inside: str, **settings) -> Iterator:
     """A page in which nothing may run but the project's scripts, and which may load nothing but what begins with `inside`."""
-    context = browser.new_context(bypass_csp=False)
+    context = browser.new_context(bypass_csp=False, **settings)
     page, wrong = context.new_page(), []
-    page.on("console", lambda message: wrong.append(f"said: {message.text}") if message.type == "error" else None)
+    page.on("console", lambda message: None if message.type == "warning" else wrong.append(f"said: {message.text}"))
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("requestfailed", lambda some: wrong.append(f"failed: {some.url}"))
+    page.on("requestfailed", lambda some: None if _left_behind(some) else wrong.append(f"failed: {some.url}"))
     page.on("popup", lambda some: wrong.append(f"popup: {some.url}"))
     page.on(
         "request", lambda some: None if some.url.startswith((inside, "data:")) else wrong.append(f"left: {some.url}")
     )
     yield page
     context.close()
-    assert not wrong
+    assert not wrong, wrong
+
+
+def _left_behind(request) -> bool:
+    """Whether a picture was still on its way when its page was left: lazy pictures do not hold a page's load up."""
+    return request.resource_type == "image" and request.failure == "net::ERR_ABORTED"
+
+
+def pictures_arrive(page) -> bool:
+    """Whether every picture of a page can be shown, also those that are loaded when they come into view."""
+    return page.evaluate(ARRIVING)
 
 
 def nothing_ran(page) -> bool:
