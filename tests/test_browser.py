@@ -14,10 +14,10 @@ def picture(tmp_path):
 
 
 def test_a_picture_that_is_missing_is_a_complaint(picture):
-    with chromium() as browser, pytest.raises(AssertionError, match=r"missing\.webp"):
-        with watched(browser, picture.parent.as_uri()) as page:
-            page.goto(picture.as_uri())
-            assert not pictures_arrive(page)
+    complains = pytest.raises(AssertionError, match=r"missing\.webp")
+    with chromium() as browser, complains, watched(browser, picture.parent.as_uri()) as page:
+        page.goto(picture.as_uri())
+        assert not pictures_arrive(page)
 
 
 def test_a_picture_on_its_way_when_the_page_is_left_is_none(picture):
