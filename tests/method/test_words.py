@@ -205,8 +205,15 @@ def test_rows_of_a_corpus_are_the_concepts_of_its_captions_none_discarded(words,
 
 
 TAGS = ["NN", "NNS", "NNP", "JJ", "JJR", "VBG", "VBN", "VB", "VBZ", "DT"]
-LEXICON = {word: tag for word, tag in _lexicon().items() if word.isalpha() and is_content(word, tag, frozenset(), 3)}
-OF_TAG = {tag: next((word for word, its in LEXICON.items() if its == tag), "the") for tag in TAGS}
+
+
+def first_of(tag):
+    """A word that stands in phrases and has this tag."""
+    tagged = (word for word, its in _lexicon().items() if its == tag and word.isalpha())
+    return next((word for word in tagged if is_content(word, tag, frozenset(), 3)), "the")
+
+
+OF_TAG = {tag: first_of(tag) for tag in TAGS}
 
 
 @given(st.lists(st.sampled_from(TAGS), max_size=12))

@@ -33,7 +33,6 @@ from tests.sources.samples import coloured
 from tests.sources.test_image_sources import as_folder
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.xdist_group("ray")  # one worker: the cluster is shared
 SETTINGS = Settings(5, 20.0, "corpus", "off", 0.1, 0.5, 0.25, 8)
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
 SOON = {

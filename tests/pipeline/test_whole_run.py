@@ -21,7 +21,6 @@ from stages.common.unfinished import Part
 from tests.pipeline.recorder import WITHOUT_EFFECT, Recorder, leaves
 from tests.pipeline.reruns import declared, other_settings, resolved, too_few, too_many
 
-pytestmark = pytest.mark.xdist_group("whole run")  # one worker: the run is shared
 # Read by dvc.yaml alone, which runs a stage for each of these encoders; and what has one value only.
 BY_DVC = {("generate_captions", "encoders"), ("generate_captions", "kind"), ("evaluate_units", "encoders")}
 RESULTS = ("data/groups", "data/concepts", "data/explainability", "reports")

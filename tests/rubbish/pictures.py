@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from functools import cache
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -133,11 +134,16 @@ def icc(content: bytes) -> bytes:
     return encoded(RED.resize((8, 8)), "JPEG", icc_profile=content)
 
 
+@cache
+def packed_zeros() -> bytes:
+    """200 megabytes of zeros, compressed."""
+    packer, zeros = zlib.compressobj(9), bytes(1_000_000)
+    return b"".join([*(packer.compress(zeros) for _ in range(200)), packer.flush()])
+
+
 def text_bomb() -> bytes:
     """A PNG file with a compressed text of 200 megabytes."""
-    packer, zeros = zlib.compressobj(9), bytes(1_000_000)
-    packed = b"".join([*(packer.compress(zeros) for _ in range(200)), packer.flush()])
-    return png(1, 1, chunk(b"zTXt", b"Comment\0\0" + packed), pixels=b"\0\xff\0\0")
+    return png(1, 1, chunk(b"zTXt", b"Comment\0\0" + packed_zeros()), pixels=b"\0\xff\0\0")
 
 
 def texts_of_a_megabyte(count: int) -> bytes:
@@ -150,9 +156,7 @@ def texts_of_a_megabyte(count: int) -> bytes:
 
 def profile_bomb() -> bytes:
     """A PNG file whose compressed colour profile has 200 megabytes."""
-    packer, zeros = zlib.compressobj(9), bytes(1_000_000)
-    packed = b"".join([*(packer.compress(zeros) for _ in range(200)), packer.flush()])
-    return png(1, 1, chunk(b"iCCP", b"p\0\0" + packed), pixels=b"\0\xff\0\0")
+    return png(1, 1, chunk(b"iCCP", b"p\0\0" + packed_zeros()), pixels=b"\0\xff\0\0")
 
 
 def many_scans(count: int) -> bytes:

@@ -173,10 +173,12 @@ OF_SCENES = [
 ]  # fmt: skip
 
 
+IDS = torch.unique(build_tokenizer(8)(["a cat"])).int()
+
+
 def clip(tensors: dict | None = None, **changes: object) -> bytes:
     """A checkpoint of an image-text encoder."""
-    ids = torch.unique(build_tokenizer(8)(["a cat"])).int()
-    given = {**build_clip(**CLIP, vocabulary=len(ids)).state_dict(), "token_ids": ids, **(tensors or {})}
+    given = {**build_clip(**CLIP, vocabulary=len(IDS)).state_dict(), "token_ids": IDS, **(tensors or {})}
     return own(CLIP_FORMAT, {**CLIP, **changes}, given)
 
 
