@@ -126,6 +126,21 @@ def photos(found: dict) -> Iterator[str]:
     )
 
 
+def half(found: dict) -> Iterator[str]:
+    """A whole run of ours in both precisions."""
+    yield f"\n## The same run in half precision ({found['precision']}; `benchmarks/photos.py half`)\n"
+    yield "| stage | single, seconds | half, seconds |\n|---|---|---|"
+    yield from (f"| {stage} | {taken:.3g} | {found['half'][stage]:.3g} |" for stage, taken in found["ours"].items())
+    yield f"| **all** | {seconds(found['ours_seconds'])} | {seconds(found['half_seconds'])} |"
+    yield f"| most memory of a process | {found['ours_peak_mb']:.0f} MB | {found['half_peak_mb']:.0f} MB |"
+    yield (
+        f"\n`image_text.precision` and `extract_activations.precision`. Medians of {found['repeats']} repetitions: "
+        f"**{found['times_faster']:.2g}** times faster. The results are others: single precision finds {found['groups']} groups, half "
+        f"{found['groups_in_half']}; {found['same_groups']:.0%} of all are in both, and of these {found['same_first_word']:.0%} have "
+        "the same first word."
+    )
+
+
 def _named(step: tuple[str, float] | None) -> str:
     return " | " if step is None else f"{step[0]} | {step[1]:.3g}"
 
@@ -167,6 +182,7 @@ PARTS: dict[str, Callable[[dict], Iterator[str]]] = {  # by the name of the file
     "passes": passes,
     "cluster": cluster,
     "photos": photos,
+    "half": half,
 }
 
 

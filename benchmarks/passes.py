@@ -26,9 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from stages.common.artifacts import write_array, write_json, write_table  # noqa: E402
-from stages.models.device import all_devices, best_device  # noqa: E402
+from stages.models.device import all_devices, best_device, computing_in  # noqa: E402
 from stages.models.encoders import load_encoder  # noqa: E402
-from stages.models.passes import activations, computing_in, prepared  # noqa: E402
+from stages.models.passes import activations, prepared  # noqa: E402
 from stages.sources.images import WORKERS, FolderImages, ImageSource, PackedImages  # noqa: E402
 
 OUT = ROOT / "reports" / "benchmarks" / "passes.json"
@@ -130,13 +130,13 @@ def _all_of(batches: Callable[[], Iterable]) -> None:
 
 
 def forward_passes(encoder: Any, ready: torch.Tensor) -> Measures:
-    """The network alone, on a GPU in each precision."""
+    """The network alone, in each precision; a CPU has instructions for bfloat16, if any."""
 
     def forward(precision: str) -> object:
         with computing_in(precision, encoder.device):
             return encoder.forward(ready)
 
-    half = PRECISIONS[1:] if encoder.device != "cpu" else ()
+    half = PRECISIONS[1:] if encoder.device != "cpu" else PRECISIONS[1:2]
     return {"forward": lambda: forward("float32")} | {
         f"forward_{precision}": partial(forward, precision) for precision in half
     }

@@ -1,6 +1,7 @@
 """The whole run on photographs against the released flow, with the same models, images, captions and groups.
 
 First ``make repro PROFILE=photos IMAGES=FOLDER CAPTIONS=FILE``; then, in ``runs/photos``, ``python ../../benchmarks/photos.py run``.
+``python ../../benchmarks/photos.py half`` compares ours in single precision with ours in half precision.
 Both sides take turns. Ours runs the stages that do what the released scripts do, each in a process of its own, as DVC does; they write
 what was there before. The released flow (benchmarks/released.py), in one process, loads its models before the clock starts and runs the
 networks as their package builds them. Both embed the captions once, by the same code, so that is timed once. Ours embeds random crops
@@ -12,12 +13,15 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import typer
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -28,7 +32,8 @@ from benchmarks.tiny import Stage, environment, outputs, remove  # noqa: E402
 from stages.common import files  # noqa: E402
 from stages.common.artifacts import read_array, read_table, write_json  # noqa: E402
 from stages.common.corpus import read_captions  # noqa: E402
-from stages.common.params import Params, load_params  # noqa: E402
+from stages.common.params import Params, load_params, read_yaml  # noqa: E402
+from stages.common.profiles import merge  # noqa: E402
 from stages.method.activations import row_normalised  # noqa: E402
 from stages.models import efficientnet_lite  # noqa: E402
 from stages.models.conse import DEFAULT_VARIANT  # noqa: E402
@@ -36,6 +41,8 @@ from stages.sources.image_sources import open_images  # noqa: E402
 from stages.sources.images import ImageSource, cut  # noqa: E402
 
 OUT = ROOT / "reports" / "benchmarks" / "photos.json"
+HALF = OUT.with_name("half.json")
+PRECISION = "bfloat16"
 SIZE = 224  # of the heatmap that the released flow searches for boxes
 CUT = 0.6  # of a heatmap's maximum
 FIRST = 5  # captions of an image that are parsed
@@ -58,16 +65,30 @@ def run(
     out: Annotated[Path, typer.Option(help="JSON file of the results.")] = OUT,
 ) -> None:
     """Time both sides in the project that is the working folder."""
-    params = load_params()
-    _check(params, encoder)
-    repeated: dict[str, list[Steps]] = {side: [] for side in SIDES}
+    _check(load_params(), encoder)
+    _in_turn(("ours", "reference", "networks"), compared, encoder, groups, repeats, out)
+
+
+@app.command()
+def half(
+    encoder: Annotated[str, typer.Option(help="The encoder explained: a key of encoders.")] = "lite0",
+    repeats: Annotated[int, typer.Option(min=1, help="Of each side.")] = 5,
+    out: Annotated[Path, typer.Option(help="JSON file of the results.")] = HALF,
+) -> None:
+    """Time our stages in single and in half precision in the project that is the working folder, and compare what they find."""
+    _in_turn(("ours", "half"), compared_precisions, encoder, 0, repeats, out)
+
+
+def _in_turn(sides: Sequence[str], compare: Any, encoder: str, groups: int, repeats: int, out: Path) -> None:
+    """Write down what the sides, taking turns, needed and found."""
+    repeated: dict[str, list[Steps]] = {side: [] for side in sides}
     found: dict[str, Any] = {}
     for _ in range(repeats):
-        for side in SIDES:
+        for side in sides:
             one = _elsewhere(side, encoder, groups)
             repeated[side].append(one.pop("seconds"))
             found |= one
-        write_json(out, found | compared(**repeated))
+        write_json(out, found | compare(**repeated))
     typer.echo(out.read_text())
 
 
@@ -113,6 +134,20 @@ def compared(ours: list[Steps], reference: list[Steps], networks: list[Steps]) -
     }
 
 
+def compared_precisions(ours: list[Steps], half: list[Steps]) -> dict[str, Any]:
+    """Medians of the steps in both precisions, and of the totals with their spread."""
+    single, other = (spread([sum(steps.values()) for steps in repeated]) for repeated in (ours, half))
+    return {
+        "precision": PRECISION,
+        "repeats": len(ours),
+        "ours": _medians(ours),
+        "half": _medians(half),
+        "ours_seconds": single,
+        "half_seconds": other,
+        "times_faster": single["seconds"] / other["seconds"],
+    }
+
+
 def _medians(repeated: list[Steps]) -> Steps:
     return {step: float(np.median([steps[step] for steps in repeated])) for step in repeated[0]}
 
@@ -132,11 +167,52 @@ def once(side: str, encoder: str, groups: int) -> None:
 
 def our_stages(encoder: str, groups: int) -> dict[str, Any]:
     """Seconds of each stage of ours, for all groups."""
+    return {"seconds": _chain(encoder, Path()), "ours_peak_mb": _peak(resource.RUSAGE_CHILDREN)}
+
+
+def our_stages_in_half(encoder: str, groups: int) -> dict[str, Any]:
+    """Seconds of each stage of ours in half precision, in a folder beside this one, and how far the results agree."""
+    with TemporaryDirectory(dir=Path.cwd().parent) as place:
+        folder, content = Path(place), read_yaml(Path("params.yaml"))
+        merge(content, {name: {"precision": PRECISION} for name in ("image_text", "extract_activations")})
+        with (folder / "params.yaml").open("w") as file:
+            YAML().dump(content, file)
+        seconds = _chain(encoder, folder)
+        return {"seconds": seconds, "half_peak_mb": _peak(resource.RUSAGE_CHILDREN), **agreement(encoder, folder)}
+
+
+def agreement(encoder: str, folder: Path) -> dict[str, Any]:
+    """How far the groups and words in a folder are those of the working folder.
+
+    Returns
+    -------
+    dict
+        Groups here and there; the share of all that are in both; of these, the share with the same first word, or with none in both.
+    """
+    here, there = first_words(encoder, Path()), first_words(encoder, folder)
+    both = sorted(here.keys() & there.keys())
+    return {
+        "groups": len(here),
+        "groups_in_half": len(there),
+        "same_groups": len(both) / len(here.keys() | there.keys()),
+        "same_first_word": sum(here[members] == there[members] for members in both) / max(len(both), 1),
+    }
+
+
+def first_words(encoder: str, folder: Path) -> dict[str, str | None]:
+    """The best word of each group, by the group's members; None where none is kept."""
+    groups = read_table(folder / files.groups(encoder) / "groups.parquet").set_index("group")["members"]
+    ranked = read_table(folder / files.concepts(encoder) / "concepts.parquet")
+    best = ranked[ranked["kept"] & (ranked["kind"] == "word") & (ranked["rank"] == 1)].set_index("group")["concept"]
+    return {members: best.get(group) for group, members in groups.items()}
+
+
+def _chain(encoder: str, folder: Path) -> Steps:
+    """Seconds of the stages that do what the released scripts do."""
     alone = ("collect_images", EMBEDDING, "parse_captions")
     of_encoder = ("extract_activations", "find_groups", "mine_crops", "score_concepts")
     stages: list[Stage] = [*((name, ()) for name in alone), *((name, (encoder,)) for name in of_encoder)]
-    seconds = {stage[0]: _run(stage) for stage in stages}
-    return {"seconds": seconds, "ours_peak_mb": _peak(resource.RUSAGE_CHILDREN)}
+    return {stage[0]: _run(stage, folder) for stage in stages}
 
 
 def released_flow(encoder: str, groups: int) -> dict[str, Any]:
@@ -159,12 +235,15 @@ def _peak(whose: int) -> float:
     return resource.getrusage(whose).ru_maxrss / 1e3
 
 
-def _run(stage: Stage) -> float:
+def _run(stage: Stage, folder: Path) -> float:
     name, key = stage
     typer.echo(f"{name} ...", err=True)
-    remove([Path(path) for path in outputs(stage)])
+    remove([folder / path for path in outputs(stage)])
+    # The project's code is not in the folder, but where this file is.
+    command = [sys.executable, "-m", "stages", name, *key]
+    surroundings = environment() | {"PYTHONPATH": str(ROOT)}
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "stages", name, *key], check=True, env=environment())
+    subprocess.run(command, cwd=folder, check=True, env=surroundings)
     return time.perf_counter() - start
 
 
@@ -331,7 +410,7 @@ class ReleasedFlow:
         return released.captions(inputs, 1.0)
 
 
-SIDES = {"ours": our_stages, "reference": released_flow, "networks": our_networks}
+SIDES = {"ours": our_stages, "half": our_stages_in_half, "reference": released_flow, "networks": our_networks}
 
 
 if __name__ == "__main__":

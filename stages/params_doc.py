@@ -40,6 +40,7 @@ MEANINGS = {
     "image_text.top": "classes that make up an image's embedding (T of ConSE)",
     "image_text.classifier": "any encoder with a classifier, written as under `encoders`; null: EfficientNet-Lite2",
     "image_text.sentences": "folder of a sentence encoder; null: MiniLM",
+    "image_text.precision": "what its networks compute in, as `extract_activations.precision`",
     "encoders.NAME.name": "name of the network in its library",
 }
 COMMENT = re.compile(r"(?:^|\s)# (.*)$")

@@ -26,6 +26,7 @@ Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Between = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+Precision = Literal["float32", "bfloat16", "float16"]  # that networks compute in
 Contrast = Literal["off", "paper", "released", "relative", "graded", "prior", "both"]
 
 
@@ -171,6 +172,7 @@ class OpenClip(Section):
     checkpoint: str
     name: str | None = None
     pretrained: str | None = None
+    precision: Precision = "float32"
 
     @model_validator(mode="after")
     def _named_together(self) -> "OpenClip":
@@ -285,6 +287,7 @@ class ConSE(Section):
     top: Count = 10
     classifier: ClassifierSpec | None = None
     sentences: str | None = None
+    precision: Precision = "float32"
 
 
 ImageTextSpec = Annotated[OpenClip | ConSE, Field(discriminator="kind")]
@@ -297,7 +300,7 @@ class Pair(Section):
 
 class ExtractActivations(Section):
     batch_size: Count
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Precision = "float32"
 
 
 class FindGroups(Section):

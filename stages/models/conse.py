@@ -241,7 +241,9 @@ class SentenceEncoder:
         """Embed texts that fit the memory together."""
         tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         tokens = tokens.to(self._device)
-        return mean_pooled(self._model(**tokens).last_hidden_state, tokens["attention_mask"].float()).cpu().numpy()
+        return (
+            mean_pooled(self._model(**tokens).last_hidden_state.float(), tokens["attention_mask"].float()).cpu().numpy()
+        )
 
 
 def installed_sentences() -> Path:

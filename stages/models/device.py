@@ -1,4 +1,6 @@
-"""Where the models run."""
+"""Where networks compute, and how precisely."""
+
+from contextlib import AbstractContextManager, nullcontext
 
 
 def best_device() -> str:
@@ -13,3 +15,12 @@ def all_devices() -> list[str]:
     import torch
 
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cpu"]
+
+
+def computing_in(precision: str, device: str) -> AbstractContextManager:
+    """A context in which a network computes in half precision where that is safe, unless it is float32."""
+    import torch
+
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, getattr(torch, precision))

@@ -97,7 +97,7 @@ class EfficientNetLite:
     def probabilities(self, batch: torch.Tensor) -> Float32[np.ndarray, "images classes"]:
         """Give what `class_probabilities` gives, for images that are prepared."""
         with torch.inference_mode():
-            logits = [self._network._fc(maps.mean(dim=(2, 3))) for maps in self._maps(batch)]
+            logits = [self._network._fc(maps.float().mean(dim=(2, 3))).float() for maps in self._maps(batch)]
             return torch.cat(logits).softmax(dim=1).cpu().numpy()
 
     @torch.inference_mode()

@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from stages.common.errors import UserError
+from stages.models.device import computing_in
 from stages.models.published import published
 from stages.sources.images import resized
 
@@ -111,8 +112,53 @@ class OpenClip:
         import torch
 
         with torch.inference_mode():
-            rows = [encode(batch.to(self._device), normalize=True) for batch in batches]
-            return torch.cat(rows).cpu().numpy()
+            rows = [encode(batch.to(self._device), normalize=False).float() for batch in batches]
+            return torch.nn.functional.normalize(torch.cat(rows), dim=1).cpu().numpy()
+
+
+class InPrecision:
+    """An image-text encoder whose networks compute in half precision; its embeddings are float32 still.
+
+    Parameters
+    ----------
+    encoder : ImageTextEncoder
+        In single precision.
+    precision : {"bfloat16", "float16"}
+        What its networks compute in, wherever that is safe.
+    device : str
+        Where it runs.
+    """
+
+    def __init__(self, encoder: ImageTextEncoder, precision: str, device: str = "cpu") -> None:
+        self._encoder, self._precision, self._device = encoder, precision, device
+        self.dim, self.preprocessing = encoder.dim, encoder.preprocessing
+        self.fingerprint = f"{encoder.fingerprint}:{precision}"
+
+    def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
+        """Give unit rows, one for each image of any size."""
+        return self._embedded(self._encoder.embed_images, images)
+
+    def prepare(self, images: Sequence[Picture]) -> "torch.Tensor":
+        """Make the input of the network of one or more images, on the CPU; called from several threads."""
+        return self._encoder.prepare(images)
+
+    def embed_prepared(self, batch: "torch.Tensor") -> Float32[np.ndarray, "images dim"]:
+        """Give what `embed_images` gives, for images that are prepared."""
+        return self._embedded(self._encoder.embed_prepared, batch)
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
+        """Give unit rows, one for each text."""
+        return self._embedded(self._encoder.embed_texts, texts)
+
+    def _embedded(self, embed: Callable, items: Any) -> Float32[np.ndarray, "items dim"]:
+        """Embed within the precision, and refuse what is beyond its range."""
+        with computing_in(self._precision, self._device):
+            rows = embed(items)
+        if not np.isfinite(rows).all():
+            raise UserError(
+                f"{PARAM}.precision: in {self._precision} the network gives numbers that are not finite; use float32"
+            )
+        return rows
 
 
 def _batches(items: Sequence, size: int) -> Iterator[list]:
@@ -121,13 +167,14 @@ def _batches(items: Sequence, size: int) -> Iterator[list]:
 
 
 def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
-    """Load the joint image-text encoder.
+    """Load the joint image-text encoder, in its precision.
 
     Parameters
     ----------
     spec
         The param ``image_text``: kind; with open_clip either checkpoint alone (made by the stage train_clip) or name and
-        pretrained too (an architecture of open_clip, and a tag or a file of weights); with conse, top, classifier, sentences.
+        pretrained too (an architecture of open_clip, and a tag or a file of weights); with conse, top, classifier, sentences;
+        and precision.
     device : str
         Where it runs, for instance "cpu" or "cuda".
 
@@ -136,6 +183,12 @@ def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
     UserError
         If the kind is unknown, or weights or packages cannot be had.
     """
+    encoder = _in_float32(spec, device)
+    return encoder if spec.precision == "float32" else InPrecision(encoder, spec.precision, device)
+
+
+def _in_float32(spec: Any, device: str) -> ImageTextEncoder:
+    """Load the encoder as its kind says."""
     if spec.kind == "open_clip":
         if spec.name is None:
             return _own_clip(spec.checkpoint, device)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING, TypeVar
 
+from stages.models.device import computing_in
 from stages.sources.images import WORKERS
 
 if TYPE_CHECKING:
@@ -86,15 +87,6 @@ def _reading(encoder: Encoder, precision: str) -> Callable[[Tensor], tuple[Featu
             return encoder.forward(batch)
 
     return read
-
-
-def computing_in(precision: str, device: str) -> AbstractContextManager:
-    """A context in which a network computes in half precision where that is safe, unless it is float32."""
-    import torch
-
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(torch.device(device).type, getattr(torch, precision))
 
 
 def in_one(parts: Iterable[tuple[int, Tensor]], device: str = "cpu") -> Tensor:

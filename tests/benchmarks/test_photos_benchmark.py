@@ -1,6 +1,7 @@
 """The benchmark of a whole run on photographs: its released flow does every step, and only what was measured is extrapolated."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks import bench_report, photos
+from stages.common.params import read_yaml
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (12, 32, 48, 3), dtype=np.uint8)
 
@@ -152,3 +154,71 @@ def test_a_network_is_timed_by_the_image(monkeypatch):
     batches = []
     assert photos._each(batches.append, [0] * 8) == 0.5
     assert len(batches) == 1 + photos.REPEATS
+
+
+def test_both_precisions_become_medians():
+    ours = [{"mine_crops": taken} for taken in (10.0, 30.0, 20.0)]
+    half = [{"mine_crops": taken} for taken in (4.0, 5.0, 9.0)]
+    found = photos.compared_precisions(ours, half)
+    assert found["ours"] == {"mine_crops": 20.0} and found["half"] == {"mine_crops": 5.0}
+    assert found["times_faster"] == 4 and found["half_seconds"] == {"seconds": 5.0, "least": 4.0, "most": 9.0}
+
+
+def write_found(folder, words):
+    """Groups f0, f1, ... of one feature each, with a best word or none."""
+    names = [f"f{number}" for number in range(len(words))]
+    members = [number for number, _ in words]
+    (folder / "data/groups/lite0").mkdir(parents=True)
+    (folder / "data/concepts/lite0").mkdir(parents=True)
+    pd.DataFrame({"group": names, "members": members}).to_parquet(folder / "data/groups/lite0/groups.parquet")
+    rows = [
+        (name, kind, rank, word, kept)
+        for name, (_, best) in zip(names, words, strict=True)
+        for kind, rank, word, kept in (("word", 1, best or "no", bool(best)), ("word", 2, "x", True), ("phrase", 1, "y", True))
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["group", "kind", "rank", "concept", "kept"])
+    table.to_parquet(folder / "data/concepts/lite0/concepts.parquet")
+
+
+def test_groups_are_compared_by_their_members_and_by_their_first_words(tmp_path, monkeypatch):
+    here, there = tmp_path / "here", tmp_path / "there"
+    write_found(here, [("1", "boat"), ("2", "dog"), ("3", None), ("4", "sky")])
+    write_found(there, [("2", "cat"), ("1", "boat"), ("3", None), ("1 2", "sea")])
+    monkeypatch.chdir(here)
+    assert photos.agreement("lite0", there) == {
+        "groups": 4,
+        "groups_in_half": 4,
+        "same_groups": 3 / 5,
+        "same_first_word": 2 / 3,
+    }
+
+
+def test_half_precision_runs_beside_the_project_and_leaves_nothing(tmp_path, monkeypatch):
+    project, seen = tmp_path / "photos", []
+    project.mkdir()
+    monkeypatch.chdir(project)
+    photos.YAML().dump(
+        {"image_text": {"kind": "conse"}, "extract_activations": {"batch_size": 64}}, Path("params.yaml")
+    )
+    monkeypatch.setattr(photos, "agreement", lambda encoder, folder: {})
+
+    def chain(encoder, folder):
+        seen.append((folder.parent, read_yaml(folder / "params.yaml")))
+        return {"mine_crops": 1.0}
+
+    monkeypatch.setattr(photos, "_chain", chain)
+    assert photos.our_stages_in_half("lite0", 0)["seconds"] == {"mine_crops": 1.0}
+    half = {"precision": "bfloat16"}
+    params = {"image_text": {"kind": "conse"} | half, "extract_activations": {"batch_size": 64} | half}
+    assert seen == [(tmp_path, params)] and list(tmp_path.iterdir()) == [project]
+
+
+def test_the_page_shows_both_precisions(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench_report, "FOLDER", tmp_path)
+    found = photos.compared_precisions([{"mine_crops": 40.0}], [{"mine_crops": 16.0}])
+    found |= {"groups": 132, "groups_in_half": 130, "same_groups": 0.95, "same_first_word": 0.9}
+    found |= {"ours_peak_mb": 900.0, "half_peak_mb": 800.0}
+    (tmp_path / "half.json").write_text(json.dumps(found))
+    page = bench_report.page()
+    assert "| mine_crops | 40 | 16 |" in page and "**2.5** times faster" in page
+    assert "finds 132 groups, half 130; 95% of all are in both, and of these 90% have" in page

