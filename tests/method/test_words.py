@@ -106,9 +106,9 @@ def test_a_text_of_ten_thousand_characters_does_no_harm(piece):
 
 def test_a_long_text_without_spaces_takes_no_quadratic_time():
     """100 000 characters: a fraction of a second, or half a minute where every character starts a search for a file name."""
-    start = time.perf_counter()
+    start = time.process_time()
     assert concepts_of("!" * 100_000) == ([], [])
-    assert time.perf_counter() - start < 12
+    assert time.process_time() - start < 12
 
 
 @given(st.text(max_size=60))

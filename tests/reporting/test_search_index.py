@@ -108,10 +108,11 @@ def test_twenty_thousand_features_are_searched_at_once():
       return ["b", "ba", "ban1", "boat", "f123", "s t", "nothing at all"].map((query) => {
         const times = [];
         for (let round = 0; round < 5; round += 1) {
-          const start = process.hrtime.bigint();
+          const start = process.cpuUsage();
           finding.concepts(index, query, 8);
           finding.groups(index, { query, sort: "relevance" });
-          times.push(Number(process.hrtime.bigint() - start) / 1e6);
+          const { user, system } = process.cpuUsage(start);
+          times.push((user + system) / 1e3);
         }
         return Math.min(...times);  // what the search takes, not what else this machine does
       });
