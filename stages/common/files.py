@@ -11,6 +11,8 @@ CAPTIONS = DATA / "captions"
 MENTIONS = DATA / "mentions.parquet"
 EXPLAINABILITY = DATA / "explainability"
 FAILURES = DATA / "failures"
+# The report depends on the folder, so it must exist in a run that has no pair of encoders.
+TRANSFERS = DATA / "transfers"
 
 
 def activations(encoder: str) -> Path:
@@ -40,7 +42,7 @@ def concepts(name: str) -> Path:
 
 def transfers(pair: str) -> Path:
     """Held-out images of each carried group, found through the map."""
-    return DATA / "transfers" / f"{pair}.parquet"
+    return TRANSFERS / f"{pair}.parquet"
 
 
 def metrics(name: str) -> Path:

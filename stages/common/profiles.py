@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from stages.common.artifacts import write_text
 from stages.common.errors import UserError
+from stages.common.files import TRANSFERS
 from stages.common.params import load_params, read_yaml
 
 PROFILES, RUNS = Path("profiles"), Path("runs")
@@ -42,6 +43,7 @@ def prepare(name: str, images: str = "", captions: str = "") -> Path:
     candidate = folder / "params.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     _write_valid(candidate, merged)
+    (folder / TRANSFERS).mkdir(parents=True, exist_ok=True)
     _link(folder, LINKED)
     if merged["worlds"]:
         _start_from_trained(folder)

@@ -1,9 +1,13 @@
 """The chain on what a user brings: each kind of encoder, layer, image source and caption source, from the first image to concepts."""
 
+import copy
 import csv
 import importlib
 import io
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,10 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from ruamel.yaml import YAML
 
 from stages.common.artifacts import read_json
-from stages.common.params import read_yaml, validated
-from stages.common.profiles import merge
+from stages.common.params import load_params, read_yaml, validated
+from stages.common.profiles import merge, prepare
 from stages.models.checkpoints import save_clip
 from stages.models.image_text import load_image_text
 from stages.models.small_clip import build_clip, build_tokenizer
@@ -166,8 +171,6 @@ def here(tmp_path, monkeypatch):
 
 
 def written(here, content):
-    from ruamel.yaml import YAML
-
     with (here / "params.yaml").open("w") as file:
         YAML().dump(content, file)
 
@@ -190,6 +193,45 @@ def test_the_chain_runs_by_params_alone(name, here):
     words = set(concepts.loc[concepts["kind"] == "word", "concept"])
     assert len(words) > 2 and words <= vocabulary
     assert read_json(here / "reports/metrics/images.json")["images"] == 40
+
+
+def test_a_profile_of_one_encoder_without_transfers_reaches_its_report(here):
+    run = folder_of_one_encoder(here)
+    os.chdir(run)
+    params = load_params()
+    for name, key, inputs in stages_by_dvc(run):
+        assert not [path for path in inputs if not path.exists()], f"inputs of {name}"
+        importlib.import_module(f"stages.{name}").run(params, *key)
+    assert "mine" in (run / "reports/index.html").read_text(encoding="utf-8")
+
+
+def folder_of_one_encoder(here):
+    """The folder of a run as `make repro PROFILE=mine` prepares it: one encoder of the user, no pair of encoders."""
+    for name in ("params.yaml", "dvc.yaml", ".dvcignore"):
+        shutil.copyfile(ROOT / name, here / name)
+    (here / "stages").symlink_to(ROOT / "stages")
+    own = {"kind": "python", "factory": "network_of_a_user:build", "checkpoint": "../../network_of_a_user.py"}
+    overlay = copy.deepcopy(SMALL) | {
+        "encoders": {"supervised": None, "simclr": None, "mine": own},
+        "data": {**IMAGES["folder"](here), "heldout": 0.0},
+        "image_text": {"checkpoint": "../../models/clip.safetensors"},
+    }
+    (here / "profiles").mkdir()
+    with (here / "profiles/mine.yaml").open("w") as file:
+        YAML().dump(overlay, file)
+    return prepare("mine", "images", of_text(here)).resolve()
+
+
+def stages_by_dvc(run):
+    """Each stage as DVC resolves it, in the order in which it would run: its name, its key, and the paths that it reads."""
+    import networkx
+    from dvc.dependency.param import ParamsDependency
+    from dvc.repo import Repo
+
+    with Repo(str(run), config={"core": {"no_scm": True}}) as repo:
+        for stage in networkx.dfs_postorder_nodes(repo.index.graph):
+            name, *key = stage.cmd.split()[3:]
+            yield name, key, [Path(dep.fs_path) for dep in stage.deps if not isinstance(dep, ParamsDependency)]
 
 
 def test_every_source_takes_part():
