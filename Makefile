@@ -32,18 +32,18 @@ install: $(INSTALLED)
 # DVC's lock is free while a stage runs: without waiting, a run would fail because another one looks at it for some seconds.
 ifeq ($(PROFILE),)
 repro: $(INSTALLED) $(PLOTS)
-	@python -m stages check
+	@falcon check
 	@dvc --wait-for-lock repro
 	@echo "Report: $(CURDIR)/reports/index.html"
 else
 repro: $(INSTALLED) $(PLOTS)
-	@python -m stages profile $(PROFILE) --images "$(IMAGES)" --captions "$(CAPTIONS)"
+	@falcon profile $(PROFILE) --images "$(IMAGES)" --captions "$(CAPTIONS)"
 	@cd runs/$(PROFILE) && dvc --wait-for-lock repro
 	@echo "Report: $(CURDIR)/runs/$(PROFILE)/reports/index.html"
 endif
 
 study: $(INSTALLED) $(PLOTS)
-	@python -m stages check
+	@falcon check
 	@cd studies && dvc --wait-for-lock repro
 
 test: $(INSTALLED)
@@ -53,37 +53,37 @@ test: $(INSTALLED)
 TRIALS ?= $(or $(TMPDIR),/tmp)/falcon-trials
 reliability: $(INSTALLED)
 	@rm -rf $(TRIALS) && mkdir -p $(TRIALS)
-	@python benchmarks/twice.py clean --folder $(TRIALS)/clean
-	@python benchmarks/twice.py settings --folder $(TRIALS)/settings
-	@python benchmarks/twice.py together --folder $(TRIALS)/together
-	@python benchmarks/kills.py stages --folder $(TRIALS)/stages
-	@python benchmarks/kills.py repro --folder $(TRIALS)/repro
-	@python benchmarks/disk.py --folder $(TRIALS)/disk
-	@python benchmarks/suites.py
-	@python benchmarks/soak.py --folder $(TRIALS)/soak --out reports/reliability/soak.json
-	@python benchmarks/load.py --folder $(TRIALS)/load --out reports/reliability/load.json --doc docs/memory.md
-	@python benchmarks/reruns.py
-	@python benchmarks/reliability.py
+	@python -m trials.twice clean --folder $(TRIALS)/clean
+	@python -m trials.twice settings --folder $(TRIALS)/settings
+	@python -m trials.twice together --folder $(TRIALS)/together
+	@python -m trials.kills stages --folder $(TRIALS)/stages
+	@python -m trials.kills repro --folder $(TRIALS)/repro
+	@python -m trials.disk --folder $(TRIALS)/disk
+	@python -m trials.suites
+	@python -m trials.soak --folder $(TRIALS)/soak --out reports/reliability/soak.json
+	@python -m trials.load --folder $(TRIALS)/load --out reports/reliability/load.json --doc docs/memory.md
+	@python -m trials.reruns
+	@python -m trials.reliability
 	@rm -rf $(TRIALS)
 
 # In the checkout of a run (`make repro`): the profile is of its stages. What needs a folder of photographs is not here: benchmarks/photos.py.
 bench: $(INSTALLED)
-	@python benchmarks/speed.py run
-	@python benchmarks/profile_run.py
-	@python benchmarks/passes.py
-	@python benchmarks/cluster.py
-	@python benchmarks/rates.py
-	@python benchmarks/scale.py
-	@python benchmarks/bench_report.py
+	@python -m benchmarks.speed run
+	@python -m benchmarks.profile_run
+	@python -m benchmarks.passes
+	@python -m benchmarks.cluster
+	@python -m benchmarks.rates
+	@python -m benchmarks.scale
+	@python -m benchmarks.bench_report
 
 verify: $(INSTALLED)
-	@python -m stages check
+	@falcon check
 	@dvc --wait-for-lock repro
-	@python -m stages verify
+	@falcon verify
 
 # The comment on a pull request: reports/changes/comment.md, with the plots and the page of the comparison beside it.
 changes: $(INSTALLED)
-	@python -m stages changes "$(BASE)"
+	@falcon changes "$(BASE)"
 
 # Posts it; needs CML and its token, as the workflow has.
 comment:
@@ -98,11 +98,11 @@ ci: $(INSTALLED)
 
 # docs/params.md (a test says when it is not current) and, from the run's results, the picture of README.md.
 docs: $(INSTALLED)
-	@python -m stages params-doc
-	@python -m stages picture
+	@falcon params-doc
+	@falcon features-figure
 
 lint: $(INSTALLED)
-	@ruff check . && ruff format --check . && mypy stages
+	@ruff check . && ruff format --check . && mypy falcon_dvc stages && lint-imports
 
 # In an environment of its own. Strict: a package of which the registry says nothing fails, it does not pass unseen.
 AUDIT := .bootstrap/audit/bin
@@ -122,12 +122,12 @@ $(BIN)/python: .bootstrap/bin/uv
 $(INSTALLED): $(REQUIREMENTS) $(BIN)/python
 	@echo "Installing $(REQUIREMENTS) into .venv ..."
 	@.bootstrap/bin/uv pip install -q -p $(BIN)/python --require-hashes -r $(REQUIREMENTS)
-	@printf '#!/bin/sh\nexec "%s/python" -m stages "$$@"\n' '$(CURDIR)/$(BIN)' > $(BIN)/stages && chmod +x $(BIN)/stages
+	@.bootstrap/bin/uv pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 # The page around `dvc plots`, with its drawing library inside: DVC's own loads it from the network.
 $(PLOTS): $(INSTALLED)
-	@python -m stages plots-page
+	@falcon plots-page
 
 # Exact versions with hashes, for every platform, from the ranges in pyproject.toml.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make requirements" .bootstrap/bin/uv pip compile -q --universal --python-version 3.11 \

@@ -1,21 +1,19 @@
 """Writes ``reports/benchmarks.md`` from the JSON files that the benchmarks leave in ``reports/benchmarks/``.
 
-``make bench`` runs all of them and this; ``python benchmarks/bench_report.py`` writes the page from what is there.
+``make bench`` runs all of them and this; ``python -m benchmarks.bench_report`` writes the page from what is there.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
 import typer
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmarks.profile_run import as_markdown
+from benchmarks.works import WORKS
+from falcon_dvc.artifacts.formats import read_json, write_text
 
-from benchmarks.profile_run import as_markdown  # noqa: E402
-from benchmarks.works import WORKS  # noqa: E402
-from stages.common.artifacts import read_json, write_text  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 FOLDER = ROOT / "reports" / "benchmarks"
 NO_OP = 3.0  # seconds, at most

@@ -1,11 +1,10 @@
 """What a cluster costs: time of an empty task, bytes that a shard sends and gives back, captions a second beside one process.
 
-``python benchmarks/cluster.py`` starts two nodes with one processor each on this machine: with as many cores, twice the speed of one
+``python -m benchmarks.cluster`` starts two nodes with one processor each on this machine: with as many cores, twice the speed of one
 process is what can be had at best. It needs the extra `ray` and as much disk as the corpus takes (half a million captions: 0.5 GB).
 """
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,17 +16,17 @@ import numpy as np
 import pandas as pd
 import typer
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from falcon_dvc.artifacts.formats import allocated, write_json
+from falcon_dvc.compute.executor import Executor, Task
+from falcon_dvc.compute.resolve import executor_of
+from falcon_dvc.concepts.retrieval.nearest import Retrieved
+from falcon_dvc.concepts.scoring import corpus as corpora
+from falcon_dvc.concepts.scoring.corpus import LOCAL, Corpus
+from falcon_dvc.concepts.scoring.explanation import Settings
+from falcon_dvc.embeddings import UnitRows, open_embeddings
+from falcon_dvc.params.load import read_yaml, validated
 
-from stages.common import corpus as corpora  # noqa: E402
-from stages.common.artifacts import allocated, write_json  # noqa: E402
-from stages.common.caption_embeddings import UnitRows, open_embeddings  # noqa: E402
-from stages.common.corpus import LOCAL, Corpus  # noqa: E402
-from stages.common.executor import Executor, Task, executor_of  # noqa: E402
-from stages.common.params import read_yaml, validated  # noqa: E402
-from stages.method.explanation import Settings  # noqa: E402
-from stages.method.retrieval import Retrieved  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 SETTINGS = Settings(5, 100.0, "retrieved", "off", 0.1, 0.5, 0.25, 8)
 ROWS = 10_000  # made together

@@ -1,13 +1,12 @@
 """Time and memory of a caption index of LAION's size: synthetic shards, indexed where they lie and searched exactly.
 
-``python benchmarks/laion.py --shards 10 --captions 10000000 --dim 512 --folder FOLDER`` needs 1 KB of disk a caption.
+``python -m benchmarks.laion --shards 10 --captions 10000000 --dim 512 --folder FOLDER`` needs 1 KB of disk a caption.
 """
 
 import hashlib
 import json
 import os
 import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,16 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from falcon_dvc.cli.runs import merge
+from falcon_dvc.concepts.retrieval.index import read_captions
+from falcon_dvc.concepts.retrieval.nearest import nearest_captions
+from falcon_dvc.concepts.scoring.corpus import shards_of
+from falcon_dvc.params.load import read_yaml, validated
+from falcon_dvc.params.schema import Params
+from falcon_dvc.synthetic.captions import corpus
+from falcon_dvc.synthetic.scenes.scenes import draw_attributes
+from stages import build_caption_index
 
-from stages import build_caption_index  # noqa: E402
-from stages.common.corpus import read_captions, shards_of  # noqa: E402
-from stages.common.params import Params, read_yaml, validated  # noqa: E402
-from stages.common.profiles import merge  # noqa: E402
-from stages.method.retrieval import nearest_captions  # noqa: E402
-from stages.sources.grammar import corpus  # noqa: E402
-from stages.sources.scenes import draw_attributes  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 UNIT = 10_000  # captions that are made together
 K = 5

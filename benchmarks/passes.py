@@ -1,11 +1,10 @@
 """Where the time of an encoder's pass over images goes: decoding, preparing, the network; one after the other, and overlapped.
 
-``python benchmarks/passes.py`` takes about five minutes on two cores. The pictures are made up, and so are the weights, which
+``python -m benchmarks.passes`` takes about five minutes on two cores. The pictures are made up, and so are the weights, which
 changes no rate. On a GPU it also measures half precision, and how many threads decode as fast as the GPU computes.
 """
 
 import json
-import sys
 import tempfile
 import time
 from collections import deque
@@ -22,14 +21,15 @@ import torch
 import typer
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from falcon_dvc.artifacts.formats import write_array, write_json, write_table
+from falcon_dvc.compute.device import all_devices, best_device, computing_in
+from falcon_dvc.images.packed import PackedImages
+from falcon_dvc.images.source import FolderImages, ImageSource
+from falcon_dvc.models.encoders.load import load_encoder
+from falcon_dvc.models.encoders.passes import activations, prepared
+from falcon_dvc.threads import WORKERS
 
-from stages.common.artifacts import write_array, write_json, write_table  # noqa: E402
-from stages.models.device import all_devices, best_device, computing_in  # noqa: E402
-from stages.models.encoders import load_encoder  # noqa: E402
-from stages.models.passes import activations, prepared  # noqa: E402
-from stages.sources.images import WORKERS, FolderImages, ImageSource, PackedImages  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 OUT = ROOT / "reports" / "benchmarks" / "passes.json"
 PHOTO = 640, 480  # pixels, as the photographs of many data sets
@@ -178,7 +178,7 @@ def _module(encoder: Any, ready: torch.Tensor) -> tuple[dict[torch.memory_format
     if hasattr(module, "extract_features"):
         return orders, lambda some, batch: torch.cat([some.extract_features(part) for part in batch.split(16)]), ready
     if hasattr(module, "maps"):
-        from stages.models.pixels import unit_images
+        from falcon_dvc.models.scenes.small_resnet import unit_images
 
         return orders, lambda some, batch: some.maps(batch), unit_images(ready)
     return orders, lambda some, batch: some(batch), ready
@@ -206,7 +206,7 @@ def networks(folder: Path) -> dict[str, Any]:
     """The encoders that are measured: that of the rendered world, a ResNet-18, and EfficientNet-Lite0 if it is installed."""
     from pydantic import TypeAdapter
 
-    from stages.common.params import EncoderSpec
+    from falcon_dvc.params.schema import EncoderSpec
 
     resnet = {"kind": "torchvision", "name": "resnet18", "weights": "random", "checkpoint": "none"}
     found = {
@@ -220,8 +220,8 @@ def networks(folder: Path) -> dict[str, Any]:
 
 def untrained(path: Path, stem: int, widths: tuple[int, ...]) -> SimpleNamespace:
     """An encoder of the rendered world, of a size."""
-    from stages.models.checkpoints import save_encoder
-    from stages.models.small_resnet import SmallResNet
+    from falcon_dvc.models.scenes.checkpoints import save_encoder
+    from falcon_dvc.models.scenes.small_resnet import SmallResNet
 
     save_encoder(path, SmallResNet(stem, widths, {}), {})
     return SimpleNamespace(kind="scenes", checkpoint=str(path))

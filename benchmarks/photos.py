@@ -23,22 +23,23 @@ import pandas as pd
 import typer
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmarks import released
+from benchmarks.speed import spread
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json
+from falcon_dvc.cli.runs import merge
+from falcon_dvc.concepts.retrieval.index import read_captions
+from falcon_dvc.groups.activations import row_normalised
+from falcon_dvc.images.decode import cut
+from falcon_dvc.images.open import open_images
+from falcon_dvc.images.source import ImageSource
+from falcon_dvc.models.encoders import efficientnet_lite
+from falcon_dvc.models.image_text.conse import DEFAULT_VARIANT
+from falcon_dvc.params.load import load_params, read_yaml
+from falcon_dvc.params.schema import Params
+from trials.tiny import Stage, environment, outputs, remove
 
-from benchmarks import released  # noqa: E402
-from benchmarks.speed import spread  # noqa: E402
-from benchmarks.tiny import Stage, environment, outputs, remove  # noqa: E402
-from stages.common import files  # noqa: E402
-from stages.common.artifacts import read_array, read_table, write_json  # noqa: E402
-from stages.common.corpus import read_captions  # noqa: E402
-from stages.common.params import Params, load_params, read_yaml  # noqa: E402
-from stages.common.profiles import merge  # noqa: E402
-from stages.method.activations import row_normalised  # noqa: E402
-from stages.models import efficientnet_lite  # noqa: E402
-from stages.models.conse import DEFAULT_VARIANT  # noqa: E402
-from stages.sources.image_sources import open_images  # noqa: E402
-from stages.sources.images import ImageSource, cut  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 OUT = ROOT / "reports" / "benchmarks" / "photos.json"
 HALF = OUT.with_name("half.json")
@@ -201,8 +202,8 @@ def agreement(encoder: str, folder: Path) -> dict[str, Any]:
 
 def first_words(encoder: str, folder: Path) -> dict[str, str | None]:
     """The best word of each group, by the group's members; None where none is kept."""
-    groups = read_table(folder / files.groups(encoder) / "groups.parquet").set_index("group")["members"]
-    ranked = read_table(folder / files.concepts(encoder) / "concepts.parquet")
+    groups = read_table(folder / paths.groups(encoder) / "groups.parquet").set_index("group")["members"]
+    ranked = read_table(folder / paths.concepts(encoder) / "concepts.parquet")
     best = ranked[ranked["kept"] & (ranked["kind"] == "word") & (ranked["rank"] == 1)].set_index("group")["concept"]
     return {members: best.get(group) for group, members in groups.items()}
 
@@ -222,8 +223,8 @@ def released_flow(encoder: str, groups: int) -> dict[str, Any]:
     flow.warm_up(chosen[0])
     return {
         "seconds": flow.seconds(chosen),
-        "images": len(read_table(files.IMAGES)),
-        "groups": len(read_table(files.groups(encoder) / "groups.parquet")),
+        "images": len(read_table(paths.IMAGES)),
+        "groups": len(read_table(paths.groups(encoder) / "groups.parquet")),
         "groups_measured": len(chosen),
         "same_features": flow.same_features(),
         "reference_peak_mb": _peak(resource.RUSAGE_SELF),
@@ -249,15 +250,15 @@ def _run(stage: Stage, folder: Path) -> float:
 
 def our_networks(encoder: str, groups: int) -> dict[str, Any]:
     """Seconds that our networks alone need for all images and all different crops, from what a few batches need."""
-    from stages.models.encoders import load_encoder
-    from stages.models.image_text import load_image_text
+    from falcon_dvc.models.encoders.load import load_encoder
+    from falcon_dvc.models.image_text.load import load_image_text
 
-    params, crops = load_params(), read_table(files.crops(encoder) / "crops.parquet")
+    params, crops = load_params(), read_table(paths.crops(encoder) / "crops.parquet")
     different = len(crops.drop_duplicates(["image", "left", "top", "right", "bottom"]))
     explained, joint = load_encoder(params.encoders[encoder]), load_image_text(params.image_text)
     picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     seconds = {
-        "images": len(read_table(files.IMAGES)) * _each(explained.forward, explained.prepare([picture] * BATCH)),
+        "images": len(read_table(paths.IMAGES)) * _each(explained.forward, explained.prepare([picture] * BATCH)),
         "crops": different * _each(joint.embed_prepared, joint.prepare([picture] * BATCH)),
     }
     return {"seconds": seconds}
@@ -303,22 +304,22 @@ class ReleasedFlow:
     """
 
     def __init__(self, params: Params, name: str) -> None:
-        from stages.models.encoders import load_encoder
-        from stages.models.image_text import load_image_text
+        from falcon_dvc.models.encoders.load import load_encoder
+        from falcon_dvc.models.image_text.load import load_image_text
 
         self._encoder: Any = load_encoder(params.encoders[name])
         self._encoder._network = AsPackaged(params.encoders[name].variant)
         self._joint: Any = load_image_text(params.image_text)
         self._joint._classifier._network = AsPackaged(DEFAULT_VARIANT)
-        table = read_table(files.IMAGES)
+        table = read_table(paths.IMAGES)
         self._images: ImageSource = open_images(params.data, table)
-        self._features = read_array(files.activations(name) / "features.npy")
+        self._features = read_array(paths.activations(name) / "features.npy")
         self._normalised = row_normalised(self._features)
-        self._groups = read_table(files.groups(name) / "groups.parquet")
-        self._sets = read_table(files.groups(name) / "sets.parquet")
+        self._groups = read_table(paths.groups(name) / "groups.parquet")
+        self._sets = read_table(paths.groups(name) / "sets.parquet")
         self._sets["row"] = pd.Index(table["image"]).get_indexer(self._sets["image"])
         self._embeddings = np.asarray(read_captions()[1][:], dtype=np.float32)
-        self._texts = read_table(files.CAPTIONS / "captions.parquet")["text"].to_numpy()
+        self._texts = read_table(paths.CAPTIONS / "captions.parquet")["text"].to_numpy()
         self._seconds: Steps = {}
 
     def evenly(self, groups: int) -> list[int]:

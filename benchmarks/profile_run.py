@@ -1,6 +1,6 @@
 """Where the time of a whole run goes: every stage after training, each in a process of its own, in a copy of this project.
 
-``python benchmarks/profile_run.py`` runs each stage twice: as DVC does, watched from outside and by benchmarks/sampled.py (seconds,
+``python -m benchmarks.profile_run`` runs each stage twice: as DVC does, watched from outside and by benchmarks/sampled.py (seconds,
 memory, shares), and under cProfile, which slows it down (the functions with the most time of their own, in the main thread).
 """
 
@@ -18,13 +18,13 @@ from typing import Annotated, Any
 
 import typer
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmarks.sampled import COMPUTING, FILES, STARTING
+from falcon_dvc.artifacts.formats import read_json, write_json
+from falcon_dvc.params.load import load_params
+from falcon_dvc.params.schema import Params
+from trials.tiny import RESULTS, Stage, definitions, environment, outputs, remove, stages_in_order
 
-from benchmarks.sampled import COMPUTING, FILES, STARTING  # noqa: E402
-from benchmarks.tiny import RESULTS, Stage, definitions, environment, outputs, remove, stages_in_order  # noqa: E402
-from stages.common.artifacts import read_json, write_json  # noqa: E402
-from stages.common.params import Params, load_params  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 OUT = ROOT / "reports" / "benchmarks" / "profile.json"
 TRAINING = ("render_scenes", "train_clip", "train_encoder")
@@ -132,7 +132,7 @@ def named(file: str, name: str) -> str:
         return f"{file[len('<frozen ') : -1]}:{name}"
     parts = Path(file).with_suffix("").parts
     starts = [place + 1 for place, part in enumerate(parts) if part in ("site-packages", f"python{sys.version[:4]}")]
-    starts += [place for place, part in enumerate(parts) if part == "stages"]
+    starts += [place for place, part in enumerate(parts) if part in ("stages", "falcon_dvc")]
     return f"{'.'.join(parts[max(starts, default=0) :])}:{name}"
 
 

@@ -1,11 +1,10 @@
 """How many images and captions a second this machine encodes: what docs/imagenet.md and docs/scale.md are made of.
 
-``python benchmarks/rates.py`` takes some minutes on two cores. Weights are random, which changes no rate.
+``python -m benchmarks.rates`` takes some minutes on two cores. Weights are random, which changes no rate.
 """
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from falcon_dvc.artifacts.formats import write_json
+from falcon_dvc.compute.device import best_device
+from falcon_dvc.models.encoders.load import load_encoder
 
-from stages.common.artifacts import write_json  # noqa: E402
-from stages.models.device import best_device  # noqa: E402
-from stages.models.encoders import load_encoder  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 OUT = ROOT / "reports" / "benchmarks" / "rates.json"
 BATCH = 32
@@ -53,7 +51,7 @@ def encoder(given: dict):
     """An encoder as the stage extract_activations makes it."""
     from pydantic import TypeAdapter
 
-    from stages.common.params import EncoderSpec
+    from falcon_dvc.params.schema import EncoderSpec
 
     spec = TypeAdapter(EncoderSpec).validate_python({"checkpoint": "none", **given})
     return load_encoder(spec, best_device(), "rates")
@@ -63,8 +61,8 @@ def image_text():
     """The image-text encoder of the paper's setting, without its weights."""
     import open_clip
 
-    from stages.models.image_text import OpenClip
-    from stages.models.preparation import Preparation
+    from falcon_dvc.models.encoders.preparation import Preparation
+    from falcon_dvc.models.image_text.load import OpenClip
 
     model, *_ = open_clip.create_model_and_transforms("ViT-B-32")
     preparation = Preparation(size=224, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

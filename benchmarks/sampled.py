@@ -1,6 +1,6 @@
 """Run a stage as the command line does, and look a hundred times a second at what its main thread is doing.
 
-``python benchmarks/sampled.py OUT STAGE [KEY]`` in a project's folder; OUT gets the seconds of each group as JSON. Nothing but the
+``python -m benchmarks.sampled OUT STAGE [KEY]`` in a project's folder; OUT gets the seconds of each group as JSON. Nothing but the
 standard library is imported here: what a stage imports is part of its time.
 """
 
@@ -19,8 +19,9 @@ STARTING, FILES, COMPUTING = "starting", "files", "computing"
 IMPORTING = "<frozen importlib"
 # Readers and writers; whoever waits for another thread here waits for pictures to be decoded.
 FILE_WORK = (
-    "/stages/common/artifacts.py",
-    "/stages/sources/",
+    "/falcon_dvc/artifacts/formats.py",
+    "/falcon_dvc/images/",
+    "/falcon_dvc/captions/",
     "/pyarrow/",
     "/PIL/",
     "/safetensors/",

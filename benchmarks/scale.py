@@ -1,24 +1,22 @@
 """Works out what LAION-400M and ImageNet-1k take on 1, 8 and 64 machines, from measured rates, and writes it into docs/scale.md.
 
-``python benchmarks/scale.py`` reads ``speed.json`` and ``rates.json`` of reports/benchmarks, reports/reliability/load.json, and `MEMORY` of
-benchmarks/load.py; nothing here was run at that size. What a machine is, and costs, is assumed: `Machine`.
+``python -m benchmarks.scale`` reads ``speed.json`` and ``rates.json`` of reports/benchmarks, reports/reliability/load.json, and `MEMORY` of
+trials/load.py; nothing here was run at that size. What a machine is, and costs, is assumed: `Machine`.
 """
 
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from falcon_dvc.artifacts.formats import read_json, write_text
+from falcon_dvc.concepts.retrieval.nearest import CROPS_AT_ONCE
+from falcon_dvc.concepts.scoring.corpus import CAPTIONS_AT_ONCE
+from trials.load import allowed_bytes
 
-from benchmarks.load import allowed_bytes  # noqa: E402
-from stages.common.artifacts import read_json, write_text  # noqa: E402
-from stages.common.corpus import CAPTIONS_AT_ONCE  # noqa: E402
-from stages.method.retrieval import CROPS_AT_ONCE  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 FOLDER, PAGE = ROOT / "reports" / "benchmarks", ROOT / "docs" / "scale.md"
 BEGIN, END = "<!-- table: benchmarks/scale.py -->", "<!-- end -->"

@@ -1,6 +1,6 @@
 """How fast: our core against the released algorithms (benchmarks/released.py), same inputs, same number of threads, in one run.
 
-``python benchmarks/speed.py run``, on an idle machine, after `make repro`; results go to ``reports/benchmarks/speed.json``.
+``python -m benchmarks.speed run``, on an idle machine, after `make repro`; results go to ``reports/benchmarks/speed.json``.
 Each side runs in a process of its own: once uncounted, then `repeats` times. Its memory is what the work adds to the inputs.
 """
 
@@ -18,11 +18,10 @@ from typing import Annotated, Any
 
 import typer
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmarks.works import WORKS, Inputs, Work
+from falcon_dvc.artifacts.formats import read_json, write_json
 
-from benchmarks.works import WORKS, Inputs, Work  # noqa: E402
-from stages.common.artifacts import read_json, write_json  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 OUT = ROOT / "reports" / "benchmarks" / "speed.json"
 WITHOUT_TORCH = (
@@ -149,7 +148,7 @@ def product(name: str, left: str, right: str, repeats: int) -> dict[str, Any]:
     """The matrix product alone of two inputs of a work, by numpy and by torch: what makes it cannot be faster."""
     import torch
 
-    from stages.common.corpus import CAPTIONS_AT_ONCE
+    from falcon_dvc.concepts.scoring.corpus import CAPTIONS_AT_ONCE
 
     inputs = WORKS[name].make(True)
     one, other = inputs[left], inputs[right]

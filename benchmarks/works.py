@@ -53,7 +53,7 @@ def unit(generator: np.random.Generator, rows: int, dim: int) -> np.ndarray:
 
 def _activations(full: bool) -> np.ndarray:
     """Row-normalised features: most of them noise, in three of ten images a few that fire together."""
-    from stages.method.activations import row_normalised
+    from falcon_dvc.groups.activations import row_normalised
 
     images, features = (50_000, 2048) if full else (3000, 128)
     generator = np.random.default_rng(0)
@@ -81,8 +81,8 @@ def _for_groups(full: bool) -> Inputs:
 
 
 def _groups(inputs: Inputs) -> Any:
-    from stages.method.activations import fires_by_sigma
-    from stages.method.groups import exact_groups
+    from falcon_dvc.groups.activations import fires_by_sigma
+    from falcon_dvc.groups.groups import exact_groups
 
     return exact_groups(fires_by_sigma(inputs["normalised"], inputs["sigma"]), inputs["min_images"])
 
@@ -114,7 +114,7 @@ def _heatmaps(inputs: Inputs) -> np.ndarray:
     """Of every feature in every image: crops on the original, as mine_crops makes them."""
     import torch
 
-    from stages.method.heatmaps import CropRule, crop_boxes
+    from falcon_dvc.crops.heatmaps import CropRule, crop_boxes
 
     pixels, rule = torch.from_numpy(inputs["pixels"]), CropRule(True, inputs["cut"], 0.1, 0.2)
     boxes = []
@@ -131,7 +131,7 @@ def _boxes_of_released_size(inputs: Inputs) -> np.ndarray:
     """The boxes on the released grid, before they become squares."""
     import torch
 
-    from stages.method.heatmaps import boxes_of, enlarged
+    from falcon_dvc.crops.heatmaps import boxes_of, enlarged
 
     with torch.inference_mode():
         maps = inputs["network"].maps(torch.from_numpy(inputs["pixels"])).numpy()
@@ -157,8 +157,8 @@ def _for_captions(full: bool) -> Inputs:
 
 
 def _captions(inputs: Inputs) -> np.ndarray:
-    from stages.common.corpus import shards_of
-    from stages.method.retrieval import nearest_captions
+    from falcon_dvc.concepts.retrieval.nearest import nearest_captions
+    from falcon_dvc.concepts.scoring.corpus import shards_of
 
     shards = shards_of(np.arange(len(inputs["texts"])), inputs["texts"])
     return nearest_captions(inputs["crops"], shards, inputs["k"]).captions
@@ -173,7 +173,7 @@ def _same_rows(expected: np.ndarray, found: np.ndarray) -> float:
 
 def _for_words(full: bool) -> Inputs:
     """Sentences of one pattern over TextBlob's lexicon: what TextBlob tags as it is meant, nearly always."""
-    from stages.method.words import _lexicon
+    from falcon_dvc.concepts.words.parsing import _lexicon
 
     generator, by_tag = np.random.default_rng(0), {}
     for word, tag in _lexicon().items():
@@ -197,12 +197,12 @@ def _frequent_first(generator: np.random.Generator, words: list[str], count: int
 
 
 def _words(inputs: Inputs) -> Any:
-    from stages.method import words
+    from falcon_dvc.concepts.words import parsing
 
-    words._read.cache_clear()  # every repetition reads each word anew
-    words.lemma.cache_clear()
+    parsing._read.cache_clear()  # every repetition reads each word anew
+    parsing.lemma.cache_clear()
     captions = inputs["captions"]
-    return [words.parse_captions(captions[start : start + 65_536]) for start in range(0, len(captions), 65_536)]
+    return [parsing.parse_captions(captions[start : start + 65_536]) for start in range(0, len(captions), 65_536)]
 
 
 def _alike_words(expected: list[set[str]], found: list[Any]) -> float:
@@ -219,7 +219,7 @@ def _alike_words(expected: list[set[str]], found: list[Any]) -> float:
 
 
 def _for_a_group(full: bool) -> Inputs:
-    from stages.method.concepts import Mentions
+    from falcon_dvc.concepts.scoring.scores import Mentions
 
     inputs = _for_words(full)
     parsed = _words({"captions": inputs["captions"][:50_000]})[0]
@@ -242,7 +242,7 @@ def _for_a_group(full: bool) -> Inputs:
 
 def _a_group(inputs: Inputs) -> Any:
     """Scores of the group's words, every caption being parsed already."""
-    from stages.method.concepts import crop_scores, group_scores
+    from falcon_dvc.concepts.scoring.scores import crop_scores, group_scores
 
     scores = crop_scores(inputs["found"], inputs["weights"], inputs["mentions"])
     return group_scores(scores, np.zeros(len(inputs["found"]), dtype=int), 1)
@@ -269,7 +269,7 @@ def _for_coherence(full: bool) -> Inputs:
 
 
 def _coherence(inputs: Inputs) -> np.ndarray:
-    from stages.method.coherence import against_null, coherence, coherence_of_random_sets
+    from falcon_dvc.evaluation.coherence import against_null, coherence, coherence_of_random_sets
 
     sizes, pool = inputs["sizes"], inputs["pool"]
     own = coherence(inputs["embeddings"], np.repeat(np.arange(len(sizes)), sizes), len(sizes))
@@ -304,8 +304,8 @@ def _for_lowly(full: bool) -> Inputs:
 
 
 def _lowly(inputs: Inputs) -> np.ndarray:
+    from falcon_dvc.groups.activations import lowly_activating
     from stages.find_groups import GROUPS_AT_ONCE
-    from stages.method.activations import lowly_activating
 
     normalised, fires = inputs["normalised"], inputs["fires"]
     width, found = normalised.shape[1], []
@@ -331,7 +331,7 @@ def _for_auc(full: bool) -> Inputs:
 
 
 def _auc(inputs: Inputs) -> np.ndarray:
-    from stages.method.selectivity import auc
+    from falcon_dvc.evaluation.selectivity import auc
 
     return auc(inputs["activations"], inputs["labels"])
 
@@ -351,7 +351,7 @@ def _for_wpmi(full: bool) -> Inputs:
 
 
 def _wpmi(inputs: Inputs) -> np.ndarray:
-    from stages.method.baselines import soft_wpmi
+    from falcon_dvc.evaluation.baselines import soft_wpmi
 
     features, top = inputs["strongest"].shape
     group, rank = np.repeat(np.arange(features), top), np.tile(np.arange(top), features)

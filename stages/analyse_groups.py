@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_array, read_table, write_json, write_table
-from stages.common.judging import Attribute, heldout_attributes, listed_words, names_of_attributes
-from stages.common.tables import in_words
-from stages.method.activations import row_normalised
-from stages.method.conjunction import Gain, bootstrap_weights, gain_over_best_member, random_partners
-from stages.method.truth import bootstrap_interval
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.concepts.words.listing import in_words, listed_words
+from falcon_dvc.evaluation.conjunction import Gain, bootstrap_weights, gain_over_best_member, random_partners
+from falcon_dvc.evaluation.ground_truth import Attribute, heldout_attributes, names_of_attributes
+from falcon_dvc.evaluation.statistics import bootstrap_interval
+from falcon_dvc.groups.activations import row_normalised
 
 if TYPE_CHECKING:
-    from stages.common.params import AnalyseGroups, Params
+    from falcon_dvc.params.schema import AnalyseGroups, Params
 
 SELECTIVITY = (
     "selectivity",
@@ -36,16 +36,16 @@ def run(params: Params, name: str) -> Account:
 
     Held-out selectivity needs images with known attributes: a run without a rendered world leaves it out.
     """
-    groups = read_table(files.groups(name) / "groups.parquet")
-    concepts = read_table(files.concepts(name) / "concepts.parquet")
+    groups = read_table(paths.groups(name) / "groups.parquet")
+    concepts = read_table(paths.concepts(name) / "concepts.parquet")
     larger, words = groups[groups["size"] > 1].reset_index(drop=True), listed_words(concepts)
     table = larger.assign(words=larger["group"].map(in_words(concepts)).fillna(""), **_new_concepts(larger, words))
     if params.worlds:
         table = _with_selectivity(table, groups, words, params, name)
     account = _account(name, table)
-    write_json(files.metrics(f"groups_{name}"), {**_metrics(groups, table, params.analyse_groups), **account.metrics})
+    write_json(paths.metrics(f"groups_{name}"), {**_metrics(groups, table, params.analyse_groups), **account.metrics})
     new_words = table["new_words"].map("; ".join)
-    write_table(files.table(f"{name}_groups"), table.assign(new_words=new_words))
+    write_table(paths.table(f"{name}_groups"), table.assign(new_words=new_words))
     return account
 
 
@@ -56,7 +56,7 @@ def _account(name: str, table: pd.DataFrame) -> Account:
     return Account(
         read={"groups": len(table)},
         dropped={"groups": {reason: unmeasured}},
-        wrote={f"rows to {files.table(f'{name}_groups')}": len(table)},
+        wrote={f"rows to {paths.table(f'{name}_groups')}": len(table)},
     )
 
 
@@ -140,12 +140,12 @@ def _with_selectivity(
 def _heldout(params: Params, name: str, groups: pd.DataFrame) -> _HeldOut:
     """Attributes, joined by image, and features of the images of split `test`."""
     rows, attributes = heldout_attributes(params.data.images)
-    activations = row_normalised(read_array(files.activations(name) / "features.npy")[rows])
+    activations = row_normalised(read_array(paths.activations(name) / "features.npy")[rows])
     partners = np.zeros(activations.shape[1], dtype=bool)
     partners[groups.loc[groups["size"] == 1, "members"].astype(int)] = True
     settings = params.analyse_groups
     weights = bootstrap_weights(len(rows), settings.bootstrap, np.random.default_rng(settings.seed))
-    thresholds = read_array(files.groups(name) / "thresholds.npy")
+    thresholds = read_array(paths.groups(name) / "thresholds.npy")
     return _HeldOut(attributes, activations, thresholds, partners, weights)
 
 

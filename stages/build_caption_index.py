@@ -10,25 +10,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import INTACT, finished, read_array, write_json
-from stages.common.errors import UserError
-from stages.common.executor import Executor, Once, Task, executor_of
-from stages.common.progress import track
-from stages.common.streamed import row_groups, table_in_parts
-from stages.common.unfinished import Part, unfinished
-from stages.method.approximate import Approximation, build_index
-from stages.method.rows import Rows
-from stages.models.device import best_device
-from stages.models.image_text import ImageTextEncoder, load_image_text
-from stages.sources.caption_formats import is_plain, open_captions, open_given
-from stages.sources.caption_selection import Selection, select, selected
-from stages.sources.caption_vectors import GivenEmbeddings
-from stages.sources.captions import CaptionSource
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import INTACT, finished, read_array, write_json
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.captions.corpus_file import CaptionSource
+from falcon_dvc.captions.formats import is_plain, open_captions, open_given
+from falcon_dvc.captions.selection import Selection, select, selected
+from falcon_dvc.captions.vectors import GivenEmbeddings
+from falcon_dvc.compute.device import best_device
+from falcon_dvc.compute.executor import Executor, Once, Task
+from falcon_dvc.compute.resolve import executor_of
+from falcon_dvc.compute.resume import Part, unfinished
+from falcon_dvc.concepts.retrieval.approximate import Approximation, build_index
+from falcon_dvc.concepts.retrieval.parquet_stream import row_groups, table_in_parts
+from falcon_dvc.embeddings import Rows
+from falcon_dvc.errors import UserError
+from falcon_dvc.models.image_text.base import ImageTextEncoder
+from falcon_dvc.models.image_text.load import load_image_text
+from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
-    from stages.common.params import BuildCaptionIndex, ImageTextSpec, Params
+    from falcon_dvc.params.schema import BuildCaptionIndex, ImageTextSpec, Params
 
 # Captions that are embedded, and that are written, together: multiples of the encoders' batches, so that they change no batch.
 EMBEDDED_AT_ONCE = 4096
@@ -69,7 +71,7 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> Account:
         deque(_written(parts), maxlen=0)
     approximate = _write_index(_embeddings(given, selection), params.build_caption_index)
     write_json(
-        files.CAPTIONS / "index.json",
+        paths.CAPTIONS / "index.json",
         {
             "image_text": encoder.fingerprint,
             "captions": len(selection.captions),
@@ -79,7 +81,7 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> Account:
         },
     )
     account = _account(selection, given)
-    write_json(files.metrics("captions"), {**_counts(selection, given), **account.metrics})
+    write_json(paths.metrics("captions"), {**_counts(selection, given), **account.metrics})
     return account
 
 
@@ -94,7 +96,7 @@ def _write_embedded(
         embeddings[first : first + len(rows)] = rows
         first += len(rows)
         work.note(first)
-    work.give("embeddings.npy", files.CAPTIONS / "embeddings.npy")
+    work.give("embeddings.npy", paths.CAPTIONS / "embeddings.npy")
 
 
 def _tasks(parts: Iterator[pa.Table], finished: int) -> Iterator[Task]:
@@ -116,7 +118,7 @@ def _embed(load: Callable[[], ImageTextEncoder], texts: list[str]) -> np.ndarray
 def _written(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """The captions, each part written when it is given."""
     first = next(parts)
-    with table_in_parts(files.CAPTIONS / "captions.parquet", first.schema) as writer:
+    with table_in_parts(paths.CAPTIONS / "captions.parquet", first.schema) as writer:
         for part in chain([first], parts):
             writer.write_table(part)
             yield part
@@ -125,7 +127,7 @@ def _written(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
 def _embeddings(given: GivenEmbeddings | None, selection: Selection) -> Rows:
     """The embeddings of the captions kept, read where asked for."""
     if given is None or selection.embeddings is None:
-        return read_array(files.CAPTIONS / "embeddings.npy")
+        return read_array(paths.CAPTIONS / "embeddings.npy")
     return given.unit(selection.embeddings)
 
 
@@ -140,7 +142,7 @@ def _write_index(texts: Rows, settings: BuildCaptionIndex) -> dict:
         index = build_index(texts, Approximation(**made))
     except ValueError as error:
         raise UserError(f"build_caption_index.nlist: {error}; set a smaller number, or index: exact") from error
-    path = files.CAPTIONS / "index.faiss"
+    path = paths.CAPTIONS / "index.faiss"
     with finished(path) as name:
         try:
             faiss.write_index(index, str(name))
@@ -177,7 +179,7 @@ def _account(selection: Selection, given: GivenEmbeddings | None) -> Account:
             "cut to their first letters": selection.cut,
             "with bytes that are not UTF-8": selection.undecodable,
         },
-        wrote={f"rows to {files.CAPTIONS / 'captions.parquet'}": kept, "embeddings": kept if given is None else 0},
+        wrote={f"rows to {paths.CAPTIONS / 'captions.parquet'}": kept, "embeddings": kept if given is None else 0},
     )
 
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_json, write_table, write_text
-from stages.method.verdicts import CLAIMS, Figure, Verdict, at_least, below, exceeds
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_json, write_table, write_text
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.claims.verdicts import CLAIMS, Figure, Verdict, at_least, below, exceeds
 
 if TYPE_CHECKING:
-    from stages.common.params import Params, Shortcut
+    from falcon_dvc.params.schema import Params, Shortcut
 
 STUDY = Path("studies/metrics/reported.json")
 PHOTOS = Path("reports/photos/metrics")
-REPORT = files.REPORTS / "claims.md"
+REPORT = paths.REPORTS / "claims.md"
 WORLDS = "embedded world"  # the table adds of how many seeds
 ONE = "embedded world, seed 0"
 VARIATIONS = ("whole_images", "low_match_released", "released_scoring", "released", "captions_300", "reader_narrow")
@@ -77,7 +77,7 @@ class Row:
 def run(params: Params) -> Account:
     """Write ``reports/claims.md`` and ``reports/tables/claims.csv``; a row whose figures this run lacks says so."""
     table = pd.DataFrame([_measured(row) for row in rows(params)])
-    write_table(files.table("claims"), table)
+    write_table(paths.table("claims"), table)
     write_text(REPORT, _markdown(table))
     return Account(
         read={"statements": len(table)},
@@ -101,7 +101,7 @@ def _study(key: str) -> Ref:
 
 
 def _own(name: str, key: str) -> Ref:
-    return Ref(files.metrics(name), key)
+    return Ref(paths.metrics(name), key)
 
 
 def _photos(name: str, key: str) -> Ref:

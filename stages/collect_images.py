@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_array, read_table, write_json, write_table
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.artifacts.summary import Account
 
 if TYPE_CHECKING:
-    from stages.common.params import Params
+    from falcon_dvc.params.schema import Params
 
 
 def run(params: Params) -> Account:
     """Write ``data/images.parquet`` and its metrics."""
     table, skipped = _scenes(params) if params.data.source == "scenes" else _listed(params)
-    write_table(files.IMAGES, table[["image", "split", "label", "width", "height"]])
+    write_table(paths.IMAGES, table[["image", "split", "label", "width", "height"]])
     split = table["split"].value_counts()
     counts = {
         "images": len(table),
@@ -29,9 +29,9 @@ def run(params: Params) -> Account:
     account = Account(
         read={"images": len(table) + skipped},
         dropped={"images": {"cannot be read": skipped}},
-        wrote={f"rows to {files.IMAGES}": len(table)},
+        wrote={f"rows to {paths.IMAGES}": len(table)},
     )
-    write_json(files.metrics("images"), {**counts, **account.metrics})
+    write_json(paths.metrics("images"), {**counts, **account.metrics})
     return account
 
 
@@ -44,7 +44,7 @@ def _scenes(params: Params) -> tuple[pd.DataFrame, int]:
 
 def _listed(params: Params) -> tuple[pd.DataFrame, int]:
     """The user's images; divided as their source says, else a seeded share of them held out."""
-    from stages.sources.image_sources import list_source
+    from falcon_dvc.images.open import list_source
 
     listing = list_source(params.data)
     for name in listing.skipped:

@@ -7,24 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_array, read_table, write_json, write_table
-from stages.common.corpus import read_corpus, settings_of
-from stages.common.judging import (
-    heldout_attributes,
-    judged,
-    listed_words,
-    names_of_attributes,
-    selectivity_of,
-    truth_of,
-)
-from stages.common.progress import track
-from stages.common.rivals import Words, best_constant, constant, read_mined, rivals
-from stages.method.truth import bootstrap_interval
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.concepts.scoring.corpus import read_corpus, settings_of
+from falcon_dvc.concepts.words.listing import listed_words
+from falcon_dvc.evaluation.ground_truth import heldout_attributes, judged, names_of_attributes, selectivity_of, truth_of
+from falcon_dvc.evaluation.methods import Words, best_constant, constant, read_mined, rivals
+from falcon_dvc.evaluation.statistics import bootstrap_interval
+from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
-    from stages.common.params import EvaluateConcepts, Params
+    from falcon_dvc.params.schema import EvaluateConcepts, Params
 
 MEASURES = ("pearson", "auprc", "auc", "mad")
 
@@ -34,38 +28,38 @@ def run(params: Params, name: str) -> Account:
     settings = params.evaluate_concepts
     rows, attributes = heldout_attributes(params.data.images)
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
-    activations = read_array(files.activations(name) / "features.npy")[rows]
+    activations = read_array(paths.activations(name) / "features.npy")[rows]
     truth = _explained(truth_of(activations, attributes, settings.clear), name)
     methods = _all_words(params, name, truth, names)
     judgements = {
         method: selectivity_of(judged(truth, words, names), activations, attributes, names)
         for method, words in track(methods.items(), "judging methods", total=len(methods))
     }
-    write_table(files.table(f"{name}_truth"), judgements["falcon"])
-    write_table(files.table(f"{name}_methods"), _methods_table(judgements))
+    write_table(paths.table(f"{name}_truth"), judgements["falcon"])
+    write_table(paths.table(f"{name}_methods"), _methods_table(judgements))
     metrics = _metrics(judgements, settings)
     account = Account(
         read={"held-out images": len(rows), "features": len(truth)},
         dropped={"features": {"without a clear truth": len(truth) - metrics["clear_truth"]}},
-        wrote={f"rows to {files.table(f'{name}_truth')}": len(truth)},
+        wrote={f"rows to {paths.table(f'{name}_truth')}": len(truth)},
     )
-    write_json(files.metrics(f"evaluation_{name}"), {**metrics, **account.metrics})
-    write_table(files.plot(f"{name}_evaluation"), _by_kind(metrics))
-    write_table(files.plot(f"{name}_methods"), _by_method(metrics))
-    write_table(files.plot(f"{name}_contrast"), _by_contrast(metrics))
+    write_json(paths.metrics(f"evaluation_{name}"), {**metrics, **account.metrics})
+    write_table(paths.plot(f"{name}_evaluation"), _by_kind(metrics))
+    write_table(paths.plot(f"{name}_methods"), _by_method(metrics))
+    write_table(paths.plot(f"{name}_contrast"), _by_contrast(metrics))
     return account
 
 
 def _explained(truth: pd.DataFrame, name: str) -> pd.DataFrame:
     """The truth of those features that are explained at all."""
-    explained = read_table(files.groups(name) / "groups.parquet")["group"]
+    explained = read_table(paths.groups(name) / "groups.parquet")["group"]
     return truth[truth["group"].isin(explained)].reset_index(drop=True)
 
 
 def _all_words(params: Params, name: str, truth: pd.DataFrame, names: dict) -> dict[str, Words]:
     """The words of every method; `falcon` is the run's own explanation, as the report shows it."""
     corpus, settings = read_corpus(), settings_of(params.concepts)
-    own = listed_words(read_table(files.concepts(name) / "concepts.parquet"))
+    own = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
     clear = truth[truth["clear"]]
     label = constant(truth["group"], best_constant(clear if len(clear) else truth, names, settings.top))
     return {"falcon": own, **rivals(read_mined(name, corpus, settings), corpus, settings), "best_constant": label}

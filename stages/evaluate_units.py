@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_array, read_table, write_json, write_table
-from stages.common.corpus import settings_of
-from stages.common.errors import UserError
-from stages.common.localisation import Localisation
-from stages.common.unfinished import Work, unfinished
-from stages.method.baselines import soft_wpmi
-from stages.method.heatmaps import CropRule, Heatmaps, crop_boxes
-from stages.method.retrieval import nearest_captions, retrieved_weights
-from stages.method.truth import bootstrap_interval
-from stages.models.encoders import LinearClassifier, linear_classifier
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.compute.resume import Work, unfinished
+from falcon_dvc.concepts.retrieval.nearest import nearest_captions, retrieved_weights
+from falcon_dvc.concepts.scoring.corpus import settings_of
+from falcon_dvc.crops.heatmaps import CropRule, Heatmaps, crop_boxes
+from falcon_dvc.crops.localisation import Localisation
+from falcon_dvc.errors import UserError
+from falcon_dvc.evaluation.baselines import soft_wpmi
+from falcon_dvc.evaluation.statistics import bootstrap_interval
+from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier
 
 if TYPE_CHECKING:
-    from stages.common.params import EvaluateUnits, Params
+    from falcon_dvc.params.schema import EvaluateUnits, Params
 
 CROPS_AT_ONCE = 256  # dense activation maps in memory
 METHODS = ("falcon", "soft_wpmi", "soft_wpmi_tuned", "shuffled_units")
@@ -51,18 +51,18 @@ def run(params: Params, name: str) -> Account:
         crops, names = _embedded(params, row, boxes, classifier, work)
     ranks = _ranks(params, crops, unit, names)
     table = _table(classifier, rows, ranks)
-    write_table(files.table(f"{name}_units"), table)
-    write_json(files.metrics(f"units_{name}"), _metrics(table, settings))
+    write_table(paths.table(f"{name}_units"), table)
+    write_json(paths.metrics(f"units_{name}"), _metrics(table, settings))
     return Account(
         read={"units": len(table), "crops": len(row)},
         noted={"units whose strongest images show another class": int((~table["class_among_images"]).sum())},
-        wrote={f"rows to {files.table(f'{name}_units')}": len(table)},
+        wrote={f"rows to {paths.table(f'{name}_units')}": len(table)},
     )
 
 
 def _strongest_images(name: str, classifier: LinearClassifier, count: int) -> np.ndarray:
     """Rows of the images with the largest logit of each unit, (units, count)."""
-    features = read_array(files.activations(name) / "features.npy").astype(np.float64)
+    features = read_array(paths.activations(name) / "features.npy").astype(np.float64)
     logits = np.round(features @ classifier.weights.T.astype(np.float64) + classifier.bias, 9)
     return np.argsort(-logits, axis=0, kind="stable")[:count].T
 
@@ -83,19 +83,19 @@ def _crops(
 
 
 def _boxes(params: Params, name: str, rows: np.ndarray, heatmaps: Heatmaps, threshold: float) -> np.ndarray:
-    images, settings = read_table(files.IMAGES), params.mine_crops
+    images, settings = read_table(paths.IMAGES), params.mine_crops
     shape = images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
     rule = CropRule(settings.crop, threshold, settings.margin, settings.min_size)
-    return crop_boxes(heatmaps, read_array(files.activations(name) / "fields.npy")[rows], shape, rule)
+    return crop_boxes(heatmaps, read_array(paths.activations(name) / "fields.npy")[rows], shape, rule)
 
 
 def _embedded(
     params: Params, rows: np.ndarray, boxes: np.ndarray, classifier: LinearClassifier, work: Work
 ) -> tuple[np.ndarray, np.ndarray]:
     """Unit embeddings of the crops and of the class names."""
-    from stages.models.crop_embedding import embed_crops
-    from stages.models.device import best_device
-    from stages.models.image_text import load_image_text
+    from falcon_dvc.compute.device import best_device
+    from falcon_dvc.crops.embedding import embed_crops
+    from falcon_dvc.models.image_text.load import load_image_text
 
     encoder = load_image_text(params.image_text, best_device())
     texts = [params.evaluate_units.template.replace("{}", some) for some in classifier.names]
@@ -136,7 +136,7 @@ def _rank_of_own(score: np.ndarray) -> np.ndarray:
 
 def _table(classifier: LinearClassifier, rows: np.ndarray, ranks: dict[str, np.ndarray]) -> pd.DataFrame:
     """One row a unit, keyed by its class's id; whether an image of the class is among its strongest images."""
-    labels = read_table(files.IMAGES)["label"].to_numpy(dtype=str)
+    labels = read_table(paths.IMAGES)["label"].to_numpy(dtype=str)
     shown = (labels[rows] == np.array(classifier.ids)[:, None]).any(axis=1)
     return pd.DataFrame(
         {

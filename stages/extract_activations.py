@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_table, write_array, write_json
-from stages.common.errors import UserError
-from stages.common.executor import Executor, Once, Task, executor_of
-from stages.common.progress import track
-from stages.common.unfinished import Part, unfinished
-from stages.models.device import all_devices
-from stages.models.encoders import Encoder, load_encoder
-from stages.models.passes import activations
-from stages.sources.image_sources import open_images, which_images
-from stages.sources.images import ImageSource
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_table, write_array, write_json
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.compute.device import all_devices
+from falcon_dvc.compute.executor import Executor, Once, Task
+from falcon_dvc.compute.resolve import executor_of
+from falcon_dvc.compute.resume import Part, unfinished
+from falcon_dvc.errors import UserError
+from falcon_dvc.images.open import open_images, which_images
+from falcon_dvc.images.source import ImageSource
+from falcon_dvc.models.encoders.load import Encoder, load_encoder
+from falcon_dvc.models.encoders.passes import activations
+from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
-    from stages.common.params import Data, EncoderSpec, ExtractActivations, Params
+    from falcon_dvc.params.schema import Data, EncoderSpec, ExtractActivations, Params
 
 Pass = tuple[np.ndarray, np.ndarray | None]  # features and maps of a batch
 
@@ -33,11 +34,11 @@ def run(params: Params, name: str) -> Account:
 
     There is no ``maps.npy`` where heatmaps are not made of the features' own maps.
     """
-    table = read_table(files.IMAGES)
+    table = read_table(paths.IMAGES)
     opened = Once(_opened, params.data, params.encoders[name], name)
     source, (encoder, *_) = opened()
     fields = [encoder.field(width, height) for width, height in zip(table["width"], table["height"], strict=True)]
-    folder = files.activations(name)
+    folder = paths.activations(name)
     for old in ("maps.npy", "encoder.json"):  # of another kind of encoder, if the stage is run by hand
         (folder / old).unlink(missing_ok=True)
     write_array(folder / "fields.npy", np.array(fields, dtype=np.int32))
@@ -48,7 +49,7 @@ def run(params: Params, name: str) -> Account:
         **params.extract_activations.model_dump(mode="json"),
     }
     with executor_of(params, "extract_activations") as executor, unfinished(f"extract_activations-{name}") as work:
-        images = work.part("images", made_of, [files.IMAGES])
+        images = work.part("images", made_of, [paths.IMAGES])
         _extract(opened, images, params.extract_activations, name, executor)
         for array in images.arrays:
             images.give(array, folder / array)
@@ -62,7 +63,7 @@ def _describe(encoder: Encoder, folder: Path) -> None:
         return
     write_json(folder / "encoder.json", description)
     if description["checkpoint"]:
-        from stages.models.released_checkpoints import summary
+        from falcon_dvc.models.encoders.released_checkpoints import summary
 
         print(summary(description["checkpoint"]))
 
@@ -70,7 +71,7 @@ def _describe(encoder: Encoder, folder: Path) -> None:
 def _opened(data: Data, spec: EncoderSpec, name: str) -> tuple[ImageSource, Sequence[Encoder]]:
     """The images, and the encoder on each device, in whatever process."""
     replicas = [load_encoder(spec, device, f"encoders.{name}") for device in all_devices()]
-    return open_images(data, read_table(files.IMAGES)), replicas
+    return open_images(data, read_table(paths.IMAGES)), replicas
 
 
 def _extract(opened: Once, work: Part, settings: ExtractActivations, name: str, executor: Executor) -> None:

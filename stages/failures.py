@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_array, read_table, write_json, write_table
-from stages.common.clusters import Carried, carried_concepts, cluster_table, failure_table, interval_of_mean
-from stages.common.errors import UserError
-from stages.common.judging import names_of_attributes
-from stages.common.progress import track
-from stages.common.tables import first_concepts
-from stages.method.failures import (
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.concepts.words.listing import first_concepts
+from falcon_dvc.errors import UserError
+from falcon_dvc.evaluation.ground_truth import names_of_attributes
+from falcon_dvc.failures.blame import (
     Blame,
     blame,
     by_concept,
@@ -31,10 +29,12 @@ from stages.method.failures import (
     shuffled,
     switched_off,
 )
-from stages.models.encoders import LinearClassifier, linear_classifier
+from falcon_dvc.failures.clusters import Carried, carried_concepts, cluster_table, failure_table, interval_of_mean
+from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier
+from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
-    from stages.common.params import Failures, Params, Shortcut
+    from falcon_dvc.params.schema import Failures, Params, Shortcut
 
 FAILURES = ["image", "right", "wrong", "cluster", "concept", "silent", "features", "blame_share"]
 CLUSTERS = ["cluster", "right", "wrong", "images", "sentence", "concept", "silent", "features"]
@@ -86,20 +86,20 @@ def run(params: Params, name: str) -> Account:
     """
     settings = params.failures
     images, unnamed = _classified(name, _classifier(params, name))
-    first = first_concepts(read_table(files.concepts(name) / "concepts.parquet"))
+    first = first_concepts(read_table(paths.concepts(name) / "concepts.parquet"))
     carried = carried_concepts(first, images.features.shape[1])
     measured = "test" if len(images.rows("test")) else "probe"
     rows = images.rows(measured, wrong=True)
     blamed = images.blamed(rows, settings.reference)
     names = np.array(images.classifier.names, dtype=object)
     failures = failure_table(images.image[rows], names[images.right[rows]], names[images.found[rows]], blamed, carried)
-    groups = read_table(files.groups(name) / "groups.parquet")
+    groups = read_table(paths.groups(name) / "groups.parquet")
     clusters = cluster_table(failures, blamed, carried, groups, first, settings)
     repairs = _repairs(params, images, carried)
-    write_table(files.FAILURES / f"{name}.parquet", failures[FAILURES])
-    write_table(files.table(f"{name}_failures"), clusters[CLUSTERS])
-    write_table(files.table(f"{name}_repairs"), repairs)
-    write_table(files.plot(f"{name}_repairs"), _plotted(repairs))
+    write_table(paths.FAILURES / f"{name}.parquet", failures[FAILURES])
+    write_table(paths.table(f"{name}_failures"), clusters[CLUSTERS])
+    write_table(paths.table(f"{name}_repairs"), repairs)
+    write_table(paths.plot(f"{name}_repairs"), _plotted(repairs))
     counts = {
         "images": len(images.rows(measured)),
         "held_out": int(measured == "test"),
@@ -111,10 +111,10 @@ def run(params: Params, name: str) -> Account:
         read={"images": len(images.image) + unnamed},
         dropped={"images": {"whose label names no class": unnamed}},
         noted={"images that are classified wrongly": len(failures)},
-        wrote={f"rows to {files.FAILURES / f'{name}.parquet'}": len(failures), "clusters of them": len(clusters)},
+        wrote={f"rows to {paths.FAILURES / f'{name}.parquet'}": len(failures), "clusters of them": len(clusters)},
     )
     write_json(
-        files.metrics(f"failures_{name}"), {**counts, **found, **planted, **_of_repairs(repairs), **account.metrics}
+        paths.metrics(f"failures_{name}"), {**counts, **found, **planted, **_of_repairs(repairs), **account.metrics}
     )
     return account
 
@@ -128,7 +128,7 @@ def _classifier(params: Params, name: str) -> LinearClassifier:
 
 def _classified(name: str, classifier: LinearClassifier) -> tuple[Classified, int]:
     """Classify the images whose label names a class; count the others."""
-    table, path = read_table(files.IMAGES), files.activations(name) / "features.npy"
+    table, path = read_table(paths.IMAGES), paths.activations(name) / "features.npy"
     features = read_array(path)
     if features.shape != (len(table), classifier.weights.shape[1]):
         raise UserError(

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_rows, read_table, write_array, write_json, write_table
-from stages.common.errors import UserError
-from stages.common.progress import track
-from stages.method import groups as grouping
-from stages.method.activations import (
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_rows, read_table, write_array, write_json, write_table
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.errors import UserError
+from falcon_dvc.groups import groups as grouping
+from falcon_dvc.groups.activations import (
     highly_activating,
     lowly_activating,
     lowly_activating_distinct,
     picked,
     row_normalised,
 )
-from stages.method.cofiring import CofiringSets, as_groups, cofiring_sets, diverse
-from stages.method.groups import Groups
+from falcon_dvc.groups.cofiring import CofiringSets, as_groups, cofiring_sets, diverse
+from falcon_dvc.groups.groups import Groups
+from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
-    from stages.common.params import FindGroups, Params
+    from falcon_dvc.params.schema import FindGroups, Params
 
 IMAGES_AT_ONCE = 4096  # whose features are normalised in double precision
 POOL = 2  # random images in all, at least, as a multiple of the largest group's highly activating ones
@@ -38,7 +38,7 @@ class NothingFiresError(UserError):
 def run(params: Params, name: str) -> Account:
     """Write ``groups.parquet``, ``sets.parquet`` and ``thresholds.npy`` of the encoder `name`; only probe images take part."""
     settings = params.find_groups
-    table = read_table(files.IMAGES)
+    table = read_table(paths.IMAGES)
     probe = np.flatnonzero(table["split"] == "probe")
     normalised = _normalised(_features(name, len(table)), probe)
     if not normalised.size:
@@ -54,11 +54,11 @@ def run(params: Params, name: str) -> Account:
         )
     sets = _sets(normalised, fires, groups, statistics["group"].to_numpy(), settings)
     sets["image"] = table["image"].to_numpy()[probe[sets.pop("row")]]
-    write_table(files.groups(name) / "groups.parquet", statistics)
-    write_table(files.groups(name) / "sets.parquet", sets)
-    write_array(files.groups(name) / "thresholds.npy", _thresholds(normalised, fires))
+    write_table(paths.groups(name) / "groups.parquet", statistics)
+    write_table(paths.groups(name) / "sets.parquet", sets)
+    write_array(paths.groups(name) / "thresholds.npy", _thresholds(normalised, fires))
     account = _account(name, fires.shape, search, len(groups), len(sets), settings)
-    write_json(files.metrics(f"search_{name}"), {**search, **account.metrics})
+    write_json(paths.metrics(f"search_{name}"), {**search, **account.metrics})
     return account
 
 
@@ -72,7 +72,7 @@ def _account(name: str, fires: tuple[int, int], search: dict, groups: int, rows:
         read={"probe images": images, "features": features},
         dropped={"features": {few: features - search["single"]}},
         noted={"sets of features that fire together beyond chance left out": left},
-        wrote={f"groups to {files.groups(name)}": groups, "rows of images to it": rows},
+        wrote={f"groups to {paths.groups(name)}": groups, "rows of images to it": rows},
     )
 
 
@@ -84,8 +84,8 @@ def _features(name: str, images: int) -> np.ndarray:
     UserError
         If they are no features, or of other images.
     """
-    path = files.activations(name) / "features.npy"
-    features = read_rows(path, images, files.IMAGES)
+    path = paths.activations(name) / "features.npy"
+    features = read_rows(path, images, paths.IMAGES)
     if not features.shape[1]:
         raise UserError(f"{path}: holds no feature; run `dvc repro` to make it again")
     return features

@@ -9,38 +9,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_table, write_json, write_text
-from stages.sources.captions import clean_caption
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_table, write_json, write_text
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.captions.corpus_file import clean_caption
 
 if TYPE_CHECKING:
-    from stages.common.params import GenerateCaptions, Params
-    from stages.common.unfinished import Part
+    from falcon_dvc.compute.resume import Part
+    from falcon_dvc.params.schema import GenerateCaptions, Params
 
 
 def run(params: Params, name: str) -> Account:
     """Write the captions of the crops of the encoder `name`: line i is about row i of its ``crops.parquet``; and counts."""
-    crops = read_table(files.crops(name) / "crops.parquet")
+    crops = read_table(paths.crops(name) / "crops.parquet")
     generated, which = _generated(params, name, crops)
     captions = np.array([clean_caption(text) for text in generated], dtype=object)[which]
-    write_text(files.generated(name), "".join(f"{caption}\n" for caption in captions))
+    write_text(paths.generated(name), "".join(f"{caption}\n" for caption in captions))
     counts = _counts(captions, which)
     account = Account(
         read={"crops": len(captions)},
         dropped={"crops": {"without a caption": counts["empty"]}},
-        wrote={f"lines to {files.generated(name)}": len(captions)},
+        wrote={f"lines to {paths.generated(name)}": len(captions)},
     )
-    write_json(files.metrics(f"generated_{name}"), {**counts, **account.metrics})
+    write_json(paths.metrics(f"generated_{name}"), {**counts, **account.metrics})
     return account
 
 
 def _generated(params: Params, name: str, crops: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """A text for each different crop, and each row's place among them."""
-    from stages.common.unfinished import unfinished
-    from stages.models.crop_embedding import different_crops, part_of_crops
+    from falcon_dvc.compute.resume import unfinished
+    from falcon_dvc.crops.embedding import different_crops, part_of_crops
 
-    rows = pd.Index(read_table(files.IMAGES)["image"]).get_indexer(crops["image"])
+    rows = pd.Index(read_table(paths.IMAGES)["image"]).get_indexer(crops["image"])
     different, which = different_crops(rows, crops[["left", "top", "right", "bottom"]].to_numpy())
     with unfinished(f"generate_captions-{name}") as work:
         part = part_of_crops(work, "captions", params.data, different, _how(params.generate_captions))
@@ -55,9 +55,9 @@ def _how(settings: GenerateCaptions) -> dict:
 
 def _texts(params: Params, crops: np.ndarray, part: Part) -> list[str]:
     """A text for each crop; those that are finished are not made again."""
-    from stages.models.captioner import load_captioner
-    from stages.models.crop_embedding import batches_of_crops, pictures
-    from stages.models.device import best_device
+    from falcon_dvc.captioner import load_captioner
+    from falcon_dvc.compute.device import best_device
+    from falcon_dvc.crops.embedding import batches_of_crops, pictures
 
     settings, finished = params.generate_captions, part.finished
     captioner = load_captioner(settings, best_device())

@@ -7,38 +7,44 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_array, read_table, write_json, write_table
-from stages.common.progress import track
-from stages.method.coherence import against_null, coherence, coherence_of_random_sets, size_strata, with_diagonal
-from stages.method.groups import discoveries
-from stages.method.truth import bootstrap_interval
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.evaluation.coherence import (
+    against_null,
+    coherence,
+    coherence_of_random_sets,
+    size_strata,
+    with_diagonal,
+)
+from falcon_dvc.evaluation.statistics import bootstrap_interval
+from falcon_dvc.groups.groups import discoveries
+from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
-    from stages.common.params import MeasureExplainability, Params
+    from falcon_dvc.params.schema import MeasureExplainability, Params
 
 
 def run(params: Params, name: str) -> Account:
     """Write the coherence of every group of the encoder `name`, the shares that are interpretable, and plot data."""
     settings = params.measure_explainability
-    groups = read_table(files.groups(name) / "groups.parquet")
-    crops = read_table(files.crops(name) / "crops.parquet")
-    embeddings = read_array(files.crops(name) / "embeddings.npy")
-    images = read_table(files.IMAGES)
+    groups = read_table(paths.groups(name) / "groups.parquet")
+    crops = read_table(paths.crops(name) / "crops.parquet")
+    embeddings = read_array(paths.crops(name) / "embeddings.npy")
+    images = read_table(paths.IMAGES)
     measured = _measure(groups, crops, embeddings, images, settings)
-    features = read_array(files.activations(name) / "features.npy").shape[1]
-    write_table(files.EXPLAINABILITY / f"{name}.parquet", measured)
-    write_table(files.plot(f"{name}_coherence"), measured[["group", "size", "coherence", "null_mean", "null_high"]])
+    features = read_array(paths.activations(name) / "features.npy").shape[1]
+    write_table(paths.EXPLAINABILITY / f"{name}.parquet", measured)
+    write_table(paths.plot(f"{name}_coherence"), measured[["group", "size", "coherence", "null_mean", "null_high"]])
     by_size = {_label(size): _shares(part, settings) for size, part in measured.groupby("size")}
-    write_table(files.plot(f"{name}_interpretable"), _by_size(by_size))
+    write_table(paths.plot(f"{name}_interpretable"), _by_size(by_size))
     account = Account(
         read={"groups": len(groups), "crops": len(crops)},
         dropped={"groups": {"of a single crop": int((measured["crops"] < 2).sum())}},
-        wrote={f"rows to {files.EXPLAINABILITY / f'{name}.parquet'}": len(measured)},
+        wrote={f"rows to {paths.EXPLAINABILITY / f'{name}.parquet'}": len(measured)},
     )
     write_json(
-        files.metrics(f"explainability_{name}"),
+        paths.metrics(f"explainability_{name}"),
         {
             "features": features,
             "of_the_space": _of_all_features(measured, features, settings),

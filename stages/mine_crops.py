@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_array, read_table, write_array, write_json, write_table
-from stages.common.localisation import Localisation
-from stages.common.unfinished import Work, unfinished
-from stages.method.heatmaps import CropRule, Heatmaps, as_bytes, carried, crop_boxes, empty
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_json, write_table
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.compute.resume import Work, unfinished
+from falcon_dvc.crops.heatmaps import CropRule, Heatmaps, as_bytes, carried, crop_boxes, empty
+from falcon_dvc.crops.localisation import Localisation
 
 if TYPE_CHECKING:
-    from stages.common.params import MineCrops, Params
+    from falcon_dvc.params.schema import MineCrops, Params
 
 
 def run(params: Params, name: str) -> Account:
@@ -24,13 +24,13 @@ def run(params: Params, name: str) -> Account:
 
     ``embeddings.json`` says which image-text encoder made the embeddings: captions must come from the same.
     """
-    from stages.models.crop_embedding import embed_crops
-    from stages.models.device import best_device
-    from stages.models.image_text import load_image_text
+    from falcon_dvc.compute.device import best_device
+    from falcon_dvc.crops.embedding import embed_crops
+    from falcon_dvc.models.image_text.load import load_image_text
 
-    settings, folder = params.mine_crops, files.crops(name)
-    sets = read_table(files.groups(name) / "sets.parquet")
-    rows = pd.Index(read_table(files.IMAGES)["image"]).get_indexer(sets["image"])
+    settings, folder = params.mine_crops, paths.crops(name)
+    sets = read_table(paths.groups(name) / "sets.parquet")
+    rows = pd.Index(read_table(paths.IMAGES)["image"]).get_indexer(sets["image"])
     with unfinished(f"mine_crops-{name}") as work:
         heatmaps = _heatmaps(params, name, sets, rows, work)
         boxes = _boxes(settings, name, sets, rows, heatmaps)
@@ -50,16 +50,16 @@ def run(params: Params, name: str) -> Account:
 
 def _heatmaps(params: Params, name: str, sets: pd.DataFrame, rows: np.ndarray, work: Work) -> Heatmaps:
     """Where each row's group fires in its image."""
-    width = read_array(files.activations(name) / "features.npy").shape[1]
-    members = _members_of(sets, read_table(files.groups(name) / "groups.parquet"), width)
+    width = read_array(paths.activations(name) / "features.npy").shape[1]
+    members = _members_of(sets, read_table(paths.groups(name) / "groups.parquet"), width)
     return Localisation(params, name, work).of_groups(rows, members)
 
 
 def _boxes(settings: MineCrops, name: str, sets: pd.DataFrame, rows: np.ndarray, heatmaps: Heatmaps) -> np.ndarray:
     """The crop of each row: around what fires, and for the other roles as the params say."""
-    images = read_table(files.IMAGES)
+    images = read_table(paths.IMAGES)
     shape = images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
-    fields = read_array(files.activations(name) / "fields.npy")[rows]
+    fields = read_array(paths.activations(name) / "fields.npy")[rows]
     rule = CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
     boxes = _random_like_high(sets, crop_boxes(heatmaps, fields, shape, rule), shape)
     return boxes if settings.low_crops else _whole(boxes, (sets["role"] == "low").to_numpy(), shape)

@@ -13,21 +13,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import sparse
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import write_json, write_table
-from stages.common.corpus import factorised, naming, occurring, read_captions, read_columns
-from stages.common.errors import UserError
-from stages.common.progress import track
-from stages.common.streamed import table_in_parts
-from stages.common.unfinished import unfinished
-from stages.method.synonyms import leaders
-from stages.method.words import Mentioned, parse_captions
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import write_json, write_table
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.compute.resume import unfinished
+from falcon_dvc.concepts.retrieval.index import factorised, naming, occurring, read_captions, read_columns
+from falcon_dvc.concepts.retrieval.parquet_stream import table_in_parts
+from falcon_dvc.concepts.words.parsing import Mentioned, parse_captions
+from falcon_dvc.concepts.words.synonyms import leaders
+from falcon_dvc.errors import UserError
+from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stages.common.params import Params, ParseCaptions
+    from falcon_dvc.params.schema import Params, ParseCaptions
 
 CAPTIONS_AT_ONCE = 65_536
 PARSED = pa.schema([("caption", pa.int64()), ("kind", pa.string()), ("mention", pa.string())])
@@ -54,9 +54,9 @@ def run(params: Params) -> Account:
         concepts = _concepts(parsed, params.parse_captions)
         _write_mentions(parsed, concepts)
     synonyms, account = _synonyms(concepts), _account(counts)
-    write_table(files.table("synonyms"), synonyms)
+    write_table(paths.table("synonyms"), synonyms)
     of_several = {"mentions": counts.mentions, "concepts_of_several_words": len(synonyms)}
-    write_json(files.metrics("parsed"), {"captions": counts.captions, **of_several, **account.metrics})
+    write_json(paths.metrics("parsed"), {"captions": counts.captions, **of_several, **account.metrics})
     return account
 
 
@@ -64,7 +64,7 @@ def _account(counts: Parsed) -> Account:
     return Account(
         read={"captions": counts.captions},
         dropped={"captions": {"without a noun, verb or adjective that counts": counts.captions - counts.with_words}},
-        wrote={f"rows to {files.MENTIONS}": counts.mentions},
+        wrote={f"rows to {paths.MENTIONS}": counts.mentions},
     )
 
 
@@ -89,7 +89,7 @@ def _table(captions: pa.Array, found: Mentioned) -> pa.Table:
 
 def _captions() -> Iterator[tuple[pa.Array, list[str]]]:
     """Numbers and texts of the captions, in parts."""
-    path = files.CAPTIONS / "captions.parquet"
+    path = paths.CAPTIONS / "captions.parquet"
     with naming(path), pq.ParquetFile(path) as table:
         parts = table.iter_batches(CAPTIONS_AT_ONCE, columns=["caption", "text"])
         for part in track(parts, "parsing captions", total=-(-table.metadata.num_rows // CAPTIONS_AT_ONCE)):
@@ -114,7 +114,7 @@ def _concepts(parsed: Path, settings: ParseCaptions) -> dict[str, str]:
 def _write_mentions(parsed: Path, concepts: dict[str, str]) -> None:
     """The mentions, each with its concept: the leading synonym of a word; a phrase as it stands."""
     schema = PARSED.append(pa.field("concept", pa.string()))
-    with pq.ParquetFile(parsed) as table, table_in_parts(files.MENTIONS, schema) as writer:
+    with pq.ParquetFile(parsed) as table, table_in_parts(paths.MENTIONS, schema) as writer:
         for number in range(table.num_row_groups):
             part = table.read_row_group(number)
             mention = part["mention"].to_pandas()

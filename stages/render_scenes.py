@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.common.account import Account
-from stages.common.artifacts import write_array, write_table, write_text
-from stages.common.errors import UserError
-from stages.sources import grammar
-from stages.sources.scenes import VALUES, Look, draw_attributes, plant, render
+from falcon_dvc.artifacts.formats import write_array, write_table, write_text
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.errors import UserError
+from falcon_dvc.synthetic import captions as grammar
+from falcon_dvc.synthetic.scenes.scenes import VALUES, Look, draw_attributes, plant, render
 
 SCENES, TRAINING = Path("data/scenes"), Path("data/training")
 SPLITS = ("probe", "test", "clip", "encoders", "corpus")  # each has a stream of random numbers of its own

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import write_text
-from stages.reporting.site import replaced, write_site
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import write_text
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.report.site import replaced, write_site
 
 if TYPE_CHECKING:
-    from stages.common.params import Params
+    from falcon_dvc.params.schema import Params
 
-REPORT, SITE = files.REPORTS / "index.html", files.REPORTS / "site"
+REPORT, SITE = paths.REPORTS / "index.html", paths.REPORTS / "site"
 
 
 def run(params: Params) -> Account:

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_table, write_json, write_table
-from stages.common.corpus import Corpus, crop_embeddings, read_corpus, settings_of
-from stages.common.errors import UserError
-from stages.common.executor import executor_of
-from stages.common.tables import concept_table, evidence_table, in_words
-from stages.common.unfinished import unfinished
-from stages.method.explanation import Captioned, Explanation, explain
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_table, write_json, write_table
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.compute.resolve import executor_of
+from falcon_dvc.compute.resume import unfinished
+from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus, settings_of
+from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, explain
+from falcon_dvc.concepts.scoring.tables import concept_table, evidence_table
+from falcon_dvc.concepts.words.listing import in_words
+from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
-    from stages.common.params import Params
+    from falcon_dvc.params.schema import Params
 
 
 def run(params: Params, name: str) -> Account:
@@ -34,17 +35,17 @@ def run(params: Params, name: str) -> Account:
     evidence = evidence_table(
         table, crops[high].reset_index(drop=True), Captioned(captions.captions[high], captions.weights[high]), corpus
     )
-    write_table(files.concepts(name) / "concepts.parquet", table)
-    write_table(files.concepts(name) / "evidence.parquet", evidence)
-    write_table(files.table(f"{name}_concepts"), _for_people(groups, table))
-    write_table(files.plot(f"{name}_scores"), _ranked(table))
+    write_table(paths.concepts(name) / "concepts.parquet", table)
+    write_table(paths.concepts(name) / "evidence.parquet", evidence)
+    write_table(paths.table(f"{name}_concepts"), _for_people(groups, table))
+    write_table(paths.plot(f"{name}_scores"), _ranked(table))
     metrics = _metrics(groups, table, crops)
     account = Account(
         read={"captions": len(corpus.captions), "crops": len(crops), "groups": len(groups)},
         dropped={"groups": {"without a concept": len(groups) - metrics["with_concepts"]}},
-        wrote={f"rows to {files.concepts(name)}": len(table) + len(evidence)},
+        wrote={f"rows to {paths.concepts(name)}": len(table) + len(evidence)},
     )
-    write_json(files.metrics(f"concepts_{name}"), {**metrics, **recall, **account.metrics})
+    write_json(paths.metrics(f"concepts_{name}"), {**metrics, **recall, **account.metrics})
     return account
 
 
@@ -54,13 +55,13 @@ def _captioned(params: Params, name: str, corpus: Corpus, embeddings: np.ndarray
     shards = concepts.shards if concepts.normaliser == "shard" else None
     made_of = {"captions": concepts.captions_per_image, "temperature": concepts.temperature, "by": concepts.normaliser}
     with executor_of(params, "score_concepts") as executor, unfinished(f"score_concepts-{name}") as work:
-        part = work.part("captions", made_of, [files.CAPTIONS, files.crops(name)])
+        part = work.part("captions", made_of, [paths.CAPTIONS, paths.crops(name)])
         return corpus.captioned(embeddings, settings_of(concepts), shards, part, executor)
 
 
 def _groups_and_crops(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The groups of an encoder and their crops, which must be of these groups."""
-    path, of = files.groups(name) / "groups.parquet", files.crops(name) / "crops.parquet"
+    path, of = paths.groups(name) / "groups.parquet", paths.crops(name) / "crops.parquet"
     groups, crops = read_table(path), read_table(of)
     if not crops["group"].isin(groups["group"]).all():
         raise UserError(f"{path}: lacks groups that have crops in {of}; run `dvc repro`")

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.common.account import Account
-from stages.common.artifacts import read_array, read_table, write_json
-from stages.models import small_clip
-from stages.models.checkpoints import load_clip, save_clip
-from stages.models.pixels import unit_images
-from stages.models.training import (
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.models.scenes import small_clip
+from falcon_dvc.models.scenes.checkpoints import load_clip, save_clip
+from falcon_dvc.models.scenes.small_resnet import unit_images
+from falcon_dvc.synthetic.captions import prompts
+from falcon_dvc.synthetic.scenes.scenes import CLASSIFIED, VALUES, class_numbers
+from falcon_dvc.synthetic.training import (
     batches,
     classification_loss,
     fit,
@@ -27,8 +29,6 @@ from stages.models.training import (
     uniform,
     windows,
 )
-from stages.sources.grammar import prompts
-from stages.sources.scenes import CLASSIFIED, VALUES, class_numbers
 
 SCENES, TRAINING = Path("data/scenes"), Path("data/training")
 CHECKPOINT, METRICS = Path("models/clip.safetensors"), Path("reports/metrics/clip.json")

@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from stages.common.account import Account
-from stages.common.artifacts import read_array, read_table, write_json
-from stages.common.errors import UserError
-from stages.models.checkpoints import load_encoder_checkpoint, save_encoder
-from stages.models.pixels import unit_images
-from stages.models.small_resnet import SmallResNet
-from stages.models.training import (
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.errors import UserError
+from falcon_dvc.models.scenes.checkpoints import load_encoder_checkpoint, save_encoder
+from falcon_dvc.models.scenes.small_resnet import SmallResNet, unit_images
+from falcon_dvc.synthetic.scenes.scenes import CLASSIFIED, VALUES, class_numbers
+from falcon_dvc.synthetic.training import (
     attribute_correlations,
     batches,
     blur_some,
@@ -28,7 +28,6 @@ from stages.models.training import (
     random_windows,
     ridge_classifier,
 )
-from stages.sources.scenes import CLASSIFIED, VALUES, class_numbers
 
 SCENES, TRAINING = Path("data/scenes"), Path("data/training")
 BLURRED = 0.3  # share of the views that are blurred a little

@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from stages.common import files
-from stages.common.account import Account
-from stages.common.artifacts import read_array, read_table, write_json, write_table
-from stages.common.corpus import Corpus, crop_embeddings, read_corpus, settings_of
-from stages.common.errors import UserError
-from stages.common.localisation import Localisation
-from stages.common.progress import track
-from stages.common.tables import concept_table, in_words
-from stages.common.unfinished import Work, unfinished
-from stages.method import transfer as mapping
-from stages.method.explanation import Captioned, explain
-from stages.method.heatmaps import CropRule, crop_boxes
-from stages.method.transfer import CurvePoint, LinearMap, Ridge, RidgeFit, Split
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.compute.resume import Work, unfinished
+from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus, settings_of
+from falcon_dvc.concepts.scoring.explanation import Captioned, explain
+from falcon_dvc.concepts.scoring.tables import concept_table
+from falcon_dvc.concepts.words.listing import in_words
+from falcon_dvc.crops.heatmaps import CropRule, crop_boxes
+from falcon_dvc.crops.localisation import Localisation
+from falcon_dvc.errors import UserError
+from falcon_dvc.progress import track
+from falcon_dvc.transfer import maps as mapping
+from falcon_dvc.transfer.maps import CurvePoint, LinearMap, Ridge, RidgeFit, Split
 
 if TYPE_CHECKING:
-    from stages.common.params import Pair, Params, Transfer
+    from falcon_dvc.params.schema import Pair, Params, Transfer
 
 CROPS_AT_ONCE = 1024  # dense heatmaps in memory
 STATISTICS: dict[str, Callable[..., np.ndarray]] = {"median": np.median, "mean": np.mean, "share": np.mean}
@@ -79,14 +80,14 @@ def run(params: Params, pair: str) -> Account:
         compared, found, pictures = _carry(params, names, spaces, maps, work)
     by_images = _by_images(spaces, maps, settings)
     by_rank, dimensions = _by_rank(spaces, maps, settings)
-    write_table(files.transfers(pair), pictures)
-    write_table(files.table(f"transfer_{pair}"), _for_people(compared, found))
-    write_table(files.plot(f"transfer_{pair}"), _r_squared_table(spaces, maps))
-    write_table(files.plot(f"transfer_{pair}_images"), by_images)
-    write_table(files.plot(f"transfer_{pair}_rank"), by_rank)
+    write_table(paths.transfers(pair), pictures)
+    write_table(paths.table(f"transfer_{pair}"), _for_people(compared, found))
+    write_table(paths.plot(f"transfer_{pair}"), _r_squared_table(spaces, maps))
+    write_table(paths.plot(f"transfer_{pair}_images"), by_images)
+    write_table(paths.plot(f"transfer_{pair}_rank"), by_rank)
     metrics = _fit_metrics(spaces, maps, settings) | dimensions | _controls(spaces, maps, settings)
     account = _account(pair, spaces, maps, len(pictures))
-    write_json(files.metrics(f"transfer_{pair}"), metrics | _concept_metrics(compared, settings) | account.metrics)
+    write_json(paths.metrics(f"transfer_{pair}"), metrics | _concept_metrics(compared, settings) | account.metrics)
     return account
 
 
@@ -96,17 +97,17 @@ def _account(pair: str, spaces: Spaces, maps: Maps, rows: int) -> Account:
     return Account(
         read={"probe images": len(spaces.rows), "features": len(r_squared), "groups": len(spaces.groups)},
         dropped={"features": {"constant on the held-out images": int(np.isnan(r_squared).sum())}},
-        wrote={f"rows to {files.transfers(pair)}": rows},
+        wrote={f"rows to {paths.transfers(pair)}": rows},
     )
 
 
 def _read(explained: str, unseen: str) -> Spaces:
-    images = read_table(files.IMAGES)
+    images = read_table(paths.IMAGES)
     rows = np.flatnonzero(images["split"] == "probe")
     own, other = (
-        read_array(files.activations(name) / "features.npy")[rows].astype(np.float64) for name in (explained, unseen)
+        read_array(paths.activations(name) / "features.npy")[rows].astype(np.float64) for name in (explained, unseen)
     )
-    groups = read_table(files.groups(explained) / "groups.parquet")
+    groups = read_table(paths.groups(explained) / "groups.parquet")
     members = np.zeros((len(groups), own.shape[1]))
     for row, text in enumerate(groups["members"]):
         members[row, np.array(text.split(), dtype=int)] = 1
@@ -184,9 +185,9 @@ def _explained_again(
     params: Params, unseen: str, spaces: Spaces, split: Split, found: list[tuple[LinearMap, np.ndarray]], work: Work
 ) -> tuple[list[pd.DataFrame], list[np.ndarray]]:
     """Concepts of each carried group: its images found through a map, cropped where the *unseen* encoder fires, captioned; the boxes."""
-    from stages.models.crop_embedding import embed_crops
-    from stages.models.device import best_device
-    from stages.models.image_text import load_image_text
+    from falcon_dvc.compute.device import best_device
+    from falcon_dvc.crops.embedding import embed_crops
+    from falcon_dvc.models.image_text.load import load_image_text
 
     corpus = read_corpus()
     random = _random_captions(params, unseen, corpus)
@@ -205,14 +206,14 @@ def _explained_again(
 
 def _random_captions(params: Params, unseen: str, corpus: Corpus) -> Captioned:
     """Captions of random crops of the unseen encoder: the prior."""
-    rows = np.flatnonzero(read_table(files.crops(unseen) / "crops.parquet")["role"] == "random")
+    rows = np.flatnonzero(read_table(paths.crops(unseen) / "crops.parquet")["role"] == "random")
     return corpus.captioned(crop_embeddings(unseen, corpus)[rows], settings_of(params.concepts))
 
 
 def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray, work: Work) -> np.ndarray:
     """Crop boxes of directions of the unseen space, a bounded number at once."""
-    settings, images = params.mine_crops, read_table(files.IMAGES)
-    fields, located = read_array(files.activations(unseen) / "fields.npy"), Localisation(params, unseen, work)
+    settings, images = params.mine_crops, read_table(paths.IMAGES)
+    fields, located = read_array(paths.activations(unseen) / "fields.npy"), Localisation(params, unseen, work)
     rule = CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
     height, width = images["height"].to_numpy(), images["width"].to_numpy()
     parts = [slice(start, start + CROPS_AT_ONCE) for start in range(0, len(rows), CROPS_AT_ONCE)]
@@ -246,8 +247,8 @@ def _agreement(
 ) -> dict[str, list[float]]:
     """Concepts found through the map and through a null map against those of the explained space, and those found directly."""
     top, groups = params.concepts.top, spaces.groups["group"]
-    own = _words(read_table(files.concepts(names.explained) / "concepts.parquet"), groups, top)
-    direct = _words(read_table(files.concepts(names.unseen) / "concepts.parquet"), _nearest_feature(spaces, maps), top)
+    own = _words(read_table(paths.concepts(names.explained) / "concepts.parquet"), groups, top)
+    direct = _words(read_table(paths.concepts(names.unseen) / "concepts.parquet"), _nearest_feature(spaces, maps), top)
     carried, null = (_words(table, groups, top) for table in tables)
     return {
         "concept_overlap": _shared(own, carried),

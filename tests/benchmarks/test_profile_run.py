@@ -12,16 +12,16 @@ import pytest
 
 from benchmarks import profile_run, sampled
 from benchmarks.sampled import COMPUTING, FILES, STARTING
-from stages.common.params import load_params
-from tests.paths import ROOT
+from falcon_dvc.params.load import load_params
+from tests.support.paths import ROOT
 
 # A stage that imports, reads and computes for as long as it is told.
 SLOW = "import time\ntime.sleep(0.25)\n"
 READER = "import time\ndef read():\n    time.sleep(0.35)\n"
 COMMAND = """import sys, time, pathlib
-from stages.common import artifacts
+from falcon_dvc.artifacts import formats
 import slow
-artifacts.read()
+formats.read()
 end = time.perf_counter() + 0.3
 while time.perf_counter() < end:
     sum(range(1000))
@@ -36,8 +36,9 @@ def project(tmp_path):
     files = {
         "stages/__init__.py": "",
         "stages/__main__.py": COMMAND,
-        "stages/common/__init__.py": "",
-        "stages/common/artifacts.py": READER,
+        "falcon_dvc/__init__.py": "",
+        "falcon_dvc/artifacts/__init__.py": "",
+        "falcon_dvc/artifacts/formats.py": READER,
         "slow.py": SLOW,
         "data/a.txt": "before",
         "data/.unfinished/b.txt": "left",
@@ -54,7 +55,7 @@ def project(tmp_path):
 def test_a_copy_is_run_and_the_project_stays_as_it_is(project, tmp_path):
     place = tmp_path / "copy"
     profile_run.copy_project(project, place)
-    assert sorted(path.name for path in place.iterdir()) == ["data", "reports", "slow.py", "stages"]
+    assert sorted(path.name for path in place.iterdir()) == ["data", "falcon_dvc", "reports", "slow.py", "stages"]
     assert [path.name for path in (place / "data").iterdir()] == ["a.txt"]
     (place / "data" / "a.txt").write_text("after")
     found = profile_run.profiled([("report", ()), ("find_groups", ("net",))], place)
@@ -80,10 +81,10 @@ def test_a_stage_that_fails_is_told(project, tmp_path, monkeypatch):
     ("files", "expected"),
     [
         (["/x/numpy/core.py", "/p/stages/find_groups.py"], COMPUTING),
-        (["/x/pyarrow/parquet.py", "/p/stages/common/artifacts.py", "/p/stages/report.py"], FILES),
-        (["<frozen importlib._bootstrap>", "/p/stages/common/artifacts.py"], STARTING),
-        (["/x/threading.py", "/x/concurrent/futures/_base.py", "/p/stages/models/passes.py"], FILES),
-        (["/p/stages/method/words.py"], COMPUTING),
+        (["/x/pyarrow/parquet.py", "/p/falcon_dvc/artifacts/formats.py", "/p/stages/report.py"], FILES),
+        (["<frozen importlib._bootstrap>", "/p/falcon_dvc/artifacts/formats.py"], STARTING),
+        (["/x/threading.py", "/x/concurrent/futures/_base.py", "/p/falcon_dvc/models/encoders/passes.py"], FILES),
+        (["/p/falcon_dvc/concepts/words/parsing.py"], COMPUTING),
     ],
 )
 def test_what_a_thread_is_doing(files, expected):
@@ -110,8 +111,8 @@ def test_the_time_that_nobody_saw_is_the_start_of_python():
     ("file", "name", "expected"),
     [
         ("/x/lib/python3.11/site-packages/numpy/_core/numeric.py", "full", "numpy._core.numeric:full"),
-        ("/p/stages/method/groups.py", "closed_sets", "stages.method.groups:closed_sets"),
-        ("stages/method/groups.py", "closed_sets", "stages.method.groups:closed_sets"),
+        ("/p/falcon_dvc/groups/groups.py", "closed_sets", "falcon_dvc.groups.groups:closed_sets"),
+        ("falcon_dvc/groups/groups.py", "closed_sets", "falcon_dvc.groups.groups:closed_sets"),
         ("~", "<built-in method time.sleep>", "time:sleep"),
         ("~", "<built-in method torch._C._nn.linear>", "torch._C._nn:linear"),
         ("~", "<built-in method conv2d>", "builtins:conv2d"),

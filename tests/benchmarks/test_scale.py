@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import scale
 from benchmarks.scale import Machine, Step
-from stages.common.artifacts import read_json
+from falcon_dvc.artifacts.formats import read_json
 
 
 def test_a_stage_takes_the_longest_of_computing_reading_and_gathering():

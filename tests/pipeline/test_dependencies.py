@@ -1,66 +1,70 @@
-"""Every stage of dvc.yaml lists the code that it runs: DVC does not follow imports, so a test does."""
+"""Every stage of dvc.yaml lists the folders of the code that it runs: DVC does not follow imports, so a test does."""
 
-import ast
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parents[2]
-# Words for people and checks of params: they change what is printed, never what is computed.
-WITHOUT_EFFECT = {"stages/common/errors.py", "stages/common/progress.py", "stages/common/files.py"}
-STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+from falcon_dvc.params.load import read_yaml
+from tests.support.code_deps import closure, folders_of
+from tests.support.paths import ROOT
 
-
-def imported(path: Path) -> set[Path]:
-    """Modules of the project that a file imports at run time, inside functions too."""
-    names = set()
-    for node in _nodes_at_run_time(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    files = (ROOT / f"{name.replace('.', '/')}.py" for name in names if name.startswith("stages."))
-    return {file for file in files if file.exists()}
+STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
+MOST = 10  # code dependencies of a stage that a reader can take in
 
 
-def _nodes_at_run_time(node: ast.AST):
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING"):
-            yield child
-            yield from _nodes_at_run_time(child)
-
-
-def closure(path: Path) -> set[str]:
-    """The file and everything of the project that it reaches."""
-    found, waiting = {path}, [path]
-    while waiting:
-        new = imported(waiting.pop()) - found
-        found |= new
-        waiting += new
-    return {str(file.relative_to(ROOT)) for file in found} - WITHOUT_EFFECT
+def definition(name):
+    return STAGES[name].get("do", STAGES[name])
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_deps_are_the_import_closure(name):
-    definition = STAGES[name].get("do", STAGES[name])
-    module = definition["cmd"].split()[3]
+    module = definition(name)["cmd"].split()[3]
     assert module == name, "the stage, its command and its module have one name"
-    listed = {dep for dep in definition["deps"] if dep.endswith(".py")}
-    assert sorted(listed) == sorted(closure(ROOT / "stages" / f"{module}.py"))
+    listed = [dep for dep in definition(name)["deps"] if dep.startswith(("falcon_dvc", "stages"))]
+    assert sorted(listed) == folders_of(closure(ROOT / "stages" / f"{name}.py"))
+    assert len(listed) <= MOST + 1, "its own module, and the folders"
+
+
+def test_stages_are_the_modules_of_their_folder():
+    modules = {path.stem for path in (ROOT / "stages").glob("*.py")}
+    assert modules - {"__init__", "__main__"} == set(STAGES)
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_stage_says_what_it_does(name):
-    assert len(STAGES[name].get("do", STAGES[name])["desc"]) > 20
+    assert len(definition(name)["desc"]) > 20
 
 
-def test_closure_sees_imports_inside_functions(tmp_path, monkeypatch):
-    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
-    (tmp_path / "stages").mkdir()
-    (tmp_path / "stages" / "a.py").write_text("def f():\n    from stages import b\n")
-    (tmp_path / "stages" / "b.py").write_text(
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import stages.c\n"
-    )
-    (tmp_path / "stages" / "c.py").write_text("")
-    assert closure(tmp_path / "stages" / "a.py") == {"stages/a.py", "stages/b.py"}
+def test_dvc_yaml_can_be_read_in_one_go():
+    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 450
+
+
+def written(root, **texts):
+    for name, text in texts.items():
+        path = root / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        for folder in path.parents:
+            if folder in (root, root.parent):
+                break
+            (folder / "__init__.py").touch()
+
+
+def test_closure_sees_imports_inside_functions(tmp_path):
+    only_typing = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import stages.c\n"
+    written(tmp_path, stages__a="def f():\n    from stages import b\n", stages__b=only_typing, stages__c="")
+    assert closure(tmp_path / "stages/a.py", root=tmp_path) == {Path("stages/a.py"), Path("stages/b.py")}
+
+
+def test_a_parent_stands_for_all_its_parts(tmp_path):
+    names = ("falcon_dvc__x__one__a", "falcon_dvc__x__one__b", "falcon_dvc__x__two__c", "falcon_dvc__x__d")
+    written(tmp_path, **dict.fromkeys((*names, "falcon_dvc__paths", "falcon_dvc__top", "stages__s"), ""))
+    a, c, d, s = (Path(f"falcon_dvc/x/{name}.py") for name in ("one/a", "two/c", "d", "one/../../../stages/s"))
+    s, paths, top = Path("stages/s.py"), Path("falcon_dvc/paths.py"), Path("falcon_dvc/top.py")
+    assert folders_of({s, paths, top, a, d}, tmp_path) == [
+        "falcon_dvc/top.py",
+        "falcon_dvc/x/d.py",
+        "falcon_dvc/x/one",
+        "stages/s.py",
+    ]
+    assert folders_of({s, a, c, d}, tmp_path) == ["falcon_dvc/x", "stages/s.py"]

@@ -18,17 +18,17 @@ import torch
 from PIL import Image
 from ruamel.yaml import YAML
 
-from stages.common.artifacts import read_json
-from stages.common.params import load_params, read_yaml, validated
-from stages.common.profiles import merge, prepare
-from stages.models.checkpoints import save_clip
-from stages.models.image_text import load_image_text
-from stages.models.small_clip import build_clip, build_tokenizer
-from tests.paths import ROOT
-from tests.sources.test_caption_tables import write_coco
-from tests.sources.test_image_sources import as_folder, as_list, as_shards, as_structs
-from tests.sources.test_laion import write_shard
-from tests.sources.test_torchvision_datasets import mnist
+from falcon_dvc.artifacts.formats import read_json
+from falcon_dvc.cli.runs import merge, prepare
+from falcon_dvc.models.image_text.load import load_image_text
+from falcon_dvc.models.scenes.checkpoints import save_clip
+from falcon_dvc.models.scenes.small_clip import build_clip, build_tokenizer
+from falcon_dvc.params.load import load_params, read_yaml, validated
+from tests.falcon_dvc.captions.test_laion import write_shard
+from tests.falcon_dvc.captions.test_tables import write_coco
+from tests.falcon_dvc.images.test_open import as_folder, as_list, as_shards, as_structs
+from tests.falcon_dvc.images.test_torchvision import mnist
+from tests.support.paths import ROOT
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 200), "yellow": (220, 210, 40)}
 GROUNDS = {"snow": 235, "asphalt": 90, "night": 20}
@@ -209,7 +209,8 @@ def folder_of_one_encoder(here):
     """The folder of a run as `make repro PROFILE=mine` prepares it: one encoder of the user, no pair of encoders."""
     for name in ("params.yaml", "dvc.yaml", ".dvcignore"):
         shutil.copyfile(ROOT / name, here / name)
-    (here / "stages").symlink_to(ROOT / "stages")
+    for name in ("stages", "falcon_dvc"):
+        (here / name).symlink_to(ROOT / name)
     own = {"kind": "python", "factory": "network_of_a_user:build", "checkpoint": "../../network_of_a_user.py"}
     overlay = copy.deepcopy(SMALL) | {
         "encoders": {"supervised": None, "simclr": None, "mine": own},

@@ -14,23 +14,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.tiny import fingerprints
+from falcon_dvc.artifacts.formats import write_array
+from falcon_dvc.cli.runs import merge
+from falcon_dvc.compute import resume
+from falcon_dvc.compute.executor import Local, Once, Task
+from falcon_dvc.compute.resolve import executor_of
+from falcon_dvc.compute.resume import Part
+from falcon_dvc.concepts.scoring import corpus as corpora
+from falcon_dvc.concepts.scoring.corpus import Corpus
+from falcon_dvc.concepts.scoring.explanation import Settings
+from falcon_dvc.embeddings import UnitRows, open_embeddings
+from falcon_dvc.errors import UserError
+from falcon_dvc.params.load import read_yaml, validated
 from stages import build_caption_index, collect_images, extract_activations
-from stages.common import corpus as corpora
-from stages.common import unfinished
-from stages.common.artifacts import write_array
-from stages.common.caption_embeddings import UnitRows, open_embeddings
-from stages.common.corpus import Corpus
-from stages.common.errors import UserError
-from stages.common.executor import Local, Once, Task, executor_of
-from stages.common.params import read_yaml, validated
-from stages.common.profiles import merge
-from stages.common.unfinished import Part
-from stages.method.explanation import Settings
-from tests.paths import ROOT
-from tests.pipeline.ray_shards import Letters, counted
-from tests.sources.samples import coloured
-from tests.sources.test_image_sources import as_folder
+from tests.falcon_dvc.images.test_open import as_folder
+from tests.support.paths import ROOT
+from tests.support.ray_shards import Letters, counted
+from tests.support.sample_images import coloured
+from trials.tiny import fingerprints
 
 ray = pytest.importorskip("ray")
 SETTINGS = Settings(5, 20.0, "corpus", "off", 0.1, 0.5, 0.25, 8)
@@ -128,7 +129,7 @@ def test_captions_are_those_of_one_process_to_the_last_bit(executor, tmp_path, m
 def test_what_one_process_began_a_cluster_goes_on_with(executor, tmp_path, monkeypatch):
     corpus, crops = searched(tmp_path, plain)
     monkeypatch.setattr(corpora, "CAPTIONS_AT_ONCE", 50)
-    monkeypatch.setattr(unfinished, "SECONDS", 0.0)
+    monkeypatch.setattr(resume, "SECONDS", 0.0)
     note = Part.note
 
     def dying(part, finished, **kept):
@@ -172,8 +173,8 @@ def test_embeddings_of_captions_are_those_of_one_process(on_ray, executor, tmp_p
 def test_activations_are_those_of_one_process_to_the_byte(on_ray, executor, tmp_path, monkeypatch):
     import torch
 
-    from stages.models.checkpoints import save_encoder
-    from stages.models.small_resnet import SmallResNet
+    from falcon_dvc.models.scenes.checkpoints import save_encoder
+    from falcon_dvc.models.scenes.small_resnet import SmallResNet
 
     torch.set_num_threads(1)  # as `ray.cpus` says: how many threads share a sum decides its last bits
     monkeypatch.chdir(tmp_path)
@@ -239,8 +240,9 @@ def test_a_dead_node_costs_its_own_shards_again_and_no_others(cluster, executor,
 SCRIPT = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from stages.common.executor import Task, executor_of
-from stages.common.params import load_params
+from falcon_dvc.compute.executor import Task
+from falcon_dvc.compute.resolve import executor_of
+from falcon_dvc.params.load import load_params
 params = load_params(sys.argv[1]).model_copy(update={"executor": "ray"})
 with executor_of(params, "s") as executor:
     import ray

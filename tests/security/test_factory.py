@@ -11,12 +11,12 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save_file
 
-from stages.common.errors import UserError
-from stages.common.params import EncoderSpec, ImageTextSpec
-from stages.models.encoders import load_encoder
-from stages.models.networks import build_network
-from stages.models.released_checkpoints import load_released
-from tests.paths import ROOT
+from falcon_dvc.errors import UserError
+from falcon_dvc.models.encoders.load import load_encoder
+from falcon_dvc.models.encoders.networks import build_network
+from falcon_dvc.models.encoders.released_checkpoints import load_released
+from falcon_dvc.params.schema import EncoderSpec, ImageTextSpec
+from tests.support.paths import ROOT
 
 PLANTED = "import pathlib\npathlib.Path('pwned').touch()\n"
 FACTORY = """
@@ -114,6 +114,6 @@ def test_a_file_of_the_working_folder_does_not_pass_for_an_installed_package(tmp
         (tmp_path / f"{name}.py").write_text(PLANTED)
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-m", "stages", "check"], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "stages", "claims"], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 2 and done.stderr.startswith("error: params.yaml") and not (tmp_path / "pwned").exists()

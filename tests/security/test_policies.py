@@ -5,13 +5,14 @@ from html import unescape
 
 import pytest
 
-from stages.reporting.comparison_page import render_page
-from stages.reporting.markup import TEMPLATES, _digest, render
-from stages.reporting.rating_sheet import Question
-from stages.reporting.rating_sheet import render as render_sheet
-from tests.paths import ROOT
-from tests.reporting.pages import Page
-from tests.reporting.test_comparison_page import comparison
+from falcon_dvc.compare.page import render_page
+from falcon_dvc.html.markup import PACKAGE, _digest
+from falcon_dvc.rating.sheet import Question
+from falcon_dvc.rating.sheet import render as render_sheet
+from falcon_dvc.report.pages import TEMPLATES, render
+from tests.falcon_dvc.compare.test_page import comparison
+from tests.support.pages import Page
+from tests.support.paths import ROOT
 
 SITE = {
     "site": "./",
@@ -29,7 +30,7 @@ def plots(tmp_path, monkeypatch) -> str:
     """Its page is 900 kB of drawing library; here it holds another script."""
     import vl_convert
 
-    from stages import plots_page
+    from falcon_dvc.cli import plots_page
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(vl_convert, "javascript_bundle", lambda draw: f"library();</script>{draw}")
@@ -86,11 +87,11 @@ def test_the_policy_comes_before_anything_that_it_is_about(made):
 
 
 def test_no_page_is_left_out():
-    whole = [path.name for path in TEMPLATES.rglob("*.j2") if "<html" in path.read_text(encoding="utf-8")]
-    assert sorted(whole) == ["base.html.j2", "compare.html.j2", "rating_sheet.html.j2"]
-    others = [path for path in (TEMPLATES / "site").glob("*.j2") if path.name not in ("base.html.j2", "macros.html.j2")]
-    assert all('{% extends "site/base.html.j2" %}' in path.read_text(encoding="utf-8") for path in others)
-    written = [path.name for path in (ROOT / "stages").rglob("*.py") if "<html" in path.read_text(encoding="utf-8")]
+    whole = [path.name for path in PACKAGE.rglob("*.j2") if "<html" in path.read_text(encoding="utf-8")]
+    assert sorted(whole) == ["base.html.j2", "page.html.j2", "sheet.html.j2"]
+    others = [path for path in TEMPLATES.glob("*.j2") if path.name not in ("base.html.j2", "macros.html.j2")]
+    assert all('{% extends "report/templates/base.html.j2" %}' in path.read_text(encoding="utf-8") for path in others)
+    written = [path.name for path in (ROOT / "falcon_dvc").rglob("*.py") if "<html" in path.read_text(encoding="utf-8")]
     assert written == ["plots_page.py"]
 
 

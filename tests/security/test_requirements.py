@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.paths import ROOT
+from tests.support.paths import ROOT
 
 FILES = sorted(ROOT.glob("requirements*.txt"))
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(\[[a-z0-9,-]+\])?==[\w.!+]+( ; [^;]+)?")

@@ -2,8 +2,7 @@
 
 import pandas as pd
 import pytest
-
-from stages.studies.summarise import SAME_WORLDS, _plants, _right, _share, _summary, _uses
+from worlds.summarise import SAME_WORLDS, _plants, _right, _share, _summary, _uses
 
 
 def test_a_share_over_worlds_is_of_all_items_and_its_interval_holds_it():

@@ -4,16 +4,23 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from worlds import run_stages
+from worlds.worlds import params_of, read_world, scratch
 
-from stages.common.errors import UserError
-from stages.common.params import load_params
-from stages.studies import chain
-from stages.studies.worlds import params_of, read_world, scratch
-from tests.paths import ROOT
-from tests.pipeline.test_dependencies import closure
+from falcon_dvc.errors import UserError
+from falcon_dvc.params.load import load_params
+from tests.support.code_deps import closure, folders_of, summed_up
+from tests.support.paths import ROOT
 
 PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "studies/dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PACKAGES, MOST = ("falcon_dvc", "stages", "worlds"), 10
 STUDY = YAML(typ="safe", pure=True).load((ROOT / "studies/params.yaml").read_text(encoding="utf-8"))
+
+
+def code_of(name):
+    """What a stage of the studies lists: `studies/` has links to the library and the stages."""
+    root = ROOT / "studies"
+    return summed_up(folders_of(closure(root / "worlds" / f"{name}.py", PACKAGES, root), root), MOST)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +55,7 @@ def test_an_unknown_world_is_named():
 
 
 def test_released_settings_are_one_switch():
-    params = chain.varied(params_of(read_world("s1")), {"compat": "released"})
+    params = run_stages.varied(params_of(read_world("s1")), {"compat": "released"})
     assert (params.find_groups.rule, params.find_groups.grouping) == ("sigma", "exact")
     assert (params.concepts.normaliser, params.concepts.contrast) == ("shard", "released")
     assert not params.mine_crops.low_crops
@@ -67,6 +74,6 @@ def test_scratch_is_gone_afterwards_and_the_old_folder_is_back():
 def test_deps_are_the_import_closure(name):
     definition = PIPELINE[name].get("do", PIPELINE[name])
     assert definition["cmd"].split()[3] == name
-    listed = {dep for dep in definition["deps"] if dep.endswith(".py")}
-    # params.py checks what is tracked as params.
-    assert listed == closure(ROOT / f"stages/studies/{name}.py") - {"stages/common/params.py"}
+    listed = [dep for dep in definition["deps"] if dep.split("/")[0] in PACKAGES]
+    assert sorted(listed) == code_of(name)
+    assert len(listed) <= MOST

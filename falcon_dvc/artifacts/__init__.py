@@ -1,0 +1,1 @@
+"""Files that pass between stages, and the summary of each stage."""

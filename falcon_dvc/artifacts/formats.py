@@ -1,0 +1,242 @@
+"""Readers and writers of every file that passes between stages: atomic, byte-stable, never unpickling."""
+
+import errno
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from falcon_dvc.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+INTACT = "results that were finished before are intact; then run the same command again"
+MADE_AGAIN = "run `dvc repro` to make it again"
+# What makes a spreadsheet take a cell for a formula; some take the wide forms of the same letters too.
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# A number, with its interval or without: begins like a formula and is none.
+FIGURE = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?( \[[+-]?[\d.]+, [+-]?[\d.]+\])?", re.ASCII)
+
+
+@contextmanager
+def finished(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside `path`, which takes the place of `path` when the block ends without an error.
+
+    A reader never sees half a file. The name is always the same, so that what a killed process left is overwritten.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written to, or the disk is full.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    _create(partial, path)
+    try:
+        with reporting_full_disk(path):
+            yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _create(partial: Path, path: Path) -> None:
+    """An empty file, or one clear line."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+    except OSError as error:
+        fix = "free some space" if error.errno in FULL else "allow writing there"
+        raise UserError(f"{path}: cannot be written ({error.strerror}); {fix}; {INTACT}") from error
+
+
+@contextmanager
+def reporting_full_disk(path: str | Path) -> Iterator[None]:
+    """One clear line in place of an error of the system, if the disk that `path` lies on is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(f"{path}: the disk is full; free some space; {INTACT}") from error
+
+
+def allocated(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
+    """A new ``.npy`` file to be filled in, whose space is taken now: on a full disk a mapped file would end the process unheard.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    """
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
+    return array
+
+
+def _atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write to a temporary name in the same folder, then rename."""
+    with finished(path) as partial, partial.open("wb") as file:
+        write(file)
+
+
+def write_array(path: str | Path, array: np.ndarray) -> None:
+    """Save one array as ``.npy``, C-ordered."""
+    array = np.ascontiguousarray(array)
+    with finished(path) as partial:
+        # Not numpy's own writer, which does not say that the disk is full.
+        allocated(partial, array.shape, array.dtype)[...] = array
+
+
+def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
+    """Open a ``.npy`` file, memory-mapped unless told otherwise.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is not a plain array.
+    """
+    try:
+        return np.lib.format.open_memmap(path, mode="r") if mmap else _in_memory(path)
+    except Exception as error:  # numpy raises anything on a damaged header: ValueError, OverflowError, TypeError, ...
+        raise UserError(f"{path}: not a readable .npy array ({error}); {MADE_AGAIN}") from error
+
+
+def _in_memory(path: str | Path) -> np.ndarray:
+    # Not np.load, which also opens archives (.npz) and so returns something that is no array.
+    with open(path, "rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def read_rows(path: str | Path, count: int, table: str | Path) -> np.ndarray:
+    """Open numbers of which each row is about one row of a table.
+
+    Parameters
+    ----------
+    path : a ``.npy`` file of two dimensions.
+    count : rows of the table.
+    table : the table's path, for the message.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, is not such an array, or has another number of rows.
+    """
+    array = read_array(path)
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise UserError(f"{path}: {array.dtype} of shape {array.shape}, not rows of numbers; {MADE_AGAIN}")
+    if len(array) != count:
+        raise UserError(f"{path}: {len(array)} rows, but {count} in {table}; {MADE_AGAIN}")
+    return array
+
+
+class StoredTable(pd.DataFrame):
+    """A table as it was read: a column that it lacks is no defect of the program, but of the file. What is made of it is a plain table."""
+
+    _metadata: ClassVar[list[str]] = ["source"]
+    source: str
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return pd.DataFrame
+
+    def __getitem__(self, key: Any) -> Any:
+        """Give a column, several, or rows."""
+        try:
+            return super().__getitem__(key)
+        except KeyError as error:
+            reason = str(error.args[0]) if isinstance(key, list) else f"no column {key!r}"
+            raise UserError(f"{self.source}: {reason}; {MADE_AGAIN}") from error
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Save a table as parquet (``.csv`` if the name ends so), without an index and without pandas metadata of the machine.
+
+    No cell of a ``.csv`` is a formula, whatever a caption, a class or a file was called; see `safe_cell`.
+    """
+    if Path(path).suffix == ".csv":
+        text = _of_safe_cells(table).to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        return write_text(path, text)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    _atomically(path, lambda file: pq.write_table(arrow, file, compression="zstd"))
+
+
+def _of_safe_cells(table: pd.DataFrame) -> pd.DataFrame:
+    texts = table.select_dtypes(exclude=["number", "bool"]).columns
+    safe = table.assign(**{name: table[name].map(_safe_if_text) for name in texts})
+    return safe.rename(columns=_safe_if_text)
+
+
+def _safe_if_text(cell: Any) -> Any:
+    return safe_cell(cell) if isinstance(cell, str) else cell
+
+
+def safe_cell(text: str) -> str:
+    """A cell that stays one line and that no spreadsheet takes for a formula; a safe one stays as it is."""
+    text = CONTROL.sub(" ", text)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) and not FIGURE.fullmatch(text) else text
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a table that `write_table` wrote.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is not a table.
+    """
+    try:
+        read = pd.read_csv(path, keep_default_na=False) if Path(path).suffix == ".csv" else pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises anything on a damaged file: OSError, ArrowInvalid, ...
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not a readable table ({reason}); {MADE_AGAIN}") from error
+    table = StoredTable(read)
+    table.source = str(path)
+    return table
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Save strict JSON (no NaN), keys in the order given, floats to six significant digits."""
+    write_text(path, json.dumps(rounded(value), indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable JSON ({error}); {MADE_AGAIN}") from error
+
+
+def rounded(value: Any, digits: int = 6) -> Any:
+    """Round every float inside nested dicts and lists to `digits` significant digits, so that the last bits of a sum do not show."""
+    if isinstance(value, dict):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(item, digits) for item in value]
+    if isinstance(value, (float, np.floating)):
+        number = float(value)
+        return float(f"{number:.{digits}g}") if math.isfinite(number) else number
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Save text as UTF-8 with the line ends it has."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Save bytes."""
+    _atomically(path, lambda file: file.write(content))

@@ -1,0 +1,71 @@
+"""Where a network's features can be read: its layers and the shapes of their outputs, for one picture. No stage of the pipeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from falcon_dvc.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from falcon_dvc.models.encoders.layers import Layer
+    from falcon_dvc.params.schema import Params
+
+WIDEST = 1000  # characters
+
+
+def run(params: Params, name: str) -> None:
+    """Print a table of the layers of the encoder `name`.
+
+    Raises
+    ------
+    UserError
+        If its kind has one layer only, or the network cannot be built.
+    """
+    from rich.console import Console
+
+    table, console = _table(*_layers(params, name)), Console()
+    # Names are there to be copied: a narrow terminal may break lines, the table must not.
+    unbounded = console.options.update(max_width=WIDEST)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
+
+
+def _layers(params: Params, name: str) -> tuple[list[Layer], Layer]:
+    """All layers in the order in which they end, and the one that feeds the classifier."""
+    from falcon_dvc.models.encoders.hooked import default, layers_of
+    from falcon_dvc.models.encoders.load import NETWORKS
+    from falcon_dvc.models.encoders.networks import build_network
+
+    spec, param = params.encoders[name], f"encoders.{name}"
+    if spec.kind not in NETWORKS:
+        raise UserError(f"{param}: kind {spec.kind} has one layer; layers can be chosen of {', '.join(NETWORKS)}")
+    network = build_network(spec, param)
+    layers = layers_of(network, param=param)
+    return layers, default(layers, network, param)
+
+
+def _table(layers: list[Layer], chosen: Layer) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("layer", "module", "output of one image", "what it is", "pooling", box=box.SIMPLE)
+    for layer in layers:
+        mark = " (default)" if layer is chosen else ""
+        shape = " x ".join(map(str, layer.shape))
+        cells = (layer.name + mark, layer.kind, shape, _what(layer), _poolings(layer))
+        table.add_row(*map(Text, cells), style="bold" if mark else "")
+    return table
+
+
+def _what(layer: Layer) -> str:
+    extra = f", {layer.prefix} before those of positions" if layer.prefix else ""
+    return f"{layer.layout}{extra}"
+
+
+def _poolings(layer: Layer) -> str:
+    """What can be asked of a layer; whether the first token is of the class, only the network knows."""
+    of_positions = ["mean", "max"] if layer.grid else []
+    return ", ".join(of_positions + (["cls"] if layer.layout == "tokens" and layer.prefix else []))

@@ -1,0 +1,225 @@
+"""What the artefacts of a revision add to a comparison: pictures of the crops, and intervals of the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table
+from falcon_dvc.compare.comparison import EncoderComparison, FeatureChange, judged
+from falcon_dvc.compare.revisions import NotInCacheError, Revision, laid_out
+from falcon_dvc.errors import UserError
+from falcon_dvc.html.measurements import Measurement
+from falcon_dvc.html.pictures import data_uri, explained_image
+from falcon_dvc.images.decode import Box, UnreadableImageError, resized
+from falcon_dvc.images.open import open_images
+from falcon_dvc.progress import track
+
+PICTURES, SIZE = 6, 64  # crops of a feature that are shown of each revision, and pixels a side
+GAP = 3  # transparent pixels between a crop and its image
+DATA = ("source", "images", "list", "dataset", "dataset_split")  # of the section data, what opens the images
+Scores = dict[str, dict[str, dict[str, Measurement]]]  # by encoder, group and word
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Artefacts of a revision that are not on this machine; or, with a reason, that are no use."""
+
+    revision: Revision
+    paths: tuple[Path, ...]
+    reason: str = ""
+
+
+def in_lines(missing: Sequence[Missing]) -> list[str]:
+    """What is not shown for want of artefacts, and what brings them: one line for each revision, and for each reason."""
+    lines = [f"{some.revision.label}: {some.reason}" for some in missing if some.reason]
+    for revision in dict.fromkeys(some.revision for some in missing if not some.reason):
+        outs = dict.fromkeys(str(_out(path)) for some in missing if some.revision == revision for path in some.paths)
+        lines.append(f"{revision.label}: {_absent(revision, list(outs))}")
+    return lines
+
+
+def _absent(revision: Revision, outs: Sequence[str]) -> str:
+    """That outputs are not there, and the command that brings them."""
+    what = "pictures or intervals of its words are not shown"
+    if not revision.commit:
+        return f"{what}: some of {', '.join(outs)} is not on the disk; `dvc repro` makes it"
+    fetch = f"dvc fetch --all-commits {' '.join(outs)}"
+    return f"{what}: DVC's cache does not hold all of their files; `{fetch}` brings them if they were pushed"
+
+
+def _out(path: Path) -> Path:
+    """The output of the pipeline that a file is part of: at most three names deep, or the folder of the images."""
+    return Path(*path.parts[:3]) if path.parts[0] == paths.DATA.name else path
+
+
+def with_closeness(
+    encoders: Sequence[EncoderComparison], old: Revision, new: Revision
+) -> tuple[list[EncoderComparison], list[Missing]]:
+    """Say of each changed first word whether the two are a close call, where the cache holds the scores' intervals.
+
+    Returns
+    -------
+    The encoders, and what is missing.
+    """
+    names = [some.name for some in encoders if some.first_changed]
+    (before, lacking_before), (after, lacking_after) = (_scores(revision, names) for revision in (old, new))
+    judged_ones = [
+        replace(some, changes=[_judged(change, before, after) for change in some.changes]) for some in encoders
+    ]
+    return judged_ones, lacking_before + lacking_after
+
+
+def _judged(change: FeatureChange, before: Scores, after: Scores) -> FeatureChange:
+    known = change.encoder in before and change.encoder in after
+    if not (known and change.first_changed):
+        return change
+    return judged(change, *(some[change.encoder].get(change.group, {}) for some in (before, after)))
+
+
+def _scores(revision: Revision, encoders: Sequence[str]) -> tuple[Scores, list[Missing]]:
+    """Scores with their intervals of all words that a revision lists, kept or removed."""
+    scores: Scores = {}
+    lacking = []
+    for name in encoders:
+        path = paths.concepts(name) / "concepts.parquet"
+        try:
+            with laid_out(revision, [path]) as root:
+                scores[name] = _by_group(read_table(root / path))
+        except (NotInCacheError, UserError, KeyError):
+            lacking.append(Missing(revision, (path,)))
+    return scores, lacking
+
+
+def _by_group(table: pd.DataFrame) -> dict[str, dict[str, Measurement]]:
+    scores: dict[str, dict[str, Measurement]] = {}
+    columns = ["group", "concept", "score", "interval_low", "interval_high"]
+    for row in table.loc[table["kind"] == "word", columns].itertuples(index=False):
+        measurement = Measurement(float(row.score), float(row.interval_low), float(row.interval_high))
+        scores.setdefault(str(row.group), {}).setdefault(str(row.concept), measurement)
+    return scores
+
+
+def with_pictures(
+    encoders: Sequence[EncoderComparison], shown: int, old: tuple[Revision, Any], new: tuple[Revision, Any]
+) -> tuple[list[EncoderComparison], list[Missing]]:
+    """Draw the highly activating crops of the first `shown` changed features of all encoders together, at both revisions.
+
+    Parameters
+    ----------
+    old, new : a revision, and its params as a mapping.
+
+    Returns
+    -------
+    The encoders, and what is missing.
+    """
+    wanted = _wanted(encoders, shown)
+    drawn, lacking = zip(*(_drawn(revision, params, wanted) for revision, params in (old, new)), strict=True)
+    pictured = [replace(some, changes=[_pictured(change, *drawn) for change in some.changes]) for some in encoders]
+    return pictured, [some for missing in lacking for some in missing]
+
+
+def _pictured(change: FeatureChange, old: Mapping[Any, list[str]], new: Mapping[Any, list[str]]) -> FeatureChange:
+    key = (change.encoder, change.group)
+    return replace(change, pictures=(old.get(key, []), new.get(key, [])))
+
+
+def first_shown(encoders: Sequence[EncoderComparison], shown: int) -> list[FeatureChange]:
+    """The changed features that are shown with pictures: those that changed most, of all encoders together."""
+    changes = [change for some in encoders for change in some.changes]
+    return sorted(changes, key=lambda some: (not some.first_changed, -round(some.change, 9)))[:shown]
+
+
+def _wanted(encoders: Sequence[EncoderComparison], shown: int) -> dict[str, list[str]]:
+    """Groups to draw, by encoder."""
+    wanted: dict[str, list[str]] = {}
+    for change in first_shown(encoders, shown):
+        wanted.setdefault(change.encoder, []).append(change.group)
+    return wanted
+
+
+def _drawn(
+    revision: Revision, params: Any, wanted: Mapping[str, Sequence[str]]
+) -> tuple[dict[tuple[str, str], list[str]], list[Missing]]:
+    """Pictures of the groups by encoder and group, and what is lacking."""
+    drawn: dict[tuple[str, str], list[str]] = {}
+    lacking = []
+    for encoder, groups in wanted.items():
+        inputs = _paths(revision, params, encoder)
+        try:
+            with laid_out(revision, inputs) as root:
+                drawn |= _draw(root, params, encoder, groups, files_of_images=_tracked(params) in inputs)
+        except NotInCacheError:
+            lacking.append(Missing(revision, tuple(inputs)))
+        except (UserError, UnreadableImageError, KeyError, ValueError, OSError) as error:
+            reason = f"the pictures of {encoder} cannot be drawn: {' '.join(str(error).split())[:200]}"
+            lacking.append(Missing(revision, (), reason))
+    return drawn, lacking
+
+
+def _paths(revision: Revision, params: Any, encoder: str) -> list[Path]:
+    """What has to be laid out to draw the crops of an encoder: the images too, if DVC tracks them."""
+    crops = paths.crops(encoder)
+    inputs = [paths.IMAGES, crops / "crops.parquet", crops / "heatmaps.npy", paths.activations(encoder) / "fields.npy"]
+    images = _tracked(params)
+    return [*inputs, images] if revision.commit and revision.has(images) else inputs
+
+
+def _tracked(params: Any) -> Path:
+    """The folder of the images."""
+    return Path(str(_data(params).images))
+
+
+def _data(params: Any) -> Any:
+    """The section ``data`` as far as images are opened by it; a revision's params may be of an older schema."""
+    section = params.get("data", {}) if isinstance(params, Mapping) else {}
+    return SimpleNamespace(**{key: section.get(key) for key in DATA})
+
+
+def _draw(
+    root: Path, params: Any, encoder: str, groups: Sequence[str], files_of_images: bool
+) -> dict[tuple[str, str], list[str]]:
+    """Draw the first highly activating crops of each group from artefacts laid out under `root`."""
+    images = read_table(root / paths.IMAGES)
+    shown = _shown(root, encoder, groups, images)
+    data = _data(params)
+    if files_of_images:
+        data.images = str(root / data.images)
+    source, heat = open_images(data, images), read_array(root / paths.crops(encoder) / "heatmaps.npy")
+    drawn: dict[tuple[str, str], list[str]] = {}
+    for crop in track(shown.itertuples(index=False), f"drawing crops of {encoder}", total=len(shown)):
+        picture = _stacked(source.load(int(crop.row)), heat[crop.crop], crop.field, crop.box)
+        drawn.setdefault((encoder, crop.group), []).append(data_uri(picture))
+    return drawn
+
+
+def _stacked(image: np.ndarray, heat: np.ndarray, seen: Box, box: Box) -> np.ndarray:
+    """A crop, and beneath it the whole image with the heatmap and the box; transparent around it, to suit light and dark pages."""
+    whole = Image.fromarray(explained_image(image, heat, seen, box, SIZE))
+    picture = Image.new("RGBA", (SIZE, 2 * SIZE + GAP))
+    picture.paste(Image.fromarray(resized(image, SIZE, box)), (0, 0))
+    picture.paste(whole, ((SIZE - whole.width) // 2, SIZE + GAP))
+    return np.asarray(picture)
+
+
+def _shown(root: Path, encoder: str, groups: Sequence[str], images: pd.DataFrame) -> pd.DataFrame:
+    """The first highly activating crops of the groups: row of the image, row of the heatmaps, box, and what the encoder saw."""
+    crops = read_table(root / paths.crops(encoder) / "crops.parquet")
+    crops = crops.assign(crop=np.arange(len(crops)))
+    crops = crops[crops["group"].isin(groups) & (crops["role"] == "high") & (crops["rank"] < PICTURES)]
+    shown = crops.sort_values(["group", "rank"], kind="stable").reset_index(drop=True)
+    row = pd.Index(images["image"]).get_indexer(shown["image"])
+    if (row < 0).any():
+        raise UserError("its crops are of images that its list of images lacks")
+    fields = read_array(root / paths.activations(encoder) / "fields.npy")[row]
+    boxes = shown[["left", "top", "right", "bottom"]].to_numpy()
+    tuples = ([tuple(box) for box in some.tolist()] for some in (boxes, fields))
+    return shown.assign(row=row, **dict(zip(("box", "field"), tuples, strict=True)))

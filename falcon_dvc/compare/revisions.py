@@ -1,0 +1,216 @@
+"""Files as they were at a revision: texts from git, artefacts from DVC's cache; the working tree is only read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from falcon_dvc.errors import UserError
+
+if TYPE_CHECKING:
+    from dvc.api import DVCFileSystem
+    from dvc.repo import Repo
+
+WORKSPACE = "workspace"
+SHORT = 7  # letters of a commit's hash that are shown
+
+
+class NotInCacheError(Exception):
+    """An artefact of a revision that DVC's cache does not hold; the message is its path."""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit, an experiment, or the working tree.
+
+    Attributes
+    ----------
+    name : as it was given.
+    commit : its hash, shortened; "" of the working tree.
+    subject : first line of its message; "" of the working tree.
+    """
+
+    name: str
+    commit: str
+    subject: str
+    _repo: Repo
+    _files: DVCFileSystem | None = None
+
+    @property
+    def label(self) -> str:
+        """Name and hash, if they differ."""
+        return self.name if not self.commit or self.name.startswith(self.commit) else f"{self.name} ({self.commit})"
+
+    def text(self, path: str | Path) -> str | None:
+        """A text file of this revision; None if it has none."""
+        content = self._bytes(Path(path).as_posix())
+        return None if content is None else content.decode("utf-8", errors="replace")
+
+    def _bytes(self, path: str) -> bytes | None:
+        if self._files is None:
+            return Path(path).read_bytes() if Path(path).is_file() else None
+        try:
+            return bytes(self._files.read_bytes(path)) if self._files.isfile(path) else None
+        except FileNotFoundError:  # tracked by DVC, and not in the cache
+            return None
+
+    def json(self, path: str | Path) -> Any:
+        """A JSON file of this revision; None if it has none.
+
+        Raises
+        ------
+        UserError
+            If it is not JSON.
+        """
+        text = self.text(path)
+        try:
+            return None if text is None else json.loads(text)
+        except ValueError as error:
+            raise UserError(
+                f"{path} at {self.name} is not JSON ({error}); compare revisions with whole results"
+            ) from error
+
+    def names(self, folder: Path, suffix: str) -> list[str]:
+        """Stems of the files in a folder that end in `suffix`, sorted."""
+        if self._files is None:
+            found = [str(path) for path in folder.glob(f"*{suffix}")]
+        else:
+            place = folder.as_posix()
+            found = self._files.ls(place, detail=False) if self._files.isdir(place) else []
+        return sorted(Path(name).name.removesuffix(suffix) for name in found if name.endswith(suffix))
+
+    def has(self, path: Path) -> bool:
+        """Whether the revision tracks this file or folder, in the cache or not."""
+        return path.exists() if self._files is None else bool(self._files.exists(path.as_posix()))
+
+    def inputs(self, stage: str) -> dict[str, dict[str, str]]:
+        """Hashes of what each run ``stage@KEY`` was made from besides code, by key."""
+        found: dict[str, dict[str, str]] = {}
+        for some in self._repo.index.stages:
+            name, _, key = (getattr(some, "name", None) or "").partition("@")
+            if name == stage and key:
+                dependencies = {str(each.def_path): each.hash_info.value for each in some.deps if each.hash_info}
+                found[key] = {path: str(value) for path, value in dependencies.items() if not path.endswith(".py")}
+        return found
+
+    def contents(self, path: Path) -> dict[str, Path]:
+        """Where on this machine the content of a file, or of each file in a folder, lies.
+
+        Raises
+        ------
+        NotInCacheError
+            If some of it does not lie here.
+        """
+        if self._files is None:
+            return _on_disk(path)
+        try:
+            names = self._files.find(path.as_posix())
+            return {name.lstrip("/"): _cached(self._files, name) for name in names} or _nothing(path)
+        except NotInCacheError:
+            raise
+        except Exception as error:  # DVC has an error of its own for each layer that fails
+            raise NotInCacheError(str(path)) from error
+
+
+def _nothing(path: Path) -> dict[str, Path]:
+    raise NotInCacheError(str(path))
+
+
+def _on_disk(path: Path) -> dict[str, Path]:
+    """Files of the working tree."""
+    found = sorted(some for some in path.rglob("*") if some.is_file()) if path.is_dir() else [path]
+    if not all(some.is_file() for some in found):
+        raise NotInCacheError(str(path))
+    return {some.as_posix(): some for some in found}
+
+
+def _cached(files: DVCFileSystem, name: str) -> Path:
+    """The file of DVC's cache that holds what was tracked under this name."""
+    content = files.info(name).get("md5")
+    cache = files.repo.cache.local
+    if content is None or not cache.exists(content):
+        raise NotInCacheError(name)
+    return Path(cache.oid_to_path(content))
+
+
+@contextmanager
+def laid_out(revision: Revision, paths: Sequence[Path]) -> Iterator[Path]:
+    """Lay artefacts of a revision out in a temporary folder, under their own names, without touching the working tree.
+
+    Raises
+    ------
+    NotInCacheError
+        If one of them is not on this machine.
+    """
+    contents = {name: place for path in paths for name, place in revision.contents(path).items()}
+    # Beside the cache as a rule, so that links cost nothing.
+    beside = Path(".dvc/tmp")
+    with TemporaryDirectory(dir=beside if beside.is_dir() else None, prefix="compare-") as folder:
+        for name, place in contents.items():
+            target = Path(folder, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link(place, target)
+        yield Path(folder)
+
+
+def _link(place: Path, target: Path) -> None:
+    """A second name of the file; a copy where the two lie on different disks."""
+    try:
+        os.link(place.resolve(), target)
+    except OSError:
+        shutil.copyfile(place, target)
+
+
+def open_revision(name: str) -> Revision:
+    """Find a revision by a commit, a branch, a tag, an experiment's name or reference, or ``workspace``.
+
+    Raises
+    ------
+    UserError
+        If there is no such revision, or no repository.
+    """
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.scm import RevError, SCMError
+
+    try:
+        return _workspace() if name == WORKSPACE else _committed(name)
+    except NotDvcRepoError:
+        raise UserError("no DVC repository here; run compare in the project's root") from None
+    except RevError:
+        raise UserError(_unknown(name)) from None
+    except SCMError as error:
+        raise UserError(
+            f"compare reads revisions from git ({error}); run it in a git checkout of the project"
+        ) from None
+
+
+def _workspace() -> Revision:
+    from dvc.repo import Repo
+
+    return Revision(WORKSPACE, "", "", Repo("."))
+
+
+def _committed(name: str) -> Revision:
+    """A revision with its commit's hash and first line."""
+    from dvc.api import DVCFileSystem
+
+    # Without a remote: a comparison never waits for a network.
+    files = DVCFileSystem(".", rev=name, config={"core": {"remote": ""}})
+    files.exists("params.yaml")  # reads DVC's index, the slow part, while progress is shown
+    commit = files.repo.scm.resolve_commit(files.repo.get_rev())
+    subject = (commit.message.strip().splitlines() or [""])[0]
+    return Revision(name, commit.hexsha[:SHORT], subject, files.repo, files)
+
+
+def _unknown(name: str) -> str:
+    return (
+        f"there is no revision {name!r}; give a commit, branch or tag (`git log --oneline`), "
+        f"an experiment (`dvc exp list`), or {WORKSPACE}"
+    )

@@ -1,0 +1,1 @@
+"""How long work runs: devices, threads, several machines, resuming."""

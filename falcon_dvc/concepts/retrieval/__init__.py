@@ -1,0 +1,1 @@
+"""The nearest captions of each crop (step 8)."""

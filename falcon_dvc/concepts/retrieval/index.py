@@ -1,0 +1,95 @@
+"""The caption index on disk: numbers and embeddings of the captions, and columns of our own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_json
+from falcon_dvc.embeddings import Rows, UnitRows, open_embeddings
+from falcon_dvc.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+MADE_AGAIN = "run `dvc repro -f build_caption_index`"
+
+
+def read_captions() -> tuple[pd.DataFrame, Rows, dict]:
+    """Numbers and embeddings of the captions, row by row alike, and ``index.json``.
+
+    Raises
+    ------
+    UserError
+        If something is missing, or embeddings that were given have changed.
+    """
+    index = read_json(paths.CAPTIONS / "index.json")
+    if not isinstance(index, dict) or "image_text" not in index:
+        raise UserError(f"{paths.CAPTIONS / 'index.json'}: does not say which image_text it is of; {MADE_AGAIN}")
+    given = index.get("embeddings")
+    columns = ["caption", "embedding"] if given else ["caption"]
+    captions = read_columns(paths.CAPTIONS / "captions.parquet", columns).to_pandas()
+    path = paths.CAPTIONS / "embeddings.npy"
+    embeddings = _given(given, captions["embedding"].to_numpy()) if given else read_array(path)
+    if len(captions) != embeddings.shape[0]:
+        raise UserError(
+            f"{paths.CAPTIONS}: {len(captions)} captions but {embeddings.shape[0]} embeddings; {MADE_AGAIN}"
+        )
+    return captions, embeddings, index
+
+
+def read_columns(path: Any, columns: list[str]) -> pa.Table:
+    """Some columns of a table of ours; texts in them as codes, so that a corpus of millions fits the memory.
+
+    Raises
+    ------
+    UserError
+        If it is missing or no such table.
+    """
+    with naming(path):
+        schema = pq.read_schema(path)
+        texts = [name for name in columns if pa.types.is_string(schema.field(name).type)]
+        return pq.read_table(path, columns=columns, read_dictionary=texts)
+
+
+@contextmanager
+def naming(path: Any) -> Iterator[None]:
+    """Turn what goes wrong while a table of ours is read into one line that names it."""
+    try:
+        yield
+    except (OSError, KeyError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{path}: not a readable table ({reason}); run `dvc repro` to make it again") from error
+
+
+def factorised(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of a column of texts, and the texts in alphabetical order; some of these may be in no row."""
+    whole = column.unify_dictionaries().combine_chunks()
+    texts = whole.dictionary.to_numpy(zero_copy_only=False).astype(object)
+    order = np.argsort(texts, kind="stable")
+    place = np.empty(len(texts), dtype=np.int64)
+    place[order] = np.arange(len(texts))
+    return place[whole.indices.to_numpy()], texts[order]
+
+
+def occurring(codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of `size` codes occur, ascending, and each code's place among these; without sorting what may be many millions."""
+    occurs = np.zeros(size, dtype=bool)
+    occurs[codes] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
+
+
+def _given(described: list[dict], rows: np.ndarray) -> UnitRows:
+    """The embeddings that came with the corpus, where they lie."""
+    arrays = [open_embeddings(one["file"]) for one in described]
+    for one, array in zip(described, arrays, strict=True):
+        if len(array) != one["rows"]:
+            raise UserError(f"{one['file']}: {len(array)} embeddings, {one['rows']} when indexed; {MADE_AGAIN}")
+    return UnitRows(arrays, rows)

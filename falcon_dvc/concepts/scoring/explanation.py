@@ -1,0 +1,123 @@
+"""From crop embeddings to ranked concepts: steps 8 to 12 in one pure function."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from falcon_dvc.concepts.retrieval.nearest import (
+    Retrieved,
+    Shard,
+    corpus_weights,
+    nearest_captions,
+    released_retrieval,
+    retrieved_weights,
+)
+from falcon_dvc.concepts.scoring import scores as scoring
+from falcon_dvc.concepts.scoring.scores import ConceptScores, Contrast, Mentions
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The constants of steps 8 to 12; params.yaml, section `concepts`, explains each."""
+
+    captions_per_image: int
+    temperature: float
+    normaliser: str
+    contrast: Contrast
+    low_cut: float
+    relative_cut: float
+    gamma: float
+    top: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Ranked concepts of every group.
+
+    Attributes
+    ----------
+    scores : one entry for each group and concept.
+    value : what the entry is ranked by.
+    kept : False if the contrast removed it.
+    rank : from 0, among the kept (or the removed) words or noun phrases of its group.
+    """
+
+    scores: ConceptScores
+    value: Float[np.ndarray, " entries"]
+    kept: Bool[np.ndarray, " entries"]
+    rank: Int[np.ndarray, " entries"]
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """Retrieved captions of crops and their weights p(c | x)."""
+
+    captions: Int[np.ndarray, "crops k"]
+    weights: Float[np.ndarray, "crops k"]
+
+
+def captioned(
+    crops: Float[np.ndarray, "crops dim"],
+    corpus: Callable[[], Iterable[Shard]],
+    settings: Settings,
+    found: Retrieved | None = None,
+) -> Captioned:
+    """Step 8: the captions of each crop, by the normaliser chosen.
+
+    Parameters
+    ----------
+    found : what other shards gave, as `nearest_captions` takes it; not for the normaliser shard.
+    """
+    k, temperature = settings.captions_per_image, settings.temperature
+    if settings.normaliser == "shard":
+        return Captioned(*released_retrieval(crops, corpus(), k, temperature))
+    retrieved = nearest_captions(crops, corpus(), k, summed_at(settings), found)
+    return weighted(retrieved, settings)
+
+
+def summed_at(settings: Settings) -> float | None:
+    """The temperature at which retrieval has to sum over the whole corpus; None if the normaliser needs no such sum."""
+    return settings.temperature if settings.normaliser == "corpus" else None
+
+
+def weighted(retrieved: Retrieved, settings: Settings) -> Captioned:
+    """Retrieved captions with their weights, by a normaliser other than shard."""
+    weights = corpus_weights if settings.normaliser == "corpus" else retrieved_weights
+    return Captioned(retrieved.captions, weights(retrieved, settings.temperature))
+
+
+def explain(
+    high: tuple[Captioned, Int[np.ndarray, " crops"]],
+    low: tuple[Captioned, Int[np.ndarray, " crops"]],
+    random: Captioned,
+    mentions: Mentions,
+    groups: int,
+    settings: Settings,
+) -> Explanation:
+    """Steps 10 to 12: score the concepts of each group's highly activating crops, contrast and rank them.
+
+    Parameters
+    ----------
+    high, low : captions of the highly and lowly activating crops with each crop's group.
+    random : captions of random crops.
+    """
+    high_scores, low_scores, random_scores = (
+        scoring.crop_scores(some.captions, some.weights, mentions) for some in (high[0], low[0], random)
+    )
+    scores = scoring.score_concepts(high_scores, high[1], low_scores, low[1], random_scores, groups)
+    of_low = scoring.extracted(low_scores, low[1], groups, mentions.phrase, settings.top)
+    also_low = scoring.values_at(of_low, scores.group, scores.concept) > 0
+    value, kept = scoring.contrasted(
+        scores,
+        settings.contrast,
+        low_cut=settings.low_cut,
+        relative_cut=settings.relative_cut,
+        gamma=settings.gamma,
+        also_low=also_low,
+    )
+    phrase = mentions.phrase[scores.concept].astype(int)
+    return Explanation(
+        scores, value, kept, scoring.ranks_within(scores.group, phrase, ~kept, value=value, tie=scores.concept)
+    )

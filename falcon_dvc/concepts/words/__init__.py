@@ -1,0 +1,1 @@
+"""Words and noun phrases of captions (step 9)."""

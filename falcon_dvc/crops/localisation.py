@@ -1,0 +1,99 @@
+"""Where in an image features fire: from the stored maps of an encoder, or by gradients where it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table
+from falcon_dvc.compute.resume import Work
+from falcon_dvc.crops.heatmaps import Heatmaps, group_heatmaps, heatmaps_of
+from falcon_dvc.images.open import open_images, which_images
+from falcon_dvc.progress import track
+
+if TYPE_CHECKING:
+    from falcon_dvc.images.source import ImageSource
+    from falcon_dvc.models.encoders.load import LocatedByGradients
+    from falcon_dvc.params.schema import Params
+
+AT_ONCE = 32  # images in a pass with gradients
+
+
+class Localisation:
+    """Heatmaps of one encoder's features in its images.
+
+    Parameters
+    ----------
+    params : Params
+        Of the run.
+    name : str
+        A key of ``encoders``.
+    work : Work
+        Keeps heatmaps by gradients, should the process end before all are there.
+    """
+
+    def __init__(self, params: Params, name: str, work: Work) -> None:
+        self._params, self._name, self._work = params, name, work
+        self._maps = paths.activations(name) / "maps.npy"
+
+    def of_groups(self, rows: np.ndarray, members: sparse.csr_array) -> Heatmaps:
+        """Give one heatmap for each row: of the sum of some features in an image.
+
+        Parameters
+        ----------
+        rows : (crops,)
+            Rows of the table of images.
+        members : sparse 0/1 (crops, features)
+            The features of each.
+        """
+        if self._maps.exists():
+            return group_heatmaps(read_array(self._maps), rows, members)
+        content = _digest(rows, members.indptr, members.indices)
+        return self._by_gradients(rows, lambda part: members[part].toarray(), content)
+
+    def of_directions(self, rows: np.ndarray, directions: np.ndarray) -> Heatmaps:
+        """Give one heatmap for each row: of a direction (crops, features) of the features in an image."""
+        if self._maps.exists():
+            return heatmaps_of(read_array(self._maps)[rows], directions)
+        return self._by_gradients(rows, lambda part: directions[part], _digest(rows, directions))
+
+    def _by_gradients(self, rows: np.ndarray, directions: Callable[[slice], np.ndarray], content: str) -> Heatmaps:
+        if not len(rows):
+            return np.zeros((0, 1, 1), dtype=np.float32)
+        spec, data = self._params.encoders[self._name].model_dump(mode="json"), which_images(self._params.data)
+        # By its content: a stage may ask for several.
+        part = self._work.part(f"heatmaps-{content[:16]}", {"encoder": spec, "images": data}, [paths.IMAGES])
+        starts = range(part.finished, len(rows), AT_ONCE)
+        for start in track(starts, f"heatmaps of {self._name}", total=len(starts)):
+            some = slice(start, min(start + AT_ONCE, len(rows)))
+            found = self._encoder.heatmaps(self._images.load_many(list(rows[some])), directions(some))
+            heatmaps = part.array("heatmaps.npy", (len(rows), *found.shape[1:]), np.float32)
+            heatmaps[some] = found
+            part.note(some.stop)
+        part.note(len(rows), at_once=True)
+        return part.array("heatmaps.npy", (), np.float32)
+
+    @cached_property
+    def _encoder(self) -> LocatedByGradients:
+        from falcon_dvc.compute.device import best_device
+        from falcon_dvc.models.encoders.load import load_located
+
+        return load_located(self._params.encoders[self._name], best_device(), f"encoders.{self._name}")
+
+    @cached_property
+    def _images(self) -> ImageSource:
+        return open_images(self._params.data, read_table(paths.IMAGES))
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    """SHA-256 of arrays."""
+    digest = sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Measure explanations: against ground truth, baselines and null distributions."""

@@ -1,0 +1,102 @@
+"""Words against the planted truth of the rendered world: what each feature sees, and whether some words name it. Joined by key, always."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_table
+from falcon_dvc.concepts.words.parsing import concepts_of
+from falcon_dvc.evaluation import selectivity
+from falcon_dvc.evaluation.statistics import clear_truth, correlations
+
+KINDS = ("object", "colour", "texture", "background", "position")
+Attribute = tuple[str, str]
+
+
+def heldout_attributes(folder: str) -> tuple[np.ndarray, pd.DataFrame]:
+    """Rows of the held-out images in all arrays, and their attributes: one bool column (kind, value) each."""
+    images = read_table(paths.IMAGES)
+    rows = np.flatnonzero(images["split"] == "test")
+    attributes = images.iloc[rows][["image"]].merge(
+        read_table(f"{folder}/attributes.parquet"), on="image", how="left", validate="one_to_one"
+    )
+    return rows, attributes_table(attributes)
+
+
+def attributes_table(attributes: pd.DataFrame) -> pd.DataFrame:
+    """One bool column for each (kind, value) that occurs."""
+    columns = {
+        (kind, value): (attributes[kind] == value).to_numpy()
+        for kind in KINDS
+        for value in sorted(attributes[kind].unique())
+    }
+    return pd.DataFrame(columns)
+
+
+def truth_of(features: np.ndarray, attributes: pd.DataFrame, least: float) -> pd.DataFrame:
+    """The attribute that each feature correlates with most, keyed by the name of the feature as a group of one."""
+    correlation = correlations(features, attributes.to_numpy(dtype=bool))
+    best, clear = clear_truth(correlation, least)
+    kind, value = zip(*(attributes.columns[column] for column in best), strict=True)
+    return pd.DataFrame(
+        {
+            "group": [f"f{feature}" for feature in range(len(best))],
+            "kind": kind,
+            "value": value,
+            "correlation": correlation.max(axis=1),
+            "clear": clear,
+        }
+    )
+
+
+def names_of_attributes(lexicon: pd.DataFrame) -> dict[Attribute, set[str]]:
+    """The words that name each attribute, in the form in which the captions are parsed."""
+    names: dict[Attribute, set[str]] = {}
+    for kind, value, word in lexicon[["kind", "value", "word"]].itertuples(index=False):
+        names.setdefault((kind, value), set()).update(concepts_of(word)[0] or [word])
+    return names
+
+
+def judged(truth: pd.DataFrame, listed: Mapping[str, list[str]], names: Mapping[Attribute, set[str]]) -> pd.DataFrame:
+    """`truth` with the first word listed for each group, and the rank of the first one that names the truth (infinite if none)."""
+    ranks = [_rank(listed.get(row.group, []), names[row.kind, row.value]) for row in truth.itertuples()]
+    first = [next(iter(listed.get(group, [])), "") for group in truth["group"]]
+    found = np.array(ranks, dtype=float)
+    return truth.assign(first_concept=first, hit_first=found == 1, hit_five=found <= 5, rank_of_truth=found)
+
+
+def _rank(words: list[str], names: set[str]) -> float:
+    """Place of the first word that is one of `names`, from 1; infinite if none is."""
+    return next((place for place, word in enumerate(words, start=1) if word in names), np.inf)
+
+
+def selectivity_of(
+    table: pd.DataFrame, activations: np.ndarray, attributes: pd.DataFrame, names: Mapping[Attribute, set[str]]
+) -> pd.DataFrame:
+    """Held-out selectivity of each row's first word for its feature; a word that names no attribute is on no image.
+
+    Parameters
+    ----------
+    table : columns ``group`` (single features) and ``first_concept``.
+    activations : (images, features) on the held-out images, whose attributes are `attributes`.
+    """
+    words, which = np.unique(table["first_concept"].to_numpy(dtype=str), return_inverse=True)
+    labels = np.column_stack([_labels(word, attributes, names) for word in words])
+    feature = table["group"].str.removeprefix("f").astype(int).to_numpy()
+    matrices = {
+        "pearson": selectivity.pearson(activations, labels),
+        "auc": selectivity.auc(activations, labels),
+        "mad": selectivity.mean_activation_difference(activations, labels),
+    }
+    pairs = {name: matrix[feature, which] for name, matrix in matrices.items()}
+    return table.assign(auprc=selectivity.average_precision(activations[:, feature], labels[:, which]), **pairs)
+
+
+def _labels(word: str, attributes: pd.DataFrame, names: Mapping[Attribute, set[str]]) -> np.ndarray:
+    """Which images have an attribute that the word names."""
+    named = [column for column in attributes.columns if word in names.get(column, ())]
+    return attributes[named].any(axis=1).to_numpy() if named else np.zeros(len(attributes), dtype=bool)

@@ -1,0 +1,1 @@
+"""Why a classifier fails: blame, clusters, repairs."""

@@ -1,0 +1,1 @@
+"""Read images of any source."""

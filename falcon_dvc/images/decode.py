@@ -1,0 +1,147 @@
+"""Decode images to uint8 RGB: the one place where bytes become pictures."""
+
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+
+# Only these decoders see a file, whatever its name: others start foreign programs (EPS) or are rarely looked after.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+# More pixels are taken for a decompression bomb: Pillow's own warning level, a quarter of a gigabyte as RGB.
+MAX_PIXELS = 89_478_485
+# A progressive JPEG is drawn anew by each scan, however short: a megabyte of them takes minutes. Encoders write about ten.
+MAX_SCANS = 1000
+SCAN = b"\xff\xda"
+# What the largest picture takes without compression (four channels of 16 bits): no honest file is longer.
+MAX_BYTES = 8 * MAX_PIXELS
+# A table or an archive can hold any name; of a longer one the beginning is shown.
+MAX_NAME = 255
+ORIENTATION_TAG = 0x0112
+ORIENTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+Picture = UInt8[np.ndarray, "height width 3"]
+Box = tuple[int, int, int, int]
+
+
+class UnreadableImageError(Exception):
+    """What should be an image and cannot be shown as one."""
+
+
+def printable(name: str) -> str:
+    """Escape what would break a line or a terminal; no more of a name than a file can have."""
+    shown = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
+
+
+def decoded(file: Path | BinaryIO, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """Decode the first frame of an image file in full, as RGB, upright; only the decoders of `formats` see it.
+
+    Raises
+    ------
+    UnreadableImageError
+        Whatever is wrong with the file.
+    """
+    try:
+        with Image.open(file, formats=formats) as image:
+            _refuse_many_scans(image)
+            return as_picture(image)
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # decoders raise anything on a damaged file: OSError, SyntaxError, struct.error, ...
+        reason = "not an image in a known format" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise UnreadableImageError(f"cannot be decoded ({printable(reason)})") from error
+
+
+def _refuse_many_scans(image: Image.Image) -> None:
+    """Refuse a JPEG that would be drawn for hours; its mark of a scan cannot stand inside one."""
+    if isinstance(image, JpegImageFile) and image.fp is not None:
+        place = image.fp.tell()
+        image.fp.seek(0)
+        scans = sum(block.count(SCAN) for block in iter(partial(image.fp.read, 2**20), b""))
+        image.fp.seek(place)
+        if scans > MAX_SCANS:
+            raise UnreadableImageError(f"more than {MAX_SCANS} scans")
+
+
+def as_picture(image: Image.Image) -> Image.Image:
+    """Give an image that may still have to be decoded as RGB, upright.
+
+    Raises
+    ------
+    UnreadableImageError
+        If it has too many pixels.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImageError(f"more than {MAX_PIXELS} pixels")
+    image.load()
+    return _upright(image)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn the image as its EXIF orientation says, in RGB."""
+    orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    rgb = _as_rgb(image)
+    return rgb.transpose(ORIENTATIONS[orientation]) if orientation in ORIENTATIONS else rgb
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to 8-bit RGB; what is transparent becomes white."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        return Image.fromarray(_as_bytes(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _as_bytes(grey: np.ndarray) -> UInt8[np.ndarray, "height width"]:
+    """Scale deep grey to 8 bits: integers from 16 bits (Pillow would clip at 255), floats from their own range."""
+    if np.issubdtype(grey.dtype, np.integer):
+        return (np.clip(grey, 0, 65535) >> 8).astype(np.uint8)
+    finite = np.nan_to_num(grey.astype(np.float64), posinf=0.0, neginf=0.0)
+    span = np.ptp(finite)
+    return np.rint((finite - finite.min()) * (255.0 / span if span > 0 else 0.0)).astype(np.uint8)
+
+
+def cut(image: Picture, box: Box) -> Picture:
+    """Cut a box out of an image.
+
+    Parameters
+    ----------
+    image : (height, width, 3) uint8 array
+    box : (left, top, right, bottom)
+        Whole pixels, right and bottom exclusive, inside the image.
+
+    Raises
+    ------
+    ValueError
+        If the box is empty or reaches out of the image.
+    """
+    left, top, right, bottom = box
+    height, width = image.shape[:2]
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise ValueError(f"box {box} is not inside an image of {width} x {height} pixels")
+    return image[top:bottom, left:right]
+
+
+def resized(image: Picture, size: int, box: Box | None = None) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """Scale an image, or a box of it, to `size` by `size` pixels (bicubic, antialiased), whatever its aspect ratio.
+
+    At the edges of a box the filter reaches outside it, as when one scales first and crops then.
+    """
+    if box is None and image.shape[:2] == (size, size):
+        return image
+    return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC, box=box))

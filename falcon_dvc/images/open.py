@@ -1,0 +1,89 @@
+"""Images from wherever the params say: how each source is listed and opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from falcon_dvc.errors import UserError
+from falcon_dvc.images.listing import Collection, Listing, list_collection, list_images
+from falcon_dvc.images.packed import PackedImages
+from falcon_dvc.images.source import FolderImages, ImageSource, open_collection
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import Data
+
+
+def which_images(data: Data) -> dict[str, str | None]:
+    """The params that decide which images there are, by name."""
+    return {
+        "source": data.source,
+        "images": data.images,
+        "list": data.list,
+        "dataset": data.dataset,
+        "dataset_split": data.dataset_split,
+    }
+
+
+def list_source(data: Data) -> Listing:
+    """List the user's images, decoding each.
+
+    Parameters
+    ----------
+    data : the section of params.yaml; its source is none that the project renders.
+
+    Raises
+    ------
+    UserError
+        If the source is missing, holds no readable image, or is not what the params say; if ``data.unreadable`` is
+        "fail", if any image is unreadable.
+    """
+    if data.source == "images":
+        return list_images(data.images, data.unreadable)
+    return list_collection(_collection(data), data.unreadable)
+
+
+def open_images(data: Data, table: pd.DataFrame) -> ImageSource:
+    """Open the images of a table, in the order of its rows.
+
+    Parameters
+    ----------
+    data : the section of params.yaml.
+    table : pandas.DataFrame
+        ``data/images.parquet``; its column image holds the ids.
+
+    Raises
+    ------
+    UserError
+        If the source is unknown or its files are not there.
+    """
+    ids = table["image"].tolist()
+    if data.source == "scenes":
+        return PackedImages(data.images, ids)
+    if data.source == "images":
+        return FolderImages(data.images, ids)
+    return open_collection(_collection(data), ids)
+
+
+def _collection(data: Data) -> Collection:
+    """Find the images of a source that has to be searched before one of its images can be opened."""
+    if data.source == "list":
+        from falcon_dvc.images.table import find_listed
+
+        return find_listed(data.images, str(data.list))
+    if data.source == "parquet":
+        from falcon_dvc.images.parquet import find_in_parquet
+
+        return find_in_parquet(data.images)
+    if data.source == "webdataset":
+        from falcon_dvc.images.shards import find_in_shards
+
+        return find_in_shards(data.images)
+    if data.source == "torchvision":
+        from falcon_dvc.images.torchvision import find_in_dataset
+
+        return find_in_dataset(data.images, str(data.dataset), str(data.dataset_split))
+    raise UserError(
+        f"data.source: {data.source!r} is unknown; use scenes, images, list, parquet, webdataset or torchvision"
+    )

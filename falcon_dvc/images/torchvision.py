@@ -1,0 +1,157 @@
+"""Data sets that torchvision reads from disk, by name: those whose readers never unpickle. Nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from falcon_dvc.errors import UserError
+from falcon_dvc.images.decode import FORMATS, UnreadableImageError, as_picture, decoded, printable
+from falcon_dvc.images.listing import Collection, existing_folder, inside, numbered
+
+if TYPE_CHECKING:
+    from torchvision.datasets import VisionDataset
+
+TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}
+
+
+def _by_split(*names: str) -> dict[str, dict[str, Any]]:
+    """Arguments of the data sets whose argument split has these values."""
+    return {name: {"split": name} for name in names}
+
+
+# Name, then the arguments of each split. Those of the first table hold pixels, the others name files, which we decode.
+ARRAYS: dict[str, dict[str, dict[str, Any]]] = {
+    "MNIST": TRAIN_TEST,
+    "FashionMNIST": TRAIN_TEST,
+    "KMNIST": TRAIN_TEST,
+    "STL10": _by_split("train", "test", "unlabeled", "train+unlabeled"),
+    "SVHN": _by_split("train", "test", "extra"),
+}
+FILES: dict[str, dict[str, dict[str, Any]]] = {
+    "Country211": _by_split("train", "valid", "test"),
+    "DTD": _by_split("train", "val", "test"),
+    "EuroSAT": {"all": {}},
+    "FGVCAircraft": _by_split("train", "val", "trainval", "test"),
+    "Flowers102": _by_split("train", "val", "test"),
+    "Food101": _by_split("train", "test"),
+    "GTSRB": _by_split("train", "test"),
+    "Imagenette": _by_split("train", "val"),
+    "OxfordIIITPet": _by_split("trainval", "test"),
+    "RenderedSST2": _by_split("train", "val", "test"),
+    "StanfordCars": _by_split("train", "test"),
+    "SUN397": {"all": {}},
+}
+REFUSED = {
+    "CIFAR10": "its files are pickles, which can run code; save its pictures as files and set data.source to images",
+    "CIFAR100": "its files are pickles, which can run code; save its pictures as files and set data.source to images",
+    "LSUN": "torchvision keeps its index as a pickle, which can run code; save its pictures as files",
+    "ImageFolder": "this is data.source: images",
+    "FakeData": "it holds noise",
+}
+
+
+def find_in_dataset(root: str | Path, name: str, split: str) -> Collection:
+    """Find the pictures of a split of a data set that lies on disk as torchvision lays it out.
+
+    The ids are paths relative to `root`, or, where a data set is one array, numbers from 0. The labels are the names of the
+    classes, or their numbers where torchvision knows no names.
+
+    Parameters
+    ----------
+    root : path
+        The param ``data.images``: what torchvision calls root.
+    name, split : str
+        The params ``data.dataset`` and ``data.dataset_split``.
+
+    Raises
+    ------
+    UserError
+        If the data set or the split is unknown or refused, or the files are not there or are not as torchvision wants them.
+    """
+    folder, arguments = existing_folder(Path(root)), _arguments(name, split)
+    try:
+        dataset = _opened(folder, name, arguments)
+        paths, labels = _paths_and_labels(dataset, name)
+    except Exception as error:  # the readers raise anything on files that are missing or damaged
+        reason = printable(str(error).split(" You can use")[0]) or type(error).__name__
+        raise UserError(
+            f"data.images: {root} does not hold {name} as torchvision lays it out ({reason}); fetch it there first"
+        ) from error
+    place = f"{name} in {root}"
+    if not labels:
+        raise UserError(f"data.images: {place} has no images in its split {split}; complete the data set")
+    if name in ARRAYS:
+        return Collection(place, numbered(len(labels)), labels, lambda row: _from_array(dataset, row))
+    # A path that leads elsewhere stays as it is, and is refused when it is decoded.
+    ids = [path.removeprefix(f"{folder}/") for path in paths]
+    formats = (*FORMATS, "PPM") if name == "GTSRB" else FORMATS
+    return Collection(place, ids, labels, lambda row: decoded(inside(folder, ids[row]), formats))
+
+
+def _arguments(name: str, split: str) -> dict[str, Any]:
+    """Look up how torchvision is asked for a split."""
+    if name in REFUSED:
+        raise UserError(f"data.dataset: {name} is refused: {REFUSED[name]}")
+    splits = ARRAYS.get(name) or FILES.get(name)
+    if splits is None:
+        known = ", ".join(sorted([*ARRAYS, *FILES]))
+        raise UserError(f"data.dataset: {name!r} is unknown; use one of {known}, or save its pictures as files")
+    if split not in splits:
+        raise UserError(f"data.dataset_split: {name} has no split {split!r}; use one of {', '.join(splits)}")
+    return splits[split]
+
+
+def _opened(root: Path, name: str, arguments: dict[str, Any]) -> VisionDataset:
+    """Let torchvision read what lies on disk; a data set of files gives paths instead of pictures."""
+    from torchvision import datasets
+
+    # Two data sets of files take no loader; `_paths_and_labels` asks them for their lists.
+    loads = name in FILES and name not in ("GTSRB", "OxfordIIITPet")
+    given = {"loader": lambda path: path} if loads else {}
+    return getattr(datasets, name)(root, download=False, **arguments, **given)
+
+
+def _paths_and_labels(dataset: VisionDataset, name: str) -> tuple[list[str], list[str]]:
+    """Give the path of each picture (none for an array) and its label."""
+    if name in ARRAYS:
+        targets = dataset.targets if hasattr(dataset, "targets") else dataset.labels
+        if len(targets) != len(dataset):
+            raise ValueError(f"{len(dataset)} images and {len(targets)} labels")
+        return [], _labels(dataset, targets)
+    samples = list(_samples(dataset, name))
+    return [str(path) for path, _ in samples], _labels(dataset, [target for _, target in samples])
+
+
+def _samples(dataset: VisionDataset, name: str) -> Iterable[tuple[str | Path, int]]:
+    """Give the path and the class of each picture."""
+    if name == "GTSRB":
+        return dataset._samples
+    if name == "OxfordIIITPet":
+        return zip(dataset._images, dataset._labels, strict=True)
+    return (dataset[row] for row in range(len(dataset)))
+
+
+def _labels(dataset: VisionDataset, targets: Iterable[Any]) -> list[str]:
+    """Give the name of each one's class, the first where a class has several, or its number."""
+    names = [name if isinstance(name, str) else name[0] for name in getattr(dataset, "classes", [])]
+    numbers = [int(target) for target in targets]
+    return [_label(number, names) for number in numbers]
+
+
+def _label(number: int, names: list[str]) -> str:
+    """Give the name of a class; "" for a picture that torchvision calls unlabelled."""
+    return "" if number < 0 else names[number] if number < len(names) else str(number)
+
+
+def _from_array(dataset: VisionDataset, row: int) -> Image.Image:
+    """Give a picture of a data set that is one array."""
+    try:
+        return as_picture(dataset[row][0])
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # an array of the wrong type or shape
+        raise UnreadableImageError(f"is no picture ({printable(str(error))})") from error

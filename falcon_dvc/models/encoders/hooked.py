@@ -1,0 +1,280 @@
+"""An encoder to explain that is any layer, or several, of any network: features, maps where there are some, and Grad-CAM elsewhere.
+
+Features are the mean or the maximum over the positions of a layer, its class token, or its vector. Where they are pooled from
+all positions of one layer, that layer's maps give heatmaps in closed form (`falcon_dvc.crops.heatmaps.heatmaps_of`):
+
+- mean: ``f_j = 1/P sum_p A_jp``. The gradient of ``sum_j d_j f_j`` with respect to ``A_jp`` is ``d_j / P`` at every position, and
+  so is its mean over positions, Grad-CAM's weight.
+- max: ``f_j = max_p A_jp``. The gradient is ``d_j`` at the largest position and 0 at the others, so its mean over positions
+  is ``d_j / P`` again. (Where several positions are largest, they share it; the sum stays.)
+
+So both are ``ReLU(sum_j d_j A_j)`` but for the factor 1/P, which the box and the shown heatmap do not depend on.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+from falcon_dvc.errors import UserError
+from falcon_dvc.images.decode import Box
+from falcon_dvc.models.encoders.layers import Layer, default_layer, entering_block, named, traced
+from falcon_dvc.models.encoders.networks import Network, build_network
+from falcon_dvc.models.encoders.readouts import Readout, Readouts
+
+Picture = UInt8[np.ndarray, "height width 3"]
+BATCH = 64  # images that are classified at once
+LARGEST_HALF = float(np.finfo(np.float16).max)
+
+
+class HookedEncoder:
+    """A layer of a network, or several beside each other.
+
+    Parameters
+    ----------
+    spec
+        The entry in the param ``encoders``: see the schema ``Network``.
+    device : str
+        Where it runs, for instance "cpu" or "cuda".
+    param : str
+        The name of the entry, for errors: ``encoders.NAME``.
+
+    Raises
+    ------
+    UserError
+        If network, weights, layer or pooling are unknown or do not fit each other.
+    """
+
+    def __init__(self, spec: Any, device: str = "cpu", param: str = "encoders") -> None:
+        self._network, self.device = build_network(spec, param), device
+        self._network.module.to(device)
+        layers = layers_of(self._network, device, param)
+        names = spec.layer or ()
+        chosen = [named(layers, name, f"{param}.layer") for name in names] or [default(layers, self._network, param)]
+        self._readouts = Readouts([self._readout(layers, layer, spec, param) for layer in chosen], param)
+        self.width = self._readouts.width
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What was read where, for people and for JSON."""
+        preparation = self._network.preparation
+        return {
+            "layers": [
+                {
+                    "layer": readout.layer.name,
+                    "first_feature": part.start,
+                    "features": part.stop - part.start,
+                    "shape": "x".join(map(str, readout.layer.shape)),
+                    "pooling": readout.pooling,
+                    "heatmap_layer": (readout.heatmap_layer or readout.layer).name,
+                }
+                for readout, part in zip(self._readouts, self._readouts.parts(), strict=True)
+            ],
+            "size": preparation.size,
+            "mean": list(preparation.mean),
+            "std": list(preparation.std),
+            "checkpoint": self._network.loaded,
+        }
+
+    def described_preparation(self) -> str:
+        """What the network sees of an image, in words."""
+        given = self._network.preparation
+        if given.transform is not None:
+            return "by the network's own preprocess"
+        kept = f"{'the whole image' if given.squash else 'the central square'}, {given.share:.4g} of its side"
+        return f"{kept}, at {given.size} x {given.size} ({given.resample.name}), mean {given.mean}, std {given.std}"
+
+    def field(self, width: int, height: int) -> Box:
+        """Give the box of an image of this size that the network sees, in its pixels."""
+        return self._network.preparation.field(width, height)
+
+    def activations(
+        self, images: Sequence[Picture]
+    ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
+        """Give features, and the maps that they are pooled from; None if heatmaps have to come from `heatmaps`."""
+        return self.forward(self.prepare(images))
+
+    def prepare(self, images: Sequence[Picture]) -> Float[Tensor, "images 3 size size"]:
+        """Make the network's input, for one or more images, on the CPU."""
+        return self._network.preparation.batch(images)
+
+    def forward(
+        self, batch: Float[Tensor, "images 3 size size"]
+    ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
+        """Give what `activations` gives, for images that are prepared."""
+        with torch.inference_mode():
+            features, maps = self._readouts.read(self._network.module, batch.to(self.device, non_blocking=True))
+            if maps is not None:
+                # Maps are stored in half precision, which must not make large values infinite.
+                maps = maps.clamp(-LARGEST_HALF, LARGEST_HALF).cpu()
+            return features.cpu().numpy(), None if maps is None else maps.numpy()
+
+    def heatmaps(
+        self, images: Sequence[Picture], directions: Float[np.ndarray, "images features"]
+    ) -> Float32[np.ndarray, "images rows columns"]:
+        """Give Grad-CAM of a direction of the features in each image, by gradients.
+
+        Parameters
+        ----------
+        images : sequence of (height, width, 3) uint8 arrays
+            One or more, of any size.
+        directions : array
+            One for each image; a group is the direction of ones on its members.
+        """
+        target = torch.from_numpy(np.ascontiguousarray(directions, dtype=np.float32)).to(self.device)
+        batch = self.prepare(images).to(self.device)
+        return self._readouts.grad_cam(self._network.module, batch, target).float().cpu().numpy()
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the outputs of the classifier, or ``("imagenet",)``; None if not known."""
+        return self._network.classes
+
+    def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
+        """Give the softmax of the network's own logits; see `outputs` for whether it has some."""
+        return self.probabilities(self.prepare(images))
+
+    def probabilities(self, batch: Float[Tensor, "images 3 size size"]) -> Float32[np.ndarray, "images classes"]:
+        """Give what `class_probabilities` gives, for images that are prepared."""
+        with torch.inference_mode():
+            logits = [self._network.module(part.to(self.device)).float() for part in batch.split(BATCH)]
+            return torch.cat(logits).softmax(dim=1).cpu().numpy()
+
+    def outputs(self) -> int | None:
+        """How many classes the network tells apart; None if it has no classifier, or one that its checkpoint left random."""
+        if self._left_random():
+            return None
+        with torch.inference_mode():
+            logits = self._network.module(_probe(self._network, self.device))
+        return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else None
+
+    def weights_digest(self) -> str:
+        """Give the SHA-256 of names, types, shapes and values of the network's tensors."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._network.module.state_dict().items()):
+            values = tensor.detach().cpu().contiguous()
+            digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+            digest.update(values.reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def _left_random(self) -> bool:
+        """Whether the checkpoint did not hold the classifier."""
+        return self._network.loaded is not None and not self._network.loaded["classifier_loaded"]
+
+    def final_layer(self) -> tuple[Float32[np.ndarray, "classes features"], Float32[np.ndarray, " classes"]] | None:
+        """Give weights and bias of the classifier, if its logits are linear in these features and it was not left random."""
+        network = self._network
+        modules = dict(network.module.named_modules())
+        linear = modules.get(network.classifiers[0]) if len(network.classifiers) == 1 else None
+        if len(self._readouts) > 1 or self._left_random():
+            return None
+        if not isinstance(linear, torch.nn.Linear) or linear.in_features != self.width:
+            return None
+        batch = _probe(network, self.device)
+        with torch.inference_mode():
+            logits = network.module(batch)
+            # Another layer, another pooling or a normalisation between would show here.
+            features, _ = self._readouts.read(network.module, batch)
+            same = bool((linear(features) - logits).abs().max() < 1e-3 * logits.std())
+        bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias
+        return (linear.weight.float().cpu().numpy(), bias.float().cpu().numpy()) if same else None
+
+    def _readout(self, layers: Sequence[Layer], layer: Layer, spec: Any, param: str) -> Readout:
+        """Choose how one layer is pooled, and where its heatmaps are taken."""
+        readout = Readout(layer, _pooling(layer, spec.pooling, self._network.class_token, f"{param}.pooling"))
+        where = self._elsewhere(layers, readout, spec.heatmap_layer, f"{param}.heatmap_layer")
+        return replace(readout, heatmap_layer=where)
+
+    def _elsewhere(self, layers: Sequence[Layer], readout: Readout, name: str | None, param: str) -> Layer | None:
+        """Give the layer of the heatmaps, if it is not the layer of the features."""
+        if name is not None:
+            return self._told(named(layers, name, param), readout, param)
+        if readout.pooling in ("mean", "max"):
+            return None
+        for candidate in _before(layers, readout.layer, self._network):
+            if self._reaches(candidate, readout):
+                return candidate
+        raise UserError(
+            f"{param}: the features at '{readout.layer.name}' depend on no layer with positions; name another layer"
+        )
+
+    def _told(self, layer: Layer, readout: Readout, param: str) -> Layer | None:
+        if layer == readout.layer and readout.pooling in ("mean", "max"):
+            return None
+        if not layer.grid or layer.last > readout.layer.last or not self._reaches(layer, readout):
+            raise UserError(
+                f"{param}: the features at '{readout.layer.name}' do not depend on positions of '{layer.name}'; name a layer "
+                "with positions that comes before (for a class token: one that enters a block)"
+            )
+        return layer
+
+    def _reaches(self, layer: Layer, readout: Readout) -> bool:
+        """Whether the features depend on the positions of a layer."""
+        everything = torch.ones(1, readout.layer.width, device=self.device)
+        # The plain sum of normalised features does not depend on anything.
+        everything[:, ::2] = -1
+        probe = _probe(self._network, self.device)
+        _, gradient = readout.gradients(self._network.module, probe, everything, layer)
+        return bool(gradient.abs().amax() > 0)
+
+
+def _probe(network: Network, device: str) -> Float[Tensor, "1 3 size size"]:
+    """Give a picture of noise, as the network takes it."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    return network.preparation.batch([noise]).to(device)
+
+
+def layers_of(network: Network, device: str = "cpu", param: str = "encoders") -> list[Layer]:
+    """List the layers of a network by running it on one picture.
+
+    Raises
+    ------
+    UserError
+        If it does not take a picture of its size.
+    """
+    image = _probe(network, device)
+    if image.shape[2] != image.shape[3]:
+        raise UserError(f"{param}: the network's preprocess gives {tuple(image.shape[1:])}; it must give squares")
+    try:
+        return traced(network.module, image, network.prefix_tokens)
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{param}: the network does not take images of {image.shape[2]} pixels ({reason}); correct size"
+        ) from error
+
+
+def default(layers: Sequence[Layer], network: Network, param: str = "encoders") -> Layer:
+    """Choose the layer of a network that feeds its classifier."""
+    return default_layer(layers, network.classifiers, network.width, param)
+
+
+def _before(layers: Sequence[Layer], layer: Layer, network: Network) -> Iterator[Layer]:
+    """Layers to take heatmaps from, for features that have no maps of their own, the best first."""
+    earlier = [other for other in layers if other.grid and other.last < layer.last]
+    if layer.layout == "vector" and earlier:
+        layer = default(earlier, network)
+        yield layer
+    entering = entering_block(layers, layer)
+    yield from [entering] if entering else []
+    yield from reversed(earlier)
+
+
+def _pooling(layer: Layer, told: str | None, class_token: bool | None, param: str) -> str:
+    """Choose how the positions of a layer become one vector: "mean" unless told otherwise; "none" for a vector."""
+    if layer.layout == "vector":
+        if told is not None:
+            raise UserError(f"{param}: the output of '{layer.name}' is a vector; leave pooling out")
+        return "none"
+    if told == "cls" and (layer.layout != "tokens" or not layer.prefix or class_token is False):
+        raise UserError(f"{param}: the output of '{layer.name}' holds no class token; use mean or max")
+    if told != "cls" and not layer.grid:
+        raise UserError(
+            f"{param}: the output of '{layer.name}' ({layer.shape}) has no square grid of positions; use cls"
+        )
+    return told or "mean"

@@ -1,0 +1,253 @@
+"""The encoders to explain: each turns images of any size into activation maps, in its own preprocessing."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from falcon_dvc.errors import UserError
+from falcon_dvc.images.decode import Box, resized
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Picture = UInt8[np.ndarray, "height width 3"]
+Features = Float32[np.ndarray, "images features"]
+Maps = Float32[np.ndarray, "images features rows columns"]
+NETWORKS = ("torchvision", "timm", "open_clip", "python")
+LABELLED = "object"  # the kind of attribute that is the label of an image of the rendered world
+
+
+class Encoder(Protocol):
+    """What the pipeline asks of an encoder.
+
+    Attributes
+    ----------
+    width : int
+        How many features it has.
+    device : str
+        Where it runs.
+    """
+
+    width: int
+    device: str
+
+    def prepare(self, images: Sequence[Picture]) -> "Tensor":
+        """Make the input of the network of one or more images, on the CPU; called from several threads."""
+        ...
+
+    def forward(self, batch: "Tensor") -> tuple[Features, Maps | None]:
+        """Give what `activations` gives, for images that are prepared."""
+        ...
+
+    def activations(self, images: Sequence[Picture]) -> tuple[Features, Maps | None]:
+        """Give the features of one or more images, and the maps that they are pooled from, if heatmaps can be made of those."""
+        ...
+
+    def field(self, width: int, height: int) -> Box:
+        """Give the box of an image of this size that the maps cover, in its pixels: (left, top, right, bottom)."""
+        ...
+
+
+class LocatedByGradients(Encoder, Protocol):
+    """An encoder whose features need not be pooled from maps of their own."""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Layer, pooling, input and weights, as JSON."""
+        ...
+
+    def heatmaps(
+        self, images: Sequence[Picture], directions: Float[np.ndarray, "images features"]
+    ) -> Float32[np.ndarray, "images rows columns"]:
+        """Give Grad-CAM of one direction of the features for each image."""
+        ...
+
+
+class ScenesEncoder:
+    """An encoder that this project trained on the rendered world; it sees the whole image, squashed to its input size.
+
+    Parameters
+    ----------
+    checkpoint : path
+        A file that the stage train_encoder wrote.
+    device : str
+        Where it runs, for instance "cpu" or "cuda".
+
+    Raises
+    ------
+    UserError
+        If the checkpoint is missing or does not fit.
+    """
+
+    size = 64
+
+    def __init__(self, checkpoint: str, device: str = "cpu") -> None:
+        from falcon_dvc.models.scenes.checkpoints import load_encoder_checkpoint
+
+        self._network = load_encoder_checkpoint(checkpoint).to(device)
+        self.device = device
+        self.width = self._network.width
+
+    def activations(self, images: Sequence[Picture]) -> tuple[Features, Maps | None]:
+        """Give the last activation maps and their mean over positions."""
+        return self.forward(self.prepare(images))
+
+    def forward(self, batch: "Tensor") -> tuple[Features, Maps | None]:
+        """Give what `activations` gives, for images that are prepared."""
+        maps = self._maps(batch)
+        return maps.mean(axis=(2, 3)), maps
+
+    def activation_maps(self, images: Sequence[Picture]) -> Maps:
+        """Give the last activation maps; their mean over positions is the feature vector."""
+        return self._maps(self.prepare(images))
+
+    def prepare(self, images: Sequence[Picture]) -> "Tensor":
+        """Scale; bytes (images, rows, columns, 3)."""
+        import torch
+
+        return torch.from_numpy(np.stack([resized(image, self.size) for image in images]))
+
+    def _maps(self, batch: "Tensor") -> Maps:
+        import torch
+
+        with torch.inference_mode():
+            pixels = batch.to(self.device, non_blocking=True)
+            return self._network.activation_maps(pixels).float().cpu().numpy()
+
+    def field(self, width: int, height: int) -> Box:
+        """Give the whole image."""
+        return 0, 0, width, height
+
+
+def load_encoder(spec: Any, device: str = "cpu", param: str = "encoders") -> Encoder:
+    """Load an encoder to explain.
+
+    Parameters
+    ----------
+    spec
+        Its entry in the param ``encoders``: kind; with scenes, checkpoint; with efficientnet_lite, variant; with the other
+        kinds, all of their schema.
+    device : str
+        Where it runs, for instance "cpu" or "cuda".
+    param : str
+        The name of the entry, for errors: ``encoders.NAME``.
+
+    Raises
+    ------
+    UserError
+        If the kind is unknown, the checkpoint is missing or does not fit, or packages are missing.
+    """
+    if spec.kind == "scenes":
+        return ScenesEncoder(spec.checkpoint, device)
+    if spec.kind == "efficientnet_lite":
+        from falcon_dvc.models.encoders.efficientnet_lite import EfficientNetLite
+
+        return EfficientNetLite(spec.variant, device, param)
+    if spec.kind in NETWORKS:
+        from falcon_dvc.models.encoders.hooked import HookedEncoder
+
+        return HookedEncoder(spec, device, param)
+    raise UserError(f"{param}: kind {spec.kind!r} is unknown; use scenes, efficientnet_lite, {', '.join(NETWORKS)}")
+
+
+def load_located(spec: Any, device: str = "cpu", param: str = "encoders") -> LocatedByGradients:
+    """Load an encoder that gives heatmaps by gradients.
+
+    Raises
+    ------
+    UserError
+        As `load_encoder`, or if the encoder's heatmaps are made of its maps.
+    """
+    if spec.kind not in NETWORKS:
+        raise UserError(f"{param}: heatmaps of kind {spec.kind!r} need maps.npy; run `dvc repro` to make it")
+    from falcon_dvc.models.encoders.hooked import HookedEncoder
+
+    return HookedEncoder(spec, device, param)
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """The last layer of an encoder that was trained to classify; its logits are ``weights @ features + bias``.
+
+    Attributes
+    ----------
+    weights, bias
+        One row, and one number, for each class.
+    names
+        What people call the classes; no two are the same.
+    ids
+        What folders of a data set call them: synsets for ImageNet, otherwise the names.
+    """
+
+    weights: Float32[np.ndarray, "classes features"]
+    bias: Float32[np.ndarray, " classes"]
+    names: tuple[str, ...]
+    ids: tuple[str, ...]
+
+
+def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | None:
+    """Read the classifier of an encoder to explain, without the encoder itself; None if it has none.
+
+    Parameters
+    ----------
+    spec
+        Its entry in the param ``encoders``, as for `load_encoder`.
+    param : str
+        The name of the entry, for errors: ``encoders.NAME``.
+
+    Raises
+    ------
+    UserError
+        If the checkpoint is missing or is none of this project, or packages are missing.
+    """
+    if spec.kind == "efficientnet_lite":
+        from falcon_dvc.models.encoders.efficientnet_lite import classifier, imagenet_class_names, imagenet_synsets
+
+        ids = imagenet_synsets()
+        return LinearClassifier(*classifier(spec.variant, param), _distinct(imagenet_class_names(), ids), tuple(ids))
+    if spec.kind in NETWORKS:
+        return _of_network(spec, param)
+    return _head(spec.checkpoint) if spec.kind == "scenes" else None
+
+
+def _of_network(spec: Any, param: str) -> LinearClassifier | None:
+    """Read the classifier of a network by name, if the names of its classes are known."""
+    from falcon_dvc.models.encoders.efficientnet_lite import imagenet_class_names, imagenet_synsets
+    from falcon_dvc.models.encoders.hooked import HookedEncoder
+
+    encoder = HookedEncoder(spec, param=param)
+    found, classes = encoder.final_layer(), encoder.classes
+    if found is None or classes is None:
+        return None
+    ids, names = (imagenet_synsets(), imagenet_class_names()) if classes == ("imagenet",) else (classes, classes)
+    if len(ids) != len(found[1]) or len(set(ids)) != len(ids):
+        raise UserError(f"{param}.classes: must name the {len(found[1])} outputs of the classifier, each another")
+    return LinearClassifier(*found, _distinct(names, ids), tuple(ids))
+
+
+def _distinct(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
+    """Add the id to a name that several classes share."""
+    count = Counter(names)
+    return tuple(name if count[name] == 1 else f"{name} ({key})" for name, key in zip(names, ids, strict=True))
+
+
+def _head(checkpoint: str) -> LinearClassifier | None:
+    """Read the head of the images' labels from a checkpoint of the rendered world, without torch."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(checkpoint, framework="numpy") as file:
+            names = json.loads(file.metadata()["config"])["heads"].get(LABELLED)
+            if not names:
+                return None
+            weights, bias = (
+                file.get_tensor(f"heads.{LABELLED}.{part}").astype(np.float32) for part in ("weight", "bias")
+            )
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{checkpoint}: not a readable checkpoint of an encoder ({error}); train it again") from error
+    return LinearClassifier(weights, bias, tuple(names), tuple(names))

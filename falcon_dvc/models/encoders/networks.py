@@ -1,0 +1,298 @@
+"""Networks by name from torchvision, timm and open_clip, or from a function of the user, each with its own preprocessing."""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from falcon_dvc.errors import UserError
+from falcon_dvc.models.encoders.preparation import Preparation
+from falcon_dvc.models.encoders.released_checkpoints import load_released
+
+RESAMPLE = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,
+}
+# Released weights of these expect another standardisation, which the network does itself if told so.
+STANDARDISE_INSIDE = ("googlenet", "inception_v3")
+IMAGENET = ("imagenet",)
+HEADS = ("fc", "head", "heads", "classifier")  # what people call the classifier of a network
+
+
+@dataclass
+class Network:
+    """A network, and what the pipeline has to know about it.
+
+    Attributes
+    ----------
+    module
+        In evaluation mode, without gradients of its weights.
+    preparation
+        What makes images its input.
+    classifiers
+        Names of the modules that make features logits.
+    prefix_tokens
+        Tokens before those of the positions; None if not known.
+    class_token
+        Whether the first token is one of the class, not a register; None if not known.
+    width
+        Number of its features; None if not known.
+    classes
+        Names of the outputs of its classifier, or ``("imagenet",)``; None if not known.
+    loaded
+        What was taken from the checkpoint; None if nothing was.
+    """
+
+    module: nn.Module
+    preparation: Preparation
+    classifiers: tuple[str, ...] = ()
+    prefix_tokens: int | None = None
+    class_token: bool | None = None
+    width: int | None = None
+    classes: tuple[str, ...] | None = None
+    loaded: dict[str, Any] | None = None
+
+
+def build_network(spec: Any, param: str = "encoders") -> Network:
+    """Build the network of an entry in the param ``encoders`` with its weights.
+
+    Parameters
+    ----------
+    spec
+        One of the schemas ``TorchvisionEncoder``, ``TimmEncoder``, ``OpenClipEncoder``, ``PythonEncoder``.
+    param : str
+        The name of the entry, for errors: ``encoders.NAME``.
+
+    Raises
+    ------
+    UserError
+        If the name or the weights are unknown, cannot be had, or do not fit.
+    """
+    build, source = {
+        "torchvision": (_torchvision, "weights"),
+        "timm": (_timm, "weights"),
+        "open_clip": (_open_clip, "pretrained"),
+        "python": (_python, "weights"),
+    }[spec.kind]
+    with _seeded(spec.seed):
+        network = build(spec, param)
+    if getattr(spec, source) == "checkpoint":
+        network.loaded = load_released(network.module, spec.checkpoint, network.classifiers, spec.part)
+    network.preparation, network.classes = _as_told(network.preparation, spec), spec.classes or network.classes
+    network.module.eval().requires_grad_(False)
+    return network
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw random weights from a seed and leave the generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def _as_told(preparation: Preparation, spec: Any) -> Preparation:
+    """Replace what params say about the preprocessing."""
+    given = {key: getattr(spec, key) for key in ("size", "mean", "std") if getattr(spec, key) is not None}
+    if spec.squash is not None or spec.crop is not None:
+        given |= {"squash": bool(spec.squash), "share": spec.crop or 1.0}
+    return replace(preparation, **given)
+
+
+def _known(name: str, names: Sequence[str], param: str, what: str) -> str:
+    if name in names:
+        return name
+    close = difflib.get_close_matches(name, names, n=3) or list(names)[:3]
+    raise UserError(f"{param}: {what} '{name}' is unknown; use for instance {', '.join(close)}")
+
+
+def _fetched(fetch: Callable[[], Any], param: str, what: str) -> Any:
+    """Call what may need a network."""
+    try:
+        return fetch()
+    except Exception as error:  # the hubs' clients raise what their HTTP libraries raise
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{param}: {what} could not be had ({type(error).__name__}: {reason}); without a network, put the weights "
+            "into a file and name it as checkpoint, with weights (or pretrained) set to checkpoint"
+        ) from error
+
+
+def _sized(build: Callable[..., nn.Module], key: str, size: int | None) -> nn.Module:
+    """Build for another input size, where the network has to know it."""
+    if size is not None:
+        try:
+            return build(**{key: size})
+        except TypeError:
+            pass  # convolutions take any size
+    return build()
+
+
+def _torchvision(spec: Any, param: str) -> Network:
+    from torchvision import models
+
+    _known(spec.name, models.list_models(module=models), param, "torchvision's model")
+    released = models.get_model_weights(spec.name)
+    loads = spec.weights not in ("checkpoint", "random")
+    weights = (
+        released[_known(spec.weights, list(released.__members__), param, f"weights of {spec.name}")] if loads else None
+    )
+    # The first weights of a network are those of its paper; checkpoints from elsewhere mostly share their preprocessing.
+    described = weights or next(iter(released))
+    options = {"transform_input": True} if loads and spec.name in STANDARDISE_INSIDE else {}
+    module = _sized(
+        lambda **size: models.get_model(spec.name, weights=None, **options, **size), "image_size", spec.size
+    )
+    if weights is not None:
+        fetch = lambda: weights.get_state_dict(progress=False, check_hash=True, weights_only=True)  # noqa: E731
+        module.load_state_dict(_fetched(fetch, param, f"{spec.name} {spec.weights}"))
+    return Network(
+        module,
+        _of_torchvision(described.transforms()),
+        _last_layer(module),
+        prefix_tokens=1 if hasattr(module, "class_token") else None,
+        classes=IMAGENET if loads else None,
+    )
+
+
+def _of_torchvision(transforms: Any) -> Preparation:
+    size, short = transforms.crop_size[0], transforms.resize_size[0]
+    return Preparation(
+        size,
+        tuple(transforms.mean),
+        tuple(transforms.std),
+        share=size / short,
+        resample=RESAMPLE[transforms.interpolation.value],
+    )
+
+
+def _last_layer(module: nn.Module) -> tuple[str, ...]:
+    """The classifier of torchvision's networks: the last linear layer or, without one, the last convolution."""
+    for kind in (nn.Linear, nn.Conv2d):
+        found = [name for name, child in module.named_modules() if type(child) is kind]
+        if found:
+            return (found[-1],)
+    return ()
+
+
+def _timm(spec: Any, param: str) -> Network:
+    import timm
+    from timm.data import resolve_model_data_config
+
+    _known(spec.name.split(".")[0], timm.list_models(), param, "timm's model")
+    pretrained = spec.weights == "pretrained"
+
+    def build(**size: Any) -> nn.Module:
+        return timm.create_model(spec.name, pretrained=pretrained, **size)
+
+    sized = lambda: _sized(build, "img_size", spec.size)  # noqa: E731
+    module = _fetched(sized, param, f"pretrained weights of {spec.name}") if pretrained else sized()
+    classifier = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
+    return Network(
+        module,
+        _of_timm(resolve_model_data_config(module)),
+        (classifier,) if isinstance(classifier, str) else tuple(classifier),
+        classes=IMAGENET if pretrained and getattr(module, "num_classes", 0) == 1000 else None,
+        prefix_tokens=getattr(module, "num_prefix_tokens", None),
+        class_token=_has_class_token(module),
+        width=getattr(module, "num_features", None),
+    )
+
+
+def _has_class_token(module: nn.Module | None) -> bool | None:
+    return module.cls_token is not None if hasattr(module, "cls_token") else None  # type: ignore[union-attr]
+
+
+def _of_timm(config: dict[str, Any]) -> Preparation:
+    return Preparation(
+        config["input_size"][-1],
+        tuple(config["mean"]),
+        tuple(config["std"]),
+        share=min(1.0, config["crop_pct"]),
+        squash=config["crop_mode"] == "squash",
+        resample=RESAMPLE.get(config["interpolation"], Image.Resampling.BICUBIC),
+    )
+
+
+def _open_clip(spec: Any, param: str) -> Network:
+    import open_clip
+
+    _known(spec.name, open_clip.list_models(), param, "open_clip's model")
+    loads = spec.pretrained not in ("checkpoint", "random")
+    tag = _known(spec.pretrained, _tags(spec.name), param, f"weights of {spec.name}") if loads else None
+
+    def build() -> nn.Module:
+        return open_clip.create_model(spec.name, pretrained=tag, pretrained_text=False, force_image_size=spec.size)
+
+    module = _fetched(build, param, f"{spec.name} {tag or ''}".rstrip())
+    trunk = getattr(module.visual, "trunk", None)
+    return Network(
+        module.visual,
+        _of_open_clip(open_clip.get_model_preprocess_cfg(module)),
+        prefix_tokens=getattr(trunk, "num_prefix_tokens", None) if trunk else _class_tokens(module.visual),
+        class_token=_has_class_token(trunk),
+        width=getattr(trunk, "num_features", None),
+    )
+
+
+def _tags(name: str) -> list[str]:
+    from open_clip import list_pretrained_tags_by_model
+
+    return list_pretrained_tags_by_model(name)
+
+
+def _class_tokens(visual: nn.Module) -> int | None:
+    return 1 if hasattr(visual, "class_embedding") else None
+
+
+def _of_open_clip(config: dict[str, Any]) -> Preparation:
+    size = config.get("size", 224)
+    return Preparation(
+        size if isinstance(size, int) else size[0],
+        tuple(config["mean"]),
+        tuple(config["std"]),
+        squash=config.get("resize_mode") == "squash",
+        resample=RESAMPLE.get(config.get("interpolation", "bicubic"), Image.Resampling.BICUBIC),
+    )
+
+
+def _python(spec: Any, param: str) -> Network:
+    module = _made(spec.factory, param)
+    own = getattr(module, "preprocess", None)
+    told = {key: getattr(spec, key) or getattr(module, key, None) for key in ("size", "mean", "std")}
+    if own is None and None in told.values():
+        missing = ", ".join(key for key, value in told.items() if value is None)
+        raise UserError(f"{param}: the network of {spec.factory} has no attribute `preprocess`; give {missing}")
+    known: dict[str, Any] = {
+        key: value if key == "size" else tuple(value) for key, value in told.items() if value is not None
+    }
+    return Network(
+        module,
+        Preparation(**known, squash=True, transform=own),
+        tuple(name for name, _ in module.named_children() if name in HEADS),
+        prefix_tokens=getattr(module, "num_prefix_tokens", None),
+    )
+
+
+def _made(factory: str, param: str) -> nn.Module:
+    """Call the function of the user: the one place where code runs that params name, and nothing else that they hold."""
+    path, _, function = factory.partition(":")
+    if path.partition(".")[0] in sys.stdlib_module_names:
+        raise UserError(
+            f"{param}: factory {factory} is of Python's own library; name a function that returns a network"
+        )
+    try:
+        module = getattr(importlib.import_module(path), function)()
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
+        raise UserError(f"{param}: factory {factory} failed ({type(error).__name__}: {error}); correct it") from error
+    if not isinstance(module, nn.Module):
+        raise UserError(f"{param}: factory {factory} gave a {type(module).__name__}; it must return a torch.nn.Module")
+    return module

@@ -1,0 +1,62 @@
+"""From images of any size to the batch that a network takes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from falcon_dvc.images.decode import Box
+
+Picture = UInt8[np.ndarray, "height width 3"]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Cut, scale and standardise.
+
+    Attributes
+    ----------
+    size : int
+        Side of the square that goes in.
+    mean, std : three numbers
+        Of the channels, whose values lie in [0, 1].
+    share : float
+        Of the short side that the central square keeps; of both sides if `squash`.
+    squash : bool
+        Keep the aspect ratio of the image instead of cutting a square.
+    resample : PIL.Image.Resampling
+        How to scale.
+    transform : callable, optional
+        From a PIL image to a tensor (3, size, size), in place of all of the above but the field.
+    """
+
+    size: int = 224
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    share: float = 1.0
+    squash: bool = False
+    resample: Image.Resampling = Image.Resampling.BICUBIC
+    transform: Callable[[Image.Image], Any] | None = None
+
+    def field(self, width: int, height: int) -> Box:
+        """Give the box of an image of this size that goes in, in its pixels: (left, top, right, bottom)."""
+        short = min(width, height)
+        across, down = (max(1, int(self.share * (side if self.squash else short))) for side in (width, height))
+        left, top = (width - across) // 2, (height - down) // 2
+        return left, top, left + across, top + down
+
+    def batch(self, images: Sequence[Picture]) -> Float[torch.Tensor, "images 3 size size"]:
+        """Give the network's input, for one or more images."""
+        if self.transform is not None:
+            return torch.stack([torch.as_tensor(self.transform(Image.fromarray(image))) for image in images])
+        pixels = np.stack([self._scaled(image) for image in images]).astype(np.float32) / 255
+        standard = (pixels - np.array(self.mean, dtype=np.float32)) / np.array(self.std, dtype=np.float32)
+        return torch.from_numpy(standard).permute(0, 3, 1, 2)
+
+    def _scaled(self, image: Picture) -> np.ndarray:
+        box = self.field(image.shape[1], image.shape[0])
+        return np.array(Image.fromarray(image).resize((self.size, self.size), self.resample, box=box))

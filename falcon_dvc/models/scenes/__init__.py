@@ -1,0 +1,1 @@
+"""The networks that are trained on the synthetic data set, and their checkpoints."""

@@ -1,0 +1,1 @@
+"""The params: schema, reading, and the constants of the released code."""

@@ -1,0 +1,107 @@
+"""Read and validate params.yaml; an error names the param and the fix."""
+
+import difflib
+import reprlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ValidationError,
+)
+from ruamel.yaml import YAML, YAMLError
+
+from falcon_dvc.errors import UserError
+from falcon_dvc.params.released import RELEASED
+from falcon_dvc.params.schema import Params
+
+
+def read_yaml(path: Path) -> Any:
+    """Read one YAML file as DVC does (YAML 1.2, no tags that construct objects)."""
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: not found; run from the project's root") from error
+    except OSError as error:
+        raise UserError(f"{path}: not readable: {error.strerror}") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: not valid YAML: it is nested too deep") from error
+    except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date or number that is none
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and validate params.yaml.
+
+    Raises
+    ------
+    UserError
+        One line for the first thing that is wrong: where, what, and the closest known key.
+    """
+    path = Path(path)
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must be a mapping of sections")
+    try:
+        return validated(content)
+    except ValidationError as error:
+        raise UserError(_one_line(path, error)) from error
+
+
+def validated(content: dict[str, Any]) -> Params:
+    """Params from a mapping; with ``compat: released`` the released constants take the place of those given.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If something is unknown, missing or impossible.
+    """
+    params = Params.model_validate(content)
+    if params.compat == "off":
+        return params
+    sections = {name: getattr(params, name).model_copy(update=values) for name, values in RELEASED.items()}
+    return params.model_copy(update=sections)
+
+
+def _one_line(path: Path, error: ValidationError) -> str:
+    """First problem as ``params.yaml: concepts.contrst: unknown key; did you mean 'contrast'?``.
+
+    An unknown key comes before the missing one that it was meant to be.
+    """
+    first, count = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden"), error.error_count()
+    place = _place(first["loc"])
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"{path}: {place}: unknown key{_suggestion(first['loc'])}{more}"
+    if first["type"] == "missing":
+        return f"{path}: {place}: missing; add it{more}"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    shown = "" if isinstance(first["input"], dict) else f", got {reprlib.repr(first['input'])}"
+    return f"{path}: {place}: {message}{shown}{more}"
+
+
+# Where pydantic puts the kind (or, for a bad name, "[key]") into the location of a problem in these sections; nobody wrote it there.
+_KIND_AT = {"image_text": (1, 3), "encoders": (2,), "train": (2,)}
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Dotted path of a value, on one line."""
+    written = [str(part) for index, part in enumerate(location) if index not in _KIND_AT.get(str(location[0]), ())]
+    return " ".join(".".join(written).split()) or "params"
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    """The known key of the same section that is closest to the one that was written."""
+    known = _known_keys(location[:-1])
+    close = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else (f"; known are: {', '.join(known)}" if known else "")
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Keys of the section at `location`, found by walking the schema."""
+    model: type[BaseModel] | None = Params
+    for part in location:
+        field = model.model_fields.get(str(part)) if model else None
+        candidate = field.annotation if field else None
+        model = candidate if isinstance(candidate, type) and issubclass(candidate, BaseModel) else None
+    return list(model.model_fields) if model else []

@@ -1,0 +1,28 @@
+"""The constants of the released code, which ``compat: released`` switches on."""
+
+from typing import Any
+
+# What `compat: released` sets: the authors' code (falcon-explain, 2023) in every step where ours differs by choice.
+# Its plain defects (batch statistics, the wrong tensor for Grad-CAM, crashes) are not reproduced.
+RELEASED: dict[str, dict[str, Any]] = {
+    "find_groups": {
+        "rule": "sigma",
+        "sigma": 5.0,
+        "grouping": "exact",
+        "min_images": 11,
+        "max_images": 1_000_000,
+        "low_images": 10,
+        "low_similarity": 0.3,
+        "low_match": "released",
+    },
+    "mine_crops": {"threshold": 0.6, "margin": 0.0, "min_size": 0.0, "low_crops": False},
+    "parse_captions": {"min_word": 3, "synonym_similarity": 2.0},
+    "concepts": {
+        "captions_per_image": 5,
+        "temperature": 100.0,
+        "normaliser": "shard",
+        "contrast": "released",
+        "low_cut": 0.1,
+        "top": 8,
+    },
+}

@@ -1,0 +1,555 @@
+"""The schema of params.yaml: an unknown key, a wrong type or an impossible value stops before any work."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+# Slugs become parts of file names, which end at 255 bytes.
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Between = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Precision = Literal["float32", "bfloat16", "float16"]  # that networks compute in
+Contrast = Literal["off", "paper", "released", "relative", "graded", "prior", "both"]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: strict types, no unknown keys, not to be changed once read."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_passed_on(cls, value: Any) -> Any:
+        """No path and no name of a model holds a NUL; a generator of random numbers takes no more than 64 bits."""
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("should hold no NUL character")
+        if isinstance(value, int) and value >= 2**63:
+            raise ValueError("should be less than 2^63")
+        return value
+
+
+class Data(Section):
+    source: Literal["scenes", "images", "list", "parquet", "webdataset", "torchvision"]
+    images: Annotated[str, Field(min_length=1)]
+    captions: Annotated[str, Field(min_length=1)]
+    caption_format: Literal["auto", "lines", "jsonl", "coco", "table", "laion", "templates"] = "auto"
+    caption_column: str = ""
+    caption_embeddings: str = ""
+    unreadable: Literal["skip", "fail"]
+    heldout: Annotated[float, Field(ge=0, lt=1)]
+    list: str | None = None
+    dataset: str | None = None
+    dataset_split: str | None = None
+
+    @model_validator(mode="after")
+    def _source_is_complete(self) -> "Data":
+        needed = {"list": ("list",), "torchvision": ("dataset", "dataset_split")}.get(self.source, ())
+        for name in needed:
+            if not getattr(self, name):
+                raise ValueError(f"source {self.source} needs {name}; see docs/images.md")
+        return self
+
+
+class Plant(Section):
+    object: str
+    background: str
+    strength: Share
+
+
+class Shortcut(Plant):
+    lookalike: str
+
+
+Range = Annotated[tuple[Count, Count], Field(strict=False)]
+
+
+class RenderScenes(Section):
+    seed: Natural
+    size: Annotated[int, Field(ge=32, le=256, multiple_of=16)]
+    clip_train: Count
+    encoder_train: Count
+    probe: Count
+    test: Count
+    captions: Count
+    junk: Share
+    absent: Share
+    near_duplicates: Share
+    captions_per_image: Count
+    diameters: Range
+    closeups: Share
+    closeup_diameters: Range
+    distractors: Natural
+    noise: Annotated[int, Field(ge=0, le=127)]
+    shortcut: Shortcut
+    cooccurrence: Plant
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> "RenderScenes":
+        for name in ("diameters", "closeup_diameters"):
+            smallest, largest = getattr(self, name)
+            if smallest > largest:
+                raise ValueError(f"{name} must be [smallest, largest], got [{smallest}, {largest}]")
+        if self.junk + self.absent + self.near_duplicates > 1:
+            raise ValueError("junk + absent + near_duplicates are shares of one corpus: their sum must be at most 1")
+        if self.diameters[1] > self.size // 2:
+            raise ValueError(f"diameters must stay within half of size ({self.size // 2})")
+        return self
+
+
+class TrainClip(Section):
+    seed: Natural
+    embedding: Count
+    width: Annotated[int, Field(ge=6, multiple_of=6)]
+    layers: tuple[Count, ...] = Field(min_length=3, max_length=3, strict=False)
+    text_width: Annotated[int, Field(ge=32, multiple_of=32)]
+    text_layers: Count
+    context: Annotated[int, Field(ge=4, le=77)]
+    batch: Annotated[int, Field(ge=2)]
+    attribute_epochs: Count
+    attribute_rate: Positive
+    contrastive_epochs: Count
+    contrastive_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    crops: Share
+    colour_jitter: Share
+
+
+class TrainEncoder(Section):
+    seed: Natural
+    stem: Count
+    widths: tuple[Count, ...] = Field(min_length=2, max_length=2, strict=False)
+    epochs: Count
+    batch: Annotated[int, Field(ge=2)]
+    rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    sparsity: Annotated[float, Field(ge=0)]
+    smallest_crop: Share
+    colour_jitter: Share
+
+
+class HeadWeights(Section):
+    object: Annotated[float, Field(ge=0)]
+    colour: Annotated[float, Field(ge=0)]
+    texture: Annotated[float, Field(ge=0)]
+    background: Annotated[float, Field(ge=0)]
+
+
+class TrainSupervised(TrainEncoder):
+    objective: Literal["supervised"]
+    weights: HeadWeights
+
+
+class TrainSimCLR(TrainEncoder):
+    objective: Literal["simclr"]
+    greyscale: Share
+    projection: Count
+    temperature: Positive
+
+
+TrainSpec = Annotated[TrainSupervised | TrainSimCLR, Field(discriminator="objective")]
+
+
+class OpenClip(Section):
+    kind: Literal["open_clip"]
+    checkpoint: str
+    name: str | None = None
+    pretrained: str | None = None
+    precision: Precision = "float32"
+
+    @model_validator(mode="after")
+    def _named_together(self) -> "OpenClip":
+        if (self.name is None) != (self.pretrained is None):
+            raise ValueError(
+                "give name and pretrained together (a model of open_clip), or neither (a checkpoint of this project)"
+            )
+        return self
+
+
+class ScenesEncoder(Section):
+    kind: Literal["scenes"]
+    checkpoint: str
+
+
+class EfficientNetLite(Section):
+    kind: Literal["efficientnet_lite"]
+    checkpoint: str
+    variant: Annotated[int, Field(ge=0, le=2)]
+
+
+def _listed(value: Any) -> Any:
+    """One name stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or len(set(names)) < len(names):
+        raise ValueError("give one name or more, each another")
+    return names
+
+
+Channels = Annotated[tuple[float, float, float], Field(strict=False)]
+
+
+class Network(Section):
+    """What all networks from elsewhere share; docs/encoders.md has an example of each kind.
+
+    ``checkpoint`` is a file that DVC watches: the weights to load (``.safetensors``, or a file of torch that holds tensors
+    only), or, where the weights come from elsewhere, any file that pins their version, for instance ``requirements.txt``.
+    ``part`` chooses among several encoders of one file ("student", "momentum_encoder"). ``layer`` is the dotted name of a
+    module (``python -m stages layers NAME`` lists them) or a list of names, whose features stand beside each other and
+    come from one pass, ``pooling`` says how its positions become one vector, and
+    ``heatmap_layer`` where heatmaps are taken if not from ``layer``. ``size``, ``mean``, ``std``, ``crop`` (share of the
+    short side that the central square keeps) and ``squash`` (the whole image instead, whatever its aspect ratio) replace
+    the network's own preprocessing. ``classes`` names the outputs of its classifier in their order, or is imagenet.
+    ``seed`` is of random weights.
+    """
+
+    checkpoint: str
+    part: str | None = None
+    layer: (
+        Annotated[tuple[str, ...], BeforeValidator(_listed), Field(strict=False), AfterValidator(_different)] | None
+    ) = None
+    pooling: Literal["mean", "max", "cls"] | None = None
+    heatmap_layer: str | None = None
+    size: Annotated[int, Field(ge=8, le=2048)] | None = None
+    mean: Channels | None = None
+    std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)] | None = None
+    crop: Annotated[float, Field(gt=0, le=1)] | None = None
+    squash: bool | None = None
+    classes: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(strict=False)] | None = None
+    seed: Natural = 0
+
+
+class TorchvisionEncoder(Network):
+    """``weights``: checkpoint, random, or a name of the model's weights, for instance IMAGENET1K_V1."""
+
+    kind: Literal["torchvision"]
+    name: str
+    weights: str = "checkpoint"
+
+
+class TimmEncoder(Network):
+    """``weights``: checkpoint, random, or pretrained (from timm's hub or its cache)."""
+
+    kind: Literal["timm"]
+    name: str
+    weights: Literal["checkpoint", "random", "pretrained"] = "checkpoint"
+
+
+class OpenClipEncoder(Network):
+    """The image tower; ``pretrained``: checkpoint, random, or a tag of open_clip."""
+
+    kind: Literal["open_clip"]
+    name: str
+    pretrained: str = "checkpoint"
+
+
+class PythonEncoder(Network):
+    """``factory``: package.module:function, which returns a torch module; ``weights``: what it holds then, or checkpoint."""
+
+    kind: Literal["python"]
+    factory: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    weights: Literal["factory", "checkpoint"] = "factory"
+
+
+EncoderSpec = Annotated[
+    ScenesEncoder | EfficientNetLite | TorchvisionEncoder | TimmEncoder | OpenClipEncoder | PythonEncoder,
+    Field(discriminator="kind"),
+]
+ClassifierSpec = Annotated[
+    EfficientNetLite | TorchvisionEncoder | TimmEncoder | PythonEncoder, Field(discriminator="kind")
+]
+
+
+class ConSE(Section):
+    """A classifier (by default EfficientNet-Lite2) and a folder of sentence embeddings (by default MiniLM)."""
+
+    kind: Literal["conse"]
+    checkpoint: str
+    top: Count = 10
+    classifier: ClassifierSpec | None = None
+    sentences: str | None = None
+    precision: Precision = "float32"
+
+
+ImageTextSpec = Annotated[OpenClip | ConSE, Field(discriminator="kind")]
+
+
+class Pair(Section):
+    explained: Slug
+    unseen: Slug
+
+
+class ExtractActivations(Section):
+    batch_size: Count
+    precision: Precision = "float32"
+
+
+class FindGroups(Section):
+    seed: Natural
+    rule: Literal["top_k", "quantile", "sigma"]
+    top_k: Count
+    quantile: Between
+    sigma: Positive
+    grouping: Literal["cofire", "exact"]
+    min_images: Annotated[int, Field(ge=2)]
+    max_images: Annotated[int, Field(ge=2)]
+    pick: Literal["spread", "strongest"]
+    max_size: Annotated[int, Field(ge=1, le=8)]
+    max_groups: Natural
+    fdr: Between
+    max_candidates: Count
+    max_jaccard: Annotated[float, Field(gt=0, le=1)]
+    low_images: Natural
+    low_similarity: Annotated[float, Field(ge=-1, le=1)]
+    low_match: Literal["distinct", "released"]
+    redundancy: Positive
+    random_images: Annotated[int, Field(ge=2)]
+
+    @model_validator(mode="after")
+    def _enough_images_can_fire(self) -> "FindGroups":
+        if self.rule == "top_k" and self.top_k < self.min_images:
+            raise ValueError(
+                f"top_k ({self.top_k}) must be at least min_images ({self.min_images}), or nothing is explained"
+            )
+        return self
+
+
+class MineCrops(Section):
+    crop: bool
+    low_crops: bool
+    threshold: Between
+    margin: Annotated[float, Field(ge=0)]
+    min_size: Share
+    batch_size: Count
+
+
+class GenerateCaptions(Section):
+    """``pretrained``: checkpoint (the weights are the file ``checkpoint``), or a tag of open_clip."""
+
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    kind: Literal["coca"]
+    checkpoint: str
+    name: str
+    pretrained: str
+    beams: Annotated[int, Field(ge=1, le=64)]
+    max_length: Count
+    batch_size: Count
+
+
+class BuildCaptionIndex(Section):
+    index: Literal["exact", "ivf", "sq"] = "exact"
+    seed: Natural = 0
+    nlist: Count = 1024
+    nprobe: Count = 64
+    train: Count = 100_000
+    least_recall: Share = 0.95
+    recall_crops: Count = 500
+
+    @model_validator(mode="after")
+    def _lists_can_be_searched(self) -> "BuildCaptionIndex":
+        if self.nprobe > self.nlist:
+            raise ValueError(f"nprobe ({self.nprobe}) must be at most nlist ({self.nlist})")
+        if self.train < self.nlist:
+            raise ValueError(f"train ({self.train}) must be at least nlist ({self.nlist}): each list needs captions")
+        return self
+
+
+class ParseCaptions(Section):
+    min_word: Count
+    synonym_similarity: Annotated[float, Field(gt=0)]
+    synonym_mentions: Count
+    discard: tuple[Annotated[str, Field(pattern=r"^[^A-Z\s]+$")], ...] = Field(strict=False)
+
+
+def _off_is_false(value: Any) -> Any:
+    """`contrast: false` is what people write for off."""
+    return "off" if value is False else value
+
+
+class Concepts(Section):
+    captions_per_image: Count
+    temperature: Positive
+    normaliser: Literal["retrieved", "corpus", "shard"]
+    shards: Count
+    contrast: Annotated[Contrast, BeforeValidator(_off_is_false)]
+    low_cut: Share
+    relative_cut: Annotated[float, Field(gt=0)]
+    gamma: Annotated[float, Field(ge=0)]
+    top: Count
+    confidence: Between
+
+
+class AnalyseGroups(Section):
+    seed: Natural
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
+
+
+class MeasureExplainability(Section):
+    seed: Natural
+    released_cut: Annotated[float, Field(ge=-1, le=1)]
+    null_sets: Annotated[int, Field(ge=10)]
+    size_strata: Count
+    fdr: Between
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
+
+
+class EvaluateConcepts(Section):
+    seed: Natural
+    clear: Between
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
+
+
+class Failures(Section):
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    seed: Natural
+    reference: Literal["right", "all"]
+    named: Count
+    least_share: Share
+    examples: Count
+    permutations: Count
+    pairs: Natural
+    features: Count
+    controls: Count
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
+
+
+class EvaluateUnits(Section):
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    seed: Natural
+    images: Count
+    thresholds: tuple[Between, ...] = Field(min_length=1, strict=False)
+    template: Annotated[str, Field(pattern=r"\{\}")]
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
+
+
+class Splits(Section):
+    train: Between
+    validation: Between
+
+    @model_validator(mode="after")
+    def _something_held_out(self) -> "Splits":
+        if self.train + self.validation >= 1:
+            raise ValueError("train + validation must stay below 1: the rest is the held-out split")
+        return self
+
+
+class LearningCurve(Section):
+    images: tuple[Annotated[int, Field(ge=2)], ...] = Field(strict=False)
+    draws: Count
+
+
+def _full_is_none(value: Any) -> Any:
+    """`rank: full` limits nothing."""
+    return None if value == "full" else value
+
+
+class Transfer(Section):
+    seed: Natural
+    splits: Splits
+    ridge: tuple[Positive, ...] = Field(min_length=1, strict=False)
+    rank: Annotated[Count | None, BeforeValidator(_full_is_none)]
+    rank_share: Annotated[float, Field(gt=0, le=1)]
+    curve: LearningCurve
+    control_noise: Annotated[float, Field(ge=0)]
+    permutations: Count
+    top_images: Annotated[int, Field(ge=2)]
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
+
+
+class Report(Section):
+    high: Count
+    low: Natural
+    thumbnail: Annotated[int, Field(ge=16, le=512)]
+
+
+class Study(Section):
+    seed: Natural
+    questions: Annotated[int, Field(ge=1, le=500)]
+    pictures: Annotated[int, Field(ge=2, le=30)]
+    words: Annotated[int, Field(ge=1, le=10)]
+    against: tuple[Slug, ...] = Field(min_length=1, max_length=8, strict=False)
+    thumbnail: Annotated[int, Field(ge=16, le=512)]
+    bootstrap: Annotated[int, Field(ge=10)]
+    confidence: Between
+
+
+class Verify(Section):
+    metrics: Positive
+    concepts: Share
+
+
+class Ray(Section):
+    address: Annotated[str, Field(pattern=r"^(|(ray://)?[^\s/:]+:\d{1,5}|(ray://)?\[[0-9a-fA-F:]+\]:\d{1,5})$")] = ""
+    cpus: Count = 1
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: Natural
+    executor: Literal["local", "ray"] = "local"
+    ray: Ray = Ray()
+    compat: Annotated[Literal["off", "released"], BeforeValidator(_off_is_false)]
+    data: Data
+    worlds: tuple[Literal["scenes"], ...] = Field(strict=False)
+    render_scenes: RenderScenes
+    train_clip: TrainClip
+    train: dict[Slug, TrainSpec]
+    image_text: ImageTextSpec
+    encoders: dict[Slug, EncoderSpec] = Field(min_length=1)
+    transfers: dict[Slug, Pair]
+    extract_activations: ExtractActivations
+    find_groups: FindGroups
+    mine_crops: MineCrops
+    generate_captions: GenerateCaptions
+    build_caption_index: BuildCaptionIndex
+    parse_captions: ParseCaptions
+    concepts: Concepts
+    analyse_groups: AnalyseGroups
+    measure_explainability: MeasureExplainability
+    evaluate_concepts: EvaluateConcepts
+    evaluate_units: EvaluateUnits
+    failures: Failures
+    transfer: Transfer
+    report: Report
+    study: Study
+    verify: Verify
+
+    @model_validator(mode="after")
+    def _stages_of_some_name_encoders(self) -> "Params":
+        for section in ("generate_captions", "failures"):
+            for key in getattr(self, section).encoders:
+                if key not in self.encoders:
+                    known = ", ".join(self.encoders)
+                    raise ValueError(f"{section}.encoders names the encoder '{key}'; known are: {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _transfers_name_encoders(self) -> "Params":
+        for name, pair in self.transfers.items():
+            for key in (pair.explained, pair.unseen):
+                if key not in self.encoders:
+                    raise ValueError(
+                        f"transfers.{name} names the encoder '{key}'; known are: {', '.join(self.encoders)}"
+                    )
+            if pair.explained == pair.unseen:
+                raise ValueError(f"transfers.{name} carries '{pair.explained}' to itself; name two encoders")
+        return self

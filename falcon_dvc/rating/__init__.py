@@ -1,0 +1,1 @@
+"""A blind rating sheet for people, and its analysis."""

@@ -1,0 +1,149 @@
+"""What all pages need of every encoder: its groups in order, what each says, and where its picture is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table
+from falcon_dvc.groups.activations import row_normalised
+from falcon_dvc.html.histograms import Space, sampled
+from falcon_dvc.report.cards import Tables, ordered
+
+SHEET = 64  # groups whose covers lie in one picture: as many are drawn at once
+COVERS = 8  # of them side by side
+IMAGES_AT_ONCE = 4096  # whose features are normalised in double precision
+
+
+@dataclass(frozen=True)
+class Link:
+    """A group as other pages point to it.
+
+    Attributes
+    ----------
+    sheet, column, row : where its cover is: number of the picture, and place in it.
+    """
+
+    encoder: str
+    group: str
+    says: str
+    sheet: int
+    column: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One encoder.
+
+    Attributes
+    ----------
+    tables : its artefacts; `groups` in the order of the report.
+    """
+
+    name: str
+    kind: str
+    tables: Tables
+
+    @property
+    def groups(self) -> pd.DataFrame:
+        return self.tables.groups
+
+    @cached_property
+    def links(self) -> list[Link]:
+        """One for each group, in order."""
+        first = first_concepts(self.tables.concepts)
+        return [
+            Link(
+                self.name, group, first.get(group, ""), place // SHEET, place % SHEET % COVERS, place % SHEET // COVERS
+            )
+            for place, group in enumerate(self.groups["group"])
+        ]
+
+    @cached_property
+    def link_of(self) -> dict[str, Link]:
+        """Links by group."""
+        return {link.group: link for link in self.links}
+
+    @cached_property
+    def groups_of(self) -> dict[int, list[Link]]:
+        """The larger groups that each feature is in."""
+        found: dict[int, list[Link]] = {}
+        for link, members in zip(self.links, self.groups["member"], strict=True):
+            for member in members if len(members) > 1 else []:
+                found.setdefault(member, []).append(link)
+        return found
+
+    @property
+    def singles(self) -> int:
+        return int((self.groups["size"] == 1).sum())
+
+    @cached_property
+    def axis(self) -> float:
+        """Right end of the scale on which the scores of this encoder are drawn."""
+        kept = self.tables.concepts[self.tables.concepts["kept"]]
+        highest = kept["interval_high"].replace([np.inf, -np.inf], np.nan).max()
+        return float(highest) if highest > 0 else 1.0
+
+    def normalised(self, rows: np.ndarray) -> np.ndarray:
+        """Row-normalised features of some images, a block at a time, in single precision."""
+        features = read_array(paths.activations(self.name) / "features.npy")
+        found = np.empty((len(rows), features.shape[1]), dtype=np.float32)
+        for start in range(0, len(rows), IMAGES_AT_ONCE):
+            block = slice(start, start + IMAGES_AT_ONCE)
+            found[block] = row_normalised(features[rows[block]])
+        return found
+
+    def space(self, images: pd.DataFrame) -> Space:
+        """Its groups on a sample of the explained images."""
+        return Space(self.normalised(sampled(probe_rows(images))), list(self.groups["member"]))
+
+
+def probe_rows(images: pd.DataFrame) -> np.ndarray:
+    """Rows of the explained images."""
+    return np.flatnonzero(images["split"] == "probe")
+
+
+def first_concepts(concepts: pd.DataFrame) -> dict[str, str]:
+    """The first kept word of each group, the first phrase of one without words."""
+    kept = concepts[concepts["kept"]].sort_values(
+        ["group", "kind", "rank"], ascending=[True, False, True], kind="stable"
+    )
+    first = kept.drop_duplicates("group")
+    return dict(zip(first["group"], first["concept"].astype(str), strict=True))
+
+
+def read_explained(encoders: Any, truth_known: bool) -> list[Explained]:
+    """All encoders of params.yaml.
+
+    Parameters
+    ----------
+    encoders : specifications by name.
+    truth_known : whether each feature's truth is in a table.
+
+    Raises
+    ------
+    UserError
+        If a table is missing.
+    """
+    return [Explained(name, spec.kind, _tables(name, truth_known)) for name, spec in encoders.items()]
+
+
+def _tables(name: str, truth_known: bool) -> Tables:
+    return Tables(
+        groups=ordered(read_table(paths.groups(name) / "groups.parquet")),
+        concepts=read_table(paths.concepts(name) / "concepts.parquet"),
+        evidence=read_table(paths.concepts(name) / "evidence.parquet"),
+        explainability=read_table(paths.EXPLAINABILITY / f"{name}.parquet"),
+        evaluation=read_table(paths.table(f"{name}_truth")) if truth_known else None,
+    )
+
+
+def carriers(explained: Iterable[Explained]) -> pd.DataFrame:
+    """Every kept concept of every group of every encoder: columns of ``concepts.parquet``, and ``encoder``."""
+    parts = [some.tables.concepts[some.tables.concepts["kept"]].assign(encoder=some.name) for some in explained]
+    return pd.concat(parts, ignore_index=True)

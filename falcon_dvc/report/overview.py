@@ -1,0 +1,114 @@
+"""What the overview shows: the few numbers to know first, all measurements, and the claims."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import pandas as pd
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_json, read_table
+from falcon_dvc.claims.verdicts import CLAIMS, Verdict
+from falcon_dvc.html.measurements import Measurement, MeasurementTable, at, tabulate
+
+# Rows of the overview: label, metrics file, keys. A row that nobody measured is left out.
+OVERVIEW = (
+    ("features of the space", "explainability", "features"),
+    ("features explained", "explainability", "single.explained"),
+    ("of these interpretable", "explainability", "single.interpretable.share"),
+    ("… by the released rule", "explainability", "single.released_rule.share"),
+    ("pairs explained", "explainability", "groups_of_2.explained"),
+    ("of these interpretable", "explainability", "groups_of_2.interpretable.share"),
+    ("triples explained", "explainability", "groups_of_3.explained"),
+    ("of these interpretable", "explainability", "groups_of_3.interpretable.share"),
+    ("features with a clear truth", "evaluation", "clear_truth"),
+    ("first concept is right", "evaluation", "all.top1"),
+    ("… of those that see an object", "evaluation", "object.top1"),
+    ("… a colour", "evaluation", "colour.top1"),
+    ("… a texture", "evaluation", "texture.top1"),
+    ("… a background", "evaluation", "background.top1"),
+    ("… a position", "evaluation", "position.top1"),
+    ("right among the first five", "evaluation", "all.top5"),
+    ("without contrast: first is right", "evaluation", "methods.falcon_off.top1"),
+    ("baseline, CLIP-Dissect's soft-WPMI: first is right", "evaluation", "methods.soft_wpmi.top1"),
+    ("baseline, the best constant: first is right", "evaluation", "methods.best_constant.top1"),
+    ("control, shuffled activations: first is right", "evaluation", "methods.shuffled_activations.top1"),
+    ("failures of the classifier", "failures", "failures"),
+    ("of those by the planted shortcut: it is named first", "failures", "shortcut.at_work.share"),
+    ("control, shuffled blame: it is named first", "failures", "shortcut.at_work_by_chance.share"),
+    ("control, other failures: it is named first", "failures", "shortcut.at_work_other_failures.share"),
+)
+# Blocks of the measurements: title, what they are, metrics file; one column for each encoder.
+OF_ENCODERS = (
+    ("Interpretability", "Do the crops of a feature look more alike than random crops?", "explainability"),
+    ("Right or wrong", "First concepts against the attribute that a feature follows on held-out images.", "evaluation"),
+    ("Concepts", "What the scoring found, and what the contrast removed.", "concepts"),
+    ("Groups", "What features say together that none of them says alone.", "groups"),
+    ("Failures", "What a classifier gets wrong, whether its causes are named, and what repairs it.", "failures"),
+)
+OF_THE_RUN = (
+    ("Images", "Images that could be read, by split.", "images"),
+    ("Captions", "The caption corpus.", "captions"),
+    ("Words", "What was found in the captions.", "parsed"),
+    ("Image-text encoder", "Held-out zero-shot accuracy of the encoder that reads the crops.", "clip"),
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, the statements that it was divided into, and how many have each verdict."""
+
+    name: str
+    text: str
+    verdicts: dict[str, int]
+    rows: list[dict[str, str]]
+
+
+def claims() -> list[Claim]:
+    """The claims table of this run, if it has one, by claim."""
+    path = paths.table("claims")
+    if not path.is_file():
+        return []
+    table = read_table(path).astype(str)
+    return [_claim(str(name), some) for name, some in table.groupby("claim", sort=False)]
+
+
+def _claim(name: str, rows: pd.DataFrame) -> Claim:
+    counts = {verdict: int((rows["verdict"] == verdict).sum()) for verdict in get_args(Verdict)}
+    present = {verdict: count for verdict, count in counts.items() if count}
+    return Claim(
+        name,
+        CLAIMS.get(name, ""),
+        present,
+        [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")],
+    )
+
+
+def _metrics(name: str) -> Any | None:
+    """Content of a metrics file, None if this run has none."""
+    path = paths.metrics(name)
+    return read_json(path) if path.is_file() else None
+
+
+def at_a_glance(encoders: Iterable[str]) -> list[tuple[str, list[Measurement | None]]]:
+    """The few numbers to know before reading any card, one column for each encoder."""
+    kinds = dict.fromkeys(kind for _, kind, _ in OVERVIEW)
+    content = {kind: [_metrics(f"{kind}_{name}") for name in encoders] for kind in kinds}
+    rows = [(label, [at(some, path) for some in content[kind]]) for label, kind, path in OVERVIEW]
+    return [row for row in rows if any(row[1])]
+
+
+def measurements(encoders: Iterable[str]) -> list[MeasurementTable]:
+    """All metrics files but the transfer's."""
+    of_encoders = [
+        tabulate(title, about, {name: _metrics(f"{kind}_{name}") for name in encoders})
+        for title, about, kind in OF_ENCODERS
+    ]
+    return of_encoders + [tabulate(title, about, {"this run": _metrics(kind)}) for title, about, kind in OF_THE_RUN]
+
+
+def transfer_measurements(pairs: Mapping[str, Any]) -> MeasurementTable:
+    """One column for each ordered pair."""
+    about = "A linear map carries the concepts of one space to another; measured on images that it was not learnt on."
+    columns = {f"{pair.explained} → {pair.unseen}": _metrics(f"transfer_{name}") for name, pair in pairs.items()}
+    return tabulate("Transfer", about, columns)

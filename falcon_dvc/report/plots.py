@@ -1,0 +1,158 @@
+"""The plots of ``dvc plots`` as pictures for the report: the same templates, drawn offline."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_table, write_text
+from falcon_dvc.report.pages import TEMPLATES
+
+COLOUR = "#0072b2"  # of what is measured; tells itself from the others to a colour-blind eye, on light and on dark
+LINES = "#8a8e94"
+# Texts take the page's own colour, which follows its scheme.
+CONFIG = {
+    "aria": False,
+    "background": None,
+    # Fonts of one width, the first of which vl-convert brings along; room for a machine that has none of them.
+    "font": "Liberation Sans, Arial, Helvetica, sans-serif",
+    "padding": {"left": 30, "right": 30, "top": 5, "bottom": 5},
+    "title": {"color": "currentColor", "fontSize": 13},
+    "axis": {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": "normal",
+             "gridColor": LINES, "gridOpacity": 0.3, "domainColor": LINES, "tickColor": LINES},
+    "legend": {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": "normal"},
+    "rule": {"color": "currentColor"},
+    "view": {"stroke": None},
+}  # fmt: skip
+SCHEME = "<style>svg{color:#1c1e21}@media(prefers-color-scheme:dark){svg{color:#e7e5e0}}</style>"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot as in dvc.yaml; `{}` stands for the encoder or the pair.
+
+    Attributes
+    ----------
+    pages : which pages show it.
+    """
+
+    file: str
+    template: str
+    x: str
+    y: str
+    x_label: str
+    y_label: str
+    title: str
+    pages: tuple[str, ...]
+
+
+OF_ENCODERS = (
+    Plot("{}_interpretable", "shares", "share", "groups", "share that is interpretable", "",
+         "{}: interpretable, by size of group", ("overview", "{}")),
+    Plot("{}_coherence", "coherence", "null_high", "coherence", "the null's upper end (random crops)", "coherence of the crops",
+         "{}: coherence against random crops", ("{}",)),
+    Plot("{}_scores", "ranked", "group_by_rank", "value", "feature or group, best first", "score of the first concept",
+         "{}: scores of first concepts", ("{}",)),
+    Plot("{}_evaluation", "shares", "top1", "truth", "first concept is right", "",
+         "{}: right concepts, by kind of truth", ("{}",)),
+    Plot("{}_methods", "shares", "top1", "method", "first concept is right", "", "{}: right concepts, by method", ("{}",)),
+    Plot("{}_contrast", "shares", "top1", "contrast", "first concept is right", "", "{}: right concepts, by contrast", ("overview",)),
+    Plot("{}_repairs", "shares", "accuracy", "classifier", "accuracy on the failed class", "",
+         "{}: failures repaired", ("failures_{}",)),
+)  # fmt: skip
+OF_TRANSFERS = (
+    Plot("transfer_{}", "line", "feature_by_rank", "r2", "feature, best first", "held-out R²", "{}: R² of each feature", ("transfer_{}",)),
+    Plot("transfer_{}_images", "curve", "training_images", "r2", "training images", "held-out median R²",
+         "{}: R² by training images", ("overview", "transfer_{}")),
+    Plot("transfer_{}_rank", "curve", "rank", "r2", "rank of the map", "held-out mean R²",
+         "{}: R² by rank of the map", ("transfer_{}",)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A plot that was written: name of its file, what it shows in words, and its size in pixels."""
+
+    name: str
+    alt: str
+    width: int
+    height: int
+
+
+def draw_plots(params: Any, folder: Path) -> dict[str, list[Drawn]]:
+    """Write every plot that this run has data for as SVG into `folder`; by page.
+
+    Parameters
+    ----------
+    params : mirrors params.yaml; used are ``encoders`` and ``transfers``.
+    """
+    pages: dict[str, list[Drawn]] = {}
+    for plot, key in _of_run(params.encoders, params.transfers, bool(params.worlds), params.failures.encoders):
+        table = _readable_table(plot.file.format(key))
+        if table is not None:
+            drawn = _draw(plot, key, table, folder)
+            for page in plot.pages:
+                pages.setdefault(page.format(key), []).append(drawn)
+    return pages
+
+
+def _of_run(
+    encoders: Iterable[str], transfers: Iterable[str], judged: bool, failing: Iterable[str]
+) -> Iterator[tuple[Plot, str]]:
+    """Plots of this run by params, not by what other runs left in the folder."""
+    needs = {"{}_evaluation": judged, "{}_methods": judged, "{}_contrast": judged}
+    for plot in OF_ENCODERS:
+        for name in encoders if plot.file != "{}_repairs" else failing:
+            if needs.get(plot.file, True):
+                yield plot, name
+    yield from ((plot, pair) for plot in OF_TRANSFERS for pair in transfers)
+
+
+def _readable_table(name: str) -> pd.DataFrame | None:
+    """Plot data; None where a stage had nothing to plot."""
+    path = paths.plot(name)
+    table = read_table(path) if path.is_file() else None
+    return None if table is None or table.empty else table
+
+
+def _draw(plot: Plot, key: str, table: pd.DataFrame, folder: Path) -> Drawn:
+    """Write one plot."""
+    import vl_convert
+
+    name = plot.file.format(key)
+    svg = vl_convert.vegalite_to_svg(specification(plot, key, table), config=CONFIG)
+    head = re.match(r"<svg[^>]*>", svg)
+    assert head
+    write_text(folder / f"{name}.svg", head[0] + SCHEME + svg[head.end() :])
+    width, height = (math.ceil(float(size)) for size in re.findall(r' (?:width|height)="([\d.]+)"', head[0])[:2])
+    return Drawn(name, f"{plot.title.format(key)}: {plot.y_label or plot.y} and {plot.x_label}", width, height)
+
+
+def specification(plot: Plot, key: str, table: pd.DataFrame) -> dict[str, Any]:
+    """The Vega-Lite specification that DVC would draw, of one revision."""
+    from dvc_render.vega_templates import Template
+
+    content = json.loads((TEMPLATES / "plots" / f"{plot.template}.json").read_text(encoding="utf-8"))
+    template = Template(content, name=plot.template)
+    template.reset()
+    values = {
+        "data": json.loads(table.to_json(orient="records")), "title": plot.title.format(key), "x": plot.x, "y": plot.y,
+        "x_label": plot.x_label, "y_label": plot.y_label, "color": {"value": COLOUR}, "tooltip": {"value": None},
+    }  # fmt: skip
+    for anchor, value in values.items():
+        template.fill_anchor(anchor, value)
+    return _of_one_revision(template.content)
+
+
+def _of_one_revision(value: Any) -> Any:
+    """Without the encodings that tell revisions apart."""
+    if isinstance(value, dict):
+        kept = {key: part for key, part in value.items() if not (isinstance(part, dict) and part.get("field") == "rev")}
+        return {key: _of_one_revision(part) for key, part in kept.items()}
+    return [_of_one_revision(part) for part in value] if isinstance(value, list) else value

@@ -1,0 +1,387 @@
+"""Writes the site page by page: one encoder after the other, a bounded number of pictures in memory."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table, write_bytes, write_text
+from falcon_dvc.errors import UserError
+from falcon_dvc.html.histograms import Histogram, histogram, neighbours
+from falcon_dvc.html.markup import bars
+from falcon_dvc.html.pictures import Tile, draw_crops, sheet, webp
+from falcon_dvc.images.open import open_images
+from falcon_dvc.progress import track
+from falcon_dvc.report import overview
+from falcon_dvc.report.cards import Card, Tables, collect_cards, concept_key, crops_by_group
+from falcon_dvc.report.crops import shown_crops
+from falcon_dvc.report.explained import COVERS, SHEET, Explained, Link, carriers, probe_rows, read_explained
+from falcon_dvc.report.failures import EXAMPLES, Failures, collect_failures
+from falcon_dvc.report.pages import TEMPLATES, render, style
+from falcon_dvc.report.plots import Drawn, draw_plots
+from falcon_dvc.report.search_index import index, script
+from falcon_dvc.report.transfers import IMAGES, TransferPage, collect_transfer
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import Params
+
+COVER = 64  # pixels a side of a group's picture in lists
+NEIGHBOURS = 6  # of each group in each encoder
+GROUPS = 8  # that a feature's page names, of those it is in
+WITHOUT_SCRIPT = 100  # links that the list of an encoder has before its script runs
+FACES = 12  # groups on the overview, of each encoder
+CARRIERS = 25  # groups on a concept's page, of each encoder
+CONCEPTS = 300  # on the list of concepts
+SCRIPTS = ("finding.js", "site.js", "listing.js")
+NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` when it is complete: no page of an earlier run is left over."""
+    new = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(new, ignore_errors=True)  # what a killed process left
+    try:
+        yield new
+        if folder.exists():
+            shutil.rmtree(folder)
+        new.rename(folder)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything that more than one page needs.
+
+    Attributes
+    ----------
+    folder : where the pages go.
+    """
+
+    params: Params
+    folder: Path
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        return read_table(paths.IMAGES)
+
+    @cached_property
+    def source(self) -> Any:
+        return open_images(self.params.data, self.images)
+
+    @cached_property
+    def explained(self) -> list[Explained]:
+        read = read_explained(self.params.encoders, bool(self.params.worlds))
+        names = [name for some in read for name in (some.name, *some.groups["group"])]
+        for name in names:
+            if not NAME.fullmatch(name):
+                raise UserError(f"{paths.groups(name)}: '{name!a}' cannot be the name of a page; run `dvc repro`")
+        return read
+
+    @cached_property
+    def carriers(self) -> pd.DataFrame:
+        return carriers(self.explained)
+
+    @cached_property
+    def carried(self) -> dict[str, int]:
+        """How many groups carry each concept."""
+        counts = self.carriers.drop_duplicates(["encoder", "group", "concept"])["concept"].value_counts(sort=False)
+        return {str(concept): int(count) for concept, count in counts.items()}
+
+    @cached_property
+    def failures(self) -> dict[str, Failures]:
+        return collect_failures(self.params, self.images, self.source)
+
+    @cached_property
+    def transfers(self) -> list[TransferPage]:
+        """The pairs whose encoders are explained."""
+        links, pages = {some.name: some.link_of for some in self.explained}, []
+        for pair, names in self.params.transfers.items():
+            measured = overview.transfer_measurements({pair: names})
+            pages.append(
+                collect_transfer(pair, names, links[names.explained], measured, self.images, self.source, self.size)
+            )
+        return pages
+
+    @cached_property
+    def menu(self) -> dict[str, Any]:
+        return {
+            "encoders": list(self.params.encoders),
+            "failures": list(self.failures),
+            "transfers": [(page.pair, f"{page.explained} → {page.unseen}") for page in self.transfers],
+        }
+
+    @property
+    def size(self) -> int:
+        return self.params.report.thumbnail
+
+    @property
+    def columns(self) -> int:
+        """Crops of a group, at most."""
+        return self.params.report.high + self.params.report.low
+
+    def page(self, path: str, template: str, here: str, **content: Any) -> None:
+        """Write one page of the site; `path` below its folder."""
+        up = "../" * path.count("/")
+        content |= {"site": up or "./", "home": f"{up}../index.html", "menu": self.menu, "here": here}
+        write_text(self.folder / path, render(template, **content))
+
+    def picture(self, path: str, tiles: Sequence[Tile], columns: int) -> None:
+        """Write tiles as one picture."""
+        write_bytes(self.folder / path, webp(sheet(tiles, columns)))
+
+
+def write_site(params: Params, folder: Path) -> str:
+    """Write all pages but the overview into a folder, and return the overview.
+
+    Raises
+    ------
+    UserError
+        If an artefact is missing or an image has changed.
+    """
+    site = Site(params, folder)
+    drawn = draw_plots(params, folder / "plots")
+    _write_assets(site)
+    truths = {}
+    for explained in site.explained:
+        truths[explained.name] = _write_encoder(site, explained, drawn)
+    write_text(folder / "search.js", script("falcon", index(site.explained, site.carriers, truths)))
+    _write_concepts(site)
+    _write_failures(site, drawn)
+    _write_transfers(site, drawn)
+    _write_numbers(site, drawn)
+    return _overview(site, drawn)
+
+
+def _write_assets(site: Site) -> None:
+    widest = max(site.columns, COVERS, EXAMPLES, 2 * IMAGES)
+    write_text(site.folder / "site.css", style(widest))
+    for name in SCRIPTS:
+        write_text(site.folder / name, (TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def _write_encoder(site: Site, explained: Explained, drawn: Mapping[str, list[Drawn]]) -> dict[str, Any]:
+    """All pages and pictures of one encoder; the truths of its features."""
+    name = explained.name
+    shown = shown_crops(name, site.params.report, site.images)
+    _write_pictures(site, explained, shown)
+    alike = _alike(site, explained)
+    places = {link.group: place for place, link in enumerate(explained.links)}
+    truths = {}
+    captions = _captions_of(explained.tables)
+    cards = collect_cards(name, explained.tables, captions, crops_by_group(shown), _histograms(site, explained))
+    for card in track(cards, f"Pages of {name}", total=len(places)):
+        truths[card.group] = card.truth
+        _write_feature(site, explained, card, alike, places[card.group])
+    known = any(truths.values())
+    content = {"encoder": explained, "known": known, "first": WITHOUT_SCRIPT, "drawn": drawn.get(name, [])}
+    site.page(f"{name}/index.html", "encoder", name, **content)
+    return {group: truth for group, truth in truths.items() if truth}
+
+
+def _captions_of(tables: Tables) -> pd.DataFrame:
+    """The captions that are some concept's evidence, among what may be millions."""
+    captions = read_table(paths.CAPTIONS / "captions.parquet")
+    return captions[captions["caption"].isin(tables.evidence["caption"].unique())]
+
+
+def _histograms(site: Site, explained: Explained) -> dict[str, Histogram]:
+    """What each group does on the explained images."""
+    normalised = explained.normalised(probe_rows(site.images))
+    thresholds = read_array(paths.groups(explained.name) / "thresholds.npy", mmap=False)
+    return {
+        row.group: histogram(normalised, thresholds, row.member) for row in explained.groups.itertuples(index=False)
+    }
+
+
+def _alike(site: Site, explained: Explained) -> list[tuple[Explained, np.ndarray, np.ndarray]]:
+    """Neighbours of all groups of an encoder: in itself, then in every other."""
+    others = [explained, *(some for some in site.explained if some is not explained)]
+    own = explained.space(site.images)
+    return [(some, *neighbours(own, some.space(site.images), NEIGHBOURS, same=some is explained)) for some in others]
+
+
+def _write_pictures(site: Site, explained: Explained, shown: pd.DataFrame) -> None:
+    """One picture for each group, and one of the covers of every `SHEET` groups."""
+    heat = read_array(paths.crops(explained.name) / "heatmaps.npy")
+    rows = shown.groupby("group", sort=False).indices
+    starts = range(0, len(explained.links), SHEET)
+    for start in track(starts, f"Pictures of {explained.name}", total=len(starts)):
+        links = explained.links[start : start + SHEET]
+        some = [shown.iloc[rows.get(link.group, [])] for link in links]
+        drawn = iter(draw_crops(site.source, pd.concat(some), heat, site.size))
+        covers = [_write_sheet(site, link, crops, drawn) for link, crops in zip(links, some, strict=True)]
+        site.picture(f"{explained.name}/covers-{start // SHEET}.webp", covers, COVERS)
+
+
+def _write_sheet(site: Site, link: Link, crops: pd.DataFrame, drawn: Iterator[tuple[Tile, Tile]]) -> Tile:
+    """The picture of one group: crops above whole images, highly activating ones left; and its cover."""
+    nothing: Tile = np.zeros((site.size, site.size, 4), dtype=np.uint8)
+    tiles = [nothing] * (2 * site.columns)
+    taken = {"high": 0, "low": site.params.report.high}
+    for role in crops["role"]:
+        tiles[taken[role]], tiles[site.columns + taken[role]] = next(drawn)
+        taken[role] += 1
+    site.picture(f"{link.encoder}/{link.group}.webp", tiles, site.columns)
+    return _smaller(tiles[0])
+
+
+def _smaller(picture: Tile) -> Tile:
+    """A crop at the size of a cover."""
+    from PIL import Image
+
+    size = min(COVER, len(picture))
+    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BOX))
+
+
+def _write_feature(
+    site: Site, explained: Explained, card: Card, alike: Sequence[tuple[Explained, np.ndarray, np.ndarray]], place: int
+) -> None:
+    """The page of one feature or group."""
+    links = explained.links
+    reasons = {concept.reason for concept in card.removed}
+    content = {
+        "card": card,
+        "axis": explained.axis,
+        "bars": bars(card.histogram),
+        "columns": site.columns,
+        "high": site.params.report.high,
+        "images": int((site.images["split"] == "probe").sum()),
+        "before": links[place - 1] if place else None,
+        "after": links[place + 1] if place + 1 < len(links) else None,
+        "members": [(member, explained.link_of.get(f"f{member}")) for member in card.members],
+        "groups": explained.groups_of.get(card.members[0], [])[:GROUPS] if len(card.members) == 1 else [],
+        "one_reason": reasons.pop() if len(reasons) == 1 else None,
+        "carried": site.carried,
+        "neighbours": [(other.name, _nearest(other, index[place], r[place])) for other, index, r in alike],
+        "transfers": [
+            (page, page.carried[card.group])
+            for page in site.transfers
+            if page.explained == card.encoder and card.group in page.carried
+        ],
+    }
+    site.page(f"{card.encoder}/{card.group}.html", "feature", card.encoder, **content)
+
+
+def _nearest(other: Explained, index: np.ndarray, correlation: np.ndarray) -> list[tuple[Link, float]]:
+    """Links to the neighbours of one group."""
+    return [(other.links[at], float(value)) for at, value in zip(index, correlation, strict=True) if at >= 0]
+
+
+def _write_concepts(site: Site) -> None:
+    """One page for each concept, and the list of those that most groups carry."""
+    rows = site.carriers.groupby("concept", sort=True)
+    total = sum(len(some.links) for some in site.explained)
+    for concept, some in track(rows, "Pages of concepts", total=len(rows)):
+        content = {
+            "concept": str(concept),
+            "kind": "word" if (some["kind"] == "word").any() else "noun phrase",
+            "total": site.carried[str(concept)],
+            "of_all": total,
+            "encoders": [_carrying(encoder, some) for encoder in site.explained],
+        }
+        site.page(f"by-concept/{concept_key(str(concept))}.html", "concept", "concepts", **content)
+    ranked = sorted(site.carried.items(), key=lambda item: (-item[1], item[0]))
+    listed = [(concept, concept_key(concept), count) for concept, count in ranked[:CONCEPTS]]
+    site.page("by-concept/index.html", "concepts", "concepts", concepts=listed, total=len(ranked), shown=len(listed))
+
+
+def _carrying(explained: Explained, rows: pd.DataFrame) -> dict[str, Any]:
+    """The groups of one encoder that carry a concept, the highest scores first."""
+    own = rows[rows["encoder"] == explained.name].sort_values("score", ascending=False, kind="stable")
+    own = own.drop_duplicates("group")
+    shown = [(explained.link_of[row.group], row) for row in own.head(CARRIERS).itertuples(index=False)]
+    return {
+        "name": explained.name, "axis": explained.axis, "rows": shown, "total": len(own), "more": len(own) - len(shown),
+    }  # fmt: skip
+
+
+def _write_failures(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
+    """One page for each classifier."""
+    of = {some.name: some for some in site.explained}
+    for name, some in site.failures.items():
+        known = set(of[name].link_of) if name in of else set()
+        if some.tiles:
+            site.picture(f"{name}/failures.webp", some.tiles, EXAMPLES)
+        content = {"name": name, "some": some, "known": known, "columns": EXAMPLES}
+        site.page(f"{name}/failures.html", "failures", "failures", drawn=drawn.get(f"failures_{name}", []), **content)
+
+
+def _write_transfers(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
+    """One page for each pair."""
+    for page in site.transfers:
+        crops = _highly_activating(page.explained, site.params.report.high)
+        if page.tiles:
+            site.picture(f"transfer-{page.pair}.webp", page.tiles, 2 * IMAGES)
+        content = {
+            "page": page,
+            "own": {some.link.group: min(IMAGES, crops.get(some.link.group, 0)) for some in page.examples},
+            "own_columns": site.columns,
+            "columns": 2 * IMAGES,
+            "drawn": drawn.get(f"transfer_{page.pair}", []),
+        }
+        site.page(f"transfer-{page.pair}.html", "transfer", "transfer", **content)
+
+
+def _highly_activating(name: str, most: int) -> dict[str, int]:
+    """Highly activating crops of each group that its own page shows."""
+    crops = read_table(paths.crops(name) / "crops.parquet")
+    counts = crops[crops["role"] == "high"]["group"].value_counts(sort=False)
+    return {str(group): min(int(count), most) for group, count in counts.items()}
+
+
+def _write_numbers(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
+    """All measurements, one page for each kind."""
+    blocks = [
+        block
+        for block in [
+            *overview.measurements(site.params.encoders),
+            overview.transfer_measurements(site.params.transfers),
+        ]
+        if block.columns or block.missing
+    ]
+    pages = [(f"measured-{place}" if place else "measured", block.title) for place, block in enumerate(blocks)]
+    for (name, _), block in zip(pages, blocks, strict=True):
+        site.page(f"{name}.html", "measured", "measured", block=block, all=pages, drawn=[])
+
+
+def _overview(site: Site, drawn: Mapping[str, list[Drawn]]) -> str:
+    """The first page."""
+    params = site.params
+    return render(
+        "overview",
+        site="site/",
+        home="index.html",
+        here="",
+        menu=site.menu,
+        encoders=site.explained,
+        faces={some.name: faces(some) for some in site.explained},
+        images={split: int(count) for split, count in site.images["split"].value_counts(sort=False).items()},
+        source=params.data.source,
+        captions=len(read_table(paths.CAPTIONS / "captions.parquet")),
+        image_text=params.image_text.kind,
+        contrast=str(params.concepts.contrast),
+        failures=site.failures,
+        glance=overview.at_a_glance(params.encoders),
+        drawn=drawn.get("overview", []),
+        claims=overview.claims() if params.worlds else [],
+    )
+
+
+def faces(explained: Explained) -> list[Link]:
+    """Groups for the overview, each with a concept of its own: those that say it with the highest scores."""
+    kept = explained.tables.concepts[explained.tables.concepts["kept"] & (explained.tables.concepts["rank"] == 1)]
+    words = kept[kept["kind"] == "word"].sort_values(["score", "group"], ascending=[False, True], kind="stable")
+    return [explained.link_of[group] for group in words.drop_duplicates("concept")["group"].head(FACES)]

@@ -1,0 +1,1 @@
+"""Linear maps between two feature spaces, and what they carry over."""

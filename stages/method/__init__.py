@@ -1,1 +1,0 @@
-"""The mathematics of FALCON: arrays in, arrays out. No files, no params, no torch."""

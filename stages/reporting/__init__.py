@@ -1,1 +1,0 @@
-"""The report: pictures of crops, what the pages show, and the markup around it."""

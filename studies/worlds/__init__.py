@@ -1,0 +1,1 @@
+"""Studies over several synthetic data sets: their stages are those of ``studies/dvc.yaml``."""

@@ -1,0 +1,39 @@
+"""The studies' command line, called by studies/dvc.yaml: ``python -m worlds STAGE [WORLD]``."""
+
+import importlib
+from typing import Annotated
+
+import typer
+
+from falcon_dvc.cli.errors import reporting_errors
+
+app = typer.Typer(no_args_is_help=True, help="Studies over many worlds; run by `make study`.")
+STAGES = {
+    "train_world": "Render a world and train its encoders.",
+    "train_image_text": "Train another image-text encoder.",
+    "measure_world": "Explain the encoders of a world; count what every method and variation gets right.",
+    "plant_cooccurrence": "Plant co-occurrences in a world; see which contrast removes their words.",
+}
+Key = Annotated[str, typer.Argument(help="A key of `worlds` (or `readers`) in studies/params.yaml.")]
+
+
+def _add(stage: str, text: str) -> None:
+    @app.command(stage, help=text)
+    def command(key: Key) -> None:
+        importlib.import_module(f"worlds.{stage}").run(key)
+
+
+@app.command(help="Shares over all worlds, with intervals.")
+def summarise() -> None:
+    """Import late: the command line stays quick."""
+    from worlds.summarise import run
+
+    run()
+
+
+for _stage, _text in STAGES.items():
+    _add(_stage, _text)
+
+
+if __name__ == "__main__":
+    reporting_errors(app, "python -m worlds")

@@ -1,0 +1,61 @@
+"""What the concepts of a world are used for: groups (C2), failures (C4) and transfer (C5), as one table of figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_json
+from falcon_dvc.params.load import read_yaml
+from falcon_dvc.params.schema import Params
+from stages import analyse_groups, failures, transfer
+from worlds import run_stages
+from worlds.worlds import STUDY, World
+
+NONE = pd.DataFrame(columns=["metrics", "key", "value"])
+
+
+def worlds() -> list[str]:
+    """The worlds of which groups, failures and transfer are measured too."""
+    return list(read_yaml(STUDY).get("used", []))
+
+
+def figures(params: Params, world: World) -> pd.DataFrame:
+    """Run the stages on encoders that are explained already; one row for each number of their metrics.
+
+    Returns
+    -------
+    table
+        Columns ``metrics`` (file), ``key`` (dotted) and ``value``.
+    """
+    used = _using(params, world)
+    for encoder in used.encoders:
+        analyse_groups.run(used, encoder)
+    for encoder in used.failures.encoders:
+        failures.run(used, encoder)
+    for pair in used.transfers:
+        transfer.run(used, pair)
+    names = [f"groups_{encoder}" for encoder in used.encoders]
+    names += [f"failures_{encoder}" for encoder in used.failures.encoders]
+    names += [f"transfer_{pair}" for pair in used.transfers]
+    rows = [(name, key, value) for name in names for key, value in _numbers(read_json(paths.metrics(name)))]
+    return pd.DataFrame(rows, columns=NONE.columns)
+
+
+def _using(params: Params, world: World) -> Params:
+    """Every ordered pair of the world's encoders, and its supervised classifiers."""
+    names = list(world.encoders)
+    pairs = {f"{a}_to_{b}": {"explained": a, "unseen": b} for a in names for b in names if a != b}
+    supervised = [name for name, spec in world.encoders.items() if spec.objective == "supervised"]
+    return run_stages.varied(params, {"transfers": pairs, "failures": {"encoders": supervised, "seed": world.seed}})
+
+
+def _numbers(content: dict, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of nested metrics with its dotted key; intervals within one world are left out."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, f"{prefix}{key}.")
+        elif key not in ("interval_low", "interval_high"):
+            yield f"{prefix}{key}", float(value)

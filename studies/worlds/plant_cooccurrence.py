@@ -1,0 +1,117 @@
+"""Study stage (C3): plant spurious co-occurrences in the images that are explained, and see which contrast removes their word.
+
+Half of the objects stand on one ground each, with some probability; every feature that follows such an object (on balanced held-out
+images) is a case. Without contrast the ground's word is often listed; with contrast it should be gone and the object's word still there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_table
+from falcon_dvc.concepts.scoring.corpus import read_corpus, settings_of
+from falcon_dvc.evaluation.ground_truth import heldout_attributes, names_of_attributes, truth_of
+from falcon_dvc.evaluation.methods import Words, by_contrast, read_mined
+from falcon_dvc.params.schema import Params
+from falcon_dvc.synthetic.scenes.scenes import VALUES, Look, draw_attributes, plant, render
+from stages import collect_images, extract_activations, find_groups, mine_crops
+from worlds import run_stages
+from worlds.worlds import params_of, read_world, scratch
+
+STRENGTHS = (0.8, 0.95, 1.0)
+LOW_MATCHES = ("distinct", "released")
+
+
+def run(name: str) -> None:
+    """Write ``tables/NAME_plants.csv``: one row a case, low-image matching and contrast."""
+    world = read_world(name)
+    params = run_stages.without_training(params_of(world))
+    with scratch() as home:
+        run_stages.borrow_models(home, name, params)
+        run_stages.prepare(params)
+        supervised = [encoder for encoder, spec in world.encoders.items() if spec.objective == "supervised"]
+        parts = [_cases(params, encoder, strength) for strength in STRENGTHS for encoder in supervised]
+        write_table(home / "tables" / f"{name}_plants.csv", pd.concat(parts).assign(world=name, role=world.role))
+
+
+def _cases(params: Params, encoder: str, strength: float) -> pd.DataFrame:
+    """Every case of one strength: the lists with each contrast."""
+    plants = _render_planted(params, strength)
+    collect_images.run(params)
+    extract_activations.run(params, encoder)
+    cases = _features_of(params, encoder, plants)
+    parts = [_judged(params, encoder, cases, plants, low_match) for low_match in LOW_MATCHES] if len(cases) else []
+    return pd.concat(parts).assign(strength=strength, encoder=encoder) if parts else pd.DataFrame()
+
+
+def _render_planted(params: Params, strength: float) -> dict[str, str]:
+    """Replace the probe images by planted ones; returns the ground of each planted object."""
+    section = params.render_scenes
+    rng = np.random.default_rng([section.seed, round(100 * strength)])
+    objects = rng.permutation(np.array(VALUES["object"]))
+    plants = dict(zip(objects.tolist(), rng.permutation(np.array(VALUES["background"])).tolist(), strict=False))
+    attributes = draw_attributes(section.probe, rng)
+    for name, ground in plants.items():
+        attributes = plant(attributes, name, ground, strength, rng)
+    (smallest, largest), closeups = section.diameters, (section.closeup_diameters[0], section.closeup_diameters[1])
+    look = Look(section.size, (smallest, largest), 0.0, closeups, section.distractors, section.noise)
+    images, _ = render(attributes, look, rng)
+    table = read_table(paths.SCENES / "attributes.parquet")
+    probe = np.flatnonzero(table["split"] == "probe")
+    pixels = read_array(paths.SCENES / "images.npy", mmap=False)
+    pixels[probe] = images
+    for kind in VALUES:
+        table.loc[probe, kind] = attributes[kind].to_numpy()
+    write_array(paths.SCENES / "images.npy", pixels)
+    write_table(paths.SCENES / "attributes.parquet", table)
+    return plants
+
+
+def _features_of(params: Params, encoder: str, plants: dict[str, str]) -> pd.DataFrame:
+    """The features whose clear truth is a planted object."""
+    rows, attributes = heldout_attributes(params.data.images)
+    activations = read_array(paths.activations(encoder) / "features.npy")[rows]
+    truth = truth_of(activations, attributes, params.evaluate_concepts.clear)
+    return truth[truth["clear"] & (truth["kind"] == "object") & truth["value"].isin(plants)]
+
+
+def _judged(params: Params, encoder: str, cases: pd.DataFrame, plants: dict[str, str], low_match: str) -> pd.DataFrame:
+    """Which of the two words each contrast lists."""
+    varied = run_stages.varied(params, {"find_groups": {"low_match": low_match, "max_groups": 0}})
+    find_groups.run(varied, encoder)
+    _keep_only(encoder, cases["group"])
+    mine_crops.run(varied, encoder)
+    corpus, settings = read_corpus(), settings_of(varied.concepts)
+    words = by_contrast(read_mined(encoder, corpus, settings), corpus, settings)
+    names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
+    return pd.concat(
+        [_listed(cases, plants, some, names).assign(contrast=kind) for kind, some in words.items()]
+    ).assign(low_match=low_match)
+
+
+def _keep_only(encoder: str, groups: pd.Series) -> None:
+    """Explain the cases alone."""
+    for table in ("groups", "sets"):
+        path = paths.groups(encoder) / f"{table}.parquet"
+        rows = read_table(path)
+        write_table(path, rows[rows["group"].isin(groups)].reset_index(drop=True))
+
+
+def _listed(cases: pd.DataFrame, plants: dict[str, str], words: Words, names: dict) -> pd.DataFrame:
+    """Whether the object's and the planted ground's words are in each case's list, and which comes first."""
+    lists = [words.get(group, []) for group in cases["group"]]
+    true = [names["object", value] for value in cases["value"]]
+    spurious = [names["background", plants[value]] for value in cases["value"]]
+    return pd.DataFrame(
+        {
+            "feature": cases["group"].to_numpy(),
+            "object": cases["value"].to_numpy(),
+            "ground": [plants[value] for value in cases["value"]],
+            "true_listed": [bool(own & set(some)) for own, some in zip(true, lists, strict=True)],
+            "spurious_listed": [bool(own & set(some)) for own, some in zip(spurious, lists, strict=True)],
+            "true_first": [some[:1] != [] and some[0] in own for own, some in zip(true, lists, strict=True)],
+            "spurious_first": [some[:1] != [] and some[0] in own for own, some in zip(spurious, lists, strict=True)],
+        }
+    )

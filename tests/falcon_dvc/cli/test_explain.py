@@ -1,0 +1,151 @@
+"""`explain` and `find`: what a feature sees, and which features see something, in the terminal."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import write_table
+from falcon_dvc.cli import explain, find
+from falcon_dvc.errors import UserError
+from tests.support.paths import ROOT
+
+HOSTILE = "[bold]boat[/]\x1b[31m"
+COLUMNS = ["group", "kind", "rank", "concept", "score", "kept"]
+CONCEPTS = [
+    ("f0", "word", 1, HOSTILE, 0.7, True),
+    ("f0", "word", 2, "striped", 0.4, True),
+    ("f0", "phrase", 1, "striped boat", 0.1, True),
+    ("f0", "word", 1, "water", 0.3, False),
+    ("f3", "word", 1, "emerald", 0.6, True),
+    ("f3", "word", 2, "striped", 0.5, True),
+    ("gab", "word", 1, "boat", 0.9, True),
+]
+
+
+@pytest.fixture
+def params(tmp_path, monkeypatch):
+    """Artefacts of one encoder, with hostile text."""
+    from falcon_dvc.params.load import load_params
+
+    params = load_params(ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    groups = pd.DataFrame({"group": ["f0", "f3", "gab"], "members": ["0", "3", "0 3"], "support": 30, "lift": 4.0})
+    write_table(paths.groups("simclr") / "groups.parquet", groups)
+    table = pd.DataFrame(CONCEPTS, columns=COLUMNS)
+    reason = np.where(table["kept"], "", "its low score [red]\x1b]0;x\x07")
+    numbers = {"low_score": 0.05, "prior": 0.02, "interval_low": table["score"] - 0.1, "interval_high": 0.95}
+    write_table(paths.concepts("simclr") / "concepts.parquet", table.assign(**numbers, support=12, reason=reason))
+    evidence = pd.DataFrame({"group": "f0", "concept": HOSTILE, "caption": [4, 8, 4], "weight": [0.2, 0.5, 0.4]})
+    write_table(paths.concepts("simclr") / "evidence.parquet", evidence)
+    captions = pd.DataFrame({"caption": [4, 8], "text": ["a caption\x1b[2J that weighs most", "one that weighs less"]})
+    write_table(paths.CAPTIONS / "captions.parquet", captions)
+    measured = {"coherence": 0.4, "z": 7.0, "released_coherence": 0.5}
+    verdicts = {"interpretable": True, "released_interpretable": False}
+    write_table(paths.EXPLAINABILITY / "simclr.parquet", pd.DataFrame({"group": ["f0"], **measured, **verdicts}))
+    truth = {"kind": "object", "value": "boat", "correlation": 0.8, "clear": True, "hit_first": True, "hit_five": True}
+    write_table(paths.table("simclr_truth"), pd.DataFrame({"group": ["f0"], **truth}))
+    write_table(paths.table("synonyms"), pd.DataFrame({"concept": ["emerald"], "synonyms": ["green; lime"]}))
+    return params
+
+
+def test_everything_that_is_known(params, capsys):
+    explain.run(params, "simclr:0")
+    text = capsys.readouterr().out
+    for part in (
+        "simclr:f0",
+        "fires on 30 images",
+        "[bold]boat[/]",
+        "0.60-0.95",
+        "striped boat",
+        "coherence 0.40, z 7.0",
+    ):
+        assert part in text
+    assert "truth: object boat (r 0.80); first concept is right" in text
+    assert "water" in text and "its low score [red]" in text
+    assert text.index("that weighs most") < text.index("one that weighs less")
+    assert "\x1b" not in text and "\x07" not in text
+
+
+def test_a_group_without_truth_and_measurement(params, capsys):
+    explain.run(params, "simclr:gab")
+    text = capsys.readouterr().out
+    assert "features 0 + 3, together on 30 images, 4.0 x chance" in text
+    assert "truth: not known" in text and "not measured" in text
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("simclr", "write ENCODER:FEATURE"),
+        ("simclr:", "write ENCODER:FEATURE"),
+        ("nosuch:1", "known are: supervised, simclr"),
+        ("simclr:1", "no such feature"),
+        ("simclr:gax", "close are: gab"),
+        ("simclr:²", "no such feature"),
+    ],
+)
+def test_targets_that_mean_nothing(params, target, words):
+    with pytest.raises(UserError, match=words):
+        explain.run(params, target)
+
+
+@pytest.mark.parametrize("target", ["simclr:3", "simclr:f3", "simclr:003"])
+def test_targets(params, target):
+    assert explain.found(params, target) == ("simclr", "f3")
+
+
+def test_open(params, monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    with pytest.raises(UserError, match="dvc repro"):
+        explain.run(params, "simclr:0", open_it=True)
+    paths.REPORTS.joinpath("index.html").touch()
+    explain.run(params, "simclr:0", open_it=True)
+    assert opened[0].endswith("reports/index.html#simclr-f0") and opened[0] in capsys.readouterr().out
+
+
+def groups_found(*words):
+    tables = {"simclr": find._kept("simclr")}
+    return [(match.group, round(match.score, 3)) for match in find.found(words, tables, find.leading_synonyms())]
+
+
+def test_all_words_must_match_and_the_worst_counts(params):
+    assert groups_found("boat") == [("gab", 0.9), ("f0", 0.7)]
+    assert groups_found("striped", "boat") == [("f0", 0.4)]
+    assert groups_found("striped", "emerald") == [("f3", 0.5)]
+    assert groups_found("nothing") == []
+
+
+def test_other_forms_of_a_word(params):
+    assert groups_found("boats") == [("gab", 0.9), ("f0", 0.7)]
+    assert groups_found("strip") == [("f3", 0.5), ("f0", 0.4)]
+    assert groups_found("green") == [("f3", 0.6)]
+
+
+def test_removed_concepts_do_not_count(params):
+    assert groups_found("water") == []
+
+
+def test_the_list(params, capsys):
+    find.run(params, "BOAT", "simclr", top=1)
+    text = capsys.readouterr().out
+    assert "simclr:gab" in text and "simclr:f0" not in text and "1 more" in text
+    find.run(params, "boat", "simclr", top=9)
+    text = capsys.readouterr().out
+    assert "[bold]boat[/]" in text and "\x1b" not in text
+
+
+def test_nothing_found(params, capsys):
+    find.run(params, "emeralt", "simclr", top=9)
+    assert "close are: emerald" in capsys.readouterr().out
+
+
+def test_find_errors(params):
+    with pytest.raises(UserError, match="a word or more"):
+        find.run(params, "  ", None, 9)
+    with pytest.raises(UserError, match="known are"):
+        find.run(params, "boat", "nosuch", 9)
+    with pytest.raises(UserError, match="dvc repro"):
+        find.run(params, "boat", "supervised", 9)

@@ -1,0 +1,100 @@
+"""Overlays on params.yaml, and the folder a profile runs in."""
+
+import pytest
+from ruamel.yaml import YAML
+
+from falcon_dvc.cli.runs import merge, prepare
+from falcon_dvc.errors import UserError
+from falcon_dvc.params.load import load_params
+from tests.support.paths import ROOT
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project folder with the real params and profiles."""
+    for name in ("params.yaml", ".dvcignore", "dvc.yaml"):
+        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "profiles").symlink_to(ROOT / "profiles")
+    (tmp_path / "stages").symlink_to(ROOT / "stages")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "captions.txt").write_text("a cat\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_merge_is_a_json_merge_patch():
+    base = {"a": {"x": 1, "y": 2}, "b": [1], "c": 3}
+    merge(base, {"a": {"x": None, "z": 4}, "b": [2, 3], "c": {"d": 1}, "e": None})
+    assert base == {"a": {"y": 2, "z": 4}, "b": [2, 3], "c": {"d": 1}}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml")))
+def test_every_profile_gives_valid_params(project, name):
+    folder = prepare(name, "pictures", "captions.txt")
+    assert load_params(folder / "params.yaml")
+
+
+def test_photos_run_has_its_own_params_and_the_roots_code(project):
+    folder = prepare("photos", "pictures", "captions.txt")
+    params = load_params(folder / "params.yaml")
+    assert params.data.source == "images" and list(params.encoders) == ["lite0", "lite1"]
+    assert (folder / params.data.images).resolve() == project / "pictures"
+    assert (folder / "stages").resolve() == ROOT / "stages"
+    assert YAML(typ="safe").load(project / "params.yaml")["data"]["source"] == "scenes"
+
+
+def test_inputs_are_remembered(project):
+    first = load_params(prepare("photos", "pictures", "captions.txt") / "params.yaml")
+    assert load_params(prepare("photos") / "params.yaml").data == first.data
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nothing",), ["PROFILE=nothing", "photos"]),
+        (("photos",), ["IMAGES is not set"]),
+        (("photos", "nowhere", "captions.txt"), ["IMAGES=nowhere", "not found"]),
+        (("photos", "pictures", "nowhere.txt"), ["CAPTIONS=nowhere.txt", "not found"]),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(project, arguments, words):
+    with pytest.raises(UserError) as error:
+        prepare(*arguments)
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
+    assert not (project / "runs").exists()
+
+
+def test_invalid_params_leave_the_last_good_run(project):
+    folder = prepare("photos", "pictures", "captions.txt")
+    before = (folder / "params.yaml").read_bytes()
+    text = (project / "params.yaml").read_text().replace("top_k: 400", "top_k: -1")
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match="top_k"):
+        prepare("photos")
+    assert (folder / "params.yaml").read_bytes() == before and len(list(folder.glob("*.yaml"))) == 2
+
+
+def test_a_run_on_the_rendered_world_starts_from_the_trained_models(project):
+    for name in ("dvc.lock", "models/clip.safetensors", "reports/metrics/clip.json", "reports/metrics/concepts.json"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(name)
+    (project / "studies").mkdir()
+    folder = prepare("released")
+    assert load_params(folder / "params.yaml").find_groups.rule == "sigma"
+    assert (folder / "models/clip.safetensors").read_text() == "models/clip.safetensors"
+    assert (folder / "dvc.lock").exists() and (folder / "reports/metrics/clip.json").exists()
+    assert (folder / "studies").resolve() == project / "studies"
+    assert not (folder / "reports/metrics/concepts.json").exists(), "results are its own"
+
+
+def test_a_later_call_leaves_the_runs_own_lock(project):
+    (project / "dvc.lock").write_text("the root's")
+    folder = prepare("released")
+    (folder / "dvc.lock").write_text("its own")
+    prepare("released")
+    assert (folder / "dvc.lock").read_text() == "its own"
+
+
+def test_pictures_of_the_user_start_from_nothing(project):
+    (project / "dvc.lock").write_text("the root's")
+    assert not (prepare("photos", "pictures", "captions.txt") / "dvc.lock").exists()

@@ -1,0 +1,88 @@
+"""Tables of explanations: lists for people that follow the ranks alone, and evidence: for each crop the best of its captions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from falcon_dvc.concepts.scoring import tables
+from falcon_dvc.concepts.scoring.corpus import Corpus
+from falcon_dvc.concepts.scoring.explanation import Captioned
+from falcon_dvc.concepts.scoring.scores import Mentions
+from falcon_dvc.concepts.scoring.tables import evidence_table
+from falcon_dvc.concepts.words.listing import first_concepts, in_words
+
+ENTRIES = st.lists(
+    st.tuples(st.sampled_from(["f1", "f2", "g12"]), st.sampled_from(["word", "phrase"]), st.booleans(), st.integers(1, 5)),
+    unique=True,
+    max_size=12,
+)  # fmt: skip
+
+
+@given(ENTRIES, st.randoms())
+def test_lists_for_people_follow_the_ranks_whatever_the_order_of_the_rows(entries, random):
+    mixed = entries.copy()
+    random.shuffle(mixed)
+    columns = ["group", "kind", "kept", "rank"]
+    tables = [pd.DataFrame(some, columns=columns) for some in (entries, mixed)]
+    tables = [table.assign(concept="c" + table["rank"].astype(str), score=table["rank"] / 8) for table in tables]
+    for kind in ("word", "phrase"):
+        listed = [in_words(table, kind).to_dict() for table in tables]
+        assert listed[0] == listed[1]
+        for group in ("f1", "f2", "g12"):
+            ranks = sorted(rank for own, some, kept, rank in entries if (own, some, kept) == (group, kind, True))
+            assert listed[0].get(group, "") == "; ".join(f"c{rank}:{rank / 8:.2f}" for rank in ranks)
+    first = first_concepts(tables[1]).to_dict()
+    assert first == {group: "c1" for group, kind, kept, rank in entries if (kind, kept, rank) == ("word", True, 1)}
+
+
+GROUPS, NAMES = ["f0", "f1", "g2"], ["boat", "dog", "sand", "red boat"]
+BOX = ["left", "top", "right", "bottom"]
+
+
+def drawn(seed):
+    """Crops, their captions (some crops have fewer), a corpus, and concepts listed or removed for each group."""
+    rng = np.random.default_rng(seed)
+    count, numbers = int(rng.integers(0, 9)), np.sort(rng.permutation(40)[:12])
+    crops = pd.DataFrame(rng.integers(0, 50, (count, 4)), columns=BOX)
+    crops.insert(0, "group", rng.choice(GROUPS, count).astype(object))
+    crops.insert(1, "image", [f"i{row}" for row in rng.integers(0, 5, count)])
+    captions = np.where(rng.random((count, 3)) < 0.8, rng.choice(numbers, (count, 3)), -1)
+    mentions = Mentions(numbers, sparse.csr_array(rng.random((12, 4)) < 0.4, dtype=float), np.arange(4) == 3)
+    corpus = Corpus(pd.DataFrame({"caption": numbers}), np.eye(12), np.array(NAMES, dtype=object), mentions, "")
+    pairs = [(group, name) for group in GROUPS for name in rng.permutation(NAMES)]
+    table = pd.DataFrame(pairs, columns=["group", "concept"]).assign(kept=rng.random(len(pairs)) < 0.6)
+    return table, crops, Captioned(captions, rng.choice([0.1, 0.5, 0.9], captions.shape)), corpus
+
+
+def by_hand(table, crops, captions, corpus):
+    """A loop over everything."""
+    rows = []
+    for group, concept in table.loc[table["kept"], ["group", "concept"]].itertuples(index=False):
+        for row, crop in enumerate(crops.itertuples()):
+            saying = [
+                (-weight, caption)
+                for caption, weight in zip(captions.captions[row], captions.weights[row], strict=True)
+                if caption >= 0 and _mentions(corpus, caption, concept)
+            ]
+            if crop.group == group and saying:
+                weight, caption = min(saying)
+                rows.append((group, concept, crop.image, *(getattr(crop, side) for side in BOX), caption, -weight))
+    return rows
+
+
+def _mentions(corpus, caption, concept):
+    place = np.searchsorted(corpus.mentions.captions, caption)
+    return corpus.mentions.incidence.toarray()[place, NAMES.index(concept)] > 0
+
+
+@given(st.integers(0, 10_000))
+def test_evidence_is_each_crops_best_caption_for_each_listed_concept(seed):
+    for at_once in (1, 5, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tables, "CAPTIONS_AT_ONCE", at_once)
+            found = evidence_table(*drawn(seed))
+        assert list(found.columns) == ["group", "concept", "image", *BOX, "caption", "weight"]
+        assert list(found.itertuples(index=False, name=None)) == by_hand(*drawn(seed))

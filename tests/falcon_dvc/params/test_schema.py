@@ -1,0 +1,321 @@
+"""params.yaml: what is wrong stops before any work, in one line that says where and what to write instead."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from falcon_dvc.errors import UserError
+from falcon_dvc.params.load import load_params, read_yaml, validated
+from falcon_dvc.params.schema import Data
+from tests.support.paths import ROOT
+
+SHIPPED = ROOT / "params.yaml"
+DEFAULTS = read_yaml(SHIPPED)
+GONE = object()
+
+
+def changed(path: Path, place: str, value: Any, source: Any = DEFAULTS) -> Path:
+    """A copy of the shipped params with the value at the dotted `place` replaced (or removed)."""
+    content = copy.deepcopy(source)
+    *sections, key = place.split(".")
+    section = content
+    for name in sections:
+        section = section[name]
+    section.pop(key, None)
+    if value is not GONE:
+        section[key] = value
+    with path.open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(content, file)
+    return path
+
+
+def problem(path: Path) -> str:
+    """The one line, without the path."""
+    with pytest.raises(UserError) as error:
+        load_params(path)
+    line = str(error.value)
+    assert "\n" not in line
+    assert line.startswith(f"{path}: ")
+    assert len(line) < 500 + len(str(path))
+    return line.removeprefix(f"{path}: ")
+
+
+def test_the_shipped_params_load():
+    params = load_params(SHIPPED)
+    assert set(params.transfers) and {pair.unseen for pair in params.transfers.values()} <= set(params.encoders)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        ("concepts.contrst", "off", "concepts.contrst: unknown key; did you mean 'contrast'?"),
+        ("conceps", {}, "conceps: unknown key; did you mean 'concepts'?"),
+        ("transfer.splits.trian", 0.5, "transfer.splits.trian: unknown key; did you mean 'train'?"),
+        ("mine_crops.zzz", 1, "mine_crops.zzz: unknown key; known are: crop, low_crops"),
+        ("encoders.supervised.chekpoint", "x", "encoders.supervised.chekpoint: unknown key"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_one_that_was_meant(place, value, words, tmp_path):
+    assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(words)
+
+
+def test_a_misspelt_key_is_reported_before_the_one_that_it_leaves_missing(tmp_path):
+    path = changed(tmp_path / "params.yaml", "concepts.contrast", GONE)
+    changed(path, "concepts.contrst", "prior", source=read_yaml(path))
+    assert problem(path) == "concepts.contrst: unknown key; did you mean 'contrast'? (and 1 more)"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "concepts",
+        "concepts.top",
+        "data.source",
+        "transfer.splits.train",
+        "image_text.kind",
+        "encoders.simclr.checkpoint",
+    ],
+)
+def test_a_missing_value_is_named(place, tmp_path):
+    line = problem(changed(tmp_path / "params.yaml", place, GONE))
+    assert line.startswith(place.removesuffix(".kind"))
+
+
+@pytest.mark.parametrize("place", ["concepts.top", "find_groups.max_images", "seed", "mine_crops.batch_size"])
+@pytest.mark.parametrize("value", ["8", 8.5, True, None, [8], {"a": 8}, "x" * 5000])
+def test_a_whole_number_is_nothing_else(place, value, tmp_path):
+    assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(f"{place}: should be a valid integer")
+
+
+@pytest.mark.parametrize(
+    "place", ["concepts.temperature", "find_groups.sigma", "transfer.splits.train", "concepts.gamma"]
+)
+@pytest.mark.parametrize("value", ["0.1", "1e-3", True, None, [], float("inf"), float("nan")])
+def test_a_number_is_finite_and_no_text(place, value, tmp_path):
+    assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(f"{place}: should be a")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("seed", -1),
+        ("data.source", "imagess"),
+        ("data.images", ""),
+        ("data.heldout", 1.0),
+        ("data.caption_format", "csv"),
+        ("build_caption_index.index", "hnsw"),
+        ("build_caption_index.least_recall", 1.5),
+        ("find_groups.rule", "top"),
+        ("find_groups.quantile", 1.0),
+        ("find_groups.sigma", 0),
+        ("find_groups.min_images", 1),
+        ("find_groups.low_similarity", 1.5),
+        ("mine_crops.threshold", 0),
+        ("mine_crops.margin", -0.1),
+        ("concepts.captions_per_image", 0),
+        ("concepts.temperature", 0),
+        ("concepts.normaliser", "none"),
+        ("concepts.contrast", True),
+        ("concepts.contrast", "yes"),
+        ("concepts.low_cut", 1.1),
+        ("concepts.confidence", 95),
+        ("parse_captions.discard", "photo"),
+        ("parse_captions.discard", [1]),
+        ("measure_explainability.null_sets", 3),
+        ("transfer.ridge", []),
+        ("transfer.ridge", [0]),
+        ("transfer.ridge", ["1e-3"]),
+        ("transfer.splits", {"train": 0.8, "validation": 0.2}),
+        ("encoders", {}),
+        ("encoders", {"Res Net": {"kind": "scenes", "checkpoint": "x"}}),
+        ("encoders.simclr", {"kind": "resnet"}),
+        ("encoders.simclr", {"kind": "efficientnet_lite", "variant": 7}),
+        ("image_text", {"kind": "open_clip"}),
+        ("image_text", {"kind": "open_clip", "checkpoint": "x", "name": "ViT-B-32"}),
+        ("train.supervised.epochs", -1),
+        ("train_clip.batch", 1),
+        ("render_scenes.junk", 2),
+        ("report.thumbnail", 4),
+    ],
+)
+def test_an_impossible_value_is_named(place, value, tmp_path):
+    assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(place)
+
+
+@pytest.mark.parametrize(("name", "value"), [("nprobe", 4096), ("train", 10)])
+def test_lists_that_cannot_be_searched_are_named(name, value, tmp_path):
+    line = problem(changed(tmp_path / "params.yaml", f"build_caption_index.{name}", value))
+    assert line.startswith(f"build_caption_index: {name} ({value}) must be at")
+
+
+@pytest.mark.parametrize("end", ["explained", "unseen"])
+def test_a_transfer_between_unknown_encoders_is_refused(end, tmp_path):
+    place = f"transfers.supervised_to_simclr.{end}"
+    line = problem(changed(tmp_path / "params.yaml", place, "simlcr"))
+    assert "transfers.supervised_to_simclr names the encoder 'simlcr'; known are:" in line
+
+
+def test_a_transfer_to_itself_is_refused(tmp_path):
+    assert "to itself" in problem(
+        changed(tmp_path / "params.yaml", "transfers.supervised_to_simclr.unseen", "supervised")
+    )
+
+
+def test_the_place_of_an_encoder_keeps_its_name_even_if_it_is_called_as_a_kind(tmp_path):
+    path = changed(tmp_path / "params.yaml", "encoders.scenes", {"kind": "scenes"})
+    assert problem(path) == "encoders.scenes.checkpoint: missing; add it"
+
+
+@pytest.mark.parametrize(("written", "read"), [(False, "off"), ("off", "off"), ("released", "released")])
+def test_contrast_false_means_off(written, read, tmp_path):
+    assert load_params(changed(tmp_path / "params.yaml", "concepts.contrast", written)).concepts.contrast == read
+
+
+def test_a_whole_number_may_stand_for_a_number(tmp_path):
+    assert load_params(changed(tmp_path / "params.yaml", "concepts.temperature", 100)).concepts.temperature == 100.0
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path):
+    """YAML 1.2: 1e-3 is a number, which PyYAML takes for a text."""
+    path = changed(tmp_path / "params.yaml", "transfer.ridge", [777])
+    path.write_text(path.read_text().replace("777", "1e-3"))
+    assert load_params(path).transfer.ridge == (0.001,)
+
+
+def test_nothing_can_be_changed_once_read():
+    with pytest.raises(ValueError, match="frozen"):
+        load_params(SHIPPED).concepts.top = 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "must be a mapping of sections"),
+        ("- 1\n", "must be a mapping of sections"),
+        ("a: [1\n", "not valid YAML"),
+        ("seed: 1\nseed: 2\n", "not valid YAML"),
+        ("a: !!python/object/apply:os.system ['touch exploded']\n", "not valid YAML"),
+        ("a: \0\n", "not valid YAML"),
+        ("a: *b\n", "not valid YAML"),
+        ("1: 2\n", ""),
+    ],
+)
+def test_a_file_that_is_no_params_is_refused(text, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    assert problem(path).startswith(words)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+    assert problem(tmp_path / "missing.yaml").startswith("not found")
+    assert problem(tmp_path).startswith("not readable")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    assert problem(tmp_path / "binary.yaml").startswith("not valid YAML")
+
+
+PLACES = [(section, key) for section, values in DEFAULTS.items() if isinstance(values, dict) for key in values]
+RUBBISH = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.floats(allow_nan=False),
+    st.text(max_size=9),
+    st.lists(st.integers(), max_size=2),
+)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(PLACES), RUBBISH)
+def test_any_value_anywhere_is_taken_or_refused_in_one_line(tmp_path, place, value):
+    path = changed(tmp_path / "params.yaml", ".".join(place), value)
+    try:
+        load_params(path)
+    except UserError:
+        assert place[0] in problem(path) or "transfers" in problem(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "missing"),
+    [
+        ({"source": "list"}, "list"),
+        ({"source": "list", "list": ""}, "list"),
+        ({"source": "torchvision", "dataset_split": "test"}, "dataset"),
+        ({"source": "torchvision", "dataset": "MNIST"}, "dataset_split"),
+    ],
+)
+def test_a_source_says_what_else_it_needs(data, missing, tmp_path):
+    content = DEFAULTS["data"] | data
+    line = problem(changed(tmp_path / "params.yaml", "data", content))
+    assert line == f"data: source {data['source']} needs {missing}; see docs/images.md"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"source": "list", "list": "images.csv"},
+        {"source": "parquet"},
+        {"source": "webdataset"},
+        {"source": "torchvision", "dataset": "MNIST", "dataset_split": "test"},
+    ],
+)
+def test_every_source_is_known(data, tmp_path):
+    path = changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | data)
+    assert load_params(path).data.source == data["source"]
+
+
+def test_params_from_before_these_sources_are_valid(tmp_path):
+    old = {key: value for key, value in DEFAULTS["data"].items() if key not in ("list", "dataset", "dataset_split")}
+    assert load_params(changed(tmp_path / "params.yaml", "data", old)).data.list is None
+
+
+def test_the_examples_of_the_page_on_images_are_valid(tmp_path):
+    page = (SHIPPED.parent / "docs" / "images.md").read_text(encoding="utf-8")
+    examples = [YAML(typ="safe", pure=True).load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    assert [example["data"]["source"] for example in examples] == list(
+        get_args(Data.model_fields["source"].annotation)
+    )[1:]
+    for example in examples:
+        assert load_params(changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | example["data"]))
+
+
+NETWORK = {"kind": "timm", "name": "vit_small_patch16_224", "checkpoint": "dino.pth"}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"layer": "blocks.11", "pooling": "cls", "size": 448, "mean": [0.5, 0.5, 0.5], "std": [1, 1, 1], "crop": 1},
+        {"weights": "pretrained", "classes": "imagenet"},
+        {"kind": "torchvision", "name": "resnet50", "weights": "IMAGENET1K_V2", "classes": ["cat", "dog"]},
+        {"kind": "open_clip", "name": "ViT-B-32", "pretrained": "laion2b_s34b_b79k", "squash": True},
+    ],
+)
+def test_networks_by_name_load_and_survive_a_copy(spec, tmp_path):
+    params = load_params(changed(tmp_path / "params.yaml", "encoders.mine", NETWORK | spec))
+    assert validated(params.model_dump(mode="python")).encoders["mine"] == params.encoders["mine"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"pooling": "median"}, "encoders.mine.pooling: should be 'mean', 'max' or 'cls', got 'median'"),
+        ({"layers": "norm"}, "encoders.mine.layers: unknown key"),
+        ({"crop": 1.5}, "encoders.mine.crop: should be less than or equal to 1, got 1.5"),
+        ({"mean": [0.5]}, "encoders.mine.mean.1: missing"),
+        ({"size": 224.0}, "encoders.mine.size: should be a valid integer"),
+        ({"weights": "IMAGENET1K_V1"}, "encoders.mine.weights: should be 'checkpoint', 'random' or 'pretrained'"),
+        ({"kind": "tim"}, "encoders.mine: "),
+        ({"kind": "python"}, "encoders.mine."),
+        ({"checkpoint": 3}, "encoders.mine.checkpoint: should be a valid string, got 3"),
+    ],
+)
+def test_what_is_wrong_with_a_network_is_said_in_one_line(spec, words, tmp_path):
+    assert problem(changed(tmp_path / "params.yaml", "encoders.mine", NETWORK | spec)).startswith(words)

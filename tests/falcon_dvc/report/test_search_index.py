@@ -1,0 +1,130 @@
+"""The data that the site searches, and how fast."""
+
+import json
+import random
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from falcon_dvc.report.pages import TEMPLATES
+from falcon_dvc.report.search_index import script
+from tests.support.pages import ATTACK
+
+NODE = shutil.which("node")
+FEATURES, SLOWEST = 20_000, 100  # features, and milliseconds that a search of them may take
+needs_node = pytest.mark.skipif(NODE is None, reason="needs node")
+
+
+def run_in_node(code, data):
+    """What `code` returns, with `finding` and the `data` at hand."""
+    finding = (TEMPLATES / "finding.js").read_text(encoding="utf-8")
+    read = "const data = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
+    program = f"{finding}\n{read}\nconsole.log(JSON.stringify((() => {{ {code} }})()));"
+    done = subprocess.run([NODE, "-e", program], input=json.dumps(data), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def small_index():
+    concepts = ["boat", "red", "red boat", "steamboat", "Café"]
+    first = [
+        ["f0", "0", 3.0, 1, [0, 1], [900, 100], "first", "object boat"],
+        ["f1", "1", None, 0, [1], [500], "missed", "object truck"],
+        ["g0a", "0 1", 9.0, 1, [2, 3], [300, 200], "", ""],
+        ["f12", "12", 1.0, 0, [], [], "unclear", "colour red"],
+    ]
+    second = [["f0", "0", 2.0, 1, [4, 0], [800, 700], "", ""]]
+    encoders = [{"name": "first", "groups": first}, {"name": "second", "groups": second}]
+    return {"concepts": concepts, "keys": [f"k{place}" for place in range(5)], "encoders": encoders}
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("boat", ["boat", "red boat", "steamboat"]),
+        ("RED", ["red", "red boat"]),
+        ("boat red", ["red boat"]),
+        ("cafe", ["Café"]),
+        ("nothing", []),
+        (" ", []),
+    ],
+)
+def test_concepts_are_found_whole_words_first(query, expected):
+    code = f"return finding.concepts(finding.prepare(data), {json.dumps(query)}, 9).map((some) => some.text);"
+    assert run_in_node(code, small_index()) == expected
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["f0", "f1", "g0a", "f12"]),
+        ({"query": "boat"}, ["f0", "g0a"]),
+        ({"query": "boat", "sort": "relevance"}, ["f0", "g0a"]),
+        ({"query": "f1"}, ["f1", "g0a", "f12"]),
+        ({"query": "truck"}, ["f1"]),
+        ({"query": "red truck"}, ["f1"]),
+        ({"show": "group"}, ["g0a"]),
+        ({"show": "single"}, ["f0", "f1", "f12"]),
+        ({"interpretable": "1"}, ["f0", "g0a"]),
+        ({"verdict": "missed"}, ["f1"]),
+        ({"least": 0.4}, ["f0", "f1"]),
+        ({"sort": "score"}, ["f0", "f1", "g0a", "f12"]),
+        ({"sort": "z"}, ["g0a", "f0", "f12", "f1"]),
+        ({"sort": "concept"}, ["f0", "f1", "g0a", "f12"]),
+    ],
+)
+def test_groups_are_filtered_and_sorted(options, expected):
+    options = {"encoder": "first"} | options
+    code = f"return finding.groups(finding.prepare(data), {json.dumps(options)}).map((some) => some.row[0]);"
+    assert run_in_node(code, small_index()) == expected
+
+
+def large_index():
+    """Twenty thousand features of two encoders, sixteen concepts each, of thirty thousand."""
+    draw = random.Random(0)
+    parts = [
+        f"{draw.choice('bcdfgklmnprst')}{draw.choice('aeiou')}{draw.choice('bdgklmnrst')}{place}"
+        for place in range(3000)
+    ]
+    concepts = sorted({" ".join(draw.sample(parts, draw.choice((1, 2, 3)))) for _ in range(30_000)})
+
+    def group(place):
+        members = str(place) if place % 3 else f"{place} {place + 1}"
+        scores = sorted((draw.randrange(1000) for _ in range(16)), reverse=True)
+        return [f"f{place}", members, 2.0, 1, draw.sample(range(len(concepts)), 16), scores, "first", "object boat"]
+
+    encoders = [{"name": name, "groups": [group(place) for place in range(FEATURES // 2)]} for name in ("one", "two")]
+    return {"concepts": concepts, "keys": ["0" * 12] * len(concepts), "encoders": encoders}
+
+
+@needs_node
+def test_twenty_thousand_features_are_searched_at_once():
+    code = """
+      const index = finding.prepare(data);
+      return ["b", "ba", "ban1", "boat", "f123", "s t", "nothing at all"].map((query) => {
+        const times = [];
+        for (let round = 0; round < 5; round += 1) {
+          const start = process.cpuUsage();
+          finding.concepts(index, query, 8);
+          finding.groups(index, { query, sort: "relevance" });
+          const { user, system } = process.cpuUsage(start);
+          times.push((user + system) / 1e3);
+        }
+        return Math.min(...times);  // what the search takes, not what else this machine does
+      });
+    """
+    times = run_in_node(code, large_index())
+    print("milliseconds:", times)
+    assert max(times) < SLOWEST
+
+
+@given(st.text())
+def test_data_cannot_leave_its_script(text):
+    made = script("falcon", [text.encode("utf-8", "replace").decode(), ATTACK])
+    assert not {"<", ">", "&", "\u2028", "\u2029"} & set(made)
+    content = made.removeprefix('"use strict";\nwindow.falcon = ').removesuffix(";\n")
+    assert json.loads(content) == [text.encode("utf-8", "replace").decode(), ATTACK]

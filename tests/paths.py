@@ -1,5 +1,0 @@
-"""Where the project lies, for tests that read its own files."""
-
-from pathlib import Path
-
-ROOT = Path(__file__).parents[1]

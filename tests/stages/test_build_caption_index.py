@@ -1,0 +1,295 @@
+"""The index of every kind of corpus: what is written, where captions come from, and that the search is the same however it is divided."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_json, write_table
+from falcon_dvc.cli.runs import merge
+from falcon_dvc.concepts.retrieval.index import read_captions
+from falcon_dvc.concepts.scoring.corpus import crop_embeddings, read_corpus, settings_of
+from falcon_dvc.errors import UserError
+from falcon_dvc.params.load import read_yaml, validated
+from stages import build_caption_index, parse_captions, score_concepts
+from tests.falcon_dvc.captions.test_laion import write_shard
+from tests.falcon_dvc.captions.test_tables import write_coco, write_csv
+from tests.support.paths import ROOT
+
+DIM = 16
+THINGS = ["boat", "car", "dog", "tree", "umbrella", "house", "horse", "plane"]
+CAPTIONS = [
+    f"a {colour} {thing} near the {other}"
+    for colour in ("red", "blue", "green")
+    for thing in THINGS
+    for other in THINGS
+]
+
+
+def vectors(texts):
+    """A direction for each word; a text is the sum of its words'."""
+    rows = [
+        sum(np.random.default_rng(sum(map(ord, word))).normal(size=DIM) for word in (text or "-").split())
+        for text in texts
+    ]
+    rows = np.array(rows).reshape(-1, DIM)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+class Words:
+    """An image-text encoder of texts alone."""
+
+    dim, fingerprint, preprocessing = DIM, "words:1", "none"
+
+    def embed_texts(self, texts):
+        return vectors(texts)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(build_caption_index, "load_image_text", lambda *_: Words())
+    monkeypatch.setattr(build_caption_index, "best_device", lambda: "cpu")
+    return tmp_path
+
+
+def params_of(captions, index=None, **data):
+    content = read_yaml(ROOT / "params.yaml")
+    merge(content, {"data": {"captions": str(captions), **data}, "build_caption_index": index or {}})
+    return validated(content)
+
+
+def built(captions, index=None, **data):
+    """The corpus, indexed and parsed."""
+    params = params_of(captions, index, **data)
+    build_caption_index.run(params)
+    parse_captions.run(params)
+    return read_corpus(), params
+
+
+def crops(count=40, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = vectors(CAPTIONS)[rng.integers(0, len(CAPTIONS), count)] + rng.normal(size=DIM) / 4
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def write_laion(folder, parts, texts=CAPTIONS):
+    for number, part in enumerate(np.array_split(np.array(texts, dtype=object), parts)):
+        write_shard(folder, number, part.tolist(), (3 * vectors(part)).astype(np.float16))
+    return folder
+
+
+def test_a_text_file_has_captions_embeddings_and_what_they_were_made_of(here):
+    (here / "c.txt").write_text("\n".join(["a cat", "", "a dog", "a cat"]))
+    build_caption_index.run(params_of(here / "c.txt"))
+    assert sorted(path.name for path in paths.CAPTIONS.iterdir()) == [
+        "captions.parquet",
+        "embeddings.npy",
+        "index.json",
+    ]
+    expected = pd.DataFrame({"caption": [0, 2], "text": ["a cat", "a dog"], "copies": [2, 1]})
+    write_table("expected.parquet", expected)
+    write_array("expected.npy", vectors(expected["text"]))
+    assert (paths.CAPTIONS / "captions.parquet").read_bytes() == (here / "expected.parquet").read_bytes()
+    assert (paths.CAPTIONS / "embeddings.npy").read_bytes() == (here / "expected.npy").read_bytes()
+    index = read_json(paths.CAPTIONS / "index.json")
+    assert len(index.pop("corpus")) == 64
+    assert index == {
+        "image_text": "words:1",
+        "captions": 2,
+        "dim": DIM,
+        "preprocessing": "none",
+        "files": [str(here / "c.txt")],
+    }
+    assert read_json(paths.metrics("captions")) == {
+        "captions": 2,
+        "duplicates": 1,
+        "empty": 1,
+        "cut": 0,
+        "undecodable": 0,
+        "dropped_share": {"captions": 0.25},
+        "dropped_more_than_1_percent": 1,
+    }
+
+
+def test_captions_are_accounted_for_to_the_last_row(here):
+    (here / "c.txt").write_bytes(
+        "\n".join(["a cat", "", "of the", "a cat", "x" * 20_000, "a d\xf6g"]).encode("latin-1")
+    )
+    indexed = build_caption_index.run(params_of(here / "c.txt"))
+    assert indexed.read == {"captions": 6} and indexed.dropped["captions"]["without text"] == 1
+    assert list(indexed.noted.values()) == [1, 1, 1], "merged, cut, with bytes that are not UTF-8"
+    (kept, embedded) = indexed.wrote.values()
+    assert kept == embedded == 6 - 1 - 1
+    parsed = parse_captions.run(params_of(here / "c.txt"))
+    mentions = read_table(paths.MENTIONS)
+    without = 4 - mentions["caption"].nunique()
+    assert parsed.read == {"captions": kept} and sum(parsed.dropped["captions"].values()) == without >= 1
+    assert sum(parsed.wrote.values()) == len(mentions)
+    metrics = read_json(paths.metrics("parsed"))
+    assert metrics["captions"] == 4 and metrics["mentions"] == sum(parsed.wrote.values())
+    assert metrics["dropped_share"] == {"captions": without / 4} and metrics["dropped_more_than_1_percent"] == 1
+
+
+@pytest.mark.parametrize("rows", [1, 5, 1000])
+def test_captions_embedded_in_parts_are_the_same(here, monkeypatch, rows):
+    write_csv(here / "c.csv", CAPTIONS)
+    monkeypatch.setattr(build_caption_index, "ROWS_AT_ONCE", rows)
+    monkeypatch.setattr(parse_captions, "CAPTIONS_AT_ONCE", rows)
+    corpus, _ = built(here / "c.csv")
+    assert np.array_equal(corpus.embeddings, vectors(CAPTIONS))
+    assert corpus.captions["caption"].tolist() == list(range(len(CAPTIONS)))
+    mentioned = corpus.mentions.incidence[[0]].indices
+    assert set(corpus.vocabulary[mentioned]) >= {"boat", "red", "red boat"}
+
+
+def test_parsing_in_parts_gives_the_same_mentions(here, monkeypatch):
+    write_csv(here / "c.csv", CAPTIONS)
+    whole, _ = built(here / "c.csv")
+    mentions = pd.read_parquet(paths.MENTIONS)
+    monkeypatch.setattr(parse_captions, "CAPTIONS_AT_ONCE", 7)
+    parted, _ = built(here / "c.csv")
+    pd.testing.assert_frame_equal(pd.read_parquet(paths.MENTIONS), mentions)
+    assert np.array_equal(whole.vocabulary, parted.vocabulary)
+    assert (whole.mentions.incidence != parted.mentions.incidence).nnz == 0
+
+
+def test_coco_captions_say_where_they_came_from(here):
+    write_coco(here / "c.json", ["a cat", "a dog"], [33, 7])
+    build_caption_index.run(params_of(here / "c.json"))
+    table = pd.read_parquet(paths.CAPTIONS / "captions.parquet")
+    assert table[["file", "row", "id"]].to_numpy().tolist() == [[0, 0, 33], [0, 1, 7]]
+    index = read_json(paths.CAPTIONS / "index.json")
+    assert index["files"] == [str(here / "c.json")] and len(index["corpus"]) == 64 and index["preprocessing"] == "none"
+
+
+def test_embeddings_of_laion_stay_where_they_are(here):
+    corpus, _ = built(write_laion(here / "laion", 3))
+    assert sorted(path.name for path in paths.CAPTIONS.iterdir()) == ["captions.parquet", "index.json"]
+    assert np.allclose(corpus.embeddings[:], vectors(CAPTIONS), atol=2e-3)
+    index = read_json(paths.CAPTIONS / "index.json")
+    assert [one["rows"] for one in index["embeddings"]] == [64, 64, 64]
+    assert read_json(paths.metrics("captions"))["without_embedding"] == 0
+
+
+def test_the_search_is_the_same_for_any_number_of_shards(here):
+    texts = [*CAPTIONS, *CAPTIONS[::3], "", "a red boat near the pier"]
+    found = []
+    for parts in (1, 3, 10):
+        corpus, params = built(write_laion(here / f"laion{parts}", parts, texts))
+        captioned = corpus.captioned(crops(), settings_of(params.concepts))
+        found.append(
+            (
+                captioned.captions.tolist(),
+                captioned.weights.tolist(),
+                read_json(paths.CAPTIONS / "index.json")["corpus"],
+            )
+        )
+    assert found[0] == found[1] == found[2]
+
+
+def test_embeddings_that_changed_since_are_refused(here):
+    built(write_laion(here / "laion", 2))
+    np.save(here / "laion" / "text_emb_0.npy", np.ones((2, DIM), dtype=np.float16))
+    with pytest.raises(UserError, match=r"text_emb_0\.npy: 2 embeddings, 96 when indexed"):
+        read_captions()
+
+
+def test_embeddings_given_beside_a_table_are_used_as_they_are(here):
+    (here / "corpus").mkdir()
+    write_csv(here / "corpus" / "c.csv", CAPTIONS)
+    np.save(here / "corpus" / "e.npy", 2 * vectors(CAPTIONS)[::-1].astype(np.float32))
+    corpus, _ = built(here / "corpus", caption_embeddings="e.npy")
+    assert np.allclose(corpus.embeddings[:], vectors(CAPTIONS)[::-1], atol=1e-6)
+
+
+def write_groups(rows, fingerprint="words:1"):
+    """One group of highly activating crops, as find_groups and mine_crops leave it."""
+    groups = pd.DataFrame({"group": ["f0"], "members": ["0"], "size": [1], "support": [len(rows)]})
+    write_table(paths.groups("e") / "groups.parquet", groups)
+    roles = ["high"] * (len(rows) - 2) + ["random"] * 2
+    table = pd.DataFrame({"group": "f0", "role": roles, "rank": range(len(rows)), "image": "i", "empty": False})
+    write_table(paths.crops("e") / "crops.parquet", table.assign(left=0, top=0, right=1, bottom=1))
+    write_array(paths.crops("e") / "embeddings.npy", rows)
+    write_json(paths.crops("e") / "embeddings.json", {"image_text": fingerprint})
+
+
+APPROXIMATE = {"index": "ivf", "nlist": 8, "nprobe": 8, "train": 200}
+
+
+def test_an_approximate_index_is_held_against_the_exact_search_on_crops(here):
+    laion = write_laion(here / "laion", 3)
+    write_groups(crops())
+    corpus, params = built(laion)
+    exact = corpus.captioned(crops(), settings_of(params.concepts))
+    score_concepts.run(params, "e")
+    assert "recall_at_5" not in read_json(paths.metrics("concepts_e"))
+    for index in (APPROXIMATE, {"index": "sq"}):
+        corpus, params = built(laion, index)
+        assert corpus.captioned(crops(), settings_of(params.concepts)).captions.tolist() == exact.captions.tolist()
+        score_concepts.run(params, "e")
+        assert read_json(paths.metrics("concepts_e"))["recall_at_5"] == 1
+    assert read_json(paths.CAPTIONS / "index.json")["approximate"]["index"] == "sq"
+
+
+def test_an_index_that_finds_too_little_stops_the_run(here):
+    write_groups(crops())
+    _, params = built(write_laion(here / "laion", 1), {**APPROXIMATE, "nlist": 64, "nprobe": 1, "train": 200})
+    with pytest.raises(UserError, match=r"^build_caption_index\.least_recall: [^\n]*finds 0\.\d+ of [^\n]* 40 crops"):
+        score_concepts.run(params, "e")
+
+
+def test_the_recall_is_measured_on_a_seeded_sample(here):
+    corpus, params = built(
+        write_laion(here / "laion", 1),
+        {**APPROXIMATE, "nlist": 64, "nprobe": 4, "least_recall": 0.0, "recall_crops": 5},
+    )
+    settings = params.build_caption_index
+    of = [corpus.recall_of_index(crops(200), settings.model_copy(update={"seed": seed})) for seed in (0, 0, 1, 2, 3)]
+    assert of[0] == of[1] and len(set(of)) > 1
+
+
+def test_more_lists_than_captions_are_one_clear_line(here):
+    with pytest.raises(UserError, match=r"^build_caption_index\.nlist: 1024 lists for 192 captions"):
+        build_caption_index.run(params_of(write_laion(here / "laion", 1), {"index": "ivf"}))
+
+
+def test_an_approximate_index_cannot_normalise_over_the_corpus(here):
+    corpus, params = built(write_laion(here / "laion", 1), {"index": "sq"})
+    settings = settings_of(params.concepts.model_copy(update={"normaliser": "corpus"}))
+    with pytest.raises(UserError, match=r"^concepts\.normaliser: corpus needs"):
+        corpus.captioned(crops(), settings)
+
+
+def test_an_index_of_other_captions_is_refused(here):
+    built(write_laion(here / "laion", 1), {"index": "sq"})
+    kept = (paths.CAPTIONS / "index.faiss").read_bytes()
+    built(write_laion(here / "less", 1, CAPTIONS[:50]), {"index": "sq"})
+    (paths.CAPTIONS / "index.faiss").write_bytes(kept)
+    with pytest.raises(UserError, match="192 captions, but 50"):
+        read_corpus()
+    (paths.CAPTIONS / "index.faiss").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="not a readable index"):
+        read_corpus()
+
+
+def test_crops_of_another_model_are_refused(here):
+    corpus, params = built(write_laion(here / "laion", 1))
+    write_groups(crops(), "words:1")
+    assert np.array_equal(crop_embeddings("e", corpus), crops())
+    for other in ("words:2", None):
+        write_groups(crops(), other)
+        with pytest.raises(
+            UserError, match=r"embeddings\.npy: embedded by [^\n]*, but the captions in [^\n]* by words:1"
+        ):
+            score_concepts.run(params, "e")
+    (paths.crops("e") / "embeddings.json").unlink()
+    with pytest.raises(UserError, match=r"embeddings\.json: not readable JSON [^\n]*run `dvc repro`"):
+        score_concepts.run(params, "e")
+
+
+def test_the_index_is_strict_json(here):
+    built(write_laion(here / "laion", 2), {"index": "sq"})
+    json.loads((paths.CAPTIONS / "index.json").read_text(), parse_constant=pytest.fail)

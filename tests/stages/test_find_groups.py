@@ -1,0 +1,150 @@
+"""Sets of images of features and groups, from planted activations."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_array, write_table
+from falcon_dvc.errors import UserError
+from falcon_dvc.groups.activations import row_normalised
+from falcon_dvc.params.load import load_params
+from stages import find_groups
+from tests.support.paths import ROOT
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """Two features that fire together on 20 of 200 probe images and alone on 21 each, six that do not; 50 more images are held out."""
+    monkeypatch.chdir(tmp_path)
+    features = 1 + 0.1 * np.random.default_rng(0).random((250, 8)).astype(np.float32)
+    features[:20, :2] += 5
+    features[20:41, 0] += 5
+    features[41:62, 1] += 5
+    split = ["probe"] * 200 + ["test"] * 50
+    write_table(paths.IMAGES, pd.DataFrame({"image": [f"i{row:03d}" for row in range(250)], "split": split}))
+    write_array(paths.activations("e") / "features.npy", features)
+    return with_settings(
+        load_params(ROOT / "params.yaml"), rule="top_k", top_k=41, min_images=11, max_images=15, random_images=9
+    )
+
+
+def with_settings(params, **update):
+    return params.model_copy(update={"find_groups": params.find_groups.model_copy(update=update)})
+
+
+def read():
+    return (read_table(paths.groups("e") / name) for name in ("groups.parquet", "sets.parquet"))
+
+
+def test_planted_pair_is_the_first_group(planted):
+    find_groups.run(planted, "e")
+    groups, sets = read()
+    pair = groups[groups["size"] == 2].iloc[0]
+    assert pair["members"] == "0 1" and pair["support"] == 20 and pair["significant"]
+    images = sets[(sets["group"] == pair["group"]) & (sets["role"] == "high")]["image"]
+    assert set(images) <= {f"i{row:03d}" for row in range(20)} and len(images) == 15
+
+
+def test_a_pair_with_nearly_the_images_of_a_member_is_left_out_and_counted(planted):
+    find_groups.run(with_settings(planted, max_jaccard=0.4), "e")
+    groups, _ = read()
+    search = read_json(paths.metrics("search_e"))
+    assert "0 1" not in set(groups["members"]) and search["of_2"]["near_duplicates"] == 1
+
+
+@pytest.mark.parametrize("update", [{}, {"max_groups": 0}, {"max_candidates": 1}, {"grouping": "exact"}])
+def test_every_significant_set_is_explained_or_left_out_for_a_reason_that_is_counted(planted, update):
+    find_groups.run(with_settings(planted, **{"fdr": 0.9, "max_groups": 2} | update), "e")
+    groups, _ = read()
+    search = read_json(paths.metrics("search_e"))
+    single = search.pop("single")
+    assert single == (groups["size"] == 1).sum()
+    (share,), flag = search.pop("dropped_share").values(), search.pop("dropped_more_than_1_percent", 0)
+    assert share == pytest.approx(1 - single / 8, abs=1e-5) and flag == (share > 0.01)
+    for size, numbers in search.items():
+        tested, significant, explained = (numbers.pop(key) for key in ("tested", "significant", "explained"))
+        assert explained == (groups["size"] == int(size.removeprefix("of_"))).sum()
+        assert tested >= significant == explained + sum(numbers.values())
+
+
+def test_exact_groups_have_images_of_their_own(planted):
+    find_groups.run(with_settings(planted, grouping="exact", min_images=2), "e")
+    groups, sets = read()
+    high = sets[sets["role"] == "high"]
+    assert len(high) and not high["image"].duplicated().any()
+    assert (groups["size"] == 1).any()
+
+
+def test_single_features_do_not_depend_on_what_larger_groups_there_are(planted):
+    find_groups.run(planted, "e")
+    groups, sets = read()
+    find_groups.run(with_settings(planted, max_size=1), "e")
+    alone, of_alone = read()
+    assert (alone["size"] == 1).all() and alone.equals(groups[groups["size"] == 1])
+    assert of_alone.equals(sets[sets["group"].isin(alone["group"])].reset_index(drop=True))
+
+
+def test_blocks_change_nothing(planted, monkeypatch):
+    find_groups.run(planted, "e")
+    whole = [*read(), read_array(paths.groups("e") / "thresholds.npy", mmap=False)]
+    monkeypatch.setattr(find_groups, "IMAGES_AT_ONCE", 7)
+    monkeypatch.setattr(find_groups, "GROUPS_AT_ONCE", 2)
+    find_groups.run(planted, "e")
+    for before, after in zip(whole, read(), strict=False):
+        pd.testing.assert_frame_equal(before, after)
+    assert np.array_equal(whole[2], read_array(paths.groups("e") / "thresholds.npy"))
+
+
+def test_thresholds_are_where_features_begin_to_fire(planted):
+    features = np.array(read_array(paths.activations("e") / "features.npy"))
+    features[:, 7] = 0
+    write_array(paths.activations("e") / "features.npy", features)
+    find_groups.run(planted, "e")
+    thresholds = read_array(paths.groups("e") / "thresholds.npy")
+    fires = row_normalised(features[:200]) >= thresholds
+    assert thresholds[7] == np.inf
+    assert fires[:, :7].sum(axis=0).tolist() == [41] * 7
+
+
+def test_held_out_images_never_take_part(planted):
+    find_groups.run(planted, "e")
+    assert read_table(paths.groups("e") / "sets.parquet")["image"].max() <= "i199"
+
+
+def test_lowly_activating_images_are_other_images(planted):
+    find_groups.run(planted, "e")
+    _, sets = read()
+    for _, rows in sets.groupby("group"):
+        high, low = (set(rows.loc[rows["role"] == role, "image"]) for role in ("high", "low"))
+        assert not high & low
+
+
+def test_ranks_follow_the_activation(planted):
+    find_groups.run(planted, "e")
+    _, sets = read()
+    for _, rows in sets[sets["role"] == "high"].groupby("group"):
+        assert rows["rank"].tolist() == list(range(len(rows))) and rows["activation"].is_monotonic_decreasing
+
+
+def test_every_single_feature_has_its_random_images(planted):
+    find_groups.run(planted, "e")
+    groups, sets = read()
+    counts = sets[sets["role"] == "random"].groupby("group").size()
+    assert set(counts.index) == set(groups.loc[groups["size"] == 1, "group"]) and (counts == 9).all()
+
+
+def test_random_images_are_enough_for_sets_of_the_largest_groups_size(planted):
+    find_groups.run(with_settings(planted, random_images=1), "e")
+    _, sets = read()
+    counts = sets["role"].value_counts()
+    largest = sets[sets["role"] == "high"].groupby("group").size().max()
+    assert 2 * largest <= counts["random"] < 2 * largest + 8
+    assert not sets[sets["role"] == "random"].duplicated(["group", "image"]).any()
+
+
+def test_nothing_to_explain_is_said_in_one_line(planted):
+    write_array(paths.activations("e") / "features.npy", np.ones((250, 8), dtype=np.float32))
+    with pytest.raises(UserError, match="min_images"):
+        find_groups.run(planted, "e")
+    assert not paths.groups("e").exists()

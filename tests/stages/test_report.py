@@ -1,0 +1,241 @@
+"""The site as a whole, on synthetic artefacts."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_table, write_table
+from falcon_dvc.errors import UserError
+from falcon_dvc.report.cards import concept_key
+from falcon_dvc.report.pages import POLICY
+from stages import report
+from tests.support.pages import ATTACK, Page
+from tests.support.report_artifacts import make_params, write_artefacts
+
+LARGEST = 60_000  # bytes of a page
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def small(**changes):
+    """Parameters of a report with few small pictures."""
+    return make_params(**{"high": 3, "low": 2, "thumbnail": 16, "failing": ("first",)} | changes)
+
+
+def made(params, **changes):
+    """Text of every page, by its place below reports/, on fresh artefacts."""
+    write_artefacts(params, **changes)
+    report.run(params)
+    return pages()
+
+
+def pages():
+    found = [report.REPORT, *sorted(report.SITE.rglob("*.html"))]
+    return {str(path.relative_to(paths.REPORTS)): path.read_text(encoding="utf-8") for path in found}
+
+
+def fingerprints():
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(Path("reports").rglob("*"))
+        if path.is_file() and (path == report.REPORT or report.SITE in path.parents)
+    }
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site on artefacts without anything unusual: its folder, and the text of its pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("report")
+        patch.chdir(folder)
+        return folder / "reports", made(small())
+
+
+def test_everything_that_a_page_points_to_is_there(site):
+    folder, texts = site
+    for place, text in texts.items():
+        for address in Page(text).addresses:
+            if address not in ("data:,", "#main"):
+                assert ((folder / place).parent / address).resolve().is_file(), (place, address)
+
+
+def test_nothing_comes_from_outside(site):
+    folder, texts = site
+    for place, text in texts.items():
+        page = Page(text)
+        assert not [
+            address for address in page.addresses if re.match(r"[a-z]+:|//", address) and address != "data:,"
+        ], place
+        assert not page.of("iframe") and not page.of("base")
+    for asset in [*folder.rglob("*.js"), *folder.rglob("*.css")]:
+        content = asset.read_text(encoding="utf-8")
+        assert "http" not in content and "@import" not in content and "url(" not in content, asset
+    for plot in folder.rglob("*.svg"):
+        assert "http" not in plot.read_text().replace("http://www.w3.org/", ""), plot
+
+
+def test_policy_allows_files_of_the_site_and_no_text_of_a_page(site):
+    for place, text in site[1].items():
+        page = Page(text)
+        (policy,) = [some["content"] for some in page.of("meta") if some.get("http-equiv") == "Content-Security-Policy"]
+        assert policy == POLICY and "unsafe" not in policy and policy.startswith("default-src 'none';"), place
+        assert not page.texts["script"].strip() and not page.texts["style"].strip(), place
+        assert not [1 for _, some in page.elements for name in some if name == "style" or name.startswith("on")], place
+
+
+def test_pages_are_small(site):
+    assert not {place: len(text) for place, text in site[1].items() if len(text.encode()) > LARGEST}
+
+
+def test_every_group_of_every_encoder_has_a_page_and_a_picture(site):
+    folder, texts = site
+    for name in ("first", "second"):
+        groups = [f"f{feature}" for feature in range(6)]
+        expected = {*groups, "index"} | ({"failures"} if name == "first" else set())
+        found = {Path(place).stem for place in texts if place.startswith(f"site/{name}/")}
+        assert expected <= found and len(found - expected) == 3  # groups of two
+        for group in found - {"index", "failures"}:
+            assert (folder / "site" / name / f"{group}.webp").is_file()
+
+
+def test_pages_step_from_one_group_to_the_next(site):
+    follow = {some["rel"]: some["href"] for some in Page(site[1]["site/first/f1.html"]).of("link") if "rel" in some}
+    assert follow["prev"] == "f0.html" and follow["next"] == "f2.html"
+    assert "prev" not in {some.get("rel") for some in Page(site[1]["site/first/f0.html"]).of("link")}
+
+
+def test_names_of_files_come_from_no_text(here):
+    made(small(), text=ATTACK)
+    for path in report.SITE.rglob("*"):
+        assert re.fullmatch(r"[a-z0-9_-]+(\.[a-z]+)?", path.name), path
+
+
+def test_texts_of_strangers_stay_texts(here, site):
+    attacked = made(small(), text=ATTACK)
+    harmless = {place: text for place, text in site[1].items() if "by-concept" not in place}
+    for place, text in harmless.items():
+        assert [tag for tag, _ in Page(attacked[place]).elements] == [tag for tag, _ in Page(text).elements], place
+        assert "<img src=x" not in attacked[place] and "<script>alert" not in attacked[place]
+    page = attacked[f"site/by-concept/{concept_key(ATTACK)}.html"]
+    assert "alert(1)&lt;/script&gt;" in page and "{{ 7*7 }}" in attacked["site/first/f0.html"]
+    index = (report.SITE / "search.js").read_text(encoding="utf-8")
+    assert "<" not in index and "\u2028" not in index
+
+
+def test_same_bytes_every_time(here):
+    made(small())
+    first = fingerprints()
+    made(small())
+    assert fingerprints() == first and len(first) > 40
+
+
+def test_pages_of_groups_that_are_gone_go(here):
+    made(small())
+    texts = made(small(), singles=3, groups=1)
+    assert "site/first/f2.html" in texts and "site/first/f5.html" not in texts
+    assert not [path for path in paths.REPORTS.iterdir() if path.name.startswith(".")]
+
+
+def test_encoders_are_those_of_the_params_not_of_the_folders(here):
+    write_artefacts(small())
+    report.run(small(encoders=("second",), failing=()))
+    assert not [place for place in pages() if "first" in place]
+
+
+def test_lists_of_captions_point_to_crops_and_concepts_of_the_page(site):
+    page = Page(site[1]["site/first/f0.html"])
+    crops = {some["data-crop"] for some in page.of("button") if "data-crop" in some}
+    assert crops == {"0", "1", "2"}
+    captions = [some for some in page.of("li") if "data-concepts" in some]
+    picks = [some for some in page.of("button") if some.get("class") == "pick"]
+    assert captions and all(set(some.get("data-crops", "").split()) <= crops for some in captions)
+    assert {int(place) for some in captions for place in some["data-concepts"].split()} <= set(range(len(picks)))
+
+
+def test_pictures_have_alternatives_and_wait_until_they_are_seen(site):
+    for place, text in site[1].items():
+        assert all("alt" in some and some["loading"] == "lazy" for some in Page(text).of("img")), place
+    pictures = [some["alt"] for some in Page(site[1]["site/first/f0.html"]).of("img") if some["src"] == "f0.webp"]
+    assert len(pictures) == 2 * (3 + 2) and all(pictures)
+
+
+def test_a_group_without_lowly_activating_images_says_so(site):
+    groups = [text for place, text in site[1].items() if place.startswith("site/second/g")]
+    assert sum(">None.<" in text for text in groups) == 1
+
+
+def test_a_removed_concept_is_struck_through_with_its_reason(site):
+    assert "<del><bdi>" in site[1]["site/first/f1.html"] and "not above its prior" in site[1]["site/first/f1.html"]
+
+
+def test_with_truth_each_verdict_is_told_in_words(site):
+    text = "".join(text for place, text in site[1].items() if place.startswith("site/first/f"))
+    for words in (">right<", ">wrong<", ">in the first five<", ">no clear truth<"):
+        assert words in text
+
+
+def test_without_truth_nothing_is_called_right_or_wrong(here):
+    texts = made(small(source="images"), evaluation=False)
+    text = "".join(texts.values())
+    assert "first concept is right" not in text and 'class="verdict right"' not in text
+    assert "Not measured in this run" in text
+
+
+def test_without_transfers_and_failures_no_page_points_to_them(here):
+    texts = made(make_params(encoders=("only",), high=2, low=1, thumbnail=16))
+    assert not [place for place in texts if "transfer" in place or "failures" in place]
+    assert 'href="site/transfer' not in texts["index.html"] and "failures.html" not in texts["index.html"]
+
+
+def test_claims_are_summed_up_and_unfold(here):
+    row = {
+        "statement": "it <holds>",
+        "data": "d",
+        "measured": "0.1",
+        "against": "0.2",
+        "file": "f",
+        "key": "k",
+        "against_key": "",
+    }
+    write_artefacts(small())
+    verdicts = ["holds", "holds", "undecided"]
+    write_table(paths.table("claims"), pd.DataFrame([{"claim": "C1", **row, "verdict": some} for some in verdicts]))
+    report.run(small())
+    text = pages()["index.html"]
+    assert "Less than 20 %" in text and "holds 2, undecided 1" in text and text.count("it &lt;holds&gt;") == 3
+
+
+def test_a_missing_table_is_one_clear_line_and_leaves_what_was_there(here):
+    made(small())
+    before = fingerprints()
+    (paths.concepts("first") / "concepts.parquet").unlink()
+    with pytest.raises(UserError, match=r"concepts\.parquet.*dvc repro"):
+        report.run(small())
+    assert fingerprints() == before
+    assert not [path for path in paths.REPORTS.iterdir() if path.name.startswith(".")]
+
+
+def test_an_id_that_could_leave_the_folder_is_refused(here):
+    write_artefacts(small())
+    path = paths.groups("first") / "groups.parquet"
+    write_table(path, read_table(path).assign(group=lambda table: table["group"].replace({"f0": "../f0"})))
+    with pytest.raises(UserError, match="name of a page"):
+        report.run(small())
+
+
+def test_no_model_library_is_imported():
+    code = "import sys, stages.report; print({'torch', 'torchvision', 'open_clip', 'transformers'} & set(sys.modules))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "set()"
+    )

@@ -1,0 +1,205 @@
+"""Which stages a change of a param must run again, and which DVC would: what the code reads against what dvc.yaml declares."""
+
+import copy
+import importlib
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_table, write_table
+from falcon_dvc.cli.runs import merge
+from falcon_dvc.errors import UserError
+from falcon_dvc.images.open import open_images
+from falcon_dvc.params.load import validated
+from falcon_dvc.params.schema import Params
+from tests.falcon_dvc.images.test_open import as_folder, as_list
+from tests.falcon_dvc.images.test_torchvision import mnist
+from tests.falcon_dvc.test_captioner import TINY_COCA
+from tests.support.paths import ROOT
+from tests.support.recorder import KEYS, Leaf, Recorder, leaves
+from tests.support.sample_images import coloured
+
+Stage = tuple[str, ...]  # its name, and the key that it runs for
+Reads = dict[Stage, set[Leaf]]
+
+PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+OTHER_SOURCES: dict[str, dict] = {
+    "images": {"source": "images", "images": "pictures"},
+    "list": {"source": "list", "images": "listed", "list": "images.csv"},
+    "torchvision": {"source": "torchvision", "images": "mnist", "dataset": "MNIST", "dataset_split": "test"},
+}
+OTHER_INDEX = {"index": "ivf", "nlist": 2, "nprobe": 2, "train": 100, "least_recall": 0.0, "recall_crops": 20}
+
+
+def resolved(folder: Path, content: dict) -> dict[Stage, Any]:
+    """The stages of dvc.yaml as DVC itself resolves them with some params, in an empty folder."""
+    from dvc.repo import Repo
+
+    shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(content, file)
+    with Repo.init(str(folder), no_scm=True) as repo:
+        return {stage_of(stage.cmd): stage for stage in repo.index.stages}
+
+
+def stage_of(command: str) -> Stage:
+    """``python -m stages NAME KEY``."""
+    return tuple(command.split()[3:])
+
+
+def declared(stages: dict[Stage, Any]) -> Reads:
+    """The params by which DVC decides whether a stage is stale; those that are part of the paths of its inputs, too."""
+    from dvc.dependency.param import ParamsDependency
+
+    return {
+        stage: {
+            tuple(name.split(".")) for dep in found.deps if isinstance(dep, ParamsDependency) for name in dep.params
+        }
+        | set(_in_paths(stage[0]))
+        for stage, found in stages.items()
+    }
+
+
+def _in_paths(name: str) -> Iterator[Leaf]:
+    """``${data.images}`` among the deps: another path is another input."""
+    for dep in PIPELINE[name].get("do", PIPELINE[name])["deps"]:
+        yield from (tuple(found.split(".")) for found in re.findall(r"\$\{((?!item\b|key\b)[\w.]+)\}", dep))
+
+
+# ---- What other settings read
+
+
+class OtherSettings:
+    """Runs stages again in the working folder under other params, and adds what they read then.
+
+    Parameters
+    ----------
+    params : of the run that left its results in the folder.
+    read : what its stages read.
+    """
+
+    def __init__(self, params: Params, read: Reads) -> None:
+        self.params, self.base = params, params.model_dump(mode="python")
+        self.read = {stage: set(some) for stage, some in read.items()}
+
+    def run(self, stage: Stage, **overlay: dict) -> None:
+        """A user's error may end the stage; what was read until then counts."""
+        params = self._with(overlay)
+        with Recorder(params).recording() as some, suppress(UserError):
+            importlib.import_module(f"stages.{stage[0]}").run(params, *stage[1:])
+        self.read[stage] = self.read.get(stage, set()) | some
+
+    def _with(self, overlay: dict) -> Params:
+        content = copy.deepcopy(self.base)
+        merge(content, overlay)
+        return validated(content)
+
+    def normalisers_and_indices(self) -> None:
+        """A normaliser by shards, and an approximate index."""
+        for encoder in self.params.encoders:
+            self.run(("score_concepts", encoder), concepts={"normaliser": "shard"})
+        self.run(("build_caption_index",), build_caption_index=OTHER_INDEX)
+        for encoder in self.params.encoders:
+            self.run(("score_concepts", encoder), build_caption_index=OTHER_INDEX)
+
+    def heatmaps_by_gradients(self) -> None:
+        """No stored maps; the kind of the tiny run's encoders then ends in an error, after it was read."""
+        for encoder in self.params.encoders:
+            (paths.activations(encoder) / "maps.npy").unlink()
+            self.run(("mine_crops", encoder))
+        for stage, some in self.read.items():
+            some |= {("encoders", self.params.transfers[stage[1]].unseen, "kind")} if stage[0] == "transfer" else set()
+
+    def captioner(self) -> None:
+        """A few crops, captioned by an untrained CoCa."""
+        from open_clip import CoCa
+
+        for encoder in self.params.encoders:
+            crops = read_table(paths.crops(encoder) / "crops.parquet")
+            write_table(paths.crops(encoder) / "crops.parquet", crops[:3])
+        nothing = torch.zeros(3, 32, 32)
+        tiny = {name: value for name, value in TINY_COCA.items() if name != "custom_text"}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("falcon_dvc.captioner.published", lambda *_: (CoCa(**tiny), lambda _: nothing))
+            told = {"pretrained": "checkpoint", "max_length": 3, "beams": 1}
+            for encoder in self.params.encoders:
+                self.run(("generate_captions", encoder), generate_captions=told)
+
+    def image_sources(self) -> None:
+        """The user's own images. What it takes to list them is read by every stage that opens them."""
+        pictures = {str(number): coloured(number) for number in range(4)}
+        as_folder(Path("pictures"), pictures)
+        as_list(Path("listed"), pictures)
+        mnist(Path("mnist"))
+        for source in OTHER_SOURCES.values():
+            self.run(("collect_images",), data=source)
+            params = self._with({"data": source})
+            with Recorder(params).recording() as opened:
+                open_images(params.data, read_table(paths.IMAGES))
+            for some in self.read.values():
+                some |= opened if ("data", "source") in some else set()
+
+    def kinds_and_names(self) -> None:
+        """The kind of an encoder decides which of its fields are read; the names of a section are all of it, to DVC."""
+        for some in self.read.values():
+            kinds = [leaf[:2] for leaf in some if leaf[0] == "encoders" and leaf[2:] == ("kind",)]
+            names = [leaf[:-1] for leaf in some if leaf[-1] == KEYS]
+            some |= {leaf for place in kinds + names for leaf in leaves(_at(self.base, place), place)}
+
+
+def other_settings(folder: Path, params: Params, read: Reads, scratch: Path) -> Reads:
+    """What the stages read in all, by running some of them again, under settings of which the tiny run makes no use."""
+    for name in ("data", "models"):
+        shutil.copytree(folder / name, scratch / name)
+    other = OtherSettings(params, read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(scratch)
+        other.normalisers_and_indices()
+        other.heatmaps_by_gradients()
+        other.captioner()
+        other.image_sources()
+    other.kinds_and_names()
+    return other.read
+
+
+def _at(content: Any, place: Leaf) -> Any:
+    for key in place:
+        content = content[key]
+    return content
+
+
+# ---- The comparison
+
+
+def covers(names: set[Leaf], leaf: Leaf) -> bool:
+    """Whether DVC sees a change of a value: by its own name, or by that of a section that it is in."""
+    place = leaf[:-1] if leaf[-1] == KEYS else leaf
+    return any(place[: len(name)] == name for name in names)
+
+
+def too_few(reads: Reads, known: Reads) -> list[str]:
+    """Params that a stage reads and DVC does not watch for it: a change would leave its old results."""
+    return sorted(
+        f"{' '.join(stage)}: {'.'.join(leaf)}"
+        for stage, names in known.items()
+        for leaf in reads[stage]
+        if not covers(names, leaf)
+    )
+
+
+def too_many(reads: Reads, known: Reads, written: list[Leaf]) -> list[str]:
+    """Params of params.yaml that DVC watches for a stage that never reads them: a change would run it for nothing."""
+    return sorted(
+        f"{' '.join(stage)}: {'.'.join(leaf)}"
+        for stage, names in known.items()
+        for leaf in written
+        if covers(names, leaf) and leaf not in reads[stage]
+    )

@@ -1,0 +1,142 @@
+"""The whole pipeline at a tiny size: what the trials of its reliability, and some tests, run."""
+
+import hashlib
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from falcon_dvc.cli.runs import merge
+from falcon_dvc.compute import resume
+from falcon_dvc.params.load import read_yaml
+from falcon_dvc.params.schema import Params
+from stages.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = {
+    "render_scenes": {"clip_train": 256, "encoder_train": 256, "probe": 240, "test": 120, "captions": 300},
+    "train_clip": {
+        "width": 12,
+        "embedding": 32,
+        "text_width": 32,
+        "text_layers": 1,
+        "attribute_epochs": 1,
+        "contrastive_epochs": 1,
+        "batch": 64,
+    },
+    "train": {
+        "supervised": {"stem": 8, "widths": [16, 24], "epochs": 1, "batch": 64},
+        "simclr": {"stem": 8, "widths": [16, 24], "epochs": 1, "batch": 64},
+    },
+    "find_groups": {"top_k": 12, "min_images": 4, "max_images": 12, "max_groups": 4, "random_images": 12},
+    "measure_explainability": {"null_sets": 50, "bootstrap": 50},
+    "evaluate_concepts": {"bootstrap": 50, "clear": 0.1},
+    "evaluate_units": {"encoders": ["supervised"], "bootstrap": 50},
+    "failures": {"bootstrap": 50, "permutations": 2, "controls": 2},
+    "transfer": {"top_images": 6, "permutations": 1},
+}
+CODE = (
+    "stages",
+    "reports/photos",
+    "studies/metrics",
+    "dvc.yaml",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    ".gitignore",
+)
+Stage = tuple[str, tuple[str, ...]]  # its name, and the key that it runs for, if any
+RESULTS = ("data", "models", "reports")
+
+
+def definitions() -> dict[str, dict]:
+    """The stages of dvc.yaml, in their order."""
+    return {name: stage.get("do", stage) for name, stage in read_yaml(ROOT / "dvc.yaml")["stages"].items()}
+
+
+def stages_in_order(params: Params) -> Iterator[Stage]:
+    """Every stage of dvc.yaml with the key it runs for."""
+    for name, definition in definitions().items():
+        command = definition["cmd"].split()
+        section = "transfers" if name == "transfer" else "train" if name == "train_encoder" else "encoders"
+        # A stage that runs for some encoders only has a list of its own.
+        named = getattr(getattr(params, name, None), "encoders", getattr(params, section))
+        keys = [(key,) for key in named] if len(command) > 4 else [()]
+        yield from ((name, key) for key in keys)
+
+
+def write_params(folder: Path, changes: dict | None = None) -> None:
+    """``params.yaml`` of the tiny run."""
+    content = read_yaml(ROOT / "params.yaml")
+    merge(content, TINY)
+    merge(content, changes or {})
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(content, file)
+
+
+def make_project(folder: Path) -> None:
+    """A git and DVC repository of the tiny run, with nothing run yet."""
+    for name in CODE:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, target)
+    write_params(folder)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+
+
+def outputs(stage: Stage) -> list[Path]:
+    """What a stage writes."""
+    name, key = stage
+    definition = definitions()[name]
+    declared = [entry for kind in ("outs", "metrics", "plots") for entry in definition.get(kind, [])]
+    paths = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in declared]
+    for slot in ("${item.encoder}", "${key}"):
+        paths = [path.replace(slot, *key) if key else path for path in paths]
+    return [Path(path) for path in paths]
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Delete files and folders, as DVC does with the outputs of a stage before it runs it."""
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def start(stage: Stage, log: Path = Path(os.devnull)) -> BaseProcess:
+    """Run a stage as the command line does, in a child forked from this process: it costs no imports."""
+    child = multiprocessing.get_context("fork").Process(target=_in_child, args=(stage, log))
+    child.start()
+    return child
+
+
+def _in_child(stage: Stage, log: Path) -> None:
+    resume.SECONDS = 0.0  # so that little runs, too, leave something to go on from
+    sys.stdout = sys.stderr = log.open("w")
+    name, key = stage
+    sys.argv = ["stages", name, *key]
+    main()
+
+
+def load_libraries() -> None:
+    """Import what the stages import, before children are forked; nothing may be computed here."""
+    import open_clip  # noqa: F401
+    import torch  # noqa: F401
+
+
+def environment() -> dict[str, str]:
+    """That of this process, in which the commands of dvc.yaml find this Python."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+
+
+def fingerprints(folder: Path, results: tuple[str, ...] = RESULTS) -> dict[str, str]:
+    """SHA-256 of every file of the results, whatever its name."""
+    found = sorted(path for result in results for path in (folder / result).rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
