@@ -10,7 +10,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.words.listing import in_words, listed_words
 from falcon_dvc.evaluation.conjunction import Gain, bootstrap_weights, gain_over_best_member, random_partners
 from falcon_dvc.evaluation.ground_truth import Attribute, heldout_attributes, names_of_attributes
@@ -31,7 +31,7 @@ SELECTIVITY = (
 )
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write the table of groups of two and more of the encoder `name`, and their metrics.
 
     Held-out selectivity needs images with known attributes: a run without a rendered world leaves it out.
@@ -42,18 +42,18 @@ def run(params: Params, name: str) -> Account:
     table = larger.assign(words=larger["group"].map(in_words(concepts)).fillna(""), **_new_concepts(larger, words))
     if params.worlds:
         table = _with_selectivity(table, groups, words, params, name)
-    account = _account(name, table)
-    write_json(paths.metrics(f"groups_{name}"), {**_metrics(groups, table, params.analyse_groups), **account.metrics})
+    summary = _summary(name, table)
+    write_json(paths.metrics(f"groups_{name}"), {**_metrics(groups, table, params.analyse_groups), **summary.metrics})
     new_words = table["new_words"].map("; ".join)
     write_table(paths.table(f"{name}_groups"), table.assign(new_words=new_words))
-    return account
+    return summary
 
 
-def _account(name: str, table: pd.DataFrame) -> Account:
+def _summary(name: str, table: pd.DataFrame) -> StageSummary:
     """Groups without a gain could not be compared with their members."""
     unmeasured = int(table["gain"].isna().sum()) if "gain" in table else 0
     reason = "whose words name no attribute that some held-out images show"
-    return Account(
+    return StageSummary(
         read={"groups": len(table)},
         dropped={"groups": {reason: unmeasured}},
         wrote={f"rows to {paths.table(f'{name}_groups')}": len(table)},

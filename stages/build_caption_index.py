@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import INTACT, finished, read_array, write_json
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.captions.corpus_file import CaptionSource
 from falcon_dvc.captions.formats import is_plain, open_captions, open_given
 from falcon_dvc.captions.selection import Selection, select, selected
@@ -20,7 +20,7 @@ from falcon_dvc.captions.vectors import GivenEmbeddings
 from falcon_dvc.compute.device import best_device
 from falcon_dvc.compute.executor import Executor, Once, Task
 from falcon_dvc.compute.resolve import executor_of
-from falcon_dvc.compute.resume import Part, unfinished
+from falcon_dvc.compute.resume import Checkpoint, resumable
 from falcon_dvc.concepts.retrieval.approximate import Approximation, build_index
 from falcon_dvc.concepts.retrieval.parquet_stream import row_groups, table_in_parts
 from falcon_dvc.embeddings import Rows
@@ -37,7 +37,7 @@ EMBEDDED_AT_ONCE = 4096
 ROWS_AT_ONCE = 65_536
 
 
-def run(params: Params) -> Account:
+def run(params: Params) -> StageSummary:
     """Index the corpus with the run's image-text encoder."""
     return build(params, Once(_encoder, params.image_text))
 
@@ -47,7 +47,7 @@ def _encoder(spec: ImageTextSpec) -> ImageTextEncoder:
     return load_image_text(spec, best_device())
 
 
-def build(params: Params, load: Callable[[], ImageTextEncoder]) -> Account:
+def build(params: Params, load: Callable[[], ImageTextEncoder]) -> StageSummary:
     """Write ``captions.parquet``, ``embeddings.npy`` (row by row alike), ``index.json``, ``index.faiss`` and the counts.
 
     Embeddings that are given stay where they are: ``index.json`` names their files. The encoder is loaded when it is
@@ -59,13 +59,13 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> Account:
     encoder = load()
     parts = row_groups(selected(source, selection, not is_plain(params.data)), ROWS_AT_ONCE)
     if given is None:
-        made_of = {
+        depends_on = {
             "corpus": selection.digest,
             "image_text": params.image_text.model_dump(mode="json"),
             "fingerprint": encoder.fingerprint,
         }
-        with executor_of(params, "build_caption_index") as executor, unfinished("build_caption_index") as work:
-            captions = work.part("captions", made_of)
+        with executor_of(params, "build_caption_index") as executor, resumable("build_caption_index") as work:
+            captions = work.checkpoint("captions", depends_on)
             _write_embedded(parts, load, len(selection.captions), captions, executor)
     else:
         deque(_written(parts), maxlen=0)
@@ -80,13 +80,13 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> Account:
             **approximate,
         },
     )
-    account = _account(selection, given)
-    write_json(paths.metrics("captions"), {**_counts(selection, given), **account.metrics})
-    return account
+    summary = _summary(selection, given)
+    write_json(paths.metrics("captions"), {**_counts(selection, given), **summary.metrics})
+    return summary
 
 
 def _write_embedded(
-    parts: Iterator[pa.Table], load: Callable[[], ImageTextEncoder], count: int, work: Part, executor: Executor
+    parts: Iterator[pa.Table], load: Callable[[], ImageTextEncoder], count: int, work: Checkpoint, executor: Executor
 ) -> None:
     """The captions and their embeddings."""
     embeddings = work.array("embeddings.npy", (count, load().dim), np.float32)
@@ -95,8 +95,8 @@ def _write_embedded(
     for rows in executor.map(_embed, _tasks(parts, first), load, accelerated=True):
         embeddings[first : first + len(rows)] = rows
         first += len(rows)
-        work.note(first)
-    work.give("embeddings.npy", paths.CAPTIONS / "embeddings.npy")
+        work.save(first)
+    work.move("embeddings.npy", paths.CAPTIONS / "embeddings.npy")
 
 
 def _tasks(parts: Iterator[pa.Table], finished: int) -> Iterator[Task]:
@@ -164,9 +164,9 @@ def _described(
     }
 
 
-def _account(selection: Selection, given: GivenEmbeddings | None) -> Account:
+def _summary(selection: Selection, given: GivenEmbeddings | None) -> StageSummary:
     kept = len(selection.captions)
-    return Account(
+    return StageSummary(
         read={"captions": selection.lines},
         dropped={
             "captions": {

@@ -12,7 +12,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, write_table, write_text
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.claims.verdicts import CLAIMS, Figure, Verdict, at_least, below, exceeds
 
 if TYPE_CHECKING:
@@ -74,12 +74,12 @@ class Row:
         return below(figure, other) if self.rule == "below" else at_least(figure, other)
 
 
-def run(params: Params) -> Account:
+def run(params: Params) -> StageSummary:
     """Write ``reports/claims.md`` and ``reports/tables/claims.csv``; a row whose figures this run lacks says so."""
     table = pd.DataFrame([_measured(row) for row in rows(params)])
     write_table(paths.table("claims"), table)
     write_text(REPORT, _markdown(table))
-    return Account(
+    return StageSummary(
         read={"statements": len(table)},
         dropped={"statements": {"not measured in this run": int((table["verdict"] == UNMEASURED).sum())}},
         wrote={f"rows to {REPORT}": len(table)},

@@ -13,8 +13,8 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
-from falcon_dvc.compute.resume import Work, unfinished
+from falcon_dvc.artifacts.summary import StageSummary
+from falcon_dvc.compute.resume import Resumable, resumable
 from falcon_dvc.concepts.retrieval.nearest import nearest_captions, retrieved_weights
 from falcon_dvc.concepts.scoring.corpus import settings_of
 from falcon_dvc.crops.heatmaps import CropRule, Heatmaps, crop_boxes
@@ -31,7 +31,7 @@ CROPS_AT_ONCE = 256  # dense activation maps in memory
 METHODS = ("falcon", "soft_wpmi", "soft_wpmi_tuned", "shuffled_units")
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write the rank of each unit's own class name by every method, and the shares that are first or among the first five.
 
     Raises
@@ -46,14 +46,14 @@ def run(params: Params, name: str) -> Account:
             f"params.yaml: evaluate_units.encoders: '{name}' has no classifier; list only encoders that have one"
         )
     rows = _strongest_images(name, classifier, settings.images)
-    with unfinished(f"evaluate_units-{name}") as work:
+    with resumable(f"evaluate_units-{name}") as work:
         unit, row, boxes = _crops(params, name, classifier, rows, work)
         crops, names = _embedded(params, row, boxes, classifier, work)
     ranks = _ranks(params, crops, unit, names)
     table = _table(classifier, rows, ranks)
     write_table(paths.table(f"{name}_units"), table)
     write_json(paths.metrics(f"units_{name}"), _metrics(table, settings))
-    return Account(
+    return StageSummary(
         read={"units": len(table), "crops": len(row)},
         noted={"units whose strongest images show another class": int((~table["class_among_images"]).sum())},
         wrote={f"rows to {paths.table(f'{name}_units')}": len(table)},
@@ -68,7 +68,7 @@ def _strongest_images(name: str, classifier: LinearClassifier, count: int) -> np
 
 
 def _crops(
-    params: Params, name: str, classifier: LinearClassifier, rows: np.ndarray, work: Work
+    params: Params, name: str, classifier: LinearClassifier, rows: np.ndarray, work: Resumable
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Crops of each unit: its strongest images, cut to where they raise its logit, at several thresholds of that map."""
     unit, row = np.repeat(np.arange(len(rows)), rows.shape[1]), rows.reshape(-1)
@@ -90,7 +90,7 @@ def _boxes(params: Params, name: str, rows: np.ndarray, heatmaps: Heatmaps, thre
 
 
 def _embedded(
-    params: Params, rows: np.ndarray, boxes: np.ndarray, classifier: LinearClassifier, work: Work
+    params: Params, rows: np.ndarray, boxes: np.ndarray, classifier: LinearClassifier, work: Resumable
 ) -> tuple[np.ndarray, np.ndarray]:
     """Unit embeddings of the crops and of the class names."""
     from falcon_dvc.compute.device import best_device

@@ -13,7 +13,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.words.listing import first_concepts
 from falcon_dvc.errors import UserError
 from falcon_dvc.evaluation.ground_truth import names_of_attributes
@@ -76,7 +76,7 @@ class Classified:
         return self.features[probe].sum(axis=0, dtype=np.float64) / max(len(probe), 1)
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write the failures of the encoder `name` with their causes, the clusters they form, repairs, and metrics.
 
     Raises
@@ -107,16 +107,16 @@ def run(params: Params, name: str) -> Account:
     }
     found = _metrics(images, measured, failures, clusters, settings)
     planted = _shortcut(params, images, rows, blamed, carried) if params.worlds else {}
-    account = Account(
+    summary = StageSummary(
         read={"images": len(images.image) + unnamed},
         dropped={"images": {"whose label names no class": unnamed}},
         noted={"images that are classified wrongly": len(failures)},
         wrote={f"rows to {paths.FAILURES / f'{name}.parquet'}": len(failures), "clusters of them": len(clusters)},
     )
     write_json(
-        paths.metrics(f"failures_{name}"), {**counts, **found, **planted, **_of_repairs(repairs), **account.metrics}
+        paths.metrics(f"failures_{name}"), {**counts, **found, **planted, **_of_repairs(repairs), **summary.metrics}
     )
-    return account
+    return summary
 
 
 def _classifier(params: Params, name: str) -> LinearClassifier:

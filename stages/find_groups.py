@@ -9,7 +9,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_rows, read_table, write_array, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.errors import UserError
 from falcon_dvc.groups import groups as grouping
 from falcon_dvc.groups.activations import (
@@ -35,7 +35,7 @@ class NothingFiresError(UserError):
     """No feature has enough highly activating images."""
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write ``groups.parquet``, ``sets.parquet`` and ``thresholds.npy`` of the encoder `name`; only probe images take part."""
     settings = params.find_groups
     table = read_table(paths.IMAGES)
@@ -57,18 +57,20 @@ def run(params: Params, name: str) -> Account:
     write_table(paths.groups(name) / "groups.parquet", statistics)
     write_table(paths.groups(name) / "sets.parquet", sets)
     write_array(paths.groups(name) / "thresholds.npy", _thresholds(normalised, fires))
-    account = _account(name, fires.shape, search, len(groups), len(sets), settings)
-    write_json(paths.metrics(f"search_{name}"), {**search, **account.metrics})
-    return account
+    summary = _summary(name, fires.shape, search, len(groups), len(sets), settings)
+    write_json(paths.metrics(f"search_{name}"), {**search, **summary.metrics})
+    return summary
 
 
-def _account(name: str, fires: tuple[int, int], search: dict, groups: int, rows: int, settings: FindGroups) -> Account:
+def _summary(
+    name: str, fires: tuple[int, int], search: dict, groups: int, rows: int, settings: FindGroups
+) -> StageSummary:
     """Sets that are left out are no input: they are noted, and metrics say why."""
     images, features = fires
     sets = [some for size, some in search.items() if size.startswith("of_")]
     left = sum(some["significant"] - some["explained"] for some in sets)
     few = f"with fewer than {settings.min_images} highly activating images"
-    return Account(
+    return StageSummary(
         read={"probe images": images, "features": features},
         dropped={"features": {few: features - search["single"]}},
         noted={"sets of features that fire together beyond chance left out": left},

@@ -9,7 +9,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.evaluation.coherence import (
     against_null,
     coherence,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import MeasureExplainability, Params
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write the coherence of every group of the encoder `name`, the shares that are interpretable, and plot data."""
     settings = params.measure_explainability
     groups = read_table(paths.groups(name) / "groups.parquet")
@@ -38,7 +38,7 @@ def run(params: Params, name: str) -> Account:
     write_table(paths.plot(f"{name}_coherence"), measured[["group", "size", "coherence", "null_mean", "null_high"]])
     by_size = {_label(size): _shares(part, settings) for size, part in measured.groupby("size")}
     write_table(paths.plot(f"{name}_interpretable"), _by_size(by_size))
-    account = Account(
+    summary = StageSummary(
         read={"groups": len(groups), "crops": len(crops)},
         dropped={"groups": {"of a single crop": int((measured["crops"] < 2).sum())}},
         wrote={f"rows to {paths.EXPLAINABILITY / f'{name}.parquet'}": len(measured)},
@@ -50,10 +50,10 @@ def run(params: Params, name: str) -> Account:
             "of_the_space": _of_all_features(measured, features, settings),
             **by_size,
             "shuffled_activations": _shuffled(groups, crops, embeddings, images, settings),
-            **account.metrics,
+            **summary.metrics,
         },
     )
-    return account
+    return summary
 
 
 def _measure(

@@ -10,8 +10,8 @@ from scipy import sparse
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
-from falcon_dvc.compute.resume import Work, unfinished
+from falcon_dvc.artifacts.summary import StageSummary
+from falcon_dvc.compute.resume import Resumable, resumable
 from falcon_dvc.crops.heatmaps import CropRule, Heatmaps, as_bytes, carried, crop_boxes, empty
 from falcon_dvc.crops.localisation import Localisation
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import MineCrops, Params
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write ``crops.parquet``, ``heatmaps.npy`` and ``embeddings.npy`` of the encoder `name`, row by row alike.
 
     ``embeddings.json`` says which image-text encoder made the embeddings: captions must come from the same.
@@ -31,7 +31,7 @@ def run(params: Params, name: str) -> Account:
     settings, folder = params.mine_crops, paths.crops(name)
     sets = read_table(paths.groups(name) / "sets.parquet")
     rows = pd.Index(read_table(paths.IMAGES)["image"]).get_indexer(sets["image"])
-    with unfinished(f"mine_crops-{name}") as work:
+    with resumable(f"mine_crops-{name}") as work:
         heatmaps = _heatmaps(params, name, sets, rows, work)
         boxes = _boxes(settings, name, sets, rows, heatmaps)
         encoder = load_image_text(params.image_text, best_device())
@@ -41,14 +41,14 @@ def run(params: Params, name: str) -> Account:
         write_array(folder / "embeddings.npy", embeddings)
         made_by = {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing}
         write_json(folder / "embeddings.json", made_by)
-    return Account(
+    return StageSummary(
         read={"images of groups": len(sets)},
         noted={"whole images, as their heatmap is empty": int(empty(heatmaps).sum())},
         wrote={f"crops to {folder}": len(boxes)},
     )
 
 
-def _heatmaps(params: Params, name: str, sets: pd.DataFrame, rows: np.ndarray, work: Work) -> Heatmaps:
+def _heatmaps(params: Params, name: str, sets: pd.DataFrame, rows: np.ndarray, work: Resumable) -> Heatmaps:
     """Where each row's group fires in its image."""
     width = read_array(paths.activations(name) / "features.npy").shape[1]
     members = _members_of(sets, read_table(paths.groups(name) / "groups.parquet"), width)

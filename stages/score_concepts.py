@@ -9,9 +9,9 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resolve import executor_of
-from falcon_dvc.compute.resume import unfinished
+from falcon_dvc.compute.resume import resumable
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus, settings_of
 from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, explain
 from falcon_dvc.concepts.scoring.tables import concept_table, evidence_table
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write the ranked concepts of the encoder `name`, their evidence, the table for people, plot data and the metrics."""
     corpus = read_corpus()
     groups, crops = _groups_and_crops(name)
@@ -40,22 +40,26 @@ def run(params: Params, name: str) -> Account:
     write_table(paths.table(f"{name}_concepts"), _for_people(groups, table))
     write_table(paths.plot(f"{name}_scores"), _ranked(table))
     metrics = _metrics(groups, table, crops)
-    account = Account(
+    summary = StageSummary(
         read={"captions": len(corpus.captions), "crops": len(crops), "groups": len(groups)},
         dropped={"groups": {"without a concept": len(groups) - metrics["with_concepts"]}},
         wrote={f"rows to {paths.concepts(name)}": len(table) + len(evidence)},
     )
-    write_json(paths.metrics(f"concepts_{name}"), {**metrics, **recall, **account.metrics})
-    return account
+    write_json(paths.metrics(f"concepts_{name}"), {**metrics, **recall, **summary.metrics})
+    return summary
 
 
 def _captioned(params: Params, name: str, corpus: Corpus, embeddings: np.ndarray) -> Captioned:
     """The captions of every crop."""
     concepts = params.concepts
     shards = concepts.shards if concepts.normaliser == "shard" else None
-    made_of = {"captions": concepts.captions_per_image, "temperature": concepts.temperature, "by": concepts.normaliser}
-    with executor_of(params, "score_concepts") as executor, unfinished(f"score_concepts-{name}") as work:
-        part = work.part("captions", made_of, [paths.CAPTIONS, paths.crops(name)])
+    depends_on = {
+        "captions": concepts.captions_per_image,
+        "temperature": concepts.temperature,
+        "by": concepts.normaliser,
+    }
+    with executor_of(params, "score_concepts") as executor, resumable(f"score_concepts-{name}") as work:
+        part = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.crops(name)])
         return corpus.captioned(embeddings, settings_of(concepts), shards, part, executor)
 
 

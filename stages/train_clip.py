@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.models.scenes import small_clip
 from falcon_dvc.models.scenes.checkpoints import load_clip, save_clip
 from falcon_dvc.models.scenes.small_resnet import unit_images
@@ -37,7 +37,7 @@ SMALLEST_WINDOW = 16  # pixels
 VIEWS = 3  # of each image, that captions are matched with
 
 
-def run(params: Any) -> Account:
+def run(params: Any) -> StageSummary:
     """Train the image-text encoder, save it, and write its zero-shot accuracies.
 
     Parameters
@@ -51,7 +51,7 @@ def run(params: Any) -> Account:
     save_clip(CHECKPOINT, model, config)
     write_json(METRICS, _measure(CHECKPOINT))
     captions = int(table["captions"].map(len).sum())
-    return Account(read={"images": len(table), "captions": captions}, wrote={f"model to {CHECKPOINT}": 1})
+    return StageSummary(read={"images": len(table), "captions": captions}, wrote={f"model to {CHECKPOINT}": 1})
 
 
 def train(section: Any, size: int, images: np.ndarray, table: pd.DataFrame) -> tuple[Any, dict[str, Any]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.errors import UserError
 from falcon_dvc.models.scenes.checkpoints import load_encoder_checkpoint, save_encoder
 from falcon_dvc.models.scenes.small_resnet import SmallResNet, unit_images
@@ -34,7 +34,7 @@ BLURRED = 0.3  # share of the views that are blurred a little
 CLEAR = 0.5  # a feature has a clear truth if it correlates at least so much with one attribute
 
 
-def run(params: Any, name: str) -> Account:
+def run(params: Any, name: str) -> StageSummary:
     """Train the encoder `name`, save it, and write its held-out accuracies.
 
     Parameters
@@ -55,7 +55,7 @@ def run(params: Any, name: str) -> Account:
     save_encoder(path, train(section, images, table, name), {"name": name, "objective": section.objective})
     metrics = measure(load_encoder_checkpoint(path), images, table, params.render_scenes.shortcut)
     write_json(Path("reports/metrics") / f"train_{name}.json", metrics)
-    return Account(read={"images": len(table)}, wrote={f"model to {path}": 1})
+    return StageSummary(read={"images": len(table)}, wrote={f"model to {path}": 1})
 
 
 def train(section: Any, images: np.ndarray, table: pd.DataFrame, name: str) -> SmallResNet:

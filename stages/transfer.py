@@ -11,8 +11,8 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
-from falcon_dvc.compute.resume import Work, unfinished
+from falcon_dvc.artifacts.summary import StageSummary
+from falcon_dvc.compute.resume import Resumable, resumable
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus, settings_of
 from falcon_dvc.concepts.scoring.explanation import Captioned, explain
 from falcon_dvc.concepts.scoring.tables import concept_table
@@ -71,12 +71,12 @@ class Maps:
         return self.prepared.split
 
 
-def run(params: Params, pair: str) -> Account:
+def run(params: Params, pair: str) -> StageSummary:
     """Write the metrics, the tables and the plot data of one ordered pair of spaces."""
     names, settings = params.transfers[pair], params.transfer
     spaces = _read(names.explained, names.unseen)
     maps = _fit(spaces, settings)
-    with unfinished(f"transfer-{pair}") as work:
+    with resumable(f"transfer-{pair}") as work:
         compared, found, pictures = _carry(params, names, spaces, maps, work)
     by_images = _by_images(spaces, maps, settings)
     by_rank, dimensions = _by_rank(spaces, maps, settings)
@@ -86,15 +86,15 @@ def run(params: Params, pair: str) -> Account:
     write_table(paths.plot(f"transfer_{pair}_images"), by_images)
     write_table(paths.plot(f"transfer_{pair}_rank"), by_rank)
     metrics = _fit_metrics(spaces, maps, settings) | dimensions | _controls(spaces, maps, settings)
-    account = _account(pair, spaces, maps, len(pictures))
-    write_json(paths.metrics(f"transfer_{pair}"), metrics | _concept_metrics(compared, settings) | account.metrics)
-    return account
+    summary = _summary(pair, spaces, maps, len(pictures))
+    write_json(paths.metrics(f"transfer_{pair}"), metrics | _concept_metrics(compared, settings) | summary.metrics)
+    return summary
 
 
-def _account(pair: str, spaces: Spaces, maps: Maps, rows: int) -> Account:
+def _summary(pair: str, spaces: Spaces, maps: Maps, rows: int) -> StageSummary:
     """A feature that is constant on the held-out images has no R2; it is left out of every mean."""
     (r_squared,) = _r_squared(spaces.explained, spaces, maps.split.heldout, maps.fitted)
-    return Account(
+    return StageSummary(
         read={"probe images": len(spaces.rows), "features": len(r_squared), "groups": len(spaces.groups)},
         dropped={"features": {"constant on the held-out images": int(np.isnan(r_squared).sum())}},
         wrote={f"rows to {paths.transfers(pair)}": rows},
@@ -139,7 +139,7 @@ def _fit(spaces: Spaces, settings: Transfer) -> Maps:
     return Maps(prepared, fit, fit.linear_map(settings.rank), nulls, [null.linear_map(settings.rank) for null in nulls])
 
 
-def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps, work: Work) -> tuple[pd.DataFrame, ...]:
+def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps, work: Resumable) -> tuple[pd.DataFrame, ...]:
     """How images and concepts found through the map agree with the explained space's own; those concepts; those images.
 
     All null maps find images, one of them concepts: each costs as many embeddings of crops as the map.
@@ -182,7 +182,12 @@ def _top_images(activation: np.ndarray, count: int) -> np.ndarray:
 
 
 def _explained_again(
-    params: Params, unseen: str, spaces: Spaces, split: Split, found: list[tuple[LinearMap, np.ndarray]], work: Work
+    params: Params,
+    unseen: str,
+    spaces: Spaces,
+    split: Split,
+    found: list[tuple[LinearMap, np.ndarray]],
+    work: Resumable,
 ) -> tuple[list[pd.DataFrame], list[np.ndarray]]:
     """Concepts of each carried group: its images found through a map, cropped where the *unseen* encoder fires, captioned; the boxes."""
     from falcon_dvc.compute.device import best_device
@@ -210,7 +215,7 @@ def _random_captions(params: Params, unseen: str, corpus: Corpus) -> Captioned:
     return corpus.captioned(crop_embeddings(unseen, corpus)[rows], settings_of(params.concepts))
 
 
-def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray, work: Work) -> np.ndarray:
+def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray, work: Resumable) -> np.ndarray:
     """Crop boxes of directions of the unseen space, a bounded number at once."""
     settings, images = params.mine_crops, read_table(paths.IMAGES)
     fields, located = read_array(paths.activations(unseen) / "fields.npy"), Localisation(params, unseen, work)

@@ -125,7 +125,7 @@ def together(folder: Folder) -> None:
     make_project(folder)
     with (folder / "repro.log").open("ab") as log:
         first = subprocess.Popen(REPRO, cwd=folder, env=environment(), stdout=log, stderr=log)
-        while not (folder / "data" / ".unfinished").exists() and first.poll() is None:
+        while not (folder / "data" / ".checkpoints").exists() and first.poll() is None:
             time.sleep(0.1)  # until the first stage runs
         second = subprocess.run(REPRO, cwd=folder, env=environment(), capture_output=True, text=True)
         still_running = first.poll() is None

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table
-from falcon_dvc.compute.resume import Work
+from falcon_dvc.compute.resume import Resumable
 from falcon_dvc.crops.heatmaps import Heatmaps, group_heatmaps, heatmaps_of
 from falcon_dvc.images.open import open_images, which_images
 from falcon_dvc.progress import track
@@ -38,7 +38,7 @@ class Localisation:
         Keeps heatmaps by gradients, should the process end before all are there.
     """
 
-    def __init__(self, params: Params, name: str, work: Work) -> None:
+    def __init__(self, params: Params, name: str, work: Resumable) -> None:
         self._params, self._name, self._work = params, name, work
         self._maps = paths.activations(name) / "maps.npy"
 
@@ -68,15 +68,15 @@ class Localisation:
             return np.zeros((0, 1, 1), dtype=np.float32)
         spec, data = self._params.encoders[self._name].model_dump(mode="json"), which_images(self._params.data)
         # By its content: a stage may ask for several.
-        part = self._work.part(f"heatmaps-{content[:16]}", {"encoder": spec, "images": data}, [paths.IMAGES])
+        part = self._work.checkpoint(f"heatmaps-{content[:16]}", {"encoder": spec, "images": data}, [paths.IMAGES])
         starts = range(part.finished, len(rows), AT_ONCE)
         for start in track(starts, f"heatmaps of {self._name}", total=len(starts)):
             some = slice(start, min(start + AT_ONCE, len(rows)))
             found = self._encoder.heatmaps(self._images.load_many(list(rows[some])), directions(some))
             heatmaps = part.array("heatmaps.npy", (len(rows), *found.shape[1:]), np.float32)
             heatmaps[some] = found
-            part.note(some.stop)
-        part.note(len(rows), at_once=True)
+            part.save(some.stop)
+        part.save(len(rows), at_once=True)
         return part.array("heatmaps.npy", (), np.float32)
 
     @cached_property

@@ -154,7 +154,7 @@ def best_constant(truth: pd.DataFrame, names: Mapping[tuple[str, str], set[str]]
     return [sorted(names[attribute])[0] for attribute in counts]
 
 
-def rivals(mined: Mined, corpus: Corpus, settings: Settings) -> dict[str, Words]:
+def all_methods(mined: Mined, corpus: Corpus, settings: Settings) -> dict[str, Words]:
     """All that need no more than the crops of the run."""
     words = words_of(corpus)
     directions = caption_means(corpus.embeddings, corpus.mentions.incidence, words)
