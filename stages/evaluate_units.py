@@ -22,10 +22,12 @@ from falcon_dvc.crops.localisation import Localisation
 from falcon_dvc.errors import UserError
 from falcon_dvc.evaluation.baselines import soft_wpmi
 from falcon_dvc.evaluation.statistics import bootstrap_interval
+from falcon_dvc.evaluation.units import rank_of_own
 from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import EvaluateUnits, Params
+
 
 CROPS_AT_ONCE = 256  # dense activation maps in memory
 METHODS = ("falcon", "soft_wpmi", "soft_wpmi_tuned", "shuffled_units")
@@ -115,7 +117,7 @@ def _ranks(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarra
         "soft_wpmi_tuned": soft_wpmi(crops, unit, place, units, names, discount=0.5),
         "shuffled_units": own[elsewhere],
     }
-    return {method: _rank_of_own(np.round(score, 9)) for method, score in scores.items()}
+    return {method: rank_of_own(np.round(score, 9)) for method, score in scores.items()}
 
 
 def _falcon(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarray) -> np.ndarray:
@@ -126,12 +128,6 @@ def _falcon(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarr
     total = np.zeros((len(names), len(names)))
     np.add.at(total, (unit[:, None], found.captions), weights)
     return total / np.bincount(unit, minlength=len(names))[:, None]
-
-
-def _rank_of_own(score: np.ndarray) -> np.ndarray:
-    """Rank of each row's diagonal entry; of equal scores the own name comes last."""
-    own = np.diag(score)[:, None]
-    return 1 + (score > own).sum(axis=1) + (score == own).sum(axis=1) - 1
 
 
 def _table(classifier: LinearClassifier, rows: np.ndarray, ranks: dict[str, np.ndarray]) -> pd.DataFrame:

@@ -10,16 +10,8 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
-from falcon_dvc.evaluation.coherence import (
-    against_null,
-    coherence,
-    coherence_of_random_sets,
-    size_strata,
-    with_diagonal,
-)
+from falcon_dvc.evaluation.explainability import measure_coherence
 from falcon_dvc.evaluation.statistics import bootstrap_interval
-from falcon_dvc.groups.groups import discoveries
-from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import MeasureExplainability, Params
@@ -32,7 +24,7 @@ def run(params: Params, name: str) -> StageSummary:
     crops = read_table(paths.crops(name) / "crops.parquet")
     embeddings = read_array(paths.crops(name) / "embeddings.npy")
     images = read_table(paths.IMAGES)
-    measured = _measure(groups, crops, embeddings, images, settings)
+    measured = measure_coherence(groups, crops, embeddings, images, settings)
     features = read_array(paths.activations(name) / "features.npy").shape[1]
     write_table(paths.EXPLAINABILITY / f"{name}.parquet", measured)
     write_table(paths.plot(f"{name}_coherence"), measured[["group", "size", "coherence", "null_mean", "null_high"]])
@@ -56,34 +48,6 @@ def run(params: Params, name: str) -> StageSummary:
     return summary
 
 
-def _measure(
-    groups: pd.DataFrame,
-    crops: pd.DataFrame,
-    embeddings: np.ndarray,
-    images: pd.DataFrame,
-    settings: MeasureExplainability,
-) -> pd.DataFrame:
-    """Coherence of the highly activating crops of each group against random sets of as many crops of the same sizes."""
-    high, pool = (np.flatnonzero(crops["role"] == role) for role in ("high", "random"))
-    group = pd.Index(groups["group"]).get_indexer(crops["group"].iloc[high])
-    count = np.bincount(group, minlength=len(groups))
-    own = coherence(embeddings[high], group, len(groups))
-    sides = _sides(crops, images)
-    stratum, own_stratum = size_strata(sides[pool], sides[high], settings.size_strata, int(count.max()))
-    composition = np.zeros((len(groups), int(stratum.max()) + 1), dtype=int)
-    np.add.at(composition, (group, own_stratum), 1)
-    null = _against_nulls(own, composition, embeddings[pool], stratum, settings)
-    released = with_diagonal(own, count)
-    table = groups[["group", "size"]].assign(
-        crops=count,
-        coherence=own,
-        released_coherence=released,
-        released_interpretable=released > settings.released_cut,
-        **null,
-    )
-    return table.assign(interpretable=discoveries(table["p_value"].to_numpy(), settings.fdr))
-
-
 def _shuffled(
     groups: pd.DataFrame,
     crops: pd.DataFrame,
@@ -95,49 +59,13 @@ def _shuffled(
     single = groups[groups["size"] == 1].reset_index(drop=True)
     random = crops["role"] == "random"
     relabelled = pd.concat([crops[random].assign(role="high"), crops[random]], ignore_index=True)
-    measured = _measure(single, relabelled, np.concatenate([embeddings[random]] * 2), images, settings)
+    measured = measure_coherence(single, relabelled, np.concatenate([embeddings[random]] * 2), images, settings)
     return {
         "features": len(measured),
         "interpretable": int(measured["interpretable"].sum()),
         **_shares(measured, settings)["interpretable"],
         "median_z": float(measured["z"].median()),
     }
-
-
-def _sides(crops: pd.DataFrame, images: pd.DataFrame) -> np.ndarray:
-    """Side of each crop as a share of its image's shorter side."""
-    shorter = images.set_index("image")[["height", "width"]].min(axis=1)
-    side = np.maximum(crops["right"] - crops["left"], crops["bottom"] - crops["top"])
-    return (side / crops["image"].map(shorter)).to_numpy()
-
-
-def _against_nulls(
-    own: np.ndarray, composition: np.ndarray, pool: np.ndarray, stratum: np.ndarray, settings: MeasureExplainability
-) -> dict[str, np.ndarray]:
-    """A null for each group, by the sizes of its crops: no other group changes it."""
-    columns = {key: np.full(len(own), np.nan) for key in ("z", "p_value", "null_mean", "null_high")}
-    several = np.flatnonzero(composition.sum(axis=1) > 1)
-    if len(several):
-        null = _null(composition[several], pool, stratum, settings)
-        columns["z"][several], columns["p_value"][several] = against_null(own[several], null)
-        columns["null_mean"][several], columns["null_high"][several] = (
-            null.mean(1),
-            np.quantile(null, 1 - settings.fdr, 1),
-        )
-    columns["p_value"] = np.nan_to_num(columns["p_value"], nan=1.0)
-    return columns
-
-
-def _null(
-    composition: np.ndarray, pool: np.ndarray, stratum: np.ndarray, settings: MeasureExplainability
-) -> np.ndarray:
-    """Coherence of the random sets of each group: groups x sets."""
-    generator = np.random.default_rng(settings.seed)
-    drawn = coherence_of_random_sets(pool, stratum, composition, settings.null_sets, generator)
-    null = np.empty((len(composition), settings.null_sets))
-    for number, values in enumerate(track(drawn, "sets of random crops", total=settings.null_sets)):
-        null[:, number] = values
-    return null
 
 
 def _label(size: int) -> str:
