@@ -15,7 +15,7 @@ from falcon_dvc.evaluation.conjunction import bootstrap_weights
 from falcon_dvc.evaluation.ground_truth import Attribute, heldout_attributes, names_of_attributes
 from falcon_dvc.evaluation.group_selectivity import HeldOut, with_selectivity
 from falcon_dvc.evaluation.new_concepts import new_concepts
-from falcon_dvc.evaluation.statistics import bootstrap_interval
+from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.groups.activations import row_normalised
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def run(params: Params, name: str) -> StageSummary:
     larger, words = groups[groups["size"] > 1].reset_index(drop=True), listed_words(concepts)
     table = larger.assign(words=larger["group"].map(in_words(concepts)).fillna(""), **new_concepts(larger, words))
     if params.worlds:
-        table = with_selectivity(table, groups, words, params, name)
+        known = _attributes_of_words(params)
+        table = with_selectivity(table, words, _heldout(params, name, groups), known, params.analyse_groups)
     summary = _summary(name, table)
     write_json(paths.metrics(f"groups_{name}"), {**_metrics(groups, table, params.analyse_groups), **summary.metrics})
     new_words = table["new_words"].map("; ".join)
@@ -51,7 +52,7 @@ def _summary(name: str, table: pd.DataFrame) -> StageSummary:
     )
 
 
-def heldout(params: Params, name: str, groups: pd.DataFrame) -> HeldOut:
+def _heldout(params: Params, name: str, groups: pd.DataFrame) -> HeldOut:
     """Attributes, joined by image, and features of the images of split `test`."""
     rows, attributes = heldout_attributes(params.data.images)
     activations = row_normalised(read_array(paths.activations(name) / "features.npy")[rows])
@@ -63,7 +64,7 @@ def heldout(params: Params, name: str, groups: pd.DataFrame) -> HeldOut:
     return HeldOut(attributes, activations, thresholds, partners, weights)
 
 
-def attributes_of_words(params: Params) -> dict[str, Attribute]:
+def _attributes_of_words(params: Params) -> dict[str, Attribute]:
     """Which attribute a concept names; of several, the first in the lexicon."""
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
     return {word: attribute for attribute, words in reversed(names.items()) for word in words}
@@ -102,15 +103,5 @@ def _added(part: pd.DataFrame, settings: AnalyseGroups) -> dict:
 def _beside_control(name: str, kind: str, column: str, part: pd.DataFrame, settings: AnalyseGroups) -> dict:
     """Mean of a column and of its control, where they were measured."""
     measured = {name: part[column], f"{name}_control": part.get(f"control_{column}", part[column][:0])}
-    means = {key: _mean(kind, values, settings) for key, values in measured.items()}
+    means = {key: mean_with_interval(values.dropna(), settings, kind) for key, values in measured.items()}
     return {key: mean for key, mean in means.items() if mean}
-
-
-def _mean(kind: str, column: pd.Series, settings: AnalyseGroups) -> dict:
-    """Mean over the groups that have a value, with its interval; nothing if none has."""
-    values = column.dropna().to_numpy(dtype=float)
-    if not len(values):
-        return {}
-    generator = np.random.default_rng(settings.seed)
-    low, high = bootstrap_interval(values, settings.bootstrap, settings.confidence, generator)
-    return {kind: float(values.mean()), "interval_low": low, "interval_high": high}

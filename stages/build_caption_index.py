@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-import pyarrow as pa
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_json
@@ -19,16 +16,19 @@ from falcon_dvc.compute.device import best_device
 from falcon_dvc.compute.executor import Once
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import resumable
-from falcon_dvc.concepts.retrieval.parquet_stream import row_groups, table_in_parts
-from falcon_dvc.concepts.retrieval.write_index import described, embeddings, write_embedded, write_index
+from falcon_dvc.concepts.retrieval.write_index import (
+    described,
+    embeddings,
+    in_row_groups,
+    write_embedded,
+    write_index,
+    written,
+)
 from falcon_dvc.models.image_text.base import ImageTextEncoder
 from falcon_dvc.models.image_text.load import load_image_text
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import ImageTextSpec, Params
-
-
-ROWS_AT_ONCE = 65_536
 
 
 def run(params: Params) -> StageSummary:
@@ -51,7 +51,7 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> StageSummary:
     given = open_given(params.data, source, lambda: load().dim)
     selection = select(source, given)
     encoder = load()
-    parts = row_groups(selected(source, selection, not is_plain(params.data)), ROWS_AT_ONCE)
+    parts = in_row_groups(selected(source, selection, not is_plain(params.data)))
     if given is None:
         depends_on = {
             "corpus": selection.digest,
@@ -77,15 +77,6 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> StageSummary:
     summary = _summary(selection, given)
     write_json(paths.metrics("captions"), {**_counts(selection, given), **summary.metrics})
     return summary
-
-
-def written(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The captions, each part written when it is given."""
-    first = next(parts)
-    with table_in_parts(paths.CAPTIONS / "captions.parquet", first.schema) as writer:
-        for part in chain([first], parts):
-            writer.write_table(part)
-            yield part
 
 
 def _summary(selection: Selection, given: GivenEmbeddings | None) -> StageSummary:

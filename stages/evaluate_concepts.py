@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
-from falcon_dvc.concepts.scoring.corpus import read_corpus, settings_of
+from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.evaluation.ground_truth import heldout_attributes, judged, names_of_attributes, selectivity_of, truth_of
 from falcon_dvc.evaluation.methods import Words, all_methods, best_constant, constant, read_mined
-from falcon_dvc.evaluation.statistics import bootstrap_interval
+from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def _explained(truth: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def _all_words(params: Params, name: str, truth: pd.DataFrame, names: dict) -> dict[str, Words]:
     """The words of every method; `falcon` is the run's own explanation, as the report shows it."""
-    corpus, settings = read_corpus(), settings_of(params.concepts)
+    corpus, settings = read_corpus(), params.concepts
     own = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
     clear = truth[truth["clear"]]
     label = constant(truth["group"], best_constant(clear if len(clear) else truth, names, settings.top))
@@ -92,18 +91,11 @@ def _metrics(judgements: dict[str, pd.DataFrame], settings: EvaluateConcepts) ->
     }
 
 
-def _interval(values: np.ndarray, settings: EvaluateConcepts) -> dict[str, float]:
-    generator = np.random.default_rng(settings.seed)
-    low, high = bootstrap_interval(values, settings.bootstrap, settings.confidence, generator)
-    return {"interval_low": low, "interval_high": high}
-
-
 def _hits(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
     """Shares over features, with an interval for the first word; a truth that is not listed has no reciprocal rank."""
     return {
         "features": len(part),
-        "top1": float(part["hit_first"].mean()),
-        **_interval(part["hit_first"].to_numpy(dtype=float), settings),
+        **mean_with_interval(part["hit_first"], settings, "top1"),
         "top5": float(part["hit_five"].mean()),
         "mean_reciprocal_rank": float((1 / part["rank_of_truth"]).mean()),
     }
@@ -111,10 +103,7 @@ def _hits(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
 
 def _selectivity(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
     """Mean over features of how well the first word predicts the activation on held-out images."""
-    return {
-        measure: {"mean": float(part[measure].mean()), **_interval(part[measure].to_numpy(), settings)}
-        for measure in MEASURES
-    }
+    return {measure: mean_with_interval(part[measure], settings, "mean") for measure in MEASURES}
 
 
 def _by_kind(metrics: dict) -> pd.DataFrame:

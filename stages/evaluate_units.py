@@ -16,12 +16,10 @@ from falcon_dvc.artifacts.formats import read_array, read_table, write_json, wri
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import Resumable, resumable
 from falcon_dvc.concepts.retrieval.nearest import nearest_captions, retrieved_weights
-from falcon_dvc.concepts.scoring.corpus import settings_of
-from falcon_dvc.crops.heatmaps import CropRule, Heatmaps, crop_boxes
 from falcon_dvc.crops.localisation import Localisation
 from falcon_dvc.errors import UserError
 from falcon_dvc.evaluation.baselines import soft_wpmi
-from falcon_dvc.evaluation.statistics import bootstrap_interval
+from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.evaluation.units import rank_of_own
 from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier
 
@@ -78,17 +76,10 @@ def _crops(
     located = Localisation(params, name, work)
     heatmaps = [located.of_directions(row[part], classifier.weights[unit[part]]) for part in parts]
     boxes = [
-        np.concatenate([_boxes(params, name, row[part], heat, at) for part, heat in zip(parts, heatmaps, strict=True)])
+        np.concatenate([located.boxes(row[part], heat, at) for part, heat in zip(parts, heatmaps, strict=True)])
         for at in params.evaluate_units.thresholds
     ]
     return np.tile(unit, len(boxes)), np.tile(row, len(boxes)), np.concatenate(boxes)
-
-
-def _boxes(params: Params, name: str, rows: np.ndarray, heatmaps: Heatmaps, threshold: float) -> np.ndarray:
-    images, settings = read_table(paths.IMAGES), params.mine_crops
-    shape = images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
-    rule = CropRule(settings.crop, threshold, settings.margin, settings.min_size)
-    return crop_boxes(heatmaps, read_array(paths.activations(name) / "fields.npy")[rows], shape, rule)
 
 
 def _embedded(
@@ -122,7 +113,7 @@ def _ranks(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarra
 
 def _falcon(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarray) -> np.ndarray:
     """Eq. 1 with the class names as captions: mean over a unit's crops of p(name | crop), 0 for a name not retrieved."""
-    settings = settings_of(params.concepts)
+    settings = params.concepts
     found = nearest_captions(crops, [(np.arange(len(names)), names)], settings.captions_per_image)
     weights = retrieved_weights(found, settings.temperature)
     total = np.zeros((len(names), len(names)))
@@ -154,13 +145,7 @@ def _by_method(part: pd.DataFrame, settings: EvaluateUnits) -> dict:
     found: dict = {}
     for method in METHODS:
         ranks = part[f"rank_{method}"].to_numpy()
-        found[method] = {f"top{reach}": _share(ranks <= reach, settings) for reach in (1, 5)} | {
+        found[method] = {f"top{reach}": mean_with_interval(ranks <= reach, settings) for reach in (1, 5)} | {
             "median_rank": float(np.median(ranks))
         }
     return found
-
-
-def _share(hits: np.ndarray, settings: EvaluateUnits) -> dict:
-    generator = np.random.default_rng(settings.seed)
-    low, high = bootstrap_interval(hits.astype(float), settings.bootstrap, settings.confidence, generator)
-    return {"share": float(hits.mean()), "interval_low": low, "interval_high": high}

@@ -12,12 +12,13 @@ from falcon_dvc.artifacts.formats import read_array, read_table, write_json, wri
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.words.listing import first_concepts
 from falcon_dvc.errors import UserError
+from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.failures.blame import (
     class_references,
     logits,
 )
 from falcon_dvc.failures.classified import Classified
-from falcon_dvc.failures.clusters import carried_concepts, cluster_table, failure_table, interval_of_mean
+from falcon_dvc.failures.clusters import carried_concepts, cluster_table, failure_table
 from falcon_dvc.failures.repairs import REPAIRS, repair_metrics, repair_plot, repair_table
 from falcon_dvc.failures.shortcut import shortcut_metrics
 from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier
@@ -119,5 +120,5 @@ def _metrics(
         "first_named_is_a_word": ~failures["concept"].str.fullmatch(r"feature \d+|").to_numpy(dtype=bool),
         "blame_of_first_named": failures["blame_share"].to_numpy(),
     }
-    shares = {key: interval_of_mean(values, settings) for key, values in measured.items() if len(values)}
+    shares = {key: mean_with_interval(values, settings) for key, values in measured.items() if len(values)}
     return {"failures": len(failures), "clusters": len(clusters), **shares}

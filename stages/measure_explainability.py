@@ -11,7 +11,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.evaluation.explainability import measure_coherence
-from falcon_dvc.evaluation.statistics import bootstrap_interval
+from falcon_dvc.evaluation.statistics import mean_with_interval
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import MeasureExplainability, Params
@@ -76,15 +76,8 @@ def _shares(part: pd.DataFrame, settings: MeasureExplainability) -> dict:
     """Shares of one group size that are interpretable, with bootstrap intervals over the groups."""
     shares: dict = {"explained": len(part)}
     for rule, column in (("interpretable", "interpretable"), ("released_rule", "released_interpretable")):
-        shares[rule] = _share(part[column].to_numpy(), settings)
+        shares[rule] = mean_with_interval(part[column], settings)
     return shares | {"median_z": float(part["z"].median()), "median_coherence": float(part["coherence"].median())}
-
-
-def _share(found: np.ndarray, settings: MeasureExplainability) -> dict:
-    values = np.asarray(found, dtype=float)
-    generator = np.random.default_rng(settings.seed)
-    low, high = bootstrap_interval(values, settings.bootstrap, settings.confidence, generator)
-    return {"share": float(values.mean()), "interval_low": low, "interval_high": high}
 
 
 def _of_all_features(measured: pd.DataFrame, features: int, settings: MeasureExplainability) -> dict:
@@ -92,7 +85,9 @@ def _of_all_features(measured: pd.DataFrame, features: int, settings: MeasureExp
     single = measured[measured["size"] == 1]
     missing = np.zeros(features - len(single))
     rules = {"interpretable": "interpretable", "released_rule": "released_interpretable"}
-    return {rule: _share(np.concatenate([single[column], missing]), settings) for rule, column in rules.items()}
+    return {
+        rule: mean_with_interval(np.concatenate([single[column], missing]), settings) for rule, column in rules.items()
+    }
 
 
 def _by_size(by_size: dict[str, dict]) -> pd.DataFrame:

@@ -11,14 +11,11 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import Resumable, resumable
-from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus, settings_of
-from falcon_dvc.concepts.scoring.explanation import Captioned, explain
-from falcon_dvc.concepts.scoring.tables import concept_table
-from falcon_dvc.concepts.words.listing import in_words
-from falcon_dvc.crops.heatmaps import CropRule, crop_boxes
-from falcon_dvc.crops.localisation import Localisation
+from falcon_dvc.concepts.words.listing import in_words, listed_words
+from falcon_dvc.groups.members import membership
 from falcon_dvc.transfer import maps as mapping
 from falcon_dvc.transfer.agreement import nearest_feature, same_first, shared, top_images
+from falcon_dvc.transfer.carry import explain_through_maps, found_images
 from falcon_dvc.transfer.fit import (
     control_metrics,
     curve_by_images,
@@ -28,14 +25,10 @@ from falcon_dvc.transfer.fit import (
     r_squared,
     r_squared_plot,
 )
-from falcon_dvc.transfer.maps import LinearMap, Split
 from falcon_dvc.transfer.spaces import Maps, Spaces, fit_maps
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Pair, Params, Transfer
-
-
-CROPS_AT_ONCE = 1024  # dense heatmaps in memory
 
 
 def run(params: Params, pair: str) -> StageSummary:
@@ -60,10 +53,10 @@ def run(params: Params, pair: str) -> StageSummary:
 
 def _summary(pair: str, spaces: Spaces, maps: Maps, rows: int) -> StageSummary:
     """A feature that is constant on the held-out images has no R2; it is left out of every mean."""
-    (r_squared,) = r_squared(spaces.explained, spaces, maps.split.heldout, maps.fitted)
+    (values,) = r_squared(spaces.explained, spaces, maps.split.heldout, maps.fitted)
     return StageSummary(
-        read={"probe images": len(spaces.rows), "features": len(r_squared), "groups": len(spaces.groups)},
-        dropped={"features": {"constant on the held-out images": int(np.isnan(r_squared).sum())}},
+        read={"probe images": len(spaces.rows), "features": len(values), "groups": len(spaces.groups)},
+        dropped={"features": {"constant on the held-out images": int(np.isnan(values).sum())}},
         wrote={f"rows to {paths.transfers(pair)}": rows},
     )
 
@@ -75,9 +68,7 @@ def _read(explained: str, unseen: str) -> Spaces:
         read_array(paths.activations(name) / "features.npy")[rows].astype(np.float64) for name in (explained, unseen)
     )
     groups = read_table(paths.groups(explained) / "groups.parquet")
-    members = np.zeros((len(groups), own.shape[1]))
-    for row, text in enumerate(groups["members"]):
-        members[row, np.array(text.split(), dtype=int)] = 1
+    members = membership(groups["members"], own.shape[1]).toarray()
     return Spaces(
         images.iloc[rows].reset_index(drop=True), rows, own, other, groups, members / members.sum(axis=1, keepdims=True)
     )
@@ -93,97 +84,14 @@ def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps, work: Resuma
         top_images(spaces.members @ some(spaces.unseen[heldout]).T, count) for some in (maps.fitted, *maps.nulls)
     )
     pairs = [(maps.fitted, tops), (maps.nulls[0], null_tops[0])]
-    tables, boxes = _explained_again(params, names.unseen, spaces, maps.split, pairs, work)
+    tables, boxes = explain_through_maps(params, names.unseen, spaces, maps.split, pairs, work)
     actual = top_images(spaces.members @ spaces.explained[heldout].T, count)
     compared = spaces.groups[["group", "members", "size"]].assign(
         image_overlap=mapping.overlap(actual, tops),
         image_overlap_null=np.mean([mapping.overlap(actual, some) for some in null_tops], axis=0),
         **_agreement(params, names, spaces, maps, tables),
     )
-    return compared, tables[0], _found_images(spaces, heldout, tops, actual, boxes[0])
-
-
-def _found_images(
-    spaces: Spaces, heldout: np.ndarray, tops: np.ndarray, actual: np.ndarray, boxes: np.ndarray
-) -> pd.DataFrame:
-    """Held-out images of each group found through the map, with the boxes where the unseen encoder fires."""
-    group, rank = np.divmod(np.arange(tops.size), tops.shape[1])
-    own = [image in some for some, images in zip(actual, tops, strict=True) for image in images]
-    return pd.DataFrame(
-        {
-            "group": spaces.groups["group"].to_numpy()[group],
-            "rank": rank,
-            "image": spaces.images["image"].to_numpy()[heldout[tops.reshape(-1)]],
-            **dict(zip(("left", "top", "right", "bottom"), np.asarray(boxes).T, strict=True)),
-            "own": np.array(own, dtype=bool),
-        }
-    )
-
-
-def _explained_again(
-    params: Params,
-    unseen: str,
-    spaces: Spaces,
-    split: Split,
-    found: list[tuple[LinearMap, np.ndarray]],
-    work: Resumable,
-) -> tuple[list[pd.DataFrame], list[np.ndarray]]:
-    """Concepts of each carried group: its images found through a map, cropped where the *unseen* encoder fires, captioned; the boxes."""
-    from falcon_dvc.compute.device import best_device
-    from falcon_dvc.crops.embedding import embed_crops
-    from falcon_dvc.models.image_text.load import load_image_text
-
-    corpus = read_corpus()
-    random = _random_captions(params, unseen, corpus)
-    encoder, tables, cropped = load_image_text(params.image_text, best_device()), [], []
-    corpus.refuse_other(encoder.fingerprint, "image_text")
-    for number, (fitted, tops) in enumerate(found):
-        group = np.repeat(np.arange(len(tops)), tops.shape[1])
-        rows = spaces.rows[split.heldout[tops]].reshape(-1)
-        boxes = _boxes(params, unseen, rows, (spaces.members @ fitted.weights.T)[group], work)
-        size, name = params.mine_crops.batch_size, f"crops-{number}"
-        embeddings = embed_crops(params.data, encoder, rows, boxes, size, work, name)
-        tables.append(_concepts(params, embeddings, group, random, spaces.groups, corpus))
-        cropped.append(boxes)
-    return tables, cropped
-
-
-def _random_captions(params: Params, unseen: str, corpus: Corpus) -> Captioned:
-    """Captions of random crops of the unseen encoder: the prior."""
-    rows = np.flatnonzero(read_table(paths.crops(unseen) / "crops.parquet")["role"] == "random")
-    return corpus.captioned(crop_embeddings(unseen, corpus)[rows], settings_of(params.concepts))
-
-
-def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray, work: Resumable) -> np.ndarray:
-    """Crop boxes of directions of the unseen space, a bounded number at once."""
-    settings, images = params.mine_crops, read_table(paths.IMAGES)
-    fields, located = read_array(paths.activations(unseen) / "fields.npy"), Localisation(params, unseen, work)
-    rule = CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
-    height, width = images["height"].to_numpy(), images["width"].to_numpy()
-    parts = [slice(start, start + CROPS_AT_ONCE) for start in range(0, len(rows), CROPS_AT_ONCE)]
-    return np.concatenate(
-        [
-            crop_boxes(
-                located.of_directions(rows[part], directions[part]),
-                fields[rows[part]],
-                (height[rows[part]], width[rows[part]]),
-                rule,
-            )
-            for part in parts
-        ]
-    )
-
-
-def _concepts(
-    params: Params, embeddings: np.ndarray, group: np.ndarray, random: Captioned, groups: pd.DataFrame, corpus: Corpus
-) -> pd.DataFrame:
-    """Ranked concepts; there are no lowly activating images through a map, so only the contrast `prior` has something to act on."""
-    captions = corpus.captioned(embeddings, settings_of(params.concepts))
-    nothing = Captioned(captions.captions[:0], captions.weights[:0]), group[:0]
-    explanation = explain(
-        (captions, group), nothing, random, corpus.mentions, len(groups), settings_of(params.concepts)
-    )
-    return concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)
+    return compared, tables[0], found_images(spaces, heldout, tops, actual, boxes[0])
 
 
 def _agreement(
@@ -206,11 +114,8 @@ def _agreement(
 
 def _words(table: pd.DataFrame, groups: pd.Series, top: int) -> list[list[str]]:
     """The kept words of each group named, in order."""
-    words = table[table["kept"] & (table["kind"] == "word") & (table["rank"] <= top)].sort_values(
-        ["group", "rank"], kind="stable"
-    )
-    listed = {group: list(some) for group, some in words.groupby("group", sort=False)["concept"]}
-    return [listed.get(group, []) for group in groups]
+    words = listed_words(table, top)
+    return [words.get(group, []) for group in groups]
 
 
 def _concept_metrics(compared: pd.DataFrame, settings: Transfer) -> dict:

@@ -13,7 +13,7 @@ from scipy import sparse
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table
 from falcon_dvc.compute.resume import Resumable
-from falcon_dvc.crops.heatmaps import Heatmaps, group_heatmaps, heatmaps_of
+from falcon_dvc.crops.heatmaps import Boxes, CropRule, Heatmaps, crop_boxes, group_heatmaps, heatmaps_of
 from falcon_dvc.images.open import open_images, which_images
 from falcon_dvc.progress import track
 
@@ -63,6 +63,18 @@ class Localisation:
             return heatmaps_of(read_array(self._maps)[rows], directions)
         return self._by_gradients(rows, lambda part: directions[part], _digest(rows, directions))
 
+    def boxes(self, rows: np.ndarray, heatmaps: Heatmaps, threshold: float | None = None) -> Boxes:
+        """Crop each row's image to where its heatmap is high (step 5).
+
+        Parameters
+        ----------
+        threshold : share of a heatmap's maximum; that of ``mine_crops`` if not given.
+        """
+        settings = self._params.mine_crops
+        cut = settings.threshold if threshold is None else threshold
+        rule = CropRule(settings.crop, cut, settings.margin, settings.min_size)
+        return crop_boxes(heatmaps, self._fields[rows], image_sizes(rows), rule)
+
     def _by_gradients(self, rows: np.ndarray, directions: Callable[[slice], np.ndarray], content: str) -> Heatmaps:
         if not len(rows):
             return np.zeros((0, 1, 1), dtype=np.float32)
@@ -80,6 +92,10 @@ class Localisation:
         return part.array("heatmaps.npy", (), np.float32)
 
     @cached_property
+    def _fields(self) -> np.ndarray:
+        return read_array(paths.activations(self._name) / "fields.npy")
+
+    @cached_property
     def _encoder(self) -> LocatedByGradients:
         from falcon_dvc.compute.device import best_device
         from falcon_dvc.models.encoders.load import load_located
@@ -89,6 +105,12 @@ class Localisation:
     @cached_property
     def _images(self) -> ImageSource:
         return open_images(self._params.data, read_table(paths.IMAGES))
+
+
+def image_sizes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give height and width of the images in some rows of the table of images, in pixels."""
+    images = read_table(paths.IMAGES)
+    return images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
 
 
 def _digest(*arrays: np.ndarray) -> str:

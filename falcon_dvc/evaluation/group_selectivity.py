@@ -10,10 +10,10 @@ import pandas as pd
 
 from falcon_dvc.evaluation.conjunction import Gain, gain_over_best_member, random_partners
 from falcon_dvc.evaluation.ground_truth import Attribute
-from stages.analyse_groups import attributes_of_words, heldout
+from falcon_dvc.groups.members import member_lists
 
 if TYPE_CHECKING:
-    from falcon_dvc.params.schema import AnalyseGroups, Params
+    from falcon_dvc.params.schema import AnalyseGroups
 
 
 SELECTIVITY = (
@@ -25,9 +25,6 @@ SELECTIVITY = (
     "gain_high",
     "beats_best_member",
 )
-
-
-# ---- Held-out selectivity
 
 
 @dataclass(frozen=True)
@@ -57,18 +54,24 @@ class HeldOut:
 
 
 def with_selectivity(
-    table: pd.DataFrame, groups: pd.DataFrame, words: dict[str, list[str]], params: Params, name: str
+    table: pd.DataFrame,
+    words: dict[str, list[str]],
+    heldout: HeldOut,
+    known: dict[str, Attribute],
+    settings: AnalyseGroups,
 ) -> pd.DataFrame:
-    """Beside each group: what its first words name, and how well it and its best member predict that on held-out images."""
-    heldout, known = heldout(params, name, groups), attributes_of_words(params)
+    """Beside each group: what its first words name, and how well it and its best member predict that on held-out images.
+
+    Parameters
+    ----------
+    table : groups of two and more; `words`: those kept for each group, by rank.
+    known : the attribute that each word names.
+    """
     named = [_named_after(words.get(group, []), known) for group in table["group"]]
     table = table.assign(named_after=[" & ".join(value for _, value in some) for some in named])
     labels = np.array([heldout.shows(some) for some in named]).reshape(len(table), len(heldout.attributes))
     measured = labels.any(axis=1) & ~labels.all(axis=1)
-    parts = [
-        _of_size(part, labels[part.index].T, heldout, params.analyse_groups)
-        for _, part in table[measured].groupby("size")
-    ]
+    parts = [_of_size(part, labels[part.index].T, heldout, settings) for _, part in table[measured].groupby("size")]
     return table.join(pd.concat(parts)) if parts else table.assign(**dict.fromkeys(SELECTIVITY, np.nan))
 
 
@@ -84,7 +87,7 @@ def _of_size(part: pd.DataFrame, labels: np.ndarray, heldout: HeldOut, settings:
     The control keeps the label and the member that already follows it, and asks whether the features that fire *together*
     with it sharpen it more than any other features would. A random label would ask less: it has no signal to sharpen.
     """
-    sets = np.array([[int(member) for member in text.split()] for text in part["members"]])
+    sets = np.array(member_lists(part["members"]))
     own = _gain(sets, labels, heldout, settings)
     table = pd.DataFrame(
         {

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
+from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings
 from falcon_dvc.concepts.scoring.explanation import Captioned, Settings, explain
-from falcon_dvc.concepts.scoring.scores import Contrast
 from falcon_dvc.evaluation.baselines import caption_means, soft_wpmi
 
 Words = dict[str, list[str]]
-CONTRASTS: tuple[Contrast, ...] = ("off", "paper", "released", "relative", "graded", "prior", "both")
 
 
 @dataclass(frozen=True)
@@ -69,15 +68,15 @@ def mined(groups: np.ndarray, crops: pd.DataFrame, embeddings: np.ndarray, corpu
     return Mined(groups, crops, embeddings, corpus.captioned(embeddings, settings))
 
 
-def falcon(mined: Mined, corpus: Corpus, settings: Settings) -> Words:
-    """FALCON with some contrast."""
+def falcon(mined: Mined, corpus: Corpus, settings: Settings, contrast: str | None = None) -> Words:
+    """FALCON with a contrast, by default that of the settings."""
     high, low, (random, _) = (mined.part(role) for role in ("high", "low", "random"))
-    return _by_falcon(high, low, random, mined.groups, corpus, settings)
+    return _by_falcon(high, low, random, mined.groups, corpus, settings, contrast)
 
 
 def by_contrast(mined: Mined, corpus: Corpus, settings: Settings) -> dict[str, Words]:
     """FALCON with every contrast there is."""
-    return {f"falcon_{kind}": falcon(mined, corpus, replace(settings, contrast=kind)) for kind in CONTRASTS}
+    return {f"falcon_{kind}": falcon(mined, corpus, settings, kind) for kind in CONTRASTS}
 
 
 def shuffled_activations(mined: Mined, corpus: Corpus, settings: Settings) -> Words:
@@ -94,8 +93,9 @@ def _by_falcon(
     groups: np.ndarray,
     corpus: Corpus,
     settings: Settings,
+    contrast: str | None = None,
 ) -> Words:
-    found = explain(high, low, random, corpus.mentions, len(groups), settings)
+    found = explain(high, low, random, corpus.mentions, len(groups), settings, contrast)
     kept = found.kept & ~corpus.mentions.phrase[found.scores.concept] & (found.rank < settings.top)
     order = np.flatnonzero(kept)[np.lexsort((found.rank[kept], found.scores.group[kept]))]
     words: Words = {group: [] for group in groups}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from falcon_dvc.groups.members import member_lists
+
 if TYPE_CHECKING:
     pass
 
@@ -20,7 +22,7 @@ def new_concepts(larger: pd.DataFrame, words: dict[str, list[str]]) -> dict[str,
     A single feature has no concept of higher order. So the share of the members that have a word which no other member
     has is what noise, at the ends of the lists, makes of it.
     """
-    alone = [[words.get(f"f{member}", []) for member in text.split()] for text in larger["members"]]
+    alone = [[words.get(f"f{member}", []) for member in members] for members in member_lists(larger["members"])]
     own = [words.get(group, []) for group in larger["group"]]
     return {
         "new_words": [_only_in(some, lists) for some, lists in zip(own, alone, strict=True)],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.failures.blame import (
     by_concept,
     by_feature,
@@ -16,7 +17,8 @@ from falcon_dvc.failures.blame import (
     switched_off,
 )
 from falcon_dvc.failures.classified import Classified
-from falcon_dvc.failures.clusters import Carried, interval_of_mean
+from falcon_dvc.failures.clusters import Carried
+from falcon_dvc.groups.members import as_text
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Failures, Params
@@ -83,7 +85,7 @@ def _choices(average: np.ndarray, carried: Carried, settings: Failures, seed: li
 def _described(features: np.ndarray, carried: Carried) -> dict[str, str]:
     """Numbers and words of the features that are switched off."""
     words = dict.fromkeys(str(label) for label in carried.labels[carried.concept[features]])
-    return {"features": " ".join(map(str, features)), "words": "; ".join(words)}
+    return {"features": as_text(features), "words": "; ".join(words)}
 
 
 def _hits(images: Classified, features: np.ndarray) -> np.ndarray:
@@ -104,7 +106,7 @@ def _compared(before: np.ndarray, after: np.ndarray, settings: Failures) -> dict
     """Accuracies before and after, and the gain on the same images, each with its interval."""
     numbers: dict[str, float] = {"images": len(before)}
     for when, values in (("before", before), ("after", after), ("gain", after - before)):
-        share = interval_of_mean(values, settings)
+        share = mean_with_interval(values, settings)
         numbers |= {f"{when}_{key}".removesuffix("_share"): value for key, value in share.items()}
     return numbers
 

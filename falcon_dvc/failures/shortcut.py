@@ -10,6 +10,7 @@ import pandas as pd
 
 from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.evaluation.ground_truth import names_of_attributes
+from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.failures.blame import (
     Blame,
     concept_blame,
@@ -17,7 +18,7 @@ from falcon_dvc.failures.blame import (
     shuffled,
 )
 from falcon_dvc.failures.classified import Classified
-from falcon_dvc.failures.clusters import Carried, interval_of_mean
+from falcon_dvc.failures.clusters import Carried
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def shortcut_metrics(
 
     anything, at_work = judged(blamed)
     chance_anything, chance_at_work = _by_chance(blamed, judged, settings)
-    share = lambda hits, some: {"failures": int(some.sum()), **interval_of_mean(hits[some], settings)}  # noqa: E731
+    share = lambda hits, some: {"failures": int(some.sum()), **mean_with_interval(hits[some], settings)}  # noqa: E731
     return {
         "shortcut": {
             "any_background": share(anything, both),

@@ -10,6 +10,7 @@ import pandas as pd
 from falcon_dvc.groups import groups as grouping
 from falcon_dvc.groups.cofiring import CofiringSets, as_groups, cofiring_sets, diverse
 from falcon_dvc.groups.groups import Groups
+from falcon_dvc.groups.members import as_text
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import FindGroups
@@ -21,7 +22,7 @@ def explained_groups(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, p
     groups, statistics, search = find(fires, settings)
     members = [np.flatnonzero(row).tolist() for row in groups.members]
     statistics.insert(0, "group", [grouping.group_name(some) for some in members])
-    statistics.insert(1, "members", [" ".join(map(str, some)) for some in members])
+    statistics.insert(1, "members", [as_text(group) for group in members])
     return groups, statistics, {"single": int((statistics["size"] == 1).sum()), **search}
 
 

@@ -144,6 +144,6 @@ def _control(target: np.ndarray, spaces: Spaces, maps: Maps, settings: Transfer)
 
 def r_squared_plot(spaces: Spaces, maps: Maps) -> pd.DataFrame:
     """Plot data: held-out R2 of each explained feature, best first."""
-    (r_squared,) = r_squared(spaces.explained, spaces, maps.split.heldout, maps.fitted)
-    best_first = np.sort(np.nan_to_num(r_squared, nan=0.0))[::-1]
+    (values,) = r_squared(spaces.explained, spaces, maps.split.heldout, maps.fitted)
+    best_first = np.sort(np.nan_to_num(values, nan=0.0))[::-1]
     return pd.DataFrame({"feature_by_rank": np.arange(1, len(best_first) + 1), "r2": best_first})

@@ -9,7 +9,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_table, write_text
-from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus, settings_of
+from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.evaluation.baselines import caption_means
 from falcon_dvc.evaluation.ground_truth import heldout_attributes, judged, names_of_attributes, selectivity_of, truth_of
@@ -110,7 +110,7 @@ def _all_methods(params: Params, encoder: str) -> dict[str, Words]:
     from falcon_dvc.compute.device import best_device
     from falcon_dvc.models.image_text.load import load_image_text
 
-    corpus, settings = read_corpus(), settings_of(params.concepts)
+    corpus, settings = read_corpus(), params.concepts
     mined = read_mined(encoder, corpus, settings)
     words = words_of(corpus)
     texts = [f"a photo of a {word}" for word in corpus.vocabulary[words]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +17,11 @@ from falcon_dvc.captions.vectors import GivenEmbeddings
 from falcon_dvc.compute.executor import Executor, Task
 from falcon_dvc.compute.resume import Checkpoint
 from falcon_dvc.concepts.retrieval.approximate import Approximation, build_index
+from falcon_dvc.concepts.retrieval.parquet_stream import row_groups, table_in_parts
 from falcon_dvc.embeddings import Rows
 from falcon_dvc.errors import UserError
 from falcon_dvc.models.image_text.base import ImageTextEncoder
 from falcon_dvc.progress import track
-from stages.build_caption_index import ROWS_AT_ONCE, written
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import BuildCaptionIndex
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 # Captions that are embedded, and that are written, together: multiples of the encoders' batches, so that they change no batch.
 EMBEDDED_AT_ONCE = 4096
+ROWS_AT_ONCE = 65_536
+
+
+def in_row_groups(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Cut a table that comes in parts into parts of `ROWS_AT_ONCE` rows."""
+    return row_groups(parts, ROWS_AT_ONCE)
 
 
 def write_embedded(
@@ -98,3 +105,12 @@ def described(
         "files": list(source.files),
         **where,
     }
+
+
+def written(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The captions, each part written when it is given."""
+    first = next(parts)
+    with table_in_parts(paths.CAPTIONS / "captions.parquet", first.schema) as writer:
+        for part in chain([first], parts):
+            writer.write_table(part)
+            yield part

@@ -36,7 +36,7 @@ from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
     from falcon_dvc.compute.resume import Checkpoint
-    from falcon_dvc.params.schema import BuildCaptionIndex, Concepts
+    from falcon_dvc.params.schema import BuildCaptionIndex
 
 T = TypeVar("T")
 
@@ -262,17 +262,3 @@ def _mentions(captions: np.ndarray) -> tuple[np.ndarray, Mentions]:
     incidence.data[:] = 1  # a caption may mention a concept by two of its words
     phrase = different >= len(names)
     return names[different - phrase * len(names)], Mentions(captions, incidence, phrase)
-
-
-def settings_of(params: Concepts) -> Settings:
-    """The method's constants, from params.yaml."""
-    return Settings(
-        captions_per_image=params.captions_per_image,
-        temperature=params.temperature,
-        normaliser=params.normaliser,
-        contrast=params.contrast,
-        low_cut=params.low_cut,
-        relative_cut=params.relative_cut,
-        gamma=params.gamma,
-        top=params.top,
-    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,21 +16,23 @@ from falcon_dvc.concepts.retrieval.nearest import (
     retrieved_weights,
 )
 from falcon_dvc.concepts.scoring import scores as scoring
-from falcon_dvc.concepts.scoring.scores import ConceptScores, Contrast, Mentions
+from falcon_dvc.concepts.scoring.contrasts import Constants, contrasted
+from falcon_dvc.concepts.scoring.scores import ConceptScores, Mentions
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The constants of steps 8 to 12; params.yaml, section `concepts`, explains each."""
+class Settings(Constants, Protocol):
+    """The constants of steps 8 to 12, as in the section concepts of params.yaml, which explains each."""
 
-    captions_per_image: int
-    temperature: float
-    normaliser: str
-    contrast: Contrast
-    low_cut: float
-    relative_cut: float
-    gamma: float
-    top: int
+    @property
+    def captions_per_image(self) -> int: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def normaliser(self) -> str: ...
+    @property
+    def contrast(self) -> str: ...
+    @property
+    def top(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def explain(
     mentions: Mentions,
     groups: int,
     settings: Settings,
+    contrast: str | None = None,
 ) -> Explanation:
     """Steps 10 to 12: score the concepts of each group's highly activating crops, contrast and rank them.
 
@@ -102,6 +106,7 @@ def explain(
     ----------
     high, low : captions of the highly and lowly activating crops with each crop's group.
     random : captions of random crops.
+    contrast : a key of `CONTRASTS`; that of the settings if not given.
     """
     high_scores, low_scores, random_scores = (
         scoring.crop_scores(some.captions, some.weights, mentions) for some in (high[0], low[0], random)
@@ -109,14 +114,7 @@ def explain(
     scores = scoring.score_concepts(high_scores, high[1], low_scores, low[1], random_scores, groups)
     of_low = scoring.extracted(low_scores, low[1], groups, mentions.phrase, settings.top)
     also_low = scoring.values_at(of_low, scores.group, scores.concept) > 0
-    value, kept = scoring.contrasted(
-        scores,
-        settings.contrast,
-        low_cut=settings.low_cut,
-        relative_cut=settings.relative_cut,
-        gamma=settings.gamma,
-        also_low=also_low,
-    )
+    value, kept = contrasted(scores, contrast or settings.contrast, settings, also_low)
     phrase = mentions.phrase[scores.concept].astype(int)
     return Explanation(
         scores, value, kept, scoring.ranks_within(scores.group, phrase, ~kept, value=value, tie=scores.concept)
