@@ -14,7 +14,7 @@ from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import resumable
 from falcon_dvc.crops.heatmaps import Heatmaps, as_bytes, carried, empty
 from falcon_dvc.crops.localisation import Localisation, image_sizes
-from falcon_dvc.groups.members import membership
+from falcon_dvc.members import membership
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import MineCrops, Params

@@ -12,7 +12,7 @@ from falcon_dvc.artifacts.formats import read_array, read_table, write_json, wri
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import Resumable, resumable
 from falcon_dvc.concepts.words.listing import in_words, listed_words
-from falcon_dvc.groups.members import membership
+from falcon_dvc.members import membership
 from falcon_dvc.transfer import maps as mapping
 from falcon_dvc.transfer.agreement import nearest_feature, same_first, shared, top_images
 from falcon_dvc.transfer.carry import explain_through_maps, found_images

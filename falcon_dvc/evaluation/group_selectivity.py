@@ -10,7 +10,7 @@ import pandas as pd
 
 from falcon_dvc.evaluation.conjunction import Gain, gain_over_best_member, random_partners
 from falcon_dvc.evaluation.ground_truth import Attribute
-from falcon_dvc.groups.members import member_lists
+from falcon_dvc.members import member_lists
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import AnalyseGroups

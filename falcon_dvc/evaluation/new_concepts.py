@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from falcon_dvc.groups.members import member_lists
+from falcon_dvc.members import member_lists
 
 if TYPE_CHECKING:
     pass

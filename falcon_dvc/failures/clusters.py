@@ -14,7 +14,7 @@ from scipy import sparse
 
 from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.failures.blame import Blame, by_feature, concept_blame, first_named, group_blame, ranked
-from falcon_dvc.groups.members import membership
+from falcon_dvc.members import membership
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Failures

@@ -18,7 +18,7 @@ from falcon_dvc.failures.blame import (
 )
 from falcon_dvc.failures.classified import Classified
 from falcon_dvc.failures.clusters import Carried
-from falcon_dvc.groups.members import as_text
+from falcon_dvc.members import as_text
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Failures, Params

@@ -10,7 +10,7 @@ import pandas as pd
 from falcon_dvc.groups import groups as grouping
 from falcon_dvc.groups.cofiring import CofiringSets, as_groups, cofiring_sets, diverse
 from falcon_dvc.groups.groups import Groups
-from falcon_dvc.groups.members import as_text
+from falcon_dvc.members import as_text
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import FindGroups

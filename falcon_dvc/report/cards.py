@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from falcon_dvc.groups.members import member_lists
 from falcon_dvc.html.histograms import Histogram
+from falcon_dvc.members import member_lists
 
 REMOVED = 8  # concepts that the contrast removed, on a card; the tables hold all of them
 CAPTIONS = 3  # captions of each concept that are shown whether or not one of the crops has them

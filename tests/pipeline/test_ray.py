@@ -20,6 +20,7 @@ from falcon_dvc.compute import resume
 from falcon_dvc.compute.executor import Local, Once, Task
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import Checkpoint
+from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.scoring import corpus as corpora
 from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.explanation import Settings
@@ -159,8 +160,8 @@ def test_a_poisoned_shard_is_named(executor, tmp_path, monkeypatch):
 
 def test_embeddings_of_captions_are_those_of_one_process(on_ray, executor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(build_caption_index, "EMBEDDED_AT_ONCE", 32)
-    monkeypatch.setattr(build_caption_index, "ROWS_AT_ONCE", 64)
+    monkeypatch.setattr(write_index, "EMBEDDED_AT_ONCE", 32)
+    monkeypatch.setattr(write_index, "ROWS_AT_ONCE", 64)
     (tmp_path / "c.txt").write_text("\n".join(f"a {number} cat and {number * number} dogs" for number in range(200)))
     found = []
     for changes in ({}, on_ray):

@@ -14,9 +14,9 @@ from falcon_dvc.artifacts.summary import StageSummary, lines
 from falcon_dvc.cli.runs import merge
 from falcon_dvc.compute import resume
 from falcon_dvc.compute.resume import Checkpoint
+from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.scoring import corpus
 from falcon_dvc.params.load import load_params, read_yaml
-from stages import build_caption_index
 from tests.support.recorder import WITHOUT_EFFECT, Recorder, leaves
 from tests.support.reruns import declared, other_settings, resolved, too_few, too_many
 from trials.tiny import fingerprints, outputs, stages_in_order, write_params
@@ -114,7 +114,7 @@ def noted(copy, monkeypatch):
 
 def in_small_steps(patch):
     patch.setattr(resume, "SECONDS", 0.0)
-    patch.setattr(build_caption_index, "EMBEDDED_AT_ONCE", 64)
+    patch.setattr(write_index, "EMBEDDED_AT_ONCE", 64)
     patch.setattr(corpus, "CAPTIONS_AT_ONCE", 50)
 
 

@@ -9,6 +9,7 @@ import pytest
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_json, write_table
 from falcon_dvc.cli.runs import merge
+from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.retrieval.index import read_captions
 from falcon_dvc.concepts.scoring.corpus import crop_embeddings, read_corpus
 from falcon_dvc.errors import UserError
@@ -136,7 +137,7 @@ def test_captions_are_accounted_for_to_the_last_row(here):
 @pytest.mark.parametrize("rows", [1, 5, 1000])
 def test_captions_embedded_in_parts_are_the_same(here, monkeypatch, rows):
     write_csv(here / "c.csv", CAPTIONS)
-    monkeypatch.setattr(build_caption_index, "ROWS_AT_ONCE", rows)
+    monkeypatch.setattr(write_index, "ROWS_AT_ONCE", rows)
     monkeypatch.setattr(parse_captions, "CAPTIONS_AT_ONCE", rows)
     corpus, _ = built(here / "c.csv")
     assert np.array_equal(corpus.embeddings, vectors(CAPTIONS))

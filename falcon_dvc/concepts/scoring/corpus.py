@@ -28,7 +28,7 @@ from falcon_dvc.concepts.retrieval.nearest import (
     recall,
     retrieved_weights,
 )
-from falcon_dvc.concepts.scoring.explanation import Captioned, Settings, captioned, summed_at, weighted
+from falcon_dvc.concepts.scoring.explanation import Captioned, ConceptSettings, captioned, summed_at, weighted
 from falcon_dvc.concepts.scoring.scores import Mentions
 from falcon_dvc.embeddings import Rows, RowsElsewhere
 from falcon_dvc.errors import UserError
@@ -73,7 +73,7 @@ class Corpus:
     def captioned(
         self,
         crops: np.ndarray,
-        settings: Settings,
+        settings: ConceptSettings,
         shards: int | None = None,
         part: Checkpoint | None = None,
         executor: Executor = LOCAL,
@@ -103,7 +103,7 @@ class Corpus:
         return Captioned(found.captions, retrieved_weights(found, settings.temperature))
 
     def compared(
-        self, crops: np.ndarray, settings: Settings, part: Checkpoint | None = None, executor: Executor = LOCAL
+        self, crops: np.ndarray, settings: ConceptSettings, part: Checkpoint | None = None, executor: Executor = LOCAL
     ) -> Retrieved:
         """The nearest captions of each crop by comparing every caption; `part` and `executor` as above."""
         found = (_kept(part) if part else None) or nothing_retrieved(len(crops), settings.captions_per_image)

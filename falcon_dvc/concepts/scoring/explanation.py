@@ -20,7 +20,7 @@ from falcon_dvc.concepts.scoring.contrasts import Constants, contrasted
 from falcon_dvc.concepts.scoring.scores import ConceptScores, Mentions
 
 
-class Settings(Constants, Protocol):
+class ConceptSettings(Constants, Protocol):
     """The constants of steps 8 to 12, as in the section concepts of params.yaml, which explains each."""
 
     @property
@@ -33,6 +33,20 @@ class Settings(Constants, Protocol):
     def contrast(self) -> str: ...
     @property
     def top(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The same constants as plain values, for use without params.yaml."""
+
+    captions_per_image: int
+    temperature: float
+    normaliser: str
+    contrast: str
+    low_cut: float
+    relative_cut: float
+    gamma: float
+    top: int
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ class Captioned:
 def captioned(
     crops: Float[np.ndarray, "crops dim"],
     corpus: Callable[[], Iterable[Shard]],
-    settings: Settings,
+    settings: ConceptSettings,
     found: Retrieved | None = None,
 ) -> Captioned:
     """Step 8: the captions of each crop, by the normaliser chosen.
@@ -80,12 +94,12 @@ def captioned(
     return weighted(retrieved, settings)
 
 
-def summed_at(settings: Settings) -> float | None:
+def summed_at(settings: ConceptSettings) -> float | None:
     """The temperature at which retrieval has to sum over the whole corpus; None if the normaliser needs no such sum."""
     return settings.temperature if settings.normaliser == "corpus" else None
 
 
-def weighted(retrieved: Retrieved, settings: Settings) -> Captioned:
+def weighted(retrieved: Retrieved, settings: ConceptSettings) -> Captioned:
     """Retrieved captions with their weights, by a normaliser other than shard."""
     weights = corpus_weights if settings.normaliser == "corpus" else retrieved_weights
     return Captioned(retrieved.captions, weights(retrieved, settings.temperature))
@@ -97,7 +111,7 @@ def explain(
     random: Captioned,
     mentions: Mentions,
     groups: int,
-    settings: Settings,
+    settings: ConceptSettings,
     contrast: str | None = None,
 ) -> Explanation:
     """Steps 10 to 12: score the concepts of each group's highly activating crops, contrast and rank them.
