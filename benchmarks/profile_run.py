@@ -80,7 +80,7 @@ def copy_project(project: Path, place: Path) -> None:
     place.mkdir(parents=True)
     for entry in sorted(project.iterdir()):
         if entry.name in RESULTS:
-            shutil.copytree(entry, place / entry.name, ignore=shutil.ignore_patterns(".unfinished"))
+            shutil.copytree(entry, place / entry.name, ignore=shutil.ignore_patterns(".checkpoints"))
         elif entry.name not in NOT_READ:
             (place / entry.name).symlink_to(entry.resolve())
 

@@ -305,7 +305,7 @@ def _for_lowly(full: bool) -> Inputs:
 
 def _lowly(inputs: Inputs) -> np.ndarray:
     from falcon_dvc.groups.activations import lowly_activating
-    from stages.find_groups import GROUPS_AT_ONCE
+    from falcon_dvc.groups.image_sets import GROUPS_AT_ONCE
 
     normalised, fires = inputs["normalised"], inputs["fires"]
     width, found = normalised.shape[1], []

@@ -22,12 +22,12 @@ def run(
 ) -> None:
     """Run one stage of dvc.yaml on params.yaml, and print what it read, dropped and wrote."""
     from falcon_dvc.artifacts.summary import lines
-    from falcon_dvc.compute.resume import alone
+    from falcon_dvc.compute.resume import exclusive
     from falcon_dvc.params.load import load_params
 
     stage, params = _known(name), load_params()
     keys = _keys(stage, params, key)
-    with alone("-".join([name, *keys])):
+    with exclusive("-".join([name, *keys])):
         summary = importlib.import_module(f"stages.{name}").run(params, *keys)
     for line in lines(" ".join([name, *keys]), summary):
         typer.echo(line, err=True)

@@ -9,13 +9,13 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params
 
 
-def run(params: Params) -> Account:
+def run(params: Params) -> StageSummary:
     """Write ``data/images.parquet`` and its metrics."""
     table, skipped = _scenes(params) if params.data.source == "scenes" else _listed(params)
     write_table(paths.IMAGES, table[["image", "split", "label", "width", "height"]])
@@ -26,13 +26,13 @@ def run(params: Params) -> Account:
         "test": int(split.get("test", 0)),
         "skipped": skipped,
     }
-    account = Account(
+    summary = StageSummary(
         read={"images": len(table) + skipped},
         dropped={"images": {"cannot be read": skipped}},
         wrote={f"rows to {paths.IMAGES}": len(table)},
     )
-    write_json(paths.metrics("images"), {**counts, **account.metrics})
-    return account
+    write_json(paths.metrics("images"), {**counts, **summary.metrics})
+    return summary
 
 
 def _scenes(params: Params) -> tuple[pd.DataFrame, int]:

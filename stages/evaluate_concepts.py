@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
-from falcon_dvc.concepts.scoring.corpus import read_corpus, settings_of
+from falcon_dvc.artifacts.summary import StageSummary
+from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.evaluation.ground_truth import heldout_attributes, judged, names_of_attributes, selectivity_of, truth_of
-from falcon_dvc.evaluation.methods import Words, best_constant, constant, read_mined, rivals
-from falcon_dvc.evaluation.statistics import bootstrap_interval
+from falcon_dvc.evaluation.methods import Words, all_methods, best_constant, constant, read_mined
+from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 MEASURES = ("pearson", "auprc", "auc", "mad")
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write each single feature's truth and whether its concepts name it, beside every other method on the same crops."""
     settings = params.evaluate_concepts
     rows, attributes = heldout_attributes(params.data.images)
@@ -38,16 +37,16 @@ def run(params: Params, name: str) -> Account:
     write_table(paths.table(f"{name}_truth"), judgements["falcon"])
     write_table(paths.table(f"{name}_methods"), _methods_table(judgements))
     metrics = _metrics(judgements, settings)
-    account = Account(
+    summary = StageSummary(
         read={"held-out images": len(rows), "features": len(truth)},
         dropped={"features": {"without a clear truth": len(truth) - metrics["clear_truth"]}},
         wrote={f"rows to {paths.table(f'{name}_truth')}": len(truth)},
     )
-    write_json(paths.metrics(f"evaluation_{name}"), {**metrics, **account.metrics})
+    write_json(paths.metrics(f"evaluation_{name}"), {**metrics, **summary.metrics})
     write_table(paths.plot(f"{name}_evaluation"), _by_kind(metrics))
     write_table(paths.plot(f"{name}_methods"), _by_method(metrics))
     write_table(paths.plot(f"{name}_contrast"), _by_contrast(metrics))
-    return account
+    return summary
 
 
 def _explained(truth: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -58,11 +57,11 @@ def _explained(truth: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def _all_words(params: Params, name: str, truth: pd.DataFrame, names: dict) -> dict[str, Words]:
     """The words of every method; `falcon` is the run's own explanation, as the report shows it."""
-    corpus, settings = read_corpus(), settings_of(params.concepts)
+    corpus, settings = read_corpus(), params.concepts
     own = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
     clear = truth[truth["clear"]]
     label = constant(truth["group"], best_constant(clear if len(clear) else truth, names, settings.top))
-    return {"falcon": own, **rivals(read_mined(name, corpus, settings), corpus, settings), "best_constant": label}
+    return {"falcon": own, **all_methods(read_mined(name, corpus, settings), corpus, settings), "best_constant": label}
 
 
 def _methods_table(judgements: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -92,18 +91,11 @@ def _metrics(judgements: dict[str, pd.DataFrame], settings: EvaluateConcepts) ->
     }
 
 
-def _interval(values: np.ndarray, settings: EvaluateConcepts) -> dict[str, float]:
-    generator = np.random.default_rng(settings.seed)
-    low, high = bootstrap_interval(values, settings.bootstrap, settings.confidence, generator)
-    return {"interval_low": low, "interval_high": high}
-
-
 def _hits(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
     """Shares over features, with an interval for the first word; a truth that is not listed has no reciprocal rank."""
     return {
         "features": len(part),
-        "top1": float(part["hit_first"].mean()),
-        **_interval(part["hit_first"].to_numpy(dtype=float), settings),
+        **mean_with_interval(part["hit_first"], settings, "top1"),
         "top5": float(part["hit_five"].mean()),
         "mean_reciprocal_rank": float((1 / part["rank_of_truth"]).mean()),
     }
@@ -111,10 +103,7 @@ def _hits(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
 
 def _selectivity(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
     """Mean over features of how well the first word predicts the activation on held-out images."""
-    return {
-        measure: {"mean": float(part[measure].mean()), **_interval(part[measure].to_numpy(), settings)}
-        for measure in MEASURES
-    }
+    return {measure: mean_with_interval(part[measure], settings, "mean") for measure in MEASURES}
 
 
 def _by_kind(metrics: dict) -> pd.DataFrame:

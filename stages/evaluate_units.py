@@ -13,25 +13,25 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
-from falcon_dvc.compute.resume import Work, unfinished
+from falcon_dvc.artifacts.summary import StageSummary
+from falcon_dvc.compute.resume import Resumable, resumable
 from falcon_dvc.concepts.retrieval.nearest import nearest_captions, retrieved_weights
-from falcon_dvc.concepts.scoring.corpus import settings_of
-from falcon_dvc.crops.heatmaps import CropRule, Heatmaps, crop_boxes
 from falcon_dvc.crops.localisation import Localisation
 from falcon_dvc.errors import UserError
 from falcon_dvc.evaluation.baselines import soft_wpmi
-from falcon_dvc.evaluation.statistics import bootstrap_interval
+from falcon_dvc.evaluation.statistics import mean_with_interval
+from falcon_dvc.evaluation.units import rank_of_own
 from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import EvaluateUnits, Params
 
+
 CROPS_AT_ONCE = 256  # dense activation maps in memory
 METHODS = ("falcon", "soft_wpmi", "soft_wpmi_tuned", "shuffled_units")
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write the rank of each unit's own class name by every method, and the shares that are first or among the first five.
 
     Raises
@@ -46,14 +46,14 @@ def run(params: Params, name: str) -> Account:
             f"params.yaml: evaluate_units.encoders: '{name}' has no classifier; list only encoders that have one"
         )
     rows = _strongest_images(name, classifier, settings.images)
-    with unfinished(f"evaluate_units-{name}") as work:
+    with resumable(f"evaluate_units-{name}") as work:
         unit, row, boxes = _crops(params, name, classifier, rows, work)
         crops, names = _embedded(params, row, boxes, classifier, work)
     ranks = _ranks(params, crops, unit, names)
     table = _table(classifier, rows, ranks)
     write_table(paths.table(f"{name}_units"), table)
     write_json(paths.metrics(f"units_{name}"), _metrics(table, settings))
-    return Account(
+    return StageSummary(
         read={"units": len(table), "crops": len(row)},
         noted={"units whose strongest images show another class": int((~table["class_among_images"]).sum())},
         wrote={f"rows to {paths.table(f'{name}_units')}": len(table)},
@@ -68,7 +68,7 @@ def _strongest_images(name: str, classifier: LinearClassifier, count: int) -> np
 
 
 def _crops(
-    params: Params, name: str, classifier: LinearClassifier, rows: np.ndarray, work: Work
+    params: Params, name: str, classifier: LinearClassifier, rows: np.ndarray, work: Resumable
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Crops of each unit: its strongest images, cut to where they raise its logit, at several thresholds of that map."""
     unit, row = np.repeat(np.arange(len(rows)), rows.shape[1]), rows.reshape(-1)
@@ -76,21 +76,14 @@ def _crops(
     located = Localisation(params, name, work)
     heatmaps = [located.of_directions(row[part], classifier.weights[unit[part]]) for part in parts]
     boxes = [
-        np.concatenate([_boxes(params, name, row[part], heat, at) for part, heat in zip(parts, heatmaps, strict=True)])
+        np.concatenate([located.boxes(row[part], heat, at) for part, heat in zip(parts, heatmaps, strict=True)])
         for at in params.evaluate_units.thresholds
     ]
     return np.tile(unit, len(boxes)), np.tile(row, len(boxes)), np.concatenate(boxes)
 
 
-def _boxes(params: Params, name: str, rows: np.ndarray, heatmaps: Heatmaps, threshold: float) -> np.ndarray:
-    images, settings = read_table(paths.IMAGES), params.mine_crops
-    shape = images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
-    rule = CropRule(settings.crop, threshold, settings.margin, settings.min_size)
-    return crop_boxes(heatmaps, read_array(paths.activations(name) / "fields.npy")[rows], shape, rule)
-
-
 def _embedded(
-    params: Params, rows: np.ndarray, boxes: np.ndarray, classifier: LinearClassifier, work: Work
+    params: Params, rows: np.ndarray, boxes: np.ndarray, classifier: LinearClassifier, work: Resumable
 ) -> tuple[np.ndarray, np.ndarray]:
     """Unit embeddings of the crops and of the class names."""
     from falcon_dvc.compute.device import best_device
@@ -115,23 +108,17 @@ def _ranks(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarra
         "soft_wpmi_tuned": soft_wpmi(crops, unit, place, units, names, discount=0.5),
         "shuffled_units": own[elsewhere],
     }
-    return {method: _rank_of_own(np.round(score, 9)) for method, score in scores.items()}
+    return {method: rank_of_own(np.round(score, 9)) for method, score in scores.items()}
 
 
 def _falcon(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarray) -> np.ndarray:
     """Eq. 1 with the class names as captions: mean over a unit's crops of p(name | crop), 0 for a name not retrieved."""
-    settings = settings_of(params.concepts)
+    settings = params.concepts
     found = nearest_captions(crops, [(np.arange(len(names)), names)], settings.captions_per_image)
     weights = retrieved_weights(found, settings.temperature)
     total = np.zeros((len(names), len(names)))
     np.add.at(total, (unit[:, None], found.captions), weights)
     return total / np.bincount(unit, minlength=len(names))[:, None]
-
-
-def _rank_of_own(score: np.ndarray) -> np.ndarray:
-    """Rank of each row's diagonal entry; of equal scores the own name comes last."""
-    own = np.diag(score)[:, None]
-    return 1 + (score > own).sum(axis=1) + (score == own).sum(axis=1) - 1
 
 
 def _table(classifier: LinearClassifier, rows: np.ndarray, ranks: dict[str, np.ndarray]) -> pd.DataFrame:
@@ -158,13 +145,7 @@ def _by_method(part: pd.DataFrame, settings: EvaluateUnits) -> dict:
     found: dict = {}
     for method in METHODS:
         ranks = part[f"rank_{method}"].to_numpy()
-        found[method] = {f"top{reach}": _share(ranks <= reach, settings) for reach in (1, 5)} | {
+        found[method] = {f"top{reach}": mean_with_interval(ranks <= reach, settings) for reach in (1, 5)} | {
             "median_rank": float(np.median(ranks))
         }
     return found
-
-
-def _share(hits: np.ndarray, settings: EvaluateUnits) -> dict:
-    generator = np.random.default_rng(settings.seed)
-    low, high = bootstrap_interval(hits.astype(float), settings.bootstrap, settings.confidence, generator)
-    return {"share": float(hits.mean()), "interval_low": low, "interval_high": high}

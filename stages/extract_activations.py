@@ -11,11 +11,11 @@ import numpy as np
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_array, write_json
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.device import all_devices
 from falcon_dvc.compute.executor import Executor, Once, Task
 from falcon_dvc.compute.resolve import executor_of
-from falcon_dvc.compute.resume import Part, unfinished
+from falcon_dvc.compute.resume import Checkpoint, resumable
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.open import open_images, which_images
 from falcon_dvc.images.source import ImageSource
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Pass = tuple[np.ndarray, np.ndarray | None]  # features and maps of a batch
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write ``features.npy``, ``maps.npy`` and ``fields.npy`` of the encoder `name`; of a network by name also ``encoder.json``.
 
     There is no ``maps.npy`` where heatmaps are not made of the features' own maps.
@@ -43,17 +43,19 @@ def run(params: Params, name: str) -> Account:
         (folder / old).unlink(missing_ok=True)
     write_array(folder / "fields.npy", np.array(fields, dtype=np.int32))
     _describe(encoder, folder)
-    made_of = {
+    depends_on = {
         "images": which_images(params.data),
         "encoder": params.encoders[name].model_dump(mode="json"),
         **params.extract_activations.model_dump(mode="json"),
     }
-    with executor_of(params, "extract_activations") as executor, unfinished(f"extract_activations-{name}") as work:
-        images = work.part("images", made_of, [paths.IMAGES])
+    with executor_of(params, "extract_activations") as executor, resumable(f"extract_activations-{name}") as work:
+        images = work.checkpoint("images", depends_on, [paths.IMAGES])
         _extract(opened, images, params.extract_activations, name, executor)
         for array in images.arrays:
-            images.give(array, folder / array)
-    return Account(read={"images": len(source)}, wrote={f"rows of {encoder.width} features to {folder}": len(source)})
+            images.move(array, folder / array)
+    return StageSummary(
+        read={"images": len(source)}, wrote={f"rows of {encoder.width} features to {folder}": len(source)}
+    )
 
 
 def _describe(encoder: Encoder, folder: Path) -> None:
@@ -74,7 +76,7 @@ def _opened(data: Data, spec: EncoderSpec, name: str) -> tuple[ImageSource, Sequ
     return open_images(data, read_table(paths.IMAGES)), replicas
 
 
-def _extract(opened: Once, work: Part, settings: ExtractActivations, name: str, executor: Executor) -> None:
+def _extract(opened: Once, work: Checkpoint, settings: ExtractActivations, name: str, executor: Executor) -> None:
     """Stream features, and the maps if there are any, to disk; only a few batches are ever in memory."""
     source, (encoder, *_) = opened()
     features = work.array("features.npy", (len(source), encoder.width), np.float32)
@@ -87,7 +89,7 @@ def _extract(opened: Once, work: Part, settings: ExtractActivations, name: str, 
             features[rows.start : rows.stop] = found
             if maps is not None:
                 work.array("maps.npy", (len(source), *maps.shape[1:]), np.float16)[rows.start : rows.stop] = maps
-            work.note(rows.stop)
+            work.save(rows.stop)
 
 
 def _check_finite(features: np.ndarray, rows: range, precision: str, name: str) -> None:

@@ -11,38 +11,38 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_json, write_text
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.captions.corpus_file import clean_caption
 
 if TYPE_CHECKING:
-    from falcon_dvc.compute.resume import Part
+    from falcon_dvc.compute.resume import Checkpoint
     from falcon_dvc.params.schema import GenerateCaptions, Params
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write the captions of the crops of the encoder `name`: line i is about row i of its ``crops.parquet``; and counts."""
     crops = read_table(paths.crops(name) / "crops.parquet")
     generated, which = _generated(params, name, crops)
     captions = np.array([clean_caption(text) for text in generated], dtype=object)[which]
     write_text(paths.generated(name), "".join(f"{caption}\n" for caption in captions))
     counts = _counts(captions, which)
-    account = Account(
+    summary = StageSummary(
         read={"crops": len(captions)},
         dropped={"crops": {"without a caption": counts["empty"]}},
         wrote={f"lines to {paths.generated(name)}": len(captions)},
     )
-    write_json(paths.metrics(f"generated_{name}"), {**counts, **account.metrics})
-    return account
+    write_json(paths.metrics(f"generated_{name}"), {**counts, **summary.metrics})
+    return summary
 
 
 def _generated(params: Params, name: str, crops: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """A text for each different crop, and each row's place among them."""
-    from falcon_dvc.compute.resume import unfinished
+    from falcon_dvc.compute.resume import resumable
     from falcon_dvc.crops.embedding import different_crops, part_of_crops
 
     rows = pd.Index(read_table(paths.IMAGES)["image"]).get_indexer(crops["image"])
     different, which = different_crops(rows, crops[["left", "top", "right", "bottom"]].to_numpy())
-    with unfinished(f"generate_captions-{name}") as work:
+    with resumable(f"generate_captions-{name}") as work:
         part = part_of_crops(work, "captions", params.data, different, _how(params.generate_captions))
         return _texts(params, different, part), which
 
@@ -53,7 +53,7 @@ def _how(settings: GenerateCaptions) -> dict:
     return {name: getattr(settings, name) for name in names}
 
 
-def _texts(params: Params, crops: np.ndarray, part: Part) -> list[str]:
+def _texts(params: Params, crops: np.ndarray, part: Checkpoint) -> list[str]:
     """A text for each crop; those that are finished are not made again."""
     from falcon_dvc.captioner import load_captioner
     from falcon_dvc.compute.device import best_device
@@ -61,12 +61,12 @@ def _texts(params: Params, crops: np.ndarray, part: Part) -> list[str]:
 
     settings, finished = params.generate_captions, part.finished
     captioner = load_captioner(settings, best_device())
-    texts: list[str] = json.loads(part.kept["texts"].tobytes()) if finished else []
+    texts: list[str] = json.loads(part.saved["texts"].tobytes()) if finished else []
     batches = batches_of_crops(params.data, crops, finished, settings.batch_size, "captioning crops", list, pictures)
     with closing(batches):
         for batch in batches:
             texts += captioner.captions(batch)
-            part.note(len(texts), texts=np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8))
+            part.save(len(texts), texts=np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8))
     return texts
 
 

@@ -9,36 +9,28 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
-from falcon_dvc.evaluation.coherence import (
-    against_null,
-    coherence,
-    coherence_of_random_sets,
-    size_strata,
-    with_diagonal,
-)
-from falcon_dvc.evaluation.statistics import bootstrap_interval
-from falcon_dvc.groups.groups import discoveries
-from falcon_dvc.progress import track
+from falcon_dvc.artifacts.summary import StageSummary
+from falcon_dvc.evaluation.explainability import measure_coherence
+from falcon_dvc.evaluation.statistics import mean_with_interval
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import MeasureExplainability, Params
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write the coherence of every group of the encoder `name`, the shares that are interpretable, and plot data."""
     settings = params.measure_explainability
     groups = read_table(paths.groups(name) / "groups.parquet")
     crops = read_table(paths.crops(name) / "crops.parquet")
     embeddings = read_array(paths.crops(name) / "embeddings.npy")
     images = read_table(paths.IMAGES)
-    measured = _measure(groups, crops, embeddings, images, settings)
+    measured = measure_coherence(groups, crops, embeddings, images, settings)
     features = read_array(paths.activations(name) / "features.npy").shape[1]
     write_table(paths.EXPLAINABILITY / f"{name}.parquet", measured)
     write_table(paths.plot(f"{name}_coherence"), measured[["group", "size", "coherence", "null_mean", "null_high"]])
     by_size = {_label(size): _shares(part, settings) for size, part in measured.groupby("size")}
     write_table(paths.plot(f"{name}_interpretable"), _by_size(by_size))
-    account = Account(
+    summary = StageSummary(
         read={"groups": len(groups), "crops": len(crops)},
         dropped={"groups": {"of a single crop": int((measured["crops"] < 2).sum())}},
         wrote={f"rows to {paths.EXPLAINABILITY / f'{name}.parquet'}": len(measured)},
@@ -50,38 +42,10 @@ def run(params: Params, name: str) -> Account:
             "of_the_space": _of_all_features(measured, features, settings),
             **by_size,
             "shuffled_activations": _shuffled(groups, crops, embeddings, images, settings),
-            **account.metrics,
+            **summary.metrics,
         },
     )
-    return account
-
-
-def _measure(
-    groups: pd.DataFrame,
-    crops: pd.DataFrame,
-    embeddings: np.ndarray,
-    images: pd.DataFrame,
-    settings: MeasureExplainability,
-) -> pd.DataFrame:
-    """Coherence of the highly activating crops of each group against random sets of as many crops of the same sizes."""
-    high, pool = (np.flatnonzero(crops["role"] == role) for role in ("high", "random"))
-    group = pd.Index(groups["group"]).get_indexer(crops["group"].iloc[high])
-    count = np.bincount(group, minlength=len(groups))
-    own = coherence(embeddings[high], group, len(groups))
-    sides = _sides(crops, images)
-    stratum, own_stratum = size_strata(sides[pool], sides[high], settings.size_strata, int(count.max()))
-    composition = np.zeros((len(groups), int(stratum.max()) + 1), dtype=int)
-    np.add.at(composition, (group, own_stratum), 1)
-    null = _against_nulls(own, composition, embeddings[pool], stratum, settings)
-    released = with_diagonal(own, count)
-    table = groups[["group", "size"]].assign(
-        crops=count,
-        coherence=own,
-        released_coherence=released,
-        released_interpretable=released > settings.released_cut,
-        **null,
-    )
-    return table.assign(interpretable=discoveries(table["p_value"].to_numpy(), settings.fdr))
+    return summary
 
 
 def _shuffled(
@@ -95,49 +59,13 @@ def _shuffled(
     single = groups[groups["size"] == 1].reset_index(drop=True)
     random = crops["role"] == "random"
     relabelled = pd.concat([crops[random].assign(role="high"), crops[random]], ignore_index=True)
-    measured = _measure(single, relabelled, np.concatenate([embeddings[random]] * 2), images, settings)
+    measured = measure_coherence(single, relabelled, np.concatenate([embeddings[random]] * 2), images, settings)
     return {
         "features": len(measured),
         "interpretable": int(measured["interpretable"].sum()),
         **_shares(measured, settings)["interpretable"],
         "median_z": float(measured["z"].median()),
     }
-
-
-def _sides(crops: pd.DataFrame, images: pd.DataFrame) -> np.ndarray:
-    """Side of each crop as a share of its image's shorter side."""
-    shorter = images.set_index("image")[["height", "width"]].min(axis=1)
-    side = np.maximum(crops["right"] - crops["left"], crops["bottom"] - crops["top"])
-    return (side / crops["image"].map(shorter)).to_numpy()
-
-
-def _against_nulls(
-    own: np.ndarray, composition: np.ndarray, pool: np.ndarray, stratum: np.ndarray, settings: MeasureExplainability
-) -> dict[str, np.ndarray]:
-    """A null for each group, by the sizes of its crops: no other group changes it."""
-    columns = {key: np.full(len(own), np.nan) for key in ("z", "p_value", "null_mean", "null_high")}
-    several = np.flatnonzero(composition.sum(axis=1) > 1)
-    if len(several):
-        null = _null(composition[several], pool, stratum, settings)
-        columns["z"][several], columns["p_value"][several] = against_null(own[several], null)
-        columns["null_mean"][several], columns["null_high"][several] = (
-            null.mean(1),
-            np.quantile(null, 1 - settings.fdr, 1),
-        )
-    columns["p_value"] = np.nan_to_num(columns["p_value"], nan=1.0)
-    return columns
-
-
-def _null(
-    composition: np.ndarray, pool: np.ndarray, stratum: np.ndarray, settings: MeasureExplainability
-) -> np.ndarray:
-    """Coherence of the random sets of each group: groups x sets."""
-    generator = np.random.default_rng(settings.seed)
-    drawn = coherence_of_random_sets(pool, stratum, composition, settings.null_sets, generator)
-    null = np.empty((len(composition), settings.null_sets))
-    for number, values in enumerate(track(drawn, "sets of random crops", total=settings.null_sets)):
-        null[:, number] = values
-    return null
 
 
 def _label(size: int) -> str:
@@ -148,15 +76,8 @@ def _shares(part: pd.DataFrame, settings: MeasureExplainability) -> dict:
     """Shares of one group size that are interpretable, with bootstrap intervals over the groups."""
     shares: dict = {"explained": len(part)}
     for rule, column in (("interpretable", "interpretable"), ("released_rule", "released_interpretable")):
-        shares[rule] = _share(part[column].to_numpy(), settings)
+        shares[rule] = mean_with_interval(part[column], settings)
     return shares | {"median_z": float(part["z"].median()), "median_coherence": float(part["coherence"].median())}
-
-
-def _share(found: np.ndarray, settings: MeasureExplainability) -> dict:
-    values = np.asarray(found, dtype=float)
-    generator = np.random.default_rng(settings.seed)
-    low, high = bootstrap_interval(values, settings.bootstrap, settings.confidence, generator)
-    return {"share": float(values.mean()), "interval_low": low, "interval_high": high}
 
 
 def _of_all_features(measured: pd.DataFrame, features: int, settings: MeasureExplainability) -> dict:
@@ -164,7 +85,9 @@ def _of_all_features(measured: pd.DataFrame, features: int, settings: MeasureExp
     single = measured[measured["size"] == 1]
     missing = np.zeros(features - len(single))
     rules = {"interpretable": "interpretable", "released_rule": "released_interpretable"}
-    return {rule: _share(np.concatenate([single[column], missing]), settings) for rule, column in rules.items()}
+    return {
+        rule: mean_with_interval(np.concatenate([single[column], missing]), settings) for rule, column in rules.items()
+    }
 
 
 def _by_size(by_size: dict[str, dict]) -> pd.DataFrame:

@@ -10,16 +10,17 @@ from scipy import sparse
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
-from falcon_dvc.compute.resume import Work, unfinished
-from falcon_dvc.crops.heatmaps import CropRule, Heatmaps, as_bytes, carried, crop_boxes, empty
-from falcon_dvc.crops.localisation import Localisation
+from falcon_dvc.artifacts.summary import StageSummary
+from falcon_dvc.compute.resume import resumable
+from falcon_dvc.crops.heatmaps import Heatmaps, as_bytes, carried, empty
+from falcon_dvc.crops.localisation import Localisation, image_sizes
+from falcon_dvc.members import membership
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import MineCrops, Params
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write ``crops.parquet``, ``heatmaps.npy`` and ``embeddings.npy`` of the encoder `name`, row by row alike.
 
     ``embeddings.json`` says which image-text encoder made the embeddings: captions must come from the same.
@@ -31,9 +32,10 @@ def run(params: Params, name: str) -> Account:
     settings, folder = params.mine_crops, paths.crops(name)
     sets = read_table(paths.groups(name) / "sets.parquet")
     rows = pd.Index(read_table(paths.IMAGES)["image"]).get_indexer(sets["image"])
-    with unfinished(f"mine_crops-{name}") as work:
-        heatmaps = _heatmaps(params, name, sets, rows, work)
-        boxes = _boxes(settings, name, sets, rows, heatmaps)
+    with resumable(f"mine_crops-{name}") as work:
+        located = Localisation(params, name, work)
+        heatmaps = located.of_groups(rows, _members(name, sets))
+        boxes = _boxes(located, sets, rows, heatmaps, settings)
         encoder = load_image_text(params.image_text, best_device())
         embeddings = embed_crops(params.data, encoder, rows, boxes, settings.batch_size, work)
         write_table(folder / "crops.parquet", _table(sets, boxes, empty(heatmaps)))
@@ -41,27 +43,26 @@ def run(params: Params, name: str) -> Account:
         write_array(folder / "embeddings.npy", embeddings)
         made_by = {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing}
         write_json(folder / "embeddings.json", made_by)
-    return Account(
+    return StageSummary(
         read={"images of groups": len(sets)},
         noted={"whole images, as their heatmap is empty": int(empty(heatmaps).sum())},
         wrote={f"crops to {folder}": len(boxes)},
     )
 
 
-def _heatmaps(params: Params, name: str, sets: pd.DataFrame, rows: np.ndarray, work: Work) -> Heatmaps:
-    """Where each row's group fires in its image."""
+def _members(name: str, sets: pd.DataFrame) -> sparse.csr_array:
+    """The features whose maps make each row's heatmap: sparse 0/1, rows x features."""
     width = read_array(paths.activations(name) / "features.npy").shape[1]
-    members = _members_of(sets, read_table(paths.groups(name) / "groups.parquet"), width)
-    return Localisation(params, name, work).of_groups(rows, members)
+    groups = read_table(paths.groups(name) / "groups.parquet")
+    return membership(groups["members"], width)[pd.Index(groups["group"]).get_indexer(sets["group"])]
 
 
-def _boxes(settings: MineCrops, name: str, sets: pd.DataFrame, rows: np.ndarray, heatmaps: Heatmaps) -> np.ndarray:
+def _boxes(
+    located: Localisation, sets: pd.DataFrame, rows: np.ndarray, heatmaps: Heatmaps, settings: MineCrops
+) -> np.ndarray:
     """The crop of each row: around what fires, and for the other roles as the params say."""
-    images = read_table(paths.IMAGES)
-    shape = images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
-    fields = read_array(paths.activations(name) / "fields.npy")[rows]
-    rule = CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
-    boxes = _random_like_high(sets, crop_boxes(heatmaps, fields, shape, rule), shape)
+    shape = image_sizes(rows)
+    boxes = _random_like_high(sets, located.boxes(rows, heatmaps), shape)
     return boxes if settings.low_crops else _whole(boxes, (sets["role"] == "low").to_numpy(), shape)
 
 
@@ -83,14 +84,6 @@ def _whole(boxes: np.ndarray, which: np.ndarray, shape: tuple[np.ndarray, np.nda
     height, width = shape
     whole = np.column_stack([np.zeros_like(width), np.zeros_like(height), width, height])
     return np.where(which[:, None], whole, boxes)
-
-
-def _members_of(sets: pd.DataFrame, groups: pd.DataFrame, width: int) -> sparse.csr_array:
-    """The features whose maps make each row's heatmap: sparse 0/1, rows x features."""
-    members = [np.array(text.split(), dtype=int) for text in groups["members"]]
-    group = np.repeat(np.arange(len(groups)), [len(some) for some in members])
-    by_group = sparse.csr_array((np.ones(len(group)), (group, np.concatenate(members))), shape=(len(groups), width))
-    return by_group[pd.Index(groups["group"]).get_indexer(sets["group"])]
 
 
 def _table(sets: pd.DataFrame, boxes: np.ndarray, empty_map: np.ndarray) -> pd.DataFrame:

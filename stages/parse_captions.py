@@ -15,8 +15,8 @@ from scipy import sparse
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_json, write_table
-from falcon_dvc.artifacts.summary import Account
-from falcon_dvc.compute.resume import unfinished
+from falcon_dvc.artifacts.summary import StageSummary
+from falcon_dvc.compute.resume import resumable
 from falcon_dvc.concepts.retrieval.index import factorised, naming, occurring, read_captions, read_columns
 from falcon_dvc.concepts.retrieval.parquet_stream import table_in_parts
 from falcon_dvc.concepts.words.parsing import Mentioned, parse_captions
@@ -42,9 +42,9 @@ class Parsed:
     mentions: int
 
 
-def run(params: Params) -> Account:
+def run(params: Params) -> StageSummary:
     """Write ``data/mentions.parquet``, the table of synonyms and the counts."""
-    with unfinished("parse_captions") as work:
+    with resumable("parse_captions") as work:
         parsed = work.folder / "parsed.parquet"
         counts = _parse(parsed, params.parse_captions)
         if counts.mentions == 0:
@@ -53,15 +53,15 @@ def run(params: Params) -> Account:
             )
         concepts = _concepts(parsed, params.parse_captions)
         _write_mentions(parsed, concepts)
-    synonyms, account = _synonyms(concepts), _account(counts)
+    synonyms, summary = _synonyms(concepts), _summary(counts)
     write_table(paths.table("synonyms"), synonyms)
     of_several = {"mentions": counts.mentions, "concepts_of_several_words": len(synonyms)}
-    write_json(paths.metrics("parsed"), {"captions": counts.captions, **of_several, **account.metrics})
-    return account
+    write_json(paths.metrics("parsed"), {"captions": counts.captions, **of_several, **summary.metrics})
+    return summary
 
 
-def _account(counts: Parsed) -> Account:
-    return Account(
+def _summary(counts: Parsed) -> StageSummary:
+    return StageSummary(
         read={"captions": counts.captions},
         dropped={"captions": {"without a noun, verb or adjective that counts": counts.captions - counts.with_words}},
         wrote={f"rows to {paths.MENTIONS}": counts.mentions},

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc.artifacts.formats import write_array, write_table, write_text
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.errors import UserError
 from falcon_dvc.synthetic import captions as grammar
 from falcon_dvc.synthetic.scenes.scenes import VALUES, Look, draw_attributes, plant, render
@@ -20,7 +20,7 @@ SCENES, TRAINING = Path("data/scenes"), Path("data/training")
 SPLITS = ("probe", "test", "clip", "encoders", "corpus")  # each has a stream of random numbers of its own
 
 
-def run(params: Any) -> Account:
+def run(params: Any) -> StageSummary:
     """Render every split and write it.
 
     Parameters
@@ -48,7 +48,7 @@ def run(params: Any) -> Account:
         parts = (_write_clip_training, _write_scenes, _write_encoder_training, _write_words)
         written = [pool.submit(write, section, look) for write in parts]
         counts = {what: count for some in written for what, count in some.result().items()}
-    return Account(read={}, wrote=counts)
+    return StageSummary(read={}, wrote=counts)
 
 
 def _end_with_parent() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_text
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.report.site import replaced, write_site
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 REPORT, SITE = paths.REPORTS / "index.html", paths.REPORTS / "site"
 
 
-def run(params: Params) -> Account:
+def run(params: Params) -> StageSummary:
     """Write ``reports/index.html`` and ``reports/site/``: nothing from outside, the same bytes from the same artefacts.
 
     Parameters
@@ -33,7 +33,7 @@ def run(params: Params) -> Account:
     write_text(REPORT, overview)
     written = [path for path in SITE.rglob("*") if path.is_file()]
     pages = sum(path.suffix == ".html" for path in written)
-    return Account(
+    return StageSummary(
         read={"encoders": len(params.encoders), "transfers": len(params.transfers)},
         wrote={f"pages to {SITE}": pages, "other files": len(written) - pages},
     )

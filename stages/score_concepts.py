@@ -9,20 +9,20 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_json, write_table
-from falcon_dvc.artifacts.summary import Account
+from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resolve import executor_of
-from falcon_dvc.compute.resume import unfinished
-from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus, settings_of
+from falcon_dvc.compute.resume import resumable
+from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, explain
 from falcon_dvc.concepts.scoring.tables import concept_table, evidence_table
-from falcon_dvc.concepts.words.listing import in_words
+from falcon_dvc.concepts.words.listing import in_words, kept_concepts
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params
 
 
-def run(params: Params, name: str) -> Account:
+def run(params: Params, name: str) -> StageSummary:
     """Write the ranked concepts of the encoder `name`, their evidence, the table for people, plot data and the metrics."""
     corpus = read_corpus()
     groups, crops = _groups_and_crops(name)
@@ -40,23 +40,27 @@ def run(params: Params, name: str) -> Account:
     write_table(paths.table(f"{name}_concepts"), _for_people(groups, table))
     write_table(paths.plot(f"{name}_scores"), _ranked(table))
     metrics = _metrics(groups, table, crops)
-    account = Account(
+    summary = StageSummary(
         read={"captions": len(corpus.captions), "crops": len(crops), "groups": len(groups)},
         dropped={"groups": {"without a concept": len(groups) - metrics["with_concepts"]}},
         wrote={f"rows to {paths.concepts(name)}": len(table) + len(evidence)},
     )
-    write_json(paths.metrics(f"concepts_{name}"), {**metrics, **recall, **account.metrics})
-    return account
+    write_json(paths.metrics(f"concepts_{name}"), {**metrics, **recall, **summary.metrics})
+    return summary
 
 
 def _captioned(params: Params, name: str, corpus: Corpus, embeddings: np.ndarray) -> Captioned:
     """The captions of every crop."""
     concepts = params.concepts
     shards = concepts.shards if concepts.normaliser == "shard" else None
-    made_of = {"captions": concepts.captions_per_image, "temperature": concepts.temperature, "by": concepts.normaliser}
-    with executor_of(params, "score_concepts") as executor, unfinished(f"score_concepts-{name}") as work:
-        part = work.part("captions", made_of, [paths.CAPTIONS, paths.crops(name)])
-        return corpus.captioned(embeddings, settings_of(concepts), shards, part, executor)
+    depends_on = {
+        "captions": concepts.captions_per_image,
+        "temperature": concepts.temperature,
+        "by": concepts.normaliser,
+    }
+    with executor_of(params, "score_concepts") as executor, resumable(f"score_concepts-{name}") as work:
+        part = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.crops(name)])
+        return corpus.captioned(embeddings, concepts, shards, part, executor)
 
 
 def _groups_and_crops(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -81,7 +85,7 @@ def _explain(
     by_role = {role: np.flatnonzero(crops["role"] == role) for role in ("high", "low", "random")}
     parts = {role: Captioned(captions.captions[rows], captions.weights[rows]) for role, rows in by_role.items()}
     high, low = ((parts[role], group[by_role[role]]) for role in ("high", "low"))
-    return explain(high, low, parts["random"], corpus.mentions, len(groups), settings_of(params.concepts))
+    return explain(high, low, parts["random"], corpus.mentions, len(groups), params.concepts)
 
 
 def _for_people(groups: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -94,7 +98,7 @@ def _for_people(groups: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:
     """Plot data: the first word's scores over all groups; those on other crops, each sorted by itself."""
-    first = table[table["kept"] & (table["kind"] == "word") & (table["rank"] == 1)]
+    first = kept_concepts(table, top=1)
     curves = {"its crops": "score", "lowly activating": "low_score", "random crops": "prior"}
     return pd.concat(
         [
@@ -110,7 +114,7 @@ def _ranked(table: pd.DataFrame) -> pd.DataFrame:
 def _metrics(groups: pd.DataFrame, table: pd.DataFrame, crops: pd.DataFrame) -> dict:
     """Counts and means of what was found."""
     words = table[table["kind"] == "word"]
-    first = words[words["kept"] & (words["rank"] == 1)]
+    first = kept_concepts(words, top=1)
     means = {column: float(first[column].mean()) for column in ("score", "low_score", "prior")} if len(first) else {}
     return {
         "groups": len(groups),

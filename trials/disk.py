@@ -118,7 +118,7 @@ def _others(stage: Stage, expected: dict[str, str]) -> dict[str, str]:
 
 def _left_over(stage: Stage) -> int:
     """Temporary files that nothing will go on from."""
-    hidden = [path for result in RESULTS for path in Path(result).rglob(".*") if ".unfinished" not in path.parts]
+    hidden = [path for result in RESULTS for path in Path(result).rglob(".*") if ".checkpoints" not in path.parts]
     return len(hidden)
 
 

@@ -41,10 +41,14 @@ from falcon_dvc.concepts.words.parsing import _lexicon
 from falcon_dvc.crops.heatmaps import CROPS_AT_ONCE as BOXES_AT_ONCE
 from falcon_dvc.crops.heatmaps import CropRule, as_bytes, crop_boxes, empty, group_heatmaps
 from falcon_dvc.evaluation.ground_truth import attributes_table
+from falcon_dvc.groups import image_sets
 from falcon_dvc.params.load import read_yaml, validated
 from falcon_dvc.params.schema import Params
 from falcon_dvc.synthetic.captions import lexicon
 from falcon_dvc.synthetic.scenes.scenes import draw_attributes
+from falcon_dvc.transfer import fit
+from falcon_dvc.transfer.agreement import nearest_feature
+from falcon_dvc.transfer.spaces import fit_maps
 from stages import (
     analyse_groups,
     build_caption_index,
@@ -225,7 +229,7 @@ def sizes(size: Size) -> dict[str, int]:
         "B": min(size.captions, parse_captions.CAPTIONS_AT_ONCE),
         "W": _words(),
         "M": size.crops,
-        "S": min(groups, find_groups.GROUPS_AT_ONCE),
+        "S": min(groups, image_sets.GROUPS_AT_ONCE),
         "T": min(size.captions, CAPTIONS_AT_ONCE) * min(crops, CROPS_AT_ONCE),
     }
 
@@ -314,11 +318,7 @@ def _mine_crops(params: Params) -> None:
     """The part that needs neither images nor an encoder: heatmaps and boxes of all crops."""
     images, sets = read_table(paths.IMAGES), read_table(paths.groups(EXPLAINED) / "sets.parquet")
     rows = pd.Index(images["image"]).get_indexer(sets["image"])
-    members = mine_crops._members_of(
-        sets,
-        read_table(paths.groups(EXPLAINED) / "groups.parquet"),
-        read_array(paths.activations(EXPLAINED) / "features.npy").shape[1],
-    )
+    members = mine_crops._members(EXPLAINED, sets)
     heatmaps = group_heatmaps(read_array("maps.npy"), rows % MAPPED, members)
     fields = np.tile(np.array([0, 0, 224, 224], dtype=np.int32), (len(rows), 1))
     shape = images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
@@ -333,12 +333,12 @@ def _transfer(params: Params) -> None:
     """All maps and their measurements; captioning the images found again needs images and an encoder."""
     settings = params.transfer
     spaces = transfer._read(EXPLAINED, UNSEEN)
-    maps = transfer._fit(spaces, settings)
-    transfer._nearest_feature(spaces, maps)
-    transfer._by_images(spaces, maps, settings)
-    transfer._by_rank(spaces, maps, settings)
-    transfer._fit_metrics(spaces, maps, settings)
-    transfer._controls(spaces, maps, settings)
+    maps = fit_maps(spaces, settings)
+    nearest_feature(spaces, maps)
+    fit.curve_by_images(spaces, maps, settings)
+    fit.curve_by_rank(spaces, maps, settings)
+    fit.fit_metrics(spaces, maps, settings)
+    fit.control_metrics(spaces, maps, settings)
 
 
 STAGES: dict[str, Callable[[Params], None]] = {

@@ -43,13 +43,13 @@ SETTINGS = {
     "5 crops at once": {"params": {"mine_crops": {"batch_size": 5}}},
     "100 captions at once": {
         "constants": {
-            "stages.build_caption_index.EMBEDDED_AT_ONCE": 64,
-            "stages.build_caption_index.ROWS_AT_ONCE": 100,
+            "falcon_dvc.concepts.retrieval.write_index.EMBEDDED_AT_ONCE": 64,
+            "falcon_dvc.concepts.retrieval.write_index.ROWS_AT_ONCE": 100,
             "stages.parse_captions.CAPTIONS_AT_ONCE": 100,
             "falcon_dvc.concepts.scoring.corpus.CAPTIONS_AT_ONCE": 100,
             "falcon_dvc.concepts.retrieval.nearest.CROPS_AT_ONCE": 33,
-            "stages.find_groups.GROUPS_AT_ONCE": 7,
-            "stages.find_groups.IMAGES_AT_ONCE": 50,
+            "falcon_dvc.groups.image_sets.GROUPS_AT_ONCE": 7,
+            "falcon_dvc.groups.image_sets.IMAGES_AT_ONCE": 50,
         }
     },
 }
@@ -125,7 +125,7 @@ def together(folder: Folder) -> None:
     make_project(folder)
     with (folder / "repro.log").open("ab") as log:
         first = subprocess.Popen(REPRO, cwd=folder, env=environment(), stdout=log, stderr=log)
-        while not (folder / "data" / ".unfinished").exists() and first.poll() is None:
+        while not (folder / "data" / ".checkpoints").exists() and first.poll() is None:
             time.sleep(0.1)  # until the first stage runs
         second = subprocess.run(REPRO, cwd=folder, env=environment(), capture_output=True, text=True)
         still_running = first.poll() is None

@@ -9,8 +9,8 @@ WORTH_SAYING = 0.01  # share of an input; a stage that drops more of it says so
 
 
 @dataclass(frozen=True)
-class Account:
-    """The account of one run of a stage; texts are the program's own, never a name or a caption.
+class StageSummary:
+    """The summary of one run of a stage; texts are the program's own, never a name or a caption.
 
     Attributes
     ----------
@@ -50,24 +50,24 @@ class Account:
         return {"dropped_share": shares, **flag}
 
 
-def lines(stage: str, account: Account) -> Iterator[str]:
+def lines(stage: str, summary: StageSummary) -> Iterator[str]:
     """One line; one more for each input of which so much was dropped that it is worth saying."""
-    parts = [("read", _counted(account.read)), ("dropped", _dropped(account)), ("", _counted(account.noted))]
-    parts.append(("wrote", _counted(account.wrote)))
+    parts = [("read", _counted(summary.read)), ("dropped", _dropped(summary)), ("", _counted(summary.noted))]
+    parts.append(("wrote", _counted(summary.wrote)))
     yield f"{stage}: " + "; ".join(f"{verb} {text}".strip() for verb, text in parts if text)
-    for what, share in account.shares.items():
+    for what, share in summary.shares.items():
         if share > WORTH_SAYING:
-            yield f"{stage}: warning: {_percent(share)} of the {what} were dropped ({_counted(account.dropped[what])})"
+            yield f"{stage}: warning: {_percent(share)} of the {what} were dropped ({_counted(summary.dropped[what])})"
 
 
-def _dropped(account: Account) -> str:
+def _dropped(summary: StageSummary) -> str:
     """What was dropped, with its share and the reasons; "nothing" where something could have been."""
     some = [
-        f"{sum(reasons.values())} {what} ({_percent(account.shares[what])}): {_counted(reasons)}"
-        for what, reasons in account.dropped.items()
+        f"{sum(reasons.values())} {what} ({_percent(summary.shares[what])}): {_counted(reasons)}"
+        for what, reasons in summary.dropped.items()
         if any(reasons.values())
     ]
-    return ", ".join(some) or ("nothing" if account.dropped else "")
+    return ", ".join(some) or ("nothing" if summary.dropped else "")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

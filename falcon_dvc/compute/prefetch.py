@@ -24,7 +24,7 @@ Ready = TypeVar("Ready")
 Result = TypeVar("Result")
 
 
-def in_one(parts: Iterable[tuple[int, Tensor]], device: str = "cpu") -> Tensor:
+def collated(parts: Iterable[tuple[int, Tensor]], device: str = "cpu") -> Tensor:
     """Put what was prepared of the images of a batch together, in the order of their rows.
 
     For a GPU it lies where the GPU can fetch it while other work goes on (pinned memory).
@@ -35,7 +35,7 @@ def in_one(parts: Iterable[tuple[int, Tensor]], device: str = "cpu") -> Tensor:
     return batch.pin_memory() if torch.device(device).type == "cuda" else batch
 
 
-def made_ready(
+def prefetched(
     batches: Iterable[Batch],
     jobs: Callable[[Batch], Iterable[Callable[[], Part]]],
     join: Callable[[list[Part]], Ready],

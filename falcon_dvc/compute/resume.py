@@ -1,6 +1,6 @@
 """Work of a long stage that survives its end: what is finished of it is kept outside the stage's outputs and taken up again.
 
-DVC deletes the outputs of a stage before it runs it, so the work lies in ``data/.unfinished`` until the stage is complete. A part of it is
+DVC deletes the outputs of a stage before it runs it, so the work lies in ``data/.checkpoints`` until the stage is complete. A part of it is
 taken up only if everything that it was made of is still the same, else it is thrown away.
 """
 
@@ -22,55 +22,57 @@ from typing import IO, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import save as serialised
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import allocated, reporting_full_disk, write_bytes
 from falcon_dvc.errors import UserError
 
-FOLDER = paths.DATA / ".unfinished"
+FOLDER = paths.DATA / ".checkpoints"
 STATE = "state.safetensors"
 SECONDS = 10.0  # of work that may be lost
 LIBRARIES = ("numpy", "scipy", "torch", "torchvision", "open_clip_torch", "pillow")
 
 
-class Part:
+class Checkpoint:
     """A part of a stage's work: arrays that are filled row by row, and how many steps are finished.
 
     Parameters
     ----------
     folder
         Where it is kept.
-    made_of
+    depends_on
         Digest of everything that it depends on.
 
     Attributes
     ----------
     finished : int
         Steps that need not be done again.
-    kept : dict of str to array
+    saved : dict of str to array
         What was noted with them.
     """
 
-    def __init__(self, folder: Path, made_of: str) -> None:
-        self._folder, self._made_of = folder, made_of
+    def __init__(self, folder: Path, depends_on: str) -> None:
+        self._folder, self._depends_on = folder, depends_on
         self._arrays: dict[str, np.memmap] = {}
-        self.finished, self.kept, self._earlier = self._noted()
+        self.finished, self.saved, self._earlier = self._earlier_state()
         if not self.finished:
             shutil.rmtree(folder, ignore_errors=True)
         self._time = time.monotonic()
 
-    def _noted(self) -> tuple[int, dict[str, np.ndarray], list[str]]:
+    def _earlier_state(self) -> tuple[int, dict[str, np.ndarray], list[str]]:
         """Steps that an earlier process finished, what it noted, and its arrays; nothing if they are of other work."""
         try:
             with safe_open(self._folder / STATE, framework="np") as file:
                 state = json.loads(file.metadata()["state"])
-                kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+                saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
         except (OSError, SafetensorError):
             return 0, {}, []
         whole = all((self._folder / name).is_file() for name in state["arrays"])
         return (
-            (state["finished"], kept, state["arrays"]) if whole and state["made_of"] == self._made_of else (0, {}, [])
+            (state["finished"], saved, state["arrays"])
+            if whole and state["depends_on"] == self._depends_on
+            else (0, {}, [])
         )
 
     @property
@@ -97,18 +99,18 @@ class Part:
             path.parent.mkdir(parents=True, exist_ok=True)
             return allocated(path, shape, dtype)
 
-    def note(self, finished: int, at_once: bool = False, **kept: np.ndarray) -> None:
+    def save(self, finished: int, at_once: bool = False, **saved: np.ndarray) -> None:
         """Say how many steps are finished, and what else has to be known of them; written down every `SECONDS`, or at once."""
         if not at_once and time.monotonic() - self._time < SECONDS:
             return
         # The arrays first: a step that is noted is on the disk.
         for array in self._arrays.values():
             array.flush()
-        state = {"made_of": self._made_of, "finished": finished, "arrays": self.arrays}
-        write_bytes(self._folder / STATE, save(kept, {"state": json.dumps(state)}))
+        state = {"depends_on": self._depends_on, "finished": finished, "arrays": self.arrays}
+        write_bytes(self._folder / STATE, serialised(saved, {"state": json.dumps(state)}))
         self._time = time.monotonic()
 
-    def give(self, name: str, path: Path) -> None:
+    def move(self, name: str, path: Path) -> None:
         """Move a complete array to its place."""
         if name in self._arrays:
             self._arrays.pop(name).flush()
@@ -116,7 +118,7 @@ class Part:
         os.replace(self._folder / name, path)
 
 
-class Work:
+class Resumable:
     """The parts of one stage's work.
 
     Attributes
@@ -128,7 +130,7 @@ class Work:
     def __init__(self, name: str) -> None:
         self._name, self.folder = name, FOLDER / name
 
-    def part(self, name: str, values: Mapping[str, Any], inputs: Iterable[str | Path] = ()) -> Part:
+    def checkpoint(self, name: str, values: Mapping[str, Any], inputs: Iterable[str | Path] = ()) -> Checkpoint:
         """A part, taken up where an earlier process left it.
 
         Parameters
@@ -140,23 +142,27 @@ class Work:
         inputs
             Other files and folders that it reads.
         """
-        part = Part(self.folder / name, digest_of(values, inputs))
-        if part.finished:
-            print(f"{self._name}: goes on after {part.finished} finished before ({name})", file=sys.stderr, flush=True)
-        return part
+        checkpoint = Checkpoint(self.folder / name, digest_of(values, inputs))
+        if checkpoint.finished:
+            print(
+                f"{self._name}: goes on after {checkpoint.finished} finished before ({name})",
+                file=sys.stderr,
+                flush=True,
+            )
+        return checkpoint
 
 
 @contextmanager
-def unfinished(name: str) -> Iterator[Work]:
+def resumable(name: str) -> Iterator[Resumable]:
     """The work of a stage, named so; all that was kept of it is forgotten when the block ends without an error."""
-    work = Work(name)
+    work = Resumable(name)
     yield work
     shutil.rmtree(work.folder, ignore_errors=True)
     _remove_if_empty()
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
+def exclusive(name: str) -> Iterator[None]:
     """Refuse to run what another process is running.
 
     Raises

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
-from falcon_dvc.compute.prefetch import in_one, made_ready
-from falcon_dvc.compute.resume import Part, Work
+from falcon_dvc.compute.prefetch import collated, prefetched
+from falcon_dvc.compute.resume import Checkpoint, Resumable
 from falcon_dvc.images.decode import Picture, cut
 from falcon_dvc.images.open import open_images, which_images
 from falcon_dvc.images.source import ImageSource
@@ -36,7 +36,7 @@ def embed_crops(
     rows: Int[np.ndarray, " crops"],
     boxes: Int[np.ndarray, "crops 4"],
     batch_size: int,
-    work: Work,
+    work: Resumable,
     name: str = "crops",
 ) -> Float[np.ndarray, "crops dim"]:
     """Unit image embeddings of crops.
@@ -49,23 +49,23 @@ def embed_crops(
     work : keeps what is embedded, under `name`, should the process end before all is.
     """
     crops, which = different_crops(rows, boxes)
-    made_of = {"encoder": encoder.fingerprint, "batch_size": batch_size}
-    part = part_of_crops(work, name, data, crops, made_of)
+    depends_on = {"encoder": encoder.fingerprint, "batch_size": batch_size}
+    part = part_of_crops(work, name, data, crops, depends_on)
     embedded, first = part.array("embedded.npy", (len(crops), encoder.dim), np.float32), part.finished
-    prepared = batches_of_crops(data, crops, first, batch_size, "embedding crops", encoder.prepare, in_one)
+    prepared = batches_of_crops(data, crops, first, batch_size, "embedding crops", encoder.prepare, collated)
     with closing(prepared):
         for batch in prepared:
             embedded[first : first + len(batch)] = encoder.embed_prepared(batch)
             first += len(batch)
-            part.note(first)
-    part.note(first, at_once=True)
+            part.save(first)
+    part.save(first, at_once=True)
     return embedded[which]
 
 
-def part_of_crops(work: Work, name: str, data: "Data", crops: Crops, made_of: dict[str, Any]) -> Part:
+def part_of_crops(work: Resumable, name: str, data: "Data", crops: Crops, depends_on: dict[str, Any]) -> Checkpoint:
     """A part of a stage's work that is about crops of images and depends on `made_of` besides."""
     content = sha256(np.ascontiguousarray(crops).tobytes()).hexdigest()
-    return work.part(name, {**made_of, "images": which_images(data), "crops": content}, [paths.IMAGES])
+    return work.checkpoint(name, {**depends_on, "images": which_images(data), "crops": content}, [paths.IMAGES])
 
 
 def different_crops(
@@ -94,7 +94,7 @@ def batches_of_crops(
     """
     source = open_images(data, read_table(paths.IMAGES))
     batches = [crops[start : start + batch_size] for start in range(first, len(crops), batch_size)]
-    ready = made_ready(batches, partial(_jobs, source, prepare), join)
+    ready = prefetched(batches, partial(_jobs, source, prepare), join)
     return track((made for _, made in ready), description, total=len(batches))
 
 

@@ -12,8 +12,8 @@ from scipy import sparse
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table
-from falcon_dvc.compute.resume import Work
-from falcon_dvc.crops.heatmaps import Heatmaps, group_heatmaps, heatmaps_of
+from falcon_dvc.compute.resume import Resumable
+from falcon_dvc.crops.heatmaps import Boxes, CropRule, Heatmaps, crop_boxes, group_heatmaps, heatmaps_of
 from falcon_dvc.images.open import open_images, which_images
 from falcon_dvc.progress import track
 
@@ -38,7 +38,7 @@ class Localisation:
         Keeps heatmaps by gradients, should the process end before all are there.
     """
 
-    def __init__(self, params: Params, name: str, work: Work) -> None:
+    def __init__(self, params: Params, name: str, work: Resumable) -> None:
         self._params, self._name, self._work = params, name, work
         self._maps = paths.activations(name) / "maps.npy"
 
@@ -63,21 +63,37 @@ class Localisation:
             return heatmaps_of(read_array(self._maps)[rows], directions)
         return self._by_gradients(rows, lambda part: directions[part], _digest(rows, directions))
 
+    def boxes(self, rows: np.ndarray, heatmaps: Heatmaps, threshold: float | None = None) -> Boxes:
+        """Crop each row's image to where its heatmap is high (step 5).
+
+        Parameters
+        ----------
+        threshold : share of a heatmap's maximum; that of ``mine_crops`` if not given.
+        """
+        settings = self._params.mine_crops
+        cut = settings.threshold if threshold is None else threshold
+        rule = CropRule(settings.crop, cut, settings.margin, settings.min_size)
+        return crop_boxes(heatmaps, self._fields[rows], image_sizes(rows), rule)
+
     def _by_gradients(self, rows: np.ndarray, directions: Callable[[slice], np.ndarray], content: str) -> Heatmaps:
         if not len(rows):
             return np.zeros((0, 1, 1), dtype=np.float32)
         spec, data = self._params.encoders[self._name].model_dump(mode="json"), which_images(self._params.data)
         # By its content: a stage may ask for several.
-        part = self._work.part(f"heatmaps-{content[:16]}", {"encoder": spec, "images": data}, [paths.IMAGES])
+        part = self._work.checkpoint(f"heatmaps-{content[:16]}", {"encoder": spec, "images": data}, [paths.IMAGES])
         starts = range(part.finished, len(rows), AT_ONCE)
         for start in track(starts, f"heatmaps of {self._name}", total=len(starts)):
             some = slice(start, min(start + AT_ONCE, len(rows)))
             found = self._encoder.heatmaps(self._images.load_many(list(rows[some])), directions(some))
             heatmaps = part.array("heatmaps.npy", (len(rows), *found.shape[1:]), np.float32)
             heatmaps[some] = found
-            part.note(some.stop)
-        part.note(len(rows), at_once=True)
+            part.save(some.stop)
+        part.save(len(rows), at_once=True)
         return part.array("heatmaps.npy", (), np.float32)
+
+    @cached_property
+    def _fields(self) -> np.ndarray:
+        return read_array(paths.activations(self._name) / "fields.npy")
 
     @cached_property
     def _encoder(self) -> LocatedByGradients:
@@ -89,6 +105,12 @@ class Localisation:
     @cached_property
     def _images(self) -> ImageSource:
         return open_images(self._params.data, read_table(paths.IMAGES))
+
+
+def image_sizes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give height and width of the images in some rows of the table of images, in pixels."""
+    images = read_table(paths.IMAGES)
+    return images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
 
 
 def _digest(*arrays: np.ndarray) -> str:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
+from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings
-from falcon_dvc.concepts.scoring.explanation import Captioned, Settings, explain
-from falcon_dvc.concepts.scoring.scores import Contrast
+from falcon_dvc.concepts.scoring.explanation import Captioned, ConceptSettings, explain
 from falcon_dvc.evaluation.baselines import caption_means, soft_wpmi
 
 Words = dict[str, list[str]]
-CONTRASTS: tuple[Contrast, ...] = ("off", "paper", "released", "relative", "graded", "prior", "both")
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Mined:
         return Captioned(self.captions.captions[rows], self.captions.weights[rows]), group
 
 
-def read_mined(name: str, corpus: Corpus, settings: Settings) -> Mined:
+def read_mined(name: str, corpus: Corpus, settings: ConceptSettings) -> Mined:
     """The single features' crops of an encoder, as `mine_crops` left them."""
     groups = read_table(paths.groups(name) / "groups.parquet")
     single = groups.loc[groups["size"] == 1, "group"].to_numpy()
@@ -64,23 +63,25 @@ def read_mined(name: str, corpus: Corpus, settings: Settings) -> Mined:
     return mined(single, crops.iloc[rows].reset_index(drop=True), embeddings, corpus, settings)
 
 
-def mined(groups: np.ndarray, crops: pd.DataFrame, embeddings: np.ndarray, corpus: Corpus, settings: Settings) -> Mined:
+def mined(
+    groups: np.ndarray, crops: pd.DataFrame, embeddings: np.ndarray, corpus: Corpus, settings: ConceptSettings
+) -> Mined:
     """Caption some crops."""
     return Mined(groups, crops, embeddings, corpus.captioned(embeddings, settings))
 
 
-def falcon(mined: Mined, corpus: Corpus, settings: Settings) -> Words:
-    """FALCON with some contrast."""
+def falcon(mined: Mined, corpus: Corpus, settings: ConceptSettings, contrast: str | None = None) -> Words:
+    """FALCON with a contrast, by default that of the settings."""
     high, low, (random, _) = (mined.part(role) for role in ("high", "low", "random"))
-    return _by_falcon(high, low, random, mined.groups, corpus, settings)
+    return _by_falcon(high, low, random, mined.groups, corpus, settings, contrast)
 
 
-def by_contrast(mined: Mined, corpus: Corpus, settings: Settings) -> dict[str, Words]:
+def by_contrast(mined: Mined, corpus: Corpus, settings: ConceptSettings) -> dict[str, Words]:
     """FALCON with every contrast there is."""
-    return {f"falcon_{kind}": falcon(mined, corpus, replace(settings, contrast=kind)) for kind in CONTRASTS}
+    return {f"falcon_{kind}": falcon(mined, corpus, settings, kind) for kind in CONTRASTS}
 
 
-def shuffled_activations(mined: Mined, corpus: Corpus, settings: Settings) -> Words:
+def shuffled_activations(mined: Mined, corpus: Corpus, settings: ConceptSettings) -> Words:
     """FALCON on random images in place of the highly activating ones: what shuffled activations would be explained by."""
     random, group = mined.part("random")
     nothing = Captioned(random.captions[:0], random.weights[:0]), group[:0]
@@ -93,9 +94,10 @@ def _by_falcon(
     random: Captioned,
     groups: np.ndarray,
     corpus: Corpus,
-    settings: Settings,
+    settings: ConceptSettings,
+    contrast: str | None = None,
 ) -> Words:
-    found = explain(high, low, random, corpus.mentions, len(groups), settings)
+    found = explain(high, low, random, corpus.mentions, len(groups), settings, contrast)
     kept = found.kept & ~corpus.mentions.phrase[found.scores.concept] & (found.rank < settings.top)
     order = np.flatnonzero(kept)[np.lexsort((found.rank[kept], found.scores.group[kept]))]
     words: Words = {group: [] for group in groups}
@@ -154,7 +156,7 @@ def best_constant(truth: pd.DataFrame, names: Mapping[tuple[str, str], set[str]]
     return [sorted(names[attribute])[0] for attribute in counts]
 
 
-def rivals(mined: Mined, corpus: Corpus, settings: Settings) -> dict[str, Words]:
+def all_methods(mined: Mined, corpus: Corpus, settings: ConceptSettings) -> dict[str, Words]:
     """All that need no more than the crops of the run."""
     words = words_of(corpus)
     directions = caption_means(corpus.embeddings, corpus.mentions.incidence, words)

@@ -1,4 +1,6 @@
-"""Planted truth: which attribute a feature sees, and whether its concepts name it (section 4 of the method)."""
+"""Correlations with known attributes, and bootstrap intervals (section 4 of the method)."""
+
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -45,6 +47,34 @@ def bootstrap_interval(
     )
     low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
+
+
+class Resampling(Protocol):
+    """How an interval is drawn: what the sections of params.yaml with an interval have in common."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def bootstrap(self) -> int: ...
+    @property
+    def confidence(self) -> float: ...
+
+
+def mean_with_interval(
+    values: Float[np.ndarray, " items"], settings: Resampling, name: str = "share"
+) -> dict[str, float]:
+    """Mean over items with its bootstrap interval, as metrics; nothing of no items.
+
+    Parameters
+    ----------
+    name : the key of the mean, beside ``interval_low`` and ``interval_high``.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not len(values):
+        return {}
+    generator = np.random.default_rng(settings.seed)
+    low, high = bootstrap_interval(values, settings.bootstrap, settings.confidence, generator)
+    return {name: float(values.mean()), "interval_low": low, "interval_high": high}
 
 
 def interval_over_worlds(

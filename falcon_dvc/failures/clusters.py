@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from falcon_dvc.evaluation.statistics import bootstrap_interval
+from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.failures.blame import Blame, by_feature, concept_blame, first_named, group_blame, ranked
+from falcon_dvc.members import membership
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Failures
@@ -50,16 +51,6 @@ def carried_concepts(first: pd.Series, features: int) -> Carried:
     concept, _ = pd.factorize(np.where(words == "", np.arange(features).astype(object), words))
     representative = np.unique(concept, return_index=True)[1]
     return Carried(concept, words[representative], representative)
-
-
-def interval_of_mean(values: np.ndarray, settings: Failures) -> dict[str, float]:
-    """Mean of some images' values with its bootstrap interval; nothing of none."""
-    if not len(values):
-        return {}
-    low, high = bootstrap_interval(
-        values, settings.bootstrap, settings.confidence, np.random.default_rng(settings.seed)
-    )
-    return {"share": float(np.mean(values)), "interval_low": low, "interval_high": high}
 
 
 def failure_table(
@@ -161,12 +152,10 @@ def _part(concept: int, absent: bool, contributions: np.ndarray, carried: Carrie
 
 def _most_blamed_group(contributions: np.ndarray, groups: pd.DataFrame, first: pd.Series) -> dict[str, np.ndarray]:
     """The group of two and more features that is most to blame for each cluster, "" for none, and its first word."""
-    members = groups.loc[groups["size"] > 1].set_index("group")["members"].str.split().explode().astype(int)
-    names, row = np.unique(members.index.to_numpy(dtype=str), return_inverse=True)
-    shape = (len(names), contributions.shape[1])
-    incidence = sparse.csr_array((np.ones(len(members)), (row, members.to_numpy())), shape=shape)
+    larger = groups[groups["size"] > 1].sort_values("group")
+    incidence = membership(larger["members"], contributions.shape[1])
     total = np.column_stack([np.zeros(len(contributions)), group_blame(contributions, incidence)])
-    most = np.array(["", *names], dtype=object)[ranked(total)[:, 0]]
+    most = np.array(["", *larger["group"]], dtype=object)[ranked(total)[:, 0]]
     return {"group": most, "group_concept": pd.Series(most, dtype=object).map(first).fillna("").to_numpy()}
 
 
@@ -178,7 +167,7 @@ def _of_images(failures: pd.DataFrame, settings: Failures) -> pd.DataFrame:
             "cluster": cluster,
             **{
                 f"blame_{key}": value
-                for key, value in interval_of_mean(some["blame_share"].to_numpy(), settings).items()
+                for key, value in mean_with_interval(some["blame_share"].to_numpy(), settings).items()
             },
             "examples": json.dumps(some["image"].head(settings.examples).tolist()),
         }

@@ -12,6 +12,8 @@ from pydantic import (
     model_validator,
 )
 
+from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
+
 # Slugs become parts of file names, which end at 255 bytes.
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
 Count = Annotated[int, Field(ge=1)]
@@ -20,7 +22,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Between = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Precision = Literal["float32", "bfloat16", "float16"]  # that networks compute in
-Contrast = Literal["off", "paper", "released", "relative", "graded", "prior", "both"]
+Contrast = Literal[tuple(CONTRASTS)]  # type: ignore[valid-type]
 
 
 class Section(BaseModel):
@@ -383,7 +385,7 @@ class Concepts(Section):
     temperature: Positive
     normaliser: Literal["retrieved", "corpus", "shard"]
     shards: Count
-    contrast: Annotated[Contrast, BeforeValidator(_off_is_false)]
+    contrast: Annotated[Contrast, BeforeValidator(_off_is_false)]  # type: ignore[valid-type]
     low_cut: Share
     relative_cut: Annotated[float, Field(gt=0)]
     gamma: Annotated[float, Field(ge=0)]

@@ -13,6 +13,7 @@ from numpy.random import Generator
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
+from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.errors import UserError
 from falcon_dvc.html.pictures import data_uri
 from falcon_dvc.images.decode import resized
@@ -140,9 +141,8 @@ def _words(name: str, most: int) -> tuple[dict[str, Words], Frame]:
     concepts = read_table(paths.concepts(name) / "concepts.parquet")
     single = groups[groups["size"] == 1]
     single = single.iloc[np.argsort(single["members"].astype(int), kind="stable")]
-    kept = concepts[concepts["kept"] & (concepts["kind"] == "word") & (concepts["rank"] <= most)]
-    listed = {group: tuple(some) for group, some in kept.sort_values("rank", kind="stable").groupby("group")["concept"]}
-    words = {group: listed[group] for group in single["group"] if group in listed}
+    listed = listed_words(concepts, most)
+    words = {group: tuple(listed[group]) for group in single["group"] if group in listed}
     return words, Frame(features=len(single), without_words=len(single) - len(words))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc.html.histograms import Histogram
+from falcon_dvc.members import member_lists
 
 REMOVED = 8  # concepts that the contrast removed, on a card; the tables hold all of them
 CAPTIONS = 3  # captions of each concept that are shown whether or not one of the crops has them
@@ -147,7 +148,7 @@ def _text(value: Any) -> str:
 
 def ordered(groups: pd.DataFrame) -> pd.DataFrame:
     """Groups in the order of the report: by size, then members."""
-    members = [[int(member) for member in text.split()] for text in groups["members"]]
+    members = member_lists(groups["members"])
     order = sorted(range(len(groups)), key=lambda row: (len(members[row]), members[row]))
     return groups.assign(member=members).iloc[order].reset_index(drop=True)
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_bytes, write_text
+from falcon_dvc.concepts.words.listing import kept_concepts
 from falcon_dvc.errors import UserError
 from falcon_dvc.html.histograms import Histogram, histogram, neighbours
 from falcon_dvc.html.markup import bars
@@ -382,6 +383,6 @@ def _overview(site: Site, drawn: Mapping[str, list[Drawn]]) -> str:
 
 def faces(explained: Explained) -> list[Link]:
     """Groups for the overview, each with a concept of its own: those that say it with the highest scores."""
-    kept = explained.tables.concepts[explained.tables.concepts["kept"] & (explained.tables.concepts["rank"] == 1)]
-    words = kept[kept["kind"] == "word"].sort_values(["score", "group"], ascending=[False, True], kind="stable")
+    first = kept_concepts(explained.tables.concepts, top=1)
+    words = first.sort_values(["score", "group"], ascending=[False, True], kind="stable")
     return [explained.link_of[group] for group in words.drop_duplicates("concept")["group"].head(FACES)]

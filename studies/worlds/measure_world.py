@@ -9,7 +9,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_table, write_text
-from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus, settings_of
+from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.evaluation.baselines import caption_means
 from falcon_dvc.evaluation.ground_truth import heldout_attributes, judged, names_of_attributes, selectivity_of, truth_of
@@ -19,11 +19,11 @@ from falcon_dvc.evaluation.methods import (
     Dissection,
     Mined,
     Words,
+    all_methods,
     best_constant,
     constant,
     dissect,
     read_mined,
-    rivals,
     words_of,
 )
 from falcon_dvc.params.schema import Params
@@ -87,7 +87,7 @@ def _explainability(params: Params, encoder: str) -> pd.DataFrame:
 
 def _default(params: Params, encoder: str) -> list[Found]:
     """Every method on the crops of the default settings."""
-    return [("default", method, words) for method, words in _rivals(params, encoder).items()]
+    return [("default", method, words) for method, words in _all_methods(params, encoder).items()]
 
 
 def _varied(params: Params, encoder: str) -> list[Found]:
@@ -105,12 +105,12 @@ def _explained_by(params: Params, encoder: str) -> Words:
     return listed_words(read_table(paths.concepts(encoder) / "concepts.parquet"))
 
 
-def _rivals(params: Params, encoder: str) -> dict[str, Words]:
+def _all_methods(params: Params, encoder: str) -> dict[str, Words]:
     """All methods on the default run's crops; soft-WPMI with the image-text encoder's own embedding of the words too."""
     from falcon_dvc.compute.device import best_device
     from falcon_dvc.models.image_text.load import load_image_text
 
-    corpus, settings = read_corpus(), settings_of(params.concepts)
+    corpus, settings = read_corpus(), params.concepts
     mined = read_mined(encoder, corpus, settings)
     words = words_of(corpus)
     texts = [f"a photo of a {word}" for word in corpus.vocabulary[words]]
@@ -121,7 +121,7 @@ def _rivals(params: Params, encoder: str) -> dict[str, Words]:
         "soft_wpmi_told_attributes": _told_attributes(mined, corpus, settings.top),
     }
     own = listed_words(read_table(paths.concepts(encoder) / "concepts.parquet"))
-    return {"falcon": own, **rivals(mined, corpus, settings), **dissected}
+    return {"falcon": own, **all_methods(mined, corpus, settings), **dissected}
 
 
 def _told_attributes(mined: Mined, corpus: Corpus, top: int) -> Words:

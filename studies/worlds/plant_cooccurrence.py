@@ -11,7 +11,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_table
-from falcon_dvc.concepts.scoring.corpus import read_corpus, settings_of
+from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.evaluation.ground_truth import heldout_attributes, names_of_attributes, truth_of
 from falcon_dvc.evaluation.methods import Words, by_contrast, read_mined
 from falcon_dvc.params.schema import Params
@@ -83,7 +83,7 @@ def _judged(params: Params, encoder: str, cases: pd.DataFrame, plants: dict[str,
     find_groups.run(varied, encoder)
     _keep_only(encoder, cases["group"])
     mine_crops.run(varied, encoder)
-    corpus, settings = read_corpus(), settings_of(varied.concepts)
+    corpus, settings = read_corpus(), varied.concepts
     words = by_contrast(read_mined(encoder, corpus, settings), corpus, settings)
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
     return pd.concat(

@@ -41,7 +41,7 @@ def project(tmp_path):
         "falcon_dvc/artifacts/formats.py": READER,
         "slow.py": SLOW,
         "data/a.txt": "before",
-        "data/.unfinished/b.txt": "left",
+        "data/.checkpoints/b.txt": "left",
         "reports/c.txt": "before",
         ".git/d.txt": "",
     }

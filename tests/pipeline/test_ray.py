@@ -19,7 +19,8 @@ from falcon_dvc.cli.runs import merge
 from falcon_dvc.compute import resume
 from falcon_dvc.compute.executor import Local, Once, Task
 from falcon_dvc.compute.resolve import executor_of
-from falcon_dvc.compute.resume import Part
+from falcon_dvc.compute.resume import Checkpoint
+from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.scoring import corpus as corpora
 from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.explanation import Settings
@@ -130,7 +131,7 @@ def test_what_one_process_began_a_cluster_goes_on_with(executor, tmp_path, monke
     corpus, crops = searched(tmp_path, plain)
     monkeypatch.setattr(corpora, "CAPTIONS_AT_ONCE", 50)
     monkeypatch.setattr(resume, "SECONDS", 0.0)
-    note = Part.note
+    note = Checkpoint.save
 
     def dying(part, finished, **kept):
         note(part, finished, **kept)
@@ -138,9 +139,9 @@ def test_what_one_process_began_a_cluster_goes_on_with(executor, tmp_path, monke
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Part, "note", dying)
-        corpus.compared(crops, SETTINGS, Part(tmp_path / "part", "m"))
-    part = Part(tmp_path / "part", "m")
+        patch.setattr(Checkpoint, "note", dying)
+        corpus.compared(crops, SETTINGS, Checkpoint(tmp_path / "part", "m"))
+    part = Checkpoint(tmp_path / "part", "m")
     assert part.finished == 5
     assert same(corpus.compared(crops, SETTINGS, part, executor), corpus.compared(crops, SETTINGS))
 
@@ -159,8 +160,8 @@ def test_a_poisoned_shard_is_named(executor, tmp_path, monkeypatch):
 
 def test_embeddings_of_captions_are_those_of_one_process(on_ray, executor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(build_caption_index, "EMBEDDED_AT_ONCE", 32)
-    monkeypatch.setattr(build_caption_index, "ROWS_AT_ONCE", 64)
+    monkeypatch.setattr(write_index, "EMBEDDED_AT_ONCE", 32)
+    monkeypatch.setattr(write_index, "ROWS_AT_ONCE", 64)
     (tmp_path / "c.txt").write_text("\n".join(f"a {number} cat and {number * number} dogs" for number in range(200)))
     found = []
     for changes in ({}, on_ray):

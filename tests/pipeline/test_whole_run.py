@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from falcon_dvc.artifacts.summary import Account, lines
+from falcon_dvc.artifacts.summary import StageSummary, lines
 from falcon_dvc.cli.runs import merge
 from falcon_dvc.compute import resume
-from falcon_dvc.compute.resume import Part
+from falcon_dvc.compute.resume import Checkpoint
+from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.scoring import corpus
 from falcon_dvc.params.load import load_params, read_yaml
-from stages import build_caption_index
 from tests.support.recorder import WITHOUT_EFFECT, Recorder, leaves
 from tests.support.reruns import declared, other_settings, resolved, too_few, too_many
 from trials.tiny import fingerprints, outputs, stages_in_order, write_params
@@ -29,7 +29,7 @@ RESULTS = ("data/groups", "data/concepts", "data/explainability", "reports")
 def whole_run(folder):
     """Run every stage in a folder; give params, what each stage read of them, and its account."""
     write_params(folder)
-    read, accounts = {}, {}
+    read, summaries = {}, {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         # In another process nobody would see what is read of the params.
@@ -38,9 +38,9 @@ def whole_run(folder):
         recorder = Recorder(params)
         for name, key in stages_in_order(params):
             with recorder.recording() as found:
-                accounts[name, *key] = importlib.import_module(f"stages.{name}").run(params, *key)
+                summaries[name, *key] = importlib.import_module(f"stages.{name}").run(params, *key)
             read[name, *key] = found
-    return params, read, accounts
+    return params, read, summaries
 
 
 @pytest.fixture(scope="module")
@@ -105,16 +105,16 @@ def copy(everything, tmp_path_factory):
 @pytest.fixture
 def noted(copy, monkeypatch):
     """Every step of a long stage is noted at once, and this list tells which."""
-    steps, plain = [], Part.note
+    steps, plain = [], Checkpoint.save
     monkeypatch.chdir(copy[0])
     in_small_steps(monkeypatch)
-    monkeypatch.setattr(Part, "note", lambda part, step, **kept: (steps.append(step), plain(part, step, **kept)))
+    monkeypatch.setattr(Checkpoint, "note", lambda part, step, **kept: (steps.append(step), plain(part, step, **kept)))
     return steps
 
 
 def in_small_steps(patch):
     patch.setattr(resume, "SECONDS", 0.0)
-    patch.setattr(build_caption_index, "EMBEDDED_AT_ONCE", 64)
+    patch.setattr(write_index, "EMBEDDED_AT_ONCE", 64)
     patch.setattr(corpus, "CAPTIONS_AT_ONCE", 50)
 
 
@@ -122,14 +122,14 @@ def run_and_die(steps, folder, params, stage, *key):
     """Run a stage in this process, which is killed after so many steps."""
     os.chdir(folder)
     in_small_steps(pytest.MonkeyPatch())
-    left, plain = iter(range(steps - 1, -1, -1)), Part.note
+    left, plain = iter(range(steps - 1, -1, -1)), Checkpoint.save
 
     def note(part, step, **kept):
         plain(part, step, **kept)
         if next(left) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Part.note = note
+    Checkpoint.save = note
     importlib.import_module(f"stages.{stage}").run(params, *key)
 
 
@@ -173,18 +173,18 @@ def test_a_killed_stage_goes_on_where_it_was(copy, noted, stage):
 
 
 def test_every_stage_gives_its_account(everything):
-    for stage, account in everything[3].items():
-        assert isinstance(account, Account), stage
-        assert sum(account.wrote.values()) > 0, stage
-        said = list(lines(" ".join(stage), account))
+    for stage, summary in everything[3].items():
+        assert isinstance(summary, StageSummary), stage
+        assert sum(summary.wrote.values()) > 0, stage
+        said = list(lines(" ".join(stage), summary))
         assert said[0].startswith(f"{' '.join(stage)}: ") and "wrote" in said[0]
 
 
 def test_a_stage_that_drops_something_says_so_in_its_metrics(everything):
-    folder, _, _, accounts = everything
+    folder, _, _, summaries = everything
     metrics = [json.loads(file.read_text()) for file in (folder / "reports/metrics").glob("*.json")]
     shares = [some["dropped_share"] for some in metrics if "dropped_share" in some]
-    dropping = [account for account in accounts.values() if account.dropped]
+    dropping = [summary for summary in summaries.values() if summary.dropped]
     assert len(shares) == len(dropping) - 1  # `claims` writes no metrics
     assert sum(some.get("dropped_more_than_1_percent", 0) for some in metrics) > 0
 

@@ -9,9 +9,10 @@ import pytest
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_table
 from falcon_dvc.evaluation.conjunction import Gain
+from falcon_dvc.evaluation.group_selectivity import _compared, _named_after
+from falcon_dvc.evaluation.new_concepts import new_concepts
 from falcon_dvc.params.load import load_params
 from stages import analyse_groups
-from stages.analyse_groups import _compared, _named_after, _new_concepts
 from tests.support.paths import ROOT
 
 KNOWN = {"boat": ("object", "boat"), "ship": ("object", "boat"), "tree": ("object", "tree"), "red": ("colour", "red")}
@@ -199,7 +200,7 @@ def test_no_larger_group_gives_only_the_count(planted):
 def test_new_words_are_those_that_no_member_has():
     larger = pd.DataFrame({"group": ["a", "b"], "members": ["0 1", "0 1 2"]})
     words = {"f0": ["boat", "sea"], "f1": ["boat", "red"], "f2": ["red"], "a": ["car", "sea"], "b": ["boat", "red"]}
-    found = _new_concepts(larger, words)
+    found = new_concepts(larger, words)
     assert found["new_words"] == [["car"], []]
     assert found["has_new"] == found["first_is_new"] == [True, False]
     assert found["control_has_new"] == [1.0, pytest.approx(1 / 3)]

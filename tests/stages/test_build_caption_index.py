@@ -9,8 +9,9 @@ import pytest
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_json, write_table
 from falcon_dvc.cli.runs import merge
+from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.retrieval.index import read_captions
-from falcon_dvc.concepts.scoring.corpus import crop_embeddings, read_corpus, settings_of
+from falcon_dvc.concepts.scoring.corpus import crop_embeddings, read_corpus
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import read_yaml, validated
 from stages import build_caption_index, parse_captions, score_concepts
@@ -136,7 +137,7 @@ def test_captions_are_accounted_for_to_the_last_row(here):
 @pytest.mark.parametrize("rows", [1, 5, 1000])
 def test_captions_embedded_in_parts_are_the_same(here, monkeypatch, rows):
     write_csv(here / "c.csv", CAPTIONS)
-    monkeypatch.setattr(build_caption_index, "ROWS_AT_ONCE", rows)
+    monkeypatch.setattr(write_index, "ROWS_AT_ONCE", rows)
     monkeypatch.setattr(parse_captions, "CAPTIONS_AT_ONCE", rows)
     corpus, _ = built(here / "c.csv")
     assert np.array_equal(corpus.embeddings, vectors(CAPTIONS))
@@ -179,7 +180,7 @@ def test_the_search_is_the_same_for_any_number_of_shards(here):
     found = []
     for parts in (1, 3, 10):
         corpus, params = built(write_laion(here / f"laion{parts}", parts, texts))
-        captioned = corpus.captioned(crops(), settings_of(params.concepts))
+        captioned = corpus.captioned(crops(), params.concepts)
         found.append(
             (
                 captioned.captions.tolist(),
@@ -223,12 +224,12 @@ def test_an_approximate_index_is_held_against_the_exact_search_on_crops(here):
     laion = write_laion(here / "laion", 3)
     write_groups(crops())
     corpus, params = built(laion)
-    exact = corpus.captioned(crops(), settings_of(params.concepts))
+    exact = corpus.captioned(crops(), params.concepts)
     score_concepts.run(params, "e")
     assert "recall_at_5" not in read_json(paths.metrics("concepts_e"))
     for index in (APPROXIMATE, {"index": "sq"}):
         corpus, params = built(laion, index)
-        assert corpus.captioned(crops(), settings_of(params.concepts)).captions.tolist() == exact.captions.tolist()
+        assert corpus.captioned(crops(), params.concepts).captions.tolist() == exact.captions.tolist()
         score_concepts.run(params, "e")
         assert read_json(paths.metrics("concepts_e"))["recall_at_5"] == 1
     assert read_json(paths.CAPTIONS / "index.json")["approximate"]["index"] == "sq"
@@ -258,7 +259,7 @@ def test_more_lists_than_captions_are_one_clear_line(here):
 
 def test_an_approximate_index_cannot_normalise_over_the_corpus(here):
     corpus, params = built(write_laion(here / "laion", 1), {"index": "sq"})
-    settings = settings_of(params.concepts.model_copy(update={"normaliser": "corpus"}))
+    settings = params.concepts.model_copy(update={"normaliser": "corpus"})
     with pytest.raises(UserError, match=r"^concepts\.normaliser: corpus needs"):
         corpus.captioned(crops(), settings)
 

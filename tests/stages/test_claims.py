@@ -6,9 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from falcon_dvc.claims import statements as claims
+from falcon_dvc.claims.statements import Ref, Row
+from falcon_dvc.claims.table import measured
+from falcon_dvc.claims.verdicts import CLAIMS
 from falcon_dvc.params.load import load_params
-from stages import claims
-from stages.claims import Ref, Row
 from tests.support.paths import ROOT
 
 
@@ -18,9 +20,9 @@ def test_a_row_shows_the_number_of_its_file_and_key(tmp_path, monkeypatch):
         json.dumps({"a": {"share": 0.5, "interval_low": 0.4, "interval_high": 0.6}, "b": {"share": 0.1}})
     )
     file = Path("m.json")
-    shown = claims._measured(Row("C1", "more", "here", Ref(file, "a.share"), Ref(file, "b.share")))
+    shown = measured(Row("C1", "more", "here", Ref(file, "a.share"), Ref(file, "b.share")))
     assert (shown["measured"], shown["against"], shown["verdict"]) == ("0.500 [0.400, 0.600]", "0.100", "holds")
-    limit = claims._measured(Row("C1", "below", "here", Ref(file, "a.share"), 0.45, "below"))
+    limit = measured(Row("C1", "below", "here", Ref(file, "a.share"), 0.45, "below"))
     assert (limit["against"], limit["verdict"]) == ("0.45", "undecided")
 
 
@@ -29,7 +31,7 @@ def test_what_was_not_measured_is_said_to_be_so(tmp_path, monkeypatch, key):
     monkeypatch.chdir(tmp_path)
     Path("m.json").write_text('{"a": {"share": 0.5}}')
     for ref in (Ref(Path("m.json"), key), Ref(Path("missing.json"), "a.share")):
-        shown = claims._measured(Row("C1", "more", "here", ref, 0.2, "below"))
+        shown = measured(Row("C1", "more", "here", ref, 0.2, "below"))
         assert (shown["measured"], shown["verdict"]) == ("–", "not measured here")
 
 
@@ -54,14 +56,14 @@ def test_the_committed_table_is_made_of_the_committed_metrics(tmp_path, monkeypa
 def test_every_statement_of_the_default_run_names_one_row_only():
     rows = list(claims.rows(load_params(ROOT / "params.yaml")))
     assert len({(row.statement, row.data) for row in rows}) == len(rows)
-    assert {row.claim for row in rows} == set(claims.CLAIMS)
+    assert {row.claim for row in rows} == set(CLAIMS)
 
 
 def test_a_number_over_worlds_says_of_how_many(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("m.json").write_text(json.dumps({"a": {"share": 0.5, "worlds": 5}, "b": {"share": 0.4, "worlds": 1}}))
     data = [
-        claims._measured(Row("C1", "x", claims.WORLDS, Ref(Path("m.json"), key), 0.2, "below"))["data"]
+        measured(Row("C1", "x", claims.WORLDS, Ref(Path("m.json"), key), 0.2, "below"))["data"]
         for key in ("a.share", "b.share", "c.share")
     ]
     assert data == ["embedded world, 5 seeds", "embedded world, 1 seed", "embedded world"]

@@ -6,6 +6,7 @@ import pytest
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_table
+from falcon_dvc.evaluation.units import rank_of_own
 from falcon_dvc.models.encoders.load import LinearClassifier
 from falcon_dvc.params.load import load_params
 from stages import evaluate_units as units
@@ -58,4 +59,4 @@ def test_shuffled_units_are_at_chance(run):
 
 def test_rank_of_own_counts_ties_against_the_own_name():
     score = np.array([[0.5, 0.5, 0.0], [0.1, 0.9, 0.9], [0.0, 0.0, 0.0]])
-    assert units._rank_of_own(score).tolist() == [2, 2, 3]
+    assert rank_of_own(score).tolist() == [2, 2, 3]

@@ -13,6 +13,8 @@ from safetensors.numpy import save_file
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_table
 from falcon_dvc.errors import UserError
+from falcon_dvc.failures import shortcut
+from falcon_dvc.failures.classified import Classified
 from stages import failures
 from tests.support.paths import ROOT
 
@@ -124,10 +126,10 @@ def test_presence_of_the_planted_background_is_not_its_absence():
     names = [{"water"}, {"grass"}, set()]
     first, silent = np.array([0, 0, 1, 1, 2, -1]), np.array([True, False, False, True, True, False])
     background = np.array(["grass", "grass", "grass", "grass", "grass", "grass"])
-    anything, at_work = failures._names_shortcut(first, silent, background, names, "water")
+    anything, at_work = shortcut._names_shortcut(first, silent, background, names, "water")
     assert anything.tolist() == [1, 1, 1, 1, 0, 0]
     assert at_work.tolist() == [1, 0, 1, 0, 0, 0]
-    on_water = failures._names_shortcut(first[:2], silent[:2], np.array(["water"] * 2), names, "water")[1]
+    on_water = shortcut._names_shortcut(first[:2], silent[:2], np.array(["water"] * 2), names, "water")[1]
     assert on_water.tolist() == [0, 1]
 
 
@@ -180,8 +182,8 @@ def test_failures_that_the_shortcut_causes():
     right, wrong = np.array([0, 0, 1, 1, 1, 2]), np.array([1, 1, 0, 2, 0, 0])
     background = np.array(["grass", "water", "water", "water", "grass", "water"])
     classifier = SimpleNamespace(names=tuple(CLASSES))
-    images = failures.Classified(classifier, *[np.zeros(6)] * 3, right, wrong, np.zeros((3, 12)))
-    lost, taken = failures._planted(images, np.arange(6), background, make_params().render_scenes.shortcut)
+    images = Classified(classifier, *[np.zeros(6)] * 3, right, wrong, np.zeros((3, 12)))
+    lost, taken = shortcut._planted(images, np.arange(6), background, make_params().render_scenes.shortcut)
     assert lost.tolist() == [True, False, False, False, False, False], "boats that are not on the water"
     assert taken.tolist() == [False, False, True, False, False, False], "trucks on the water that are called boats"
 

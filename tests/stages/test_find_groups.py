@@ -7,6 +7,7 @@ import pytest
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_array, write_table
 from falcon_dvc.errors import UserError
+from falcon_dvc.groups import image_sets
 from falcon_dvc.groups.activations import row_normalised
 from falcon_dvc.params.load import load_params
 from stages import find_groups
@@ -88,8 +89,8 @@ def test_single_features_do_not_depend_on_what_larger_groups_there_are(planted):
 def test_blocks_change_nothing(planted, monkeypatch):
     find_groups.run(planted, "e")
     whole = [*read(), read_array(paths.groups("e") / "thresholds.npy", mmap=False)]
-    monkeypatch.setattr(find_groups, "IMAGES_AT_ONCE", 7)
-    monkeypatch.setattr(find_groups, "GROUPS_AT_ONCE", 2)
+    monkeypatch.setattr(image_sets, "IMAGES_AT_ONCE", 7)
+    monkeypatch.setattr(image_sets, "GROUPS_AT_ONCE", 2)
     find_groups.run(planted, "e")
     for before, after in zip(whole, read(), strict=False):
         pd.testing.assert_frame_equal(before, after)

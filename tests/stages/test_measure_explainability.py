@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from falcon_dvc.evaluation.explainability import measure_coherence
 from falcon_dvc.params.load import load_params
-from stages.measure_explainability import _measure, _shuffled
+from stages.measure_explainability import _shuffled
 from tests.support.paths import ROOT
 
 SETTINGS = load_params(ROOT / "params.yaml").measure_explainability.model_copy(update={"null_sets": 200})
@@ -33,7 +34,7 @@ def crops(seed, coherent=6):
 @pytest.mark.parametrize("seed", range(3))
 def test_features_whose_crops_share_something_are_interpretable_and_no_others(seed):
     table, embeddings = crops(seed)
-    found = _measure(GROUPS, table, embeddings, IMAGES, SETTINGS)["interpretable"].to_numpy()
+    found = measure_coherence(GROUPS, table, embeddings, IMAGES, SETTINGS)["interpretable"].to_numpy()
     assert found[:6].all()
     assert found[6:].sum() <= 1
 
@@ -49,6 +50,6 @@ def test_shuffled_activations_are_at_chance(seed):
 def test_a_feature_of_small_crops_is_held_against_small_crops():
     table, embeddings = crops(0, coherent=0)
     small = (table["role"] == "random") | (table["group"] != "f0") | (table["right"] == 20)
-    found = _measure(GROUPS, table[small].reset_index(drop=True), embeddings[small], IMAGES, SETTINGS)
+    found = measure_coherence(GROUPS, table[small].reset_index(drop=True), embeddings[small], IMAGES, SETTINGS)
     assert found["coherence"].iloc[0] > found["coherence"].iloc[1:].max()
     assert not found["interpretable"].iloc[0]

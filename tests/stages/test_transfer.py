@@ -14,6 +14,8 @@ from falcon_dvc.artifacts.formats import read_table, write_array, write_json, wr
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import read_yaml
 from falcon_dvc.params.schema import Params
+from falcon_dvc.transfer.agreement import same_first
+from falcon_dvc.transfer.fit import estimate
 from stages import transfer
 from tests.support.paths import ROOT
 
@@ -276,12 +278,12 @@ def test_impossible_values_are_refused(change):
 
 
 def test_a_first_concept_of_nothing_is_the_same_as_no_other():
-    assert transfer._same_first([[], ["a", "b"], ["a"]], [[], ["a"], ["b", "a"]]) == [0, 1, 0]
+    assert same_first([[], ["a", "b"], ["a"]], [[], ["a"], ["b", "a"]]) == [0, 1, 0]
 
 
 def test_what_has_no_value_is_left_out_of_an_estimate():
     settings = SimpleNamespace(seed=0, bootstrap=50, confidence=0.9)
     values = np.array([[1.0, np.nan, 3.0], [1.0, 5.0, 3.0]])
-    assert transfer._estimate("mean", values, settings)["mean"] == 2
-    assert transfer._estimate("share", np.array([1.0, 0.0, np.nan, 1.0]), settings)["share"] == pytest.approx(2 / 3)
-    assert transfer._estimate("median", np.array([1.0, 2.0, 9.0]), settings)["median"] == 2
+    assert estimate("mean", values, settings)["mean"] == 2
+    assert estimate("share", np.array([1.0, 0.0, np.nan, 1.0]), settings)["share"] == pytest.approx(2 / 3)
+    assert estimate("median", np.array([1.0, 2.0, 9.0]), settings)["median"] == 2

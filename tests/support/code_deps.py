@@ -15,7 +15,8 @@ def closure(path: Path, packages: tuple[str, ...] = (LIBRARY, "stages"), root: P
     """The file and every module of the packages that it reaches by imports, relative to the root."""
     found, waiting = {path}, [path]
     while waiting:
-        new = _imported(waiting.pop(), packages, root) - found
+        module = waiting.pop()
+        new = set() if _without_effect(module.relative_to(root)) else _imported(module, packages, root) - found
         found |= new
         waiting += new
     return {file.relative_to(root) for file in found}

@@ -28,15 +28,15 @@ from falcon_dvc.concepts.retrieval.nearest import (
     recall,
     retrieved_weights,
 )
-from falcon_dvc.concepts.scoring.explanation import Captioned, Settings, captioned, summed_at, weighted
+from falcon_dvc.concepts.scoring.explanation import Captioned, ConceptSettings, captioned, summed_at, weighted
 from falcon_dvc.concepts.scoring.scores import Mentions
 from falcon_dvc.embeddings import Rows, RowsElsewhere
 from falcon_dvc.errors import UserError
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
-    from falcon_dvc.compute.resume import Part
-    from falcon_dvc.params.schema import BuildCaptionIndex, Concepts
+    from falcon_dvc.compute.resume import Checkpoint
+    from falcon_dvc.params.schema import BuildCaptionIndex
 
 T = TypeVar("T")
 
@@ -73,9 +73,9 @@ class Corpus:
     def captioned(
         self,
         crops: np.ndarray,
-        settings: Settings,
+        settings: ConceptSettings,
         shards: int | None = None,
-        part: Part | None = None,
+        part: Checkpoint | None = None,
         executor: Executor = LOCAL,
     ) -> Captioned:
         """Step 8: the captions of each crop, from the index or by comparing every caption.
@@ -103,7 +103,7 @@ class Corpus:
         return Captioned(found.captions, retrieved_weights(found, settings.temperature))
 
     def compared(
-        self, crops: np.ndarray, settings: Settings, part: Part | None = None, executor: Executor = LOCAL
+        self, crops: np.ndarray, settings: ConceptSettings, part: Checkpoint | None = None, executor: Executor = LOCAL
     ) -> Retrieved:
         """The nearest captions of each crop by comparing every caption; `part` and `executor` as above."""
         found = (_kept(part) if part else None) or nothing_retrieved(len(crops), settings.captions_per_image)
@@ -165,9 +165,9 @@ class Corpus:
             )
 
 
-def _kept(part: Part) -> Retrieved | None:
+def _kept(part: Checkpoint) -> Retrieved | None:
     """What an earlier process found."""
-    return Retrieved(**part.kept) if part.finished else None
+    return Retrieved(**part.saved) if part.finished else None
 
 
 def near(
@@ -177,13 +177,13 @@ def near(
     return list(near_in(crops, (ids, rows.read()), best, k, temperature))
 
 
-def _noted(shards: Iterator[T], found: Retrieved, part: Part) -> Iterator[T]:
+def _noted(shards: Iterator[T], found: Retrieved, part: Checkpoint) -> Iterator[T]:
     """The shards; whenever the next is asked for, those before it have been merged."""
     finished = part.finished
     for shard in shards:
         yield shard
         finished += 1
-        part.note(finished, captions=found.captions, cosines=found.cosines, log_total=found.log_total)
+        part.save(finished, captions=found.captions, cosines=found.cosines, log_total=found.log_total)
 
 
 def shards_of(ids: np.ndarray, embeddings: Rows, count: int | None = None) -> Iterator[Shard]:
@@ -262,17 +262,3 @@ def _mentions(captions: np.ndarray) -> tuple[np.ndarray, Mentions]:
     incidence.data[:] = 1  # a caption may mention a concept by two of its words
     phrase = different >= len(names)
     return names[different - phrase * len(names)], Mentions(captions, incidence, phrase)
-
-
-def settings_of(params: Concepts) -> Settings:
-    """The method's constants, from params.yaml."""
-    return Settings(
-        captions_per_image=params.captions_per_image,
-        temperature=params.temperature,
-        normaliser=params.normaliser,
-        contrast=params.contrast,
-        low_cut=params.low_cut,
-        relative_cut=params.relative_cut,
-        gamma=params.gamma,
-        top=params.top,
-    )

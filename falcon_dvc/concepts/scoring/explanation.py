@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,17 +16,33 @@ from falcon_dvc.concepts.retrieval.nearest import (
     retrieved_weights,
 )
 from falcon_dvc.concepts.scoring import scores as scoring
-from falcon_dvc.concepts.scoring.scores import ConceptScores, Contrast, Mentions
+from falcon_dvc.concepts.scoring.contrasts import Constants, contrasted
+from falcon_dvc.concepts.scoring.scores import ConceptScores, Mentions
+
+
+class ConceptSettings(Constants, Protocol):
+    """The constants of steps 8 to 12, as in the section concepts of params.yaml, which explains each."""
+
+    @property
+    def captions_per_image(self) -> int: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def normaliser(self) -> str: ...
+    @property
+    def contrast(self) -> str: ...
+    @property
+    def top(self) -> int: ...
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The constants of steps 8 to 12; params.yaml, section `concepts`, explains each."""
+    """The same constants as plain values, for use without params.yaml."""
 
     captions_per_image: int
     temperature: float
     normaliser: str
-    contrast: Contrast
+    contrast: str
     low_cut: float
     relative_cut: float
     gamma: float
@@ -61,7 +78,7 @@ class Captioned:
 def captioned(
     crops: Float[np.ndarray, "crops dim"],
     corpus: Callable[[], Iterable[Shard]],
-    settings: Settings,
+    settings: ConceptSettings,
     found: Retrieved | None = None,
 ) -> Captioned:
     """Step 8: the captions of each crop, by the normaliser chosen.
@@ -77,12 +94,12 @@ def captioned(
     return weighted(retrieved, settings)
 
 
-def summed_at(settings: Settings) -> float | None:
+def summed_at(settings: ConceptSettings) -> float | None:
     """The temperature at which retrieval has to sum over the whole corpus; None if the normaliser needs no such sum."""
     return settings.temperature if settings.normaliser == "corpus" else None
 
 
-def weighted(retrieved: Retrieved, settings: Settings) -> Captioned:
+def weighted(retrieved: Retrieved, settings: ConceptSettings) -> Captioned:
     """Retrieved captions with their weights, by a normaliser other than shard."""
     weights = corpus_weights if settings.normaliser == "corpus" else retrieved_weights
     return Captioned(retrieved.captions, weights(retrieved, settings.temperature))
@@ -94,7 +111,8 @@ def explain(
     random: Captioned,
     mentions: Mentions,
     groups: int,
-    settings: Settings,
+    settings: ConceptSettings,
+    contrast: str | None = None,
 ) -> Explanation:
     """Steps 10 to 12: score the concepts of each group's highly activating crops, contrast and rank them.
 
@@ -102,6 +120,7 @@ def explain(
     ----------
     high, low : captions of the highly and lowly activating crops with each crop's group.
     random : captions of random crops.
+    contrast : a key of `CONTRASTS`; that of the settings if not given.
     """
     high_scores, low_scores, random_scores = (
         scoring.crop_scores(some.captions, some.weights, mentions) for some in (high[0], low[0], random)
@@ -109,14 +128,7 @@ def explain(
     scores = scoring.score_concepts(high_scores, high[1], low_scores, low[1], random_scores, groups)
     of_low = scoring.extracted(low_scores, low[1], groups, mentions.phrase, settings.top)
     also_low = scoring.values_at(of_low, scores.group, scores.concept) > 0
-    value, kept = scoring.contrasted(
-        scores,
-        settings.contrast,
-        low_cut=settings.low_cut,
-        relative_cut=settings.relative_cut,
-        gamma=settings.gamma,
-        also_low=also_low,
-    )
+    value, kept = contrasted(scores, contrast or settings.contrast, settings, also_low)
     phrase = mentions.phrase[scores.concept].astype(int)
     return Explanation(
         scores, value, kept, scoring.ranks_within(scores.group, phrase, ~kept, value=value, tie=scores.concept)

@@ -1,14 +1,11 @@
-"""Concept scores (step 10, Eq. 1) and contrast (step 11): which words a group's crops share, and its look-alikes do not."""
+"""Concept scores (step 10, Eq. 1): which words the crops of a group share."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from scipy.special import ndtri
-
-Contrast = Literal["off", "paper", "released", "relative", "graded", "prior", "both"]
 
 
 @dataclass(frozen=True)
@@ -117,41 +114,6 @@ def values_at(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> 
 
 def _present(scores: sparse.csr_array) -> sparse.csr_array:
     return sparse.csr_array(((scores.data > 0).astype(float), scores.indices, scores.indptr), shape=scores.shape)
-
-
-def contrasted(
-    scores: ConceptScores,
-    kind: Contrast,
-    *,
-    low_cut: float,
-    relative_cut: float,
-    gamma: float,
-    also_low: Bool[np.ndarray, " entries"],
-) -> tuple[Float[np.ndarray, " entries"], Bool[np.ndarray, " entries"]]:
-    """Value that a concept is ranked by, and whether it is kept.
-
-    Parameters
-    ----------
-    kind : ``off``; ``paper``: a concept that is also among the lowly activating crops' own concepts is dropped;
-        ``released``: dropped from a low score of `low_cut` on; ``relative``: dropped if its low score is at least `relative_cut`
-        times its score; ``graded``: ranked by ``score - gamma * low``; ``prior``:
-        ranked by ``score - prior``; ``both``: ranked by ``score - max(gamma * low, prior)``. The last three drop what is
-        not above zero.
-    also_low : entries that are among the concepts extracted from the group's lowly activating crops (for ``paper``).
-    """
-    if kind == "paper":
-        return scores.score, ~also_low
-    if kind == "released":
-        return scores.score, scores.low < low_cut
-    if kind == "relative":
-        return scores.score, scores.low < relative_cut * scores.score
-    against = {
-        "graded": gamma * scores.low,
-        "prior": scores.prior,
-        "both": np.maximum(gamma * scores.low, scores.prior),
-    }
-    value = scores.score - against.get(kind, 0.0)
-    return value, value > 0 if kind in against else np.ones(len(scores), dtype=bool)
 
 
 def ranks_within(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
 from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation
 from falcon_dvc.concepts.scoring.scores import interval
@@ -15,15 +16,6 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import Concepts
 
 CAPTIONS_AT_ONCE = 65_536  # retrieved, whose mentions are in memory
-REASONS = {
-    "paper": "also a concept of the lowly activating images",
-    "released": "its low score reaches low_cut",
-    "relative": "its low score is at least relative_cut times its score",
-    "graded": "no higher than gamma times its score on the lowly activating images",
-    "prior": "no higher than on random crops",
-    "both": "no higher than gamma times its score on the lowly activating images, or than on random crops",
-    "off": "",
-}
 
 
 def concept_table(explanation: Explanation, corpus: Corpus, groups: np.ndarray, settings: Concepts) -> pd.DataFrame:
@@ -44,7 +36,7 @@ def concept_table(explanation: Explanation, corpus: Corpus, groups: np.ndarray, 
             "interval_high": high,
             "support": scores.support,
             "kept": explanation.kept,
-            "reason": np.where(explanation.kept, "", REASONS[settings.contrast]),
+            "reason": np.where(explanation.kept, "", CONTRASTS[settings.contrast].reason),
             "order": scores.group,
         }
     )

@@ -1,29 +1,33 @@
-"""The kept words of a table of concepts, as lists and as text."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""The kept words of a table of concepts, as rows, lists and text."""
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    pass
+
+def kept_concepts(table: pd.DataFrame, kind: str = "word", top: int | None = None) -> pd.DataFrame:
+    """Select the kept concepts of one kind, by group and rank.
+
+    Parameters
+    ----------
+    kind : ``word`` or ``phrase``.
+    top : the last rank (from 1) that is selected; all of them if not given.
+    """
+    rows = table[table["kept"] & (table["kind"] == kind) & (table["rank"] <= (top or table["rank"].max()))]
+    return rows.sort_values(["group", "rank"], kind="stable")
 
 
-def listed_words(concepts: pd.DataFrame) -> dict[str, list[str]]:
-    """The kept words of each group of a table of concepts, by rank."""
-    words = concepts[concepts["kept"] & (concepts["kind"] == "word")].sort_values(["group", "rank"], kind="stable")
-    return {group: list(some) for group, some in words.groupby("group", sort=False)["concept"]}
+def listed_words(table: pd.DataFrame, top: int | None = None) -> dict[str, list[str]]:
+    """Give the kept words of each group, by rank."""
+    concepts = kept_concepts(table, top=top).groupby("group", sort=False)["concept"]
+    return {group: list(words) for group, words in concepts}
 
 
 def in_words(table: pd.DataFrame, kind: str = "word") -> pd.Series:
-    """Kept concepts of one kind for people: group -> ``boat:0.91; ship:0.40``."""
-    kept = table[table["kept"] & (table["kind"] == kind)].sort_values("rank", kind="stable")
+    """Write the kept concepts of each group as text: group -> ``boat:0.91; ship:0.40``."""
+    kept = kept_concepts(table, kind)
     text = kept["concept"] + ":" + kept["score"].map("{:.2f}".format)
     return text.groupby(kept["group"], sort=False).agg("; ".join)
 
 
 def first_concepts(table: pd.DataFrame) -> pd.Series:
-    """First kept word of each group."""
-    first = table[table["kept"] & (table["kind"] == "word") & (table["rank"] == 1)]
-    return first.set_index("group")["concept"]
+    """Give the first kept word of each group."""
+    return kept_concepts(table, top=1).set_index("group")["concept"]

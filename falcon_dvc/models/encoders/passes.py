@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from falcon_dvc.compute.device import computing_in
-from falcon_dvc.compute.prefetch import AHEAD, in_one, in_turn, made_ready
+from falcon_dvc.compute.prefetch import AHEAD, collated, in_turn, prefetched
 from falcon_dvc.threads import WORKERS
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ def activations(
 def prepared(
     source: ImageSource, encoder: Encoder, batches: Iterable[range], ahead: int = AHEAD, workers: int = WORKERS
 ) -> Generator[tuple[range, Tensor], None, None]:
-    """Decode and prepare images for an encoder, in threads; see `activations` and `made_ready`."""
+    """Decode and prepare images for an encoder, in threads; see `activations` and `prefetched`."""
 
     def images(rows: range) -> list[Callable[[], tuple[int, Tensor]]]:
         return [partial(_prepared, source, encoder, row) for row in source.by_place(rows)]
 
-    return made_ready(batches, images, partial(in_one, device=encoder.device), ahead, workers)
+    return prefetched(batches, images, partial(collated, device=encoder.device), ahead, workers)
 
 
 def _prepared(source: ImageSource, encoder: Encoder, row: int) -> tuple[int, Tensor]:

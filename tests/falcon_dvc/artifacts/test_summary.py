@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon_dvc.artifacts.summary import Account, lines
+from falcon_dvc.artifacts.summary import StageSummary, lines
 
 COUNTS = st.integers(0, 10_000)
 
 
-def of_images(read: int, *dropped: int) -> Account:
+def of_images(read: int, *dropped: int) -> StageSummary:
     reasons = {f"reason {number}": count for number, count in enumerate(dropped)}
-    return Account(
+    return StageSummary(
         {"probe images": read}, {"rows to data/images.parquet": read - sum(dropped)}, {"probe images": reasons}
     )
 
@@ -33,11 +33,11 @@ def test_it_is_said_by_a_line_of_its_own(kept, dropped):
 
 
 def test_the_lines_as_people_read_them():
-    images = Account({"images": 1000}, {"rows to data/images.parquet": 997}, {"images": {"cannot be read": 3}})
+    images = StageSummary({"images": 1000}, {"rows to data/images.parquet": 997}, {"images": {"cannot be read": 3}})
     assert list(lines("collect_images", images)) == [
         "collect_images: read 1000 images; dropped 3 images (0.3 %): 3 cannot be read; wrote 997 rows to data/images.parquet"
     ]
-    some = Account(
+    some = StageSummary(
         {"captions": 40},
         {"rows": 30},
         {"captions": {"without text": 4, "without words": 0}},
@@ -53,7 +53,7 @@ def test_nothing_dropped_is_said_where_something_could_have_been():
     assert list(lines("s", of_images(5, 0))) == [
         "s: read 5 probe images; dropped nothing; wrote 5 rows to data/images.parquet"
     ]
-    assert list(lines("s", Account({"images": 5}, {"models": 1}))) == ["s: read 5 images; wrote 1 models"]
+    assert list(lines("s", StageSummary({"images": 5}, {"models": 1}))) == ["s: read 5 images; wrote 1 models"]
 
 
 def test_no_more_is_dropped_than_was_read():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from falcon_dvc.compute import resume as module
-from falcon_dvc.compute.resume import Part, alone, digest_of, unfinished
+from falcon_dvc.compute.resume import Checkpoint, digest_of, exclusive, resumable
 from falcon_dvc.errors import UserError
 
 ROWS = 7
@@ -27,19 +27,19 @@ def compute(part, stop=ROWS):
     squares, rows = part.array("squares.npy", (ROWS,), np.int64), range(part.finished, stop)
     for row in rows:
         squares[row] = row**2
-        part.note(row + 1, total=squares[: row + 1].sum(keepdims=True))
+        part.save(row + 1, total=squares[: row + 1].sum(keepdims=True))
     return list(rows)
 
 
 def test_steps_that_are_finished_are_not_done_again():
-    with pytest.raises(RuntimeError), unfinished("stage") as work:
-        compute(work.part("squares", {"of": 2}), 4)
+    with pytest.raises(RuntimeError), resumable("stage") as work:
+        compute(work.checkpoint("squares", {"of": 2}), 4)
         raise RuntimeError
-    with unfinished("stage") as work:
-        part = work.part("squares", {"of": 2})
-        assert part.kept["total"].tolist() == [14]
+    with resumable("stage") as work:
+        part = work.checkpoint("squares", {"of": 2})
+        assert part.saved["total"].tolist() == [14]
         assert compute(part) == [4, 5, 6]
-        part.give("squares.npy", module.paths.DATA / "squares.npy")
+        part.move("squares.npy", module.paths.DATA / "squares.npy")
     assert np.load("data/squares.npy").tolist() == [row**2 for row in range(ROWS)]
     assert os.listdir("data") == ["squares.npy"]
 
@@ -49,22 +49,22 @@ def test_arrays_that_are_complete_are_given_though_no_step_was_left_to_open_them
         for name in ("features.npy", "maps.npy"):
             part.array(name, (1,), np.int64)[:] = 5
 
-    part = Part(module.FOLDER / "part", "0")
+    part = Checkpoint(module.FOLDER / "part", "0")
     both(part)
-    part.note(1)
-    again = Part(module.FOLDER / "part", "0")
+    part.save(1)
+    again = Checkpoint(module.FOLDER / "part", "0")
     again.array("features.npy", (1,), np.int64)
-    again.note(1)
-    last = Part(module.FOLDER / "part", "0")
+    again.save(1)
+    last = Checkpoint(module.FOLDER / "part", "0")
     assert last.finished == 1 and last.arrays == ("features.npy", "maps.npy")
     for name in last.arrays:
-        last.give(name, module.paths.DATA / name)
+        last.move(name, module.paths.DATA / name)
         assert np.load(module.paths.DATA / name).tolist() == [5]
 
 
 def die_after(stop):
-    with unfinished("stage") as work:
-        compute(work.part("squares", {}), stop)
+    with resumable("stage") as work:
+        compute(work.checkpoint("squares", {}), stop)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -73,8 +73,8 @@ def test_a_killed_process_leaves_what_it_finished():
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    with unfinished("stage") as work:
-        assert compute(work.part("squares", {})) == [5, 6]
+    with resumable("stage") as work:
+        assert compute(work.checkpoint("squares", {})) == [5, 6]
 
 
 @pytest.mark.parametrize("change", ["value", "file", "path", "code", "array", "state"])
@@ -82,7 +82,7 @@ def test_other_work_is_thrown_away(change, here, monkeypatch):
     (here / "input").write_text("a")
 
     def part(value=0):
-        return Part(module.FOLDER / "part", digest_of({"value": value, "file": "input"}, [here / "other"]))
+        return Checkpoint(module.FOLDER / "part", digest_of({"value": value, "file": "input"}, [here / "other"]))
 
     compute(part(), 4)
     value = 1 if change == "value" else 0
@@ -110,15 +110,15 @@ def test_the_same_work_has_the_same_digest(here):
 
 def test_steps_are_written_down_now_and_then_only(monkeypatch):
     monkeypatch.setattr(module, "SECONDS", 3600.0)
-    part = Part(module.FOLDER / "part", "0")
+    part = Checkpoint(module.FOLDER / "part", "0")
     compute(part)
     assert not (module.FOLDER / "part" / module.STATE).exists()
-    part.note(ROWS, at_once=True)
-    assert Part(module.FOLDER / "part", "0").finished == ROWS
+    part.save(ROWS, at_once=True)
+    assert Checkpoint(module.FOLDER / "part", "0").finished == ROWS
 
 
 def hold(name, ready, end):
-    with alone(name):
+    with exclusive(name):
         ready.set()
         end.wait()
 
@@ -129,18 +129,21 @@ def test_a_stage_runs_once_at_a_time_and_a_kill_frees_it():
     process = context.Process(target=hold, args=("find_groups-net", ready, end))
     process.start()
     ready.wait()
-    with pytest.raises(UserError, match="find_groups-net is being run by another process"), alone("find_groups-net"):
+    with (
+        pytest.raises(UserError, match="find_groups-net is being run by another process"),
+        exclusive("find_groups-net"),
+    ):
         pass
-    with alone("find_groups-other"):
+    with exclusive("find_groups-other"):
         pass
     process.kill()
     process.join()
-    with alone("find_groups-net"):
+    with exclusive("find_groups-net"):
         pass
     assert os.listdir("data") == []
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_line(here):
     (here / "data").write_text("a file")
-    with pytest.raises(UserError, match="lock: cannot be written"), alone("stage"):
+    with pytest.raises(UserError, match="lock: cannot be written"), exclusive("stage"):
         pass

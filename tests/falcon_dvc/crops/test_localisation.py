@@ -8,7 +8,7 @@ from scipy import sparse
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_json, write_array, write_table
-from falcon_dvc.compute.resume import Work
+from falcon_dvc.compute.resume import Resumable
 from falcon_dvc.crops import localisation
 from falcon_dvc.crops.heatmaps import heatmaps_of
 from falcon_dvc.crops.localisation import Localisation
@@ -50,7 +50,7 @@ def test_maps_are_stored_and_used(run):
     np.testing.assert_allclose(read_array(folder / "features.npy"), features, atol=1e-5)
     np.testing.assert_array_equal(read_array(folder / "maps.npy").shape, (COUNT, 64, 4, 4))
     rows, directions = np.array([3, 0, 3]), np.random.default_rng(1).normal(size=(3, 64))
-    found = Localisation(params, "mine", Work("test")).of_directions(rows, directions)
+    found = Localisation(params, "mine", Resumable("test")).of_directions(rows, directions)
     np.testing.assert_allclose(found, heatmaps_of(maps[rows], directions), atol=0.05)
     assert found.max() > 0.5
 
@@ -61,7 +61,7 @@ def test_a_class_token_has_no_maps_and_heatmaps_by_gradients(run, monkeypatch):
     assert read_json(folder / "encoder.json")["layers"][0]["heatmap_layer"] == "blocks.4"
     monkeypatch.setattr(localisation, "AT_ONCE", 2)
     rows, directions = np.array([3, 0, 3]), np.random.default_rng(1).normal(size=(3, 64))
-    found = Localisation(params, "mine", Work("test")).of_directions(rows, directions)
+    found = Localisation(params, "mine", Resumable("test")).of_directions(rows, directions)
     expected = load_encoder(params.encoders["mine"]).heatmaps([images[row] for row in rows], directions)
     np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max())
     assert expected.max() > 0
@@ -70,7 +70,7 @@ def test_a_class_token_has_no_maps_and_heatmaps_by_gradients(run, monkeypatch):
 def test_a_group_is_the_direction_of_ones_on_its_members(run):
     params, _, _ = run(**VIT, pooling="cls")
     members = sparse.csr_array(np.eye(64)[[1, 5, 9]] + np.eye(64)[[2, 2, 7]])
-    rows, located = np.array([1, 2, 4]), Localisation(params, "mine", Work("test"))
+    rows, located = np.array([1, 2, 4]), Localisation(params, "mine", Resumable("test"))
     np.testing.assert_allclose(located.of_groups(rows, members), located.of_directions(rows, members.toarray()))
     assert located.of_groups(rows[:0], members[:0]).shape[0] == 0
 

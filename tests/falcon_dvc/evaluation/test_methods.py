@@ -9,7 +9,16 @@ from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.explanation import Settings
 from falcon_dvc.concepts.scoring.scores import Mentions
 from falcon_dvc.evaluation.baselines import soft_wpmi
-from falcon_dvc.evaluation.methods import PUBLISHED, best_constant, constant, dissect, falcon, mined, rivals, words_of
+from falcon_dvc.evaluation.methods import (
+    PUBLISHED,
+    all_methods,
+    best_constant,
+    constant,
+    dissect,
+    falcon,
+    mined,
+    words_of,
+)
 
 SETTINGS = Settings(
     captions_per_image=1,
@@ -67,9 +76,11 @@ def test_falcon_ranks_what_the_crops_share_and_contrast_takes_off_what_the_low_o
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_of_crops_and_features_changes_no_method(corpus, seed):
     rng = np.random.default_rng(seed)
-    straight = rivals(mined(np.array(["f3", "f7"]), *crops_of(SHOWN, np.arange), corpus, SETTINGS), corpus, SETTINGS)
+    straight = all_methods(
+        mined(np.array(["f3", "f7"]), *crops_of(SHOWN, np.arange), corpus, SETTINGS), corpus, SETTINGS
+    )
     crops = crops_of(SHOWN, rng.permutation)
-    mixed = rivals(mined(np.array(["f7", "f3"]), *crops, corpus, SETTINGS), corpus, SETTINGS)
+    mixed = all_methods(mined(np.array(["f7", "f3"]), *crops, corpus, SETTINGS), corpus, SETTINGS)
     assert mixed == straight
     assert {"falcon_off", "soft_wpmi", "most_frequent_word", "shuffled_activations"} <= set(straight)
 

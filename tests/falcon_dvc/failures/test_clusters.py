@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon_dvc.artifacts.formats import write_table
+from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.failures.blame import Blame
-from falcon_dvc.failures.clusters import carried_concepts, cluster_table, failure_table, interval_of_mean
+from falcon_dvc.failures.clusters import carried_concepts, cluster_table, failure_table
 
 WORDS = pd.Series({"f0": "water", "f1": "grass", "f3": "water", "g12": "meadow"})  # feature 2 has no words
 GROUPS = pd.DataFrame({"group": ["f0", "f1", "g03", "g12"], "members": ["0", "1", "0 3", "1 2"], "size": [1, 1, 2, 2]})
@@ -161,7 +162,7 @@ def test_features_carry_the_word_that_they_are_explained_by(words):
 
 @given(st.lists(st.sampled_from([0.0, 0.25, 1.0]), max_size=9))
 def test_an_interval_of_a_mean_holds_it_and_lies_within_the_values(values):
-    found = interval_of_mean(np.array(values), SETTINGS)
+    found = mean_with_interval(np.array(values), SETTINGS)
     assert bool(found) == bool(values)
     if values:
         assert found["share"] == np.mean(values)

@@ -11,7 +11,7 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.models.scenes import small_clip
 from falcon_dvc.models.scenes.checkpoints import load_clip, load_encoder_checkpoint, save_clip, save_encoder
 from falcon_dvc.models.scenes.small_resnet import SmallResNet, unit_images
-from falcon_dvc.synthetic import training
+from falcon_dvc.synthetic import clip_training, encoder_training, training
 from stages import render_scenes, train_clip, train_encoder
 from tests.falcon_dvc.synthetic.scenes.test_scenes import section
 
@@ -113,7 +113,7 @@ def test_features_are_the_mean_of_the_maps_and_independent_of_the_batch():
 @pytest.mark.parametrize("name", ["supervised", "simclr"])
 def test_tiny_training_learns_and_repeats_itself(params, name, capfd):
     images, table = read_array("data/training/encoders.npy"), read_table("data/training/encoders.parquet")
-    first, second = (train_encoder.train(params.train[name], images, table, name) for _ in range(2))
+    first, second = (encoder_training.train_encoder(params.train[name], images, table, name) for _ in range(2))
     losses = [float(line.rsplit(" ", 1)[1]) for line in capfd.readouterr().out.splitlines() if f"{name}: epoch" in line]
     assert losses[2] < losses[0] and losses[:3] == losses[3:]
     assert all(torch.equal(first.state_dict()[key], value) for key, value in second.state_dict().items())
@@ -151,7 +151,7 @@ def test_folding_the_adapter_gives_its_output():
     torch.manual_seed(0)
     projection, adapter, inputs = torch.nn.Linear(6, 4), torch.nn.Linear(4, 4), torch.randn(3, 6)
     expected = adapter(projection(inputs))
-    train_clip._fold(adapter, projection)
+    clip_training._fold(adapter, projection)
     torch.testing.assert_close(projection(inputs), expected)
 
 

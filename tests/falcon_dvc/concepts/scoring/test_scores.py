@@ -1,6 +1,7 @@
 """Steps 10 and 11: Eq. 1 and the contrasts, against dictionaries and loops."""
 
 from statistics import NormalDist
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from falcon_dvc.concepts.scoring.contrasts import CONTRASTS, contrasted
 from falcon_dvc.concepts.scoring.scores import (
     ConceptScores,
     Mentions,
-    contrasted,
     crop_scores,
     extracted,
     group_scores,
@@ -160,7 +161,9 @@ def entries(score: list[float], low: list[float], prior: list[float]) -> Concept
 )
 def test_each_contrast_ranks_and_drops_as_described(kind, value, kept):
     scores = entries([0.9, 0.8, 0.1], [0.025, 0.8, 0.1], [0.3, 0.3, 0.1])
-    found = contrasted(scores, kind, low_cut=0.1, relative_cut=0.5, gamma=2.0, also_low=np.array([False, True, False]))
+    found = contrasted(
+        scores, kind, SimpleNamespace(low_cut=0.1, relative_cut=0.5, gamma=2.0), np.array([False, True, False])
+    )
     assert np.allclose(found[0], value)
     assert found[1].tolist() == kept
 
@@ -209,7 +212,7 @@ def test_the_interval_covers_the_true_mean_as_often_as_it_says():
 
 
 SHARE = st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0])
-CONTRASTS = st.sampled_from(["off", "paper", "released", "relative", "graded", "prior", "both"])
+EVERY_CONTRAST = st.sampled_from(sorted(CONTRASTS))
 
 
 def one_contrast(kind, score, low, prior, also, cut, relative, gamma):
@@ -219,16 +222,16 @@ def one_contrast(kind, score, low, prior, also, cut, relative, gamma):
     return score - against, kept.get(kind, score - against > 0)
 
 
-@given(st.lists(st.tuples(SHARE, SHARE, SHARE, st.booleans()), max_size=8), CONTRASTS, SHARE, SHARE, st.integers(0, 2))
+@given(
+    st.lists(st.tuples(SHARE, SHARE, SHARE, st.booleans()), max_size=8), EVERY_CONTRAST, SHARE, SHARE, st.integers(0, 2)
+)
 def test_each_entry_is_contrasted_by_itself(rows, kind, cut, relative, gamma):
     score, low, prior, also = (np.array(column) for column in zip(*rows, strict=True)) if rows else [np.zeros(0)] * 4
     value, kept = contrasted(
         entries(score, low, prior),
         kind,
-        low_cut=cut,
-        relative_cut=relative,
-        gamma=gamma,
-        also_low=also.astype(bool),
+        SimpleNamespace(low_cut=cut, relative_cut=relative, gamma=gamma),
+        also.astype(bool),
     )
     expected = [one_contrast(kind, *row, cut, relative, gamma) for row in rows]
     assert list(zip(value.tolist(), kept.tolist(), strict=True)) == expected

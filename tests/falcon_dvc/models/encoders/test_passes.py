@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from falcon_dvc.compute import prefetch
 from falcon_dvc.compute.device import computing_in
-from falcon_dvc.compute.prefetch import AHEAD, in_one, in_turn, made_ready
+from falcon_dvc.compute.prefetch import AHEAD, collated, in_turn, prefetched
 from falcon_dvc.crops import embedding
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import UnreadableImageError
@@ -95,7 +95,7 @@ def none_stays():
 def test_rows_come_in_order_whatever_runs_beside(size, ahead, workers, replicas):
     jobs = lambda rows: [partial(lambda row: (row, torch.tensor([row])), row) for row in reversed(rows)]  # noqa: E731
     networks = [lambda batch: batch.tolist()] * replicas
-    found = list(in_turn(made_ready(batches_of(size), jobs, in_one, ahead, workers), networks))
+    found = list(in_turn(prefetched(batches_of(size), jobs, collated, ahead, workers), networks))
     assert [list(rows) for rows, _ in found] == [rows for _, rows in found]
     assert [row for _, rows in found for row in rows] == list(range(COUNT))
 
@@ -194,7 +194,7 @@ def test_a_pass_gives_to_the_bit_what_batches_in_turn_give(encoder):
     for size, (workers, ahead) in itertools.product((3, 64), ((1, 0), (4, 3))):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(prefetch, "AHEAD", ahead)
-            patch.setattr(prefetch.made_ready, "__defaults__", (ahead, workers))
+            patch.setattr(prefetch.prefetched, "__defaults__", (ahead, workers))
             found = list(activations(source, [encoder, encoder], batches_of(size)))
         for rows, features, maps in found:
             expected = encoder.activations([source.load(row) for row in rows])
@@ -218,8 +218,8 @@ def test_float32_is_left_as_it_is():
 
 def test_batches_keep_the_order_of_memory_of_their_parts():
     parts = [(row, torch.zeros(1, 4, 4, 3).permute(0, 3, 1, 2)) for row in (1, 0)]
-    assert in_one(parts).is_contiguous(memory_format=torch.channels_last)
-    assert in_one([(row, part.contiguous()) for row, part in parts]).is_contiguous()
+    assert collated(parts).is_contiguous(memory_format=torch.channels_last)
+    assert collated([(row, part.contiguous()) for row, part in parts]).is_contiguous()
 
 
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite"])
@@ -231,7 +231,7 @@ def test_networks_of_convolutions_are_given_channels_last(name):
     else:
         entry = {"kind": "torchvision", "name": name, "weights": "random", "checkpoint": "none", "size": 64}
         network = load_encoder(TypeAdapter(EncoderSpec).validate_python(entry))
-    batch = in_one([(row, network.prepare([Noise().load(row)])) for row in range(3)])
+    batch = collated([(row, network.prepare([Noise().load(row)])) for row in range(3)])
     assert batch.is_contiguous(memory_format=torch.channels_last) and not batch.is_contiguous()
 
 

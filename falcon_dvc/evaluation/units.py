@@ -1,0 +1,16 @@
+"""Rank of a unit's own class name among all class names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    pass
+
+
+def rank_of_own(score: np.ndarray) -> np.ndarray:
+    """Rank of each row's diagonal entry; of equal scores the own name comes last."""
+    own = np.diag(score)[:, None]
+    return 1 + (score > own).sum(axis=1) + (score == own).sum(axis=1) - 1

@@ -1,0 +1,106 @@
+"""Find the groups that are explained: every feature, and the sets that fire together beyond chance (step 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from falcon_dvc.groups import groups as grouping
+from falcon_dvc.groups.cofiring import CofiringSets, as_groups, cofiring_sets, diverse
+from falcon_dvc.groups.groups import Groups
+from falcon_dvc.members import as_text
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import FindGroups
+
+
+def explained_groups(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFrame, dict]:
+    """Single features and the larger groups that are explained, their statistics, and the search in numbers."""
+    find = _exact if settings.grouping == "exact" else _cofiring
+    groups, statistics, search = find(fires, settings)
+    members = [np.flatnonzero(row).tolist() for row in groups.members]
+    statistics.insert(0, "group", [grouping.group_name(some) for some in members])
+    statistics.insert(1, "members", [as_text(group) for group in members])
+    return groups, statistics, {"single": int((statistics["size"] == 1).sum()), **search}
+
+
+def _exact(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFrame, dict]:
+    """Released: images with the identical set. Of the larger sets, those beyond independent firing, the strongest first."""
+    groups = grouping.exact_groups(fires, settings.min_images)
+    statistics = _independence(groups, fires)
+    larger, size = (statistics["size"] > 1).to_numpy(), statistics["size"].to_numpy()
+    significant = np.zeros(len(groups), dtype=bool)
+    significant[larger] = grouping.discoveries(statistics["p_value"].to_numpy()[larger], settings.fdr)
+    strength = statistics.pop("strength").to_numpy()
+    # No two exact groups share an image, so none is a near-duplicate of another.
+    chosen, left = grouping.strongest_in_turn(
+        size, strength, significant, lambda row: np.arange(len(size)) == row, settings.max_groups
+    )
+    search = {
+        f"of_{some}": {
+            "tested": int((size == some).sum()),
+            "significant": int(significant[size == some].sum()),
+            "beyond_max_groups": int(left[size == some].sum()),
+            "explained": int((size[chosen] == some).sum()),
+        }
+        for some in np.unique(size[larger])
+    }
+    kept = np.sort(np.concatenate([np.flatnonzero(~larger), chosen]))
+    return groups.take(kept), statistics.assign(significant=significant).iloc[kept].reset_index(drop=True), search
+
+
+def _cofiring(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFrame, dict]:
+    """Every feature with enough images and, of the closed sets that fire together beyond chance, diverse ones."""
+    singles = grouping.single_features(fires, settings.min_images)
+    found = cofiring_sets(
+        fires, settings.min_images, settings.max_size, settings.fdr, settings.max_candidates, settings.max_jaccard
+    )
+    chosen, left = diverse(found, fires, settings.max_groups, settings.max_jaccard)
+    larger = pd.DataFrame(
+        {
+            "size": found.size[chosen],
+            "support": found.support[chosen],
+            "lift": found.lift[chosen],
+            "lift_beyond": found.lift_beyond[chosen],
+            "p_value": found.p_value[chosen],
+            "significant": True,
+        }
+    )
+    single = _independence(singles, fires).drop(columns="strength").assign(significant=False)
+    groups = grouping.together(singles, as_groups(found.sets[chosen], fires))
+    return groups, pd.concat([single, larger], ignore_index=True), _search(found, chosen, left)
+
+
+def _independence(groups: Groups, fires: np.ndarray) -> pd.DataFrame:
+    """Support of each group and whether it is more than independent features would have."""
+    lift, p_value, strength = grouping.against_independence(groups, fires)
+    return pd.DataFrame(
+        {
+            "size": groups.members.sum(axis=1),
+            "support": groups.images.sum(axis=1),
+            "lift": lift,
+            "lift_beyond": lift,
+            "p_value": p_value,
+            "strength": strength,
+        }
+    )
+
+
+def _search(found: CofiringSets, chosen: np.ndarray, left: np.ndarray) -> dict:
+    """What became of all sets of each size: every one that was significant is explained, or dropped for one of the reasons."""
+    numbers = {}
+    for size, search in found.search.items():
+        listed, explained = found.size == size, int((found.size[chosen] == size).sum())
+        beyond = int(left[listed].sum())
+        numbers[f"of_{size}"] = {
+            "tested": search.tested,
+            "significant": search.significant,
+            "beyond_max_candidates": search.cut_off,
+            "not_closed": search.not_closed,
+            "near_duplicates": int(listed.sum()) - explained - beyond,
+            "beyond_max_groups": beyond,
+            "explained": explained,
+        }
+    return numbers

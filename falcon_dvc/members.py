@@ -1,0 +1,24 @@
+"""The features of a group, as tables hold them: ``3 17``."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from scipy import sparse
+
+
+def as_text(members: Iterable[int]) -> str:
+    """Write the numbers of some features as one text."""
+    return " ".join(map(str, members))
+
+
+def member_lists(texts: Iterable[str]) -> list[list[int]]:
+    """Read the features of each group."""
+    return [[int(member) for member in text.split()] for text in texts]
+
+
+def membership(texts: Iterable[str], features: int) -> sparse.csr_array:
+    """Read the features of each group as a sparse 0/1 matrix, groups x features."""
+    members = member_lists(texts)
+    group = np.repeat(np.arange(len(members)), [len(group) for group in members])
+    column = np.array([member for group in members for member in group], dtype=int)
+    return sparse.csr_array((np.ones(len(group)), (group, column)), shape=(len(members), features))

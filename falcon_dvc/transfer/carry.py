@@ -1,0 +1,93 @@
+"""Carry groups over: find their images in the unseen space through a map, crop, caption and explain them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_table
+from falcon_dvc.compute.resume import Resumable
+from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
+from falcon_dvc.concepts.scoring.explanation import Captioned, explain
+from falcon_dvc.concepts.scoring.tables import concept_table
+from falcon_dvc.crops.localisation import Localisation
+from falcon_dvc.transfer.maps import LinearMap, Split
+from falcon_dvc.transfer.spaces import Spaces
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import Params
+
+
+CROPS_AT_ONCE = 1024  # dense heatmaps in memory
+
+
+def found_images(
+    spaces: Spaces, heldout: np.ndarray, tops: np.ndarray, actual: np.ndarray, boxes: np.ndarray
+) -> pd.DataFrame:
+    """Held-out images of each group found through the map, with the boxes where the unseen encoder fires."""
+    group, rank = np.divmod(np.arange(tops.size), tops.shape[1])
+    own = [image in some for some, images in zip(actual, tops, strict=True) for image in images]
+    return pd.DataFrame(
+        {
+            "group": spaces.groups["group"].to_numpy()[group],
+            "rank": rank,
+            "image": spaces.images["image"].to_numpy()[heldout[tops.reshape(-1)]],
+            **dict(zip(("left", "top", "right", "bottom"), np.asarray(boxes).T, strict=True)),
+            "own": np.array(own, dtype=bool),
+        }
+    )
+
+
+def explain_through_maps(
+    params: Params,
+    unseen: str,
+    spaces: Spaces,
+    split: Split,
+    found: list[tuple[LinearMap, np.ndarray]],
+    work: Resumable,
+) -> tuple[list[pd.DataFrame], list[np.ndarray]]:
+    """Concepts of each carried group: its images found through a map, cropped where the *unseen* encoder fires, captioned; the boxes."""
+    from falcon_dvc.compute.device import best_device
+    from falcon_dvc.crops.embedding import embed_crops
+    from falcon_dvc.models.image_text.load import load_image_text
+
+    corpus = read_corpus()
+    random = _random_captions(params, unseen, corpus)
+    encoder, tables, cropped = load_image_text(params.image_text, best_device()), [], []
+    corpus.refuse_other(encoder.fingerprint, "image_text")
+    for number, (fitted, tops) in enumerate(found):
+        group = np.repeat(np.arange(len(tops)), tops.shape[1])
+        rows = spaces.rows[split.heldout[tops]].reshape(-1)
+        boxes = _boxes(params, unseen, rows, (spaces.members @ fitted.weights.T)[group], work)
+        size, name = params.mine_crops.batch_size, f"crops-{number}"
+        embeddings = embed_crops(params.data, encoder, rows, boxes, size, work, name)
+        tables.append(_concepts(params, embeddings, group, random, spaces.groups, corpus))
+        cropped.append(boxes)
+    return tables, cropped
+
+
+def _random_captions(params: Params, unseen: str, corpus: Corpus) -> Captioned:
+    """Captions of random crops of the unseen encoder: the prior."""
+    rows = np.flatnonzero(read_table(paths.crops(unseen) / "crops.parquet")["role"] == "random")
+    return corpus.captioned(crop_embeddings(unseen, corpus)[rows], params.concepts)
+
+
+def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray, work: Resumable) -> np.ndarray:
+    """Crop boxes of directions of the unseen space, a bounded number at once."""
+    located = Localisation(params, unseen, work)
+    parts = [slice(start, start + CROPS_AT_ONCE) for start in range(0, len(rows), CROPS_AT_ONCE)]
+    heatmaps = (located.of_directions(rows[part], directions[part]) for part in parts)
+    return np.concatenate([located.boxes(rows[part], heat) for part, heat in zip(parts, heatmaps, strict=True)])
+
+
+def _concepts(
+    params: Params, embeddings: np.ndarray, group: np.ndarray, random: Captioned, groups: pd.DataFrame, corpus: Corpus
+) -> pd.DataFrame:
+    """Ranked concepts; there are no lowly activating images through a map, so only the contrast `prior` has something to act on."""
+    captions = corpus.captioned(embeddings, params.concepts)
+    nothing = Captioned(captions.captions[:0], captions.weights[:0]), group[:0]
+    explanation = explain((captions, group), nothing, random, corpus.mentions, len(groups), params.concepts)
+    return concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)
