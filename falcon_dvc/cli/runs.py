@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.errors import UserError
-from falcon_dvc.params.load import load_params, read_yaml
+from falcon_dvc.params.load import load_params, merge, read_yaml
 from falcon_dvc.paths import REPORTS, TRANSFERS
 
 PROFILES, RUNS = Path("profiles"), Path("runs")
@@ -55,19 +55,6 @@ def _overlay(name: str) -> dict[str, Any]:
     if name not in known:
         raise UserError(f"PROFILE={name}: no such profile; known are: {', '.join(known) or 'none'}")
     return read_yaml(PROFILES / f"{name}.yaml") or {}
-
-
-def merge(base: Any, overlay: dict[str, Any]) -> None:
-    """JSON merge patch (RFC 7386) in place: mappings merge, null removes a key, anything else replaces."""
-    for key, value in overlay.items():
-        if value is None:
-            base.pop(key, None)
-        elif isinstance(value, dict) and isinstance(base.get(key), dict):
-            merge(base[key], value)
-            if not base[key]:
-                base[key] = {}  # without the comments of what was removed, which ruamel.yaml would misplace
-        else:
-            base[key] = value
 
 
 def _input(folder: Path, key: str, given: str, overlay: dict[str, Any]) -> str:
