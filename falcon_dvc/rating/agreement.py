@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import krippendorff
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.random import Generator
@@ -22,34 +23,8 @@ def category_counts(ratings: Int[np.ndarray, "raters units"], categories: int) -
     return (ratings[:, :, None] == np.arange(categories)).sum(axis=0)
 
 
-def coincidences(counts: Int[np.ndarray, "units categories"]) -> Float[np.ndarray, "units categories categories"]:
-    """Pairs of ratings within each unit, by their two categories; a unit weighs as much as it has ratings.
-
-    A unit with one rating, which has no pair, is zero.
-
-    References
-    ----------
-    K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C.
-    """
-    pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(counts.shape[1])
-    return pairs / np.maximum(counts.sum(axis=1) - 1, 1)[:, None, None]
-
-
-def alpha_of(coincidence: Float[np.ndarray, "*sets categories categories"]) -> Float[np.ndarray, "*sets"]:
-    """Krippendorff's nominal alpha from the summed coincidences of some units: 1 - observed / expected disagreement.
-
-    NaN where all ratings are of one category, so that no disagreement could be expected.
-    """
-    marginal = coincidence.sum(axis=-1)
-    total = marginal.sum(axis=-1)
-    observed = total - np.trace(coincidence, axis1=-2, axis2=-1)
-    expected = total**2 - (marginal**2).sum(axis=-1)
-    possible = expected > 1e-9
-    return np.where(possible, 1 - (total - 1) * observed / np.where(possible, expected, 1.0), np.nan)
-
-
 def krippendorff_alpha(ratings: Int[np.ndarray, "raters units"]) -> float:
-    """Agreement of raters on nominal categories, corrected for chance, with missing ratings.
+    """Measure the agreement of raters on nominal categories, corrected for chance.
 
     Parameters
     ----------
@@ -57,13 +32,27 @@ def krippendorff_alpha(ratings: Int[np.ndarray, "raters units"]) -> float:
 
     Returns
     -------
-    1 for perfect agreement, 0 for that of chance, less for worse; NaN if no unit has two ratings or all are alike.
+    1 for perfect agreement, 0 for agreement by chance, less for worse. NaN if no unit has two ratings, or if all
+    ratings of such units are of one category.
+
+    References
+    ----------
+    K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011).
     """
-    return float(alpha_of(coincidences(_counts(ratings)).sum(axis=0)))
+    return _alpha(_rated_twice(ratings))
 
 
-def _counts(ratings: np.ndarray) -> np.ndarray:
-    return category_counts(ratings, int(ratings.max(initial=MISSING)) + 1)
+def _rated_twice(ratings: np.ndarray) -> Int[np.ndarray, "units categories"]:
+    """Count the categories of the units that have at least two ratings: the others have no pair to compare."""
+    counts = category_counts(ratings, int(ratings.max(initial=MISSING)) + 1)
+    return counts[counts.sum(axis=1) > 1]
+
+
+def _alpha(counts: Int[np.ndarray, "units categories"]) -> float:
+    """Compute alpha; the package raises an error or divides by zero where it is not defined."""
+    if (counts.sum(axis=0) > 0).sum() < 2:
+        return np.nan
+    return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
 
 
 def estimated_alpha(
@@ -73,13 +62,12 @@ def estimated_alpha(
 
     Draws in which alpha is not defined are left out; NaN if it never is.
     """
-    counts = _counts(ratings)
-    units = coincidences(counts[counts.sum(axis=1) > 1])
-    value = float(alpha_of(units.sum(axis=0)))
+    counts = _rated_twice(ratings)
+    value = _alpha(counts)
     if not np.isfinite(value):
         return Estimate(np.nan, np.nan, np.nan)
-    drawn = generator.multinomial(len(units), np.full(len(units), 1 / len(units)), samples)
-    alphas = alpha_of(np.tensordot(drawn, units, axes=1))
+    drawn = generator.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), samples)
+    alphas = np.array([_alpha(np.repeat(counts, times, axis=0)) for times in drawn])
     return Estimate(value, *_percentiles(alphas[np.isfinite(alphas)], confidence, value))
 
 
