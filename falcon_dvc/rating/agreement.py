@@ -1,4 +1,4 @@
-"""Human ratings: how often an explanation is chosen, and how well the raters agree (Krippendorff's alpha)."""
+"""Statistics of human ratings: shares of choices with intervals, and agreement between the raters."""
 
 from typing import NamedTuple
 
@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.random import Generator
 
-MISSING = -1  # a unit that a rater did not rate
+MISSING = -1  # code of a unit that a rater did not rate
 
 
 class Estimate(NamedTuple):
-    """A value with the interval that the bootstrap gives it."""
+    """A value with its bootstrap interval."""
 
     value: float
     low: float
@@ -19,7 +19,7 @@ class Estimate(NamedTuple):
 
 
 def category_counts(ratings: Int[np.ndarray, "raters units"], categories: int) -> Int[np.ndarray, "units categories"]:
-    """How many raters put each unit into each category; `MISSING` counts nowhere."""
+    """Count the raters who put each unit into each category; `MISSING` is not counted."""
     return (ratings[:, :, None] == np.arange(categories)).sum(axis=0)
 
 
@@ -58,9 +58,9 @@ def _alpha(counts: Int[np.ndarray, "units categories"]) -> float:
 def estimated_alpha(
     ratings: Int[np.ndarray, "raters units"], samples: int, confidence: float, generator: Generator
 ) -> Estimate:
-    """`krippendorff_alpha` with its percentile interval over units drawn with replacement.
+    """Estimate `krippendorff_alpha` with its percentile interval over units drawn with replacement.
 
-    Draws in which alpha is not defined are left out; NaN if it never is.
+    Draws without a defined alpha are left out. All three numbers are NaN if alpha of the ratings is not defined.
     """
     counts = _rated_twice(ratings)
     value = _alpha(counts)
@@ -71,10 +71,10 @@ def estimated_alpha(
     return Estimate(value, *_percentiles(alphas[np.isfinite(alphas)], confidence, value))
 
 
-def _percentiles(values: np.ndarray, confidence: float, otherwise: float) -> tuple[float, float]:
-    """Bounds between which the share `confidence` of the values lies."""
+def _percentiles(values: np.ndarray, confidence: float, default: float) -> tuple[float, float]:
+    """Bounds of the central share `confidence` of the values; `default` twice if there is no value."""
     if not len(values):
-        return otherwise, otherwise
+        return default, default
     low, high = np.quantile(values, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
 
@@ -82,7 +82,7 @@ def _percentiles(values: np.ndarray, confidence: float, otherwise: float) -> tup
 def agreeing_pairs(
     counts: Int[np.ndarray, "units categories"],
 ) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"]]:
-    """Of each unit: pairs of raters who chose the same category, and all pairs of raters."""
+    """Count, for each unit, the pairs of raters who chose the same category, and all pairs of raters."""
     rated = counts.sum(axis=1)
     return (counts * (counts - 1)).sum(axis=1) // 2, rated * (rated - 1) // 2
 
@@ -94,13 +94,13 @@ def clustered_ratio(
     confidence: float,
     generator: Generator,
 ) -> Estimate | None:
-    """``sum(part) / sum(whole)`` with its percentile interval over whole units drawn with replacement.
+    """Estimate ``sum(part) / sum(whole)`` with its percentile interval over units drawn with replacement.
 
-    Ratings of one unit resemble each other, so the unit and not the rating is what is drawn.
+    Units are drawn, not ratings, because the ratings of one unit are correlated.
 
     Parameters
     ----------
-    part, whole : of each unit, for example how many raters chose an explanation and how many answered.
+    part, whole : counts of each unit, for example raters who chose an explanation and raters who answered.
 
     Returns
     -------
@@ -119,12 +119,12 @@ def clustered_ratio(
 def by_method(
     counts: Int[np.ndarray, "units letters"], positions: Int[np.ndarray, "units methods"]
 ) -> Int[np.ndarray, "units methods"]:
-    """How many raters chose each method, from how many chose each letter.
+    """Count the raters who chose each method, from the counts of each letter.
 
     Parameters
     ----------
     counts : how often each letter of each unit was chosen.
-    positions : the letter, from 0, behind which each method stood.
+    positions : the letter of each method, from 0.
     """
     return np.take_along_axis(counts, positions, axis=1)
 
@@ -132,14 +132,14 @@ def by_method(
 def paired_with_other_units(
     counts: Int[np.ndarray, "units letters"], position: Int[np.ndarray, " units"]
 ) -> Float[np.ndarray, " units"]:
-    """How often a method would be chosen in each unit if the choices belonged to another unit, drawn at random.
+    """Compute how often a method would be chosen if the choices belonged to another unit, drawn at random.
 
-    The null control of blind raters with habits: whoever always takes the first letter meets the method as often as it
-    stands there.
+    This null control accounts for raters' habits. A rater who always takes the first letter chooses the method as
+    often as it has the first letter.
 
     Parameters
     ----------
     counts : how often each letter of each unit was chosen.
-    position : the letter, from 0, behind which the method stood.
+    position : the letter of the method, from 0.
     """
     return counts @ (position[:, None] == np.arange(counts.shape[1])).mean(axis=0)
