@@ -107,12 +107,12 @@ def _of(table: pd.DataFrame, group: str) -> pd.DataFrame:
 
 
 def _row(table: pd.DataFrame, group: str) -> Any | None:
-    """The row of a group; None if there is none."""
+    """Return the row of a group; None if there is none."""
     return next(_of(table, group).itertuples(index=False), None)
 
 
 def _captions(encoder: str, group: str, concepts: pd.DataFrame) -> dict[str, list[str]]:
-    """Captions of the first words and of the first phrase, by their weight summed over the crops."""
+    """Select captions of the first words and of the first phrase, by weight summed over the crops."""
     kept = concepts[concepts["kept"]].sort_values("rank", kind="stable")
     words, phrases = (kept.loc[kept["kind"] == kind, "concept"] for kind in ("word", "phrase"))
     evidence = _of(read_table(paths.concepts(encoder) / "evidence.parquet"), group)
@@ -122,7 +122,7 @@ def _captions(encoder: str, group: str, concepts: pd.DataFrame) -> dict[str, lis
 
 
 def _heaviest(evidence: pd.DataFrame, texts: pd.Series) -> list[str]:
-    """Texts of the captions with the largest weights; equal weights in the order of the corpus."""
+    """Select the texts with the largest weights; equal weights in the order of the corpus."""
     weight = evidence.groupby("caption")["weight"].sum().round(9).sort_index()
     first = weight.sort_values(ascending=False, kind="stable").index[:CAPTIONS]
     return [str(texts[caption]) for caption in first if caption in texts.index]

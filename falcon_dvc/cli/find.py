@@ -60,7 +60,7 @@ def run(params: Params, query: str, encoder: str | None, top: int) -> None:
 
 
 def _kept(encoder: str) -> pd.DataFrame:
-    """Kept concepts of an encoder with the members of their groups."""
+    """Read the kept concepts of an encoder with the members of their groups."""
     concepts = read_table(paths.concepts(encoder) / "concepts.parquet")
     groups = read_table(paths.groups(encoder) / "groups.parquet")[["group", "members"]]
     kept = concepts.loc[concepts["kept"].astype(bool), ["group", "concept", "score"]]
@@ -91,7 +91,7 @@ def matching_features(
 
 
 def _forms(word: str, synonyms: Mapping[str, str]) -> frozenset[str]:
-    """Forms of a word that a matching concept may contain."""
+    """List the forms of a word that a matching concept may contain."""
     forms = {word, _lemma(word)}
     return frozenset(forms | {synonyms[form] for form in forms if form in synonyms})
 
@@ -104,7 +104,7 @@ def _lemma(word: str) -> str:
 
 
 def _of_encoder(name: str, table: pd.DataFrame, forms: Sequence[frozenset[str]]) -> list[Match]:
-    """Matches of one encoder, in the order of its groups."""
+    """Find the matches of one encoder, in the order of its groups."""
     concepts = table["concept"].astype(str).str.casefold()
     hits = [
         concepts.map(lambda concept, forms_of=forms_of: any(form in concept for form in forms_of)) for forms_of in forms

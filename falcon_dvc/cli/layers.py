@@ -35,7 +35,7 @@ def run(params: Params, name: str) -> None:
 
 
 def _layers(params: Params, name: str) -> tuple[list[Layer], Layer]:
-    """All layers in the order in which they finish, and the default: the one before the classifier."""
+    """List the layers in the order in which they finish, and find the default: the one before the classifier."""
     from falcon_dvc.models.encoders.hooked import default, layers_of
     from falcon_dvc.models.encoders.load import NETWORKS
     from falcon_dvc.models.encoders.networks import build_network
@@ -68,6 +68,6 @@ def _description(layer: Layer) -> str:
 
 
 def _poolings(layer: Layer) -> str:
-    """Poolings that fit a layer; ``cls`` fits if its first token is a class token, which the shape does not show."""
+    """List the poolings that fit a layer; ``cls`` also needs a class token, which the shape does not show."""
     of_positions = ["mean", "max"] if layer.grid else []
     return ", ".join(of_positions + (["cls"] if layer.layout == "tokens" and layer.prefix else []))

@@ -37,8 +37,8 @@ MEANINGS = {
     "checkpoint": "a file that DVC watches: the weights, or what pins their version, for instance `requirements.txt`",
     "weight_decay": "decoupled, of AdamW",
     "variant": "0, 1 or 2: EfficientNet-Lite0 to Lite2",
-    "explained": "key of `encoders`: the space whose concepts are carried over",
-    "unseen": "key of `encoders`: the space that they are carried to",
+    "explained": "key of `encoders`: the encoder whose concepts are transferred",
+    "unseen": "key of `encoders`: the encoder that they are transferred to",
     "image_text.name": "a model of open_clip; null: a checkpoint of this project",
     "image_text.pretrained": "the tag of its weights; with name",
     "image_text.top": "classes that make up an image's embedding (T of ConSE)",
@@ -99,7 +99,7 @@ def _is_section(definition: Schema, schema: Schema) -> bool:
 
 
 def _entry_schema(definition: Schema) -> Schema | None:
-    """The schema of the entries of a section whose keys the user chooses; None for other sections."""
+    """Return the schema of the entries if the user chooses the keys of a section; None for other sections."""
     return next(iter(definition.get("patternProperties", {}).values()), None)
 
 
@@ -136,7 +136,7 @@ def _titled(place: str, comment: str | None) -> str:
 
 
 def _of_entries(name: str, place: str, meanings: Mapping[str, str]) -> dict[str, str]:
-    """Comments of a keyed section under the name that stands for all its keys; of several comments the first counts."""
+    """Collect the comments of a keyed section under ``NAME``, for all its keys; of several comments the first counts."""
     if place == name:
         return dict(meanings)
     by_path: dict[str, str] = {}
@@ -165,12 +165,12 @@ def _rows(
 
 
 def _inherited(path: str, definition: Schema, meanings: Mapping[str, str]) -> dict[str, str]:
-    """Comments in which a param of a nested section without a comment has that of its section."""
+    """Give the params of a nested section the comment of the section, if they have none."""
     return {f"{path}.{name}": meanings[path] for name in definition["properties"] if path in meanings} | dict(meanings)
 
 
 def _meaning(path: str, name: str, model: Schema, meanings: Mapping[str, str]) -> str:
-    """Meaning of a param: its comment, the schema's docstring, or an entry of `MEANINGS`."""
+    """Find the meaning of a param: its comment, the schema's docstring, or an entry of `MEANINGS`."""
     described = _of_docstring(name, model.get("description", ""))
     if not described and path.startswith("encoders."):
         described = _of_docstring(name, Network.__doc__ or "")

@@ -59,7 +59,7 @@ def _overlay(name: str) -> dict[str, Any]:
 
 
 def _input(folder: Path, key: str, path: str, overlay: dict[str, Any]) -> str:
-    """The path relative to the run's folder: the argument, or that of the previous call."""
+    """Return the path relative to the run's folder: the argument, or that of the previous call."""
     if path:
         if not Path(path).exists():
             raise UserError(

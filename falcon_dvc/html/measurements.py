@@ -88,7 +88,7 @@ def _levels(content: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, dict
 
 
 def _single_number(content: Mapping[str, Any]) -> dict[str, Measurement]:
-    """The number of a mapping that contains only a number and its interval; empty for other mappings."""
+    """Return the number of a mapping that contains only a number and its interval; empty for other mappings."""
     folded = _folded(_numbers(content))
     return folded if len(folded) == 1 and not any(isinstance(value, Mapping) for value in content.values()) else {}
 

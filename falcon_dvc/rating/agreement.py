@@ -72,7 +72,7 @@ def estimated_alpha(
 
 
 def _percentiles(values: np.ndarray, confidence: float, default: float) -> tuple[float, float]:
-    """Bounds of the central share `confidence` of the values; `default` twice if there is no value."""
+    """Find the bounds of the central share `confidence` of the values; both are `default` if there is no value."""
     if not len(values):
         return default, default
     low, high = np.quantile(values, [0.5 - confidence / 2, 0.5 + confidence / 2])

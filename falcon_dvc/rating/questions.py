@@ -130,14 +130,14 @@ def _shared_equally(questions: int, encoders: Sequence[str]) -> dict[str, int]:
 
 
 def _frequency(mentions: pd.DataFrame) -> pd.Series:
-    """Share of each word among the words of all captions, most frequent first; equal shares are sorted by word."""
+    """Compute the share of each word among the words of all captions, the largest first, then by word."""
     words = mentions.loc[mentions["kind"] == "word", ["caption", "concept"]].drop_duplicates()
     captions = words.groupby("concept")["caption"].count().sort_index().sort_values(ascending=False, kind="stable")
     return captions / captions.sum()
 
 
 def _words(name: str, most: int) -> tuple[dict[str, Words], SamplingFrame]:
-    """First kept words of each single feature, in the order of the features, and counts of the features."""
+    """Read the first kept words of each single feature in order, and count the features."""
     groups = read_table(paths.groups(name) / "groups.parquet")
     concepts = read_table(paths.concepts(name) / "concepts.parquet")
     single = groups[groups["size"] == 1]
@@ -165,7 +165,7 @@ def _questions(
 
 
 def _lists(words: Mapping[str, Words]) -> list[WordList]:
-    """The lists of a question, cut to the length of the feature's own; none if two of them hold the same words.
+    """Make the lists of a question, as long as the feature's own; none if two lists have the same words.
 
     Equal lengths do not reveal the method.
     """
@@ -187,7 +187,7 @@ def draw(asked: Sequence[KeyQuestion], params: Params) -> list[Question]:
 
 
 def _crops(asked: Sequence[KeyQuestion], images: pd.DataFrame, pictures: int) -> pd.DataFrame:
-    """First crops of each question's feature, with the rows of their images; joined by key."""
+    """Select the first crops of each question's feature, with the rows of their images; joined by key."""
     keys = [(question.question, question.encoder, question.group) for question in asked]
     wanted = pd.DataFrame(keys, columns=["question", "encoder", "group"])
     tables = []

@@ -60,7 +60,7 @@ def collect(key: Key, answers: Sequence[Answers]) -> CollectedAnswers:
 
 
 def _positions(key: Key) -> np.ndarray:
-    """Letter of each method in each question."""
+    """Find the letter of each method in each question."""
     shown = [[words.method for words in question.lists] for question in key.questions]
     return np.array([[*(methods.index(method) for method in key.methods), len(methods)] for methods in shown])
 
@@ -87,7 +87,7 @@ def metrics_of(collected: CollectedAnswers, settings: Study) -> dict:
 
 
 def _shares(collected: CollectedAnswers, asked: np.ndarray, settings: Study) -> dict:
-    """Share of the answers that chose each method, and the share with the key of another question."""
+    """Compute the share of the answers that chose each method, and the share with the key of another question."""
     chosen, letter = collected.chosen[asked], collected.by_letter[asked]
     answers, of_lists = chosen.sum(axis=1), chosen[:, :-1].sum(axis=1)
     null = agreement.paired_with_other_units(letter, collected.positions[asked][:, 0])
@@ -113,7 +113,7 @@ def _without_empty(shares: dict) -> dict:
 
 
 def _share(part: np.ndarray, whole: np.ndarray, settings: Study, name: str = "share") -> dict:
-    """A ratio with its interval over questions; empty if there is no answer."""
+    """Estimate a ratio with its interval over questions; empty if there is no answer."""
     generator = np.random.default_rng(settings.seed)
     estimate = agreement.clustered_ratio(part, whole, settings.bootstrap, settings.confidence, generator)
     return _with_interval(name, estimate) if estimate else {}
@@ -124,7 +124,7 @@ def _with_interval(name: str, estimate: agreement.Estimate) -> dict:
 
 
 def _agreement(collected: CollectedAnswers, settings: Study) -> dict:
-    """Agreement on the letters, which the raters saw.
+    """Measure the agreement on the letters, which the raters saw.
 
     On methods, raters who often choose the right one would seem to agree by chance.
     """

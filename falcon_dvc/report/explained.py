@@ -99,7 +99,7 @@ class ExplainedEncoder:
         return normalised
 
     def space(self, images: pd.DataFrame) -> Space:
-        """The activations of its groups on a sample of the explained images."""
+        """Return the activations of its groups on a sample of the explained images."""
         return Space(self.normalised(sampled(probe_rows(images))), list(self.groups["member"]))
 
 

@@ -174,7 +174,7 @@ def _measured(rows: pd.DataFrame, place: str, when: str) -> Measurement | None:
 def verdict(main: pd.DataFrame, control: pd.DataFrame) -> str:
     """Rate a repair: ``repaired``, ``at a cost`` (another accuracy falls), or ``not repaired``.
 
-    A repair works if the interval of the gain on the failed class is above 0 and above the interval of random features.
+    A repair works if the gain on the failed class is above 0 and above that of random features, with their intervals.
 
     Parameters
     ----------
