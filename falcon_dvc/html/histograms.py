@@ -10,7 +10,7 @@ from falcon_dvc.progress import track
 
 BINS = 40
 MOST_IMAGES = 10_000  # for a correlation: more images do not change its second digit
-BLOCK = 512  # groups; two blocks are in memory at the same time
+GROUPS_AT_ONCE = 512  # two blocks of groups are in memory together
 Members = Sequence[Sequence[int]]
 Activations = Float[np.ndarray, "images features"]
 
@@ -85,7 +85,7 @@ def neighbours(of: Space, among: Space, count: int, same: bool) -> tuple[np.ndar
 
 
 def _blocks(length: int) -> Iterator[slice]:
-    return (slice(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK))
+    return (slice(start, min(start + GROUPS_AT_ONCE, length)) for start in range(0, length, GROUPS_AT_ONCE))
 
 
 def _best(of: Space, block: slice, among: Space, count: int, same: bool) -> tuple[np.ndarray, np.ndarray]:
