@@ -164,6 +164,26 @@ def layers(
     run(load_params(), name)
 
 
+@app.command(rich_help_panel=RUNS)
+def profile(
+    name: Annotated[str, typer.Argument(help="Name of a file in profiles/, without .yaml.")],
+    images: Annotated[str, typer.Option(help="Folder of your images.")] = "",
+    captions: Annotated[str, typer.Option(help="Your caption corpus, such as a file with one caption per line.")] = "",
+) -> None:
+    """Prepare the folder runs/NAME, where the pipeline runs with the changes of profiles/NAME.yaml to params.yaml."""
+    from falcon_dvc.cli.runs import prepare
+
+    typer.echo(prepare(name, images, captions))
+
+
+@app.command(rich_help_panel=RUNS)
+def keep(name: Annotated[str, typer.Argument(help="Name of a run: a folder in runs/.")]) -> None:
+    """Copy the metrics, tables and dvc.lock of runs/NAME to reports/NAME, so that you can commit them."""
+    from falcon_dvc.cli.runs import keep as keep_results
+
+    typer.echo(keep_results(name))
+
+
 @app.command(rich_help_panel=PROJECT)
 def plots_page() -> None:
     """Write .dvc/plots.html, the page template of `dvc plots`; it loads nothing from the network."""
@@ -197,26 +217,6 @@ def features_figure() -> None:
     from falcon_dvc.params.load import load_params
 
     typer.echo(run(load_params()))
-
-
-@app.command(rich_help_panel=RUNS)
-def profile(
-    name: Annotated[str, typer.Argument(help="Name of a file in profiles/, without .yaml.")],
-    images: Annotated[str, typer.Option(help="Folder of your images.")] = "",
-    captions: Annotated[str, typer.Option(help="Your caption corpus, such as a file with one caption per line.")] = "",
-) -> None:
-    """Prepare the folder runs/NAME, where the pipeline runs with the changes of profiles/NAME.yaml to params.yaml."""
-    from falcon_dvc.cli.runs import prepare
-
-    typer.echo(prepare(name, images, captions))
-
-
-@app.command(rich_help_panel=RUNS)
-def keep(name: Annotated[str, typer.Argument(help="Name of a run: a folder in runs/.")]) -> None:
-    """Copy the metrics, tables and dvc.lock of runs/NAME to reports/NAME, so that you can commit them."""
-    from falcon_dvc.cli.runs import keep as keep_results
-
-    typer.echo(keep_results(name))
 
 
 rating = typer.Typer(
