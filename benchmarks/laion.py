@@ -19,11 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from falcon_dvc.cli.runs import merge
 from falcon_dvc.concepts.retrieval.index import read_captions
 from falcon_dvc.concepts.retrieval.nearest import nearest_captions
 from falcon_dvc.concepts.scoring.corpus import shards_of
-from falcon_dvc.params.load import read_yaml, validated
+from falcon_dvc.params.load import merge, read_yaml, validated
 from falcon_dvc.params.schema import Params
 from falcon_dvc.synthetic.captions import corpus
 from falcon_dvc.synthetic.scenes.scenes import draw_attributes

@@ -27,7 +27,6 @@ from benchmarks import released
 from benchmarks.speed import spread
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json
-from falcon_dvc.cli.runs import merge
 from falcon_dvc.concepts.retrieval.index import read_captions
 from falcon_dvc.groups.activations import row_normalised
 from falcon_dvc.images.decode import cut
@@ -35,7 +34,7 @@ from falcon_dvc.images.open import open_images
 from falcon_dvc.images.source import ImageSource
 from falcon_dvc.models.encoders import efficientnet_lite
 from falcon_dvc.models.image_text.conse import DEFAULT_VARIANT
-from falcon_dvc.params.load import load_params, read_yaml
+from falcon_dvc.params.load import load_params, merge, read_yaml
 from falcon_dvc.params.schema import Params
 from trials.tiny import Stage, environment, outputs, remove
 

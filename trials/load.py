@@ -34,7 +34,6 @@ from falcon_dvc.artifacts.formats import (
     write_table,
     write_text,
 )
-from falcon_dvc.cli.runs import merge
 from falcon_dvc.concepts.retrieval.nearest import CROPS_AT_ONCE
 from falcon_dvc.concepts.scoring.corpus import CAPTIONS_AT_ONCE
 from falcon_dvc.concepts.words.parsing import _lexicon
@@ -42,7 +41,7 @@ from falcon_dvc.crops.heatmaps import CROPS_AT_ONCE as BOXES_AT_ONCE
 from falcon_dvc.crops.heatmaps import CropRule, as_bytes, crop_boxes, empty, group_heatmaps
 from falcon_dvc.evaluation.ground_truth import attributes_table
 from falcon_dvc.groups import image_sets
-from falcon_dvc.params.load import read_yaml, validated
+from falcon_dvc.params.load import merge, read_yaml, validated
 from falcon_dvc.params.schema import Params
 from falcon_dvc.synthetic.captions import lexicon
 from falcon_dvc.synthetic.scenes.scenes import draw_attributes

@@ -20,8 +20,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from falcon_dvc.artifacts.formats import write_json
-from falcon_dvc.cli.runs import merge
-from falcon_dvc.params.load import read_yaml, validated
+from falcon_dvc.params.load import merge, read_yaml, validated
 from falcon_dvc.params.schema import Params
 from falcon_dvc.progress import track
 from tests.pipeline.test_whole_run import whole_run

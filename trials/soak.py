@@ -20,8 +20,7 @@ import typer
 from ruamel.yaml import YAML
 
 from falcon_dvc.artifacts.formats import read_json, write_json
-from falcon_dvc.cli.runs import merge
-from falcon_dvc.params.load import load_params
+from falcon_dvc.params.load import load_params, merge
 from trials.tiny import CODE, environment, make_project, stages_in_order
 
 ROOT = Path(__file__).resolve().parents[1]

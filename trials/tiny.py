@@ -12,9 +12,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from falcon_dvc.cli.runs import merge
 from falcon_dvc.compute import resume
-from falcon_dvc.params.load import read_yaml
+from falcon_dvc.params.load import merge, read_yaml
 from falcon_dvc.params.schema import Params
 from stages.__main__ import main
 

@@ -1,4 +1,4 @@
-"""The command line ``falcon``. Each command imports its module only when it runs."""
+"""The command line ``falcon``. Each command imports its module when it runs, so that the help is fast."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,21 +6,20 @@ from typing import Annotated
 import typer
 
 from falcon_dvc.cli.errors import reporting_errors
-from falcon_dvc.errors import UserError
 
 app = typer.Typer(
     add_completion=True,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="Look at the results of the pipeline, check them, prepare other runs. `dvc repro` runs the pipeline.",
-    epilog="An error is one line; with --debug, before or after the command, it comes with its traceback.",
+    help="Look at the results of the pipeline, check them, and prepare other runs. `dvc repro` runs the pipeline itself.",
+    epilog="An error is printed as one line. Add --debug to see its traceback.",
 )
 LOOK, CHECK, RUNS, PROJECT = "Look at results", "Check", "Other runs", "Maintain the project"
 
 
 def _keys(section: str) -> list[str]:
-    """Keys of a section of params.yaml, for the shell's completion: quick, and silent whatever is wrong."""
+    """Read the keys of a section of params.yaml for the shell's completion; none if the file cannot be read."""
     try:
         from falcon_dvc.params.load import read_yaml
 
@@ -34,7 +33,7 @@ def _complete_encoder(incomplete: str) -> list[str]:
 
 
 def _complete_target(incomplete: str) -> list[str]:
-    """``ENCODER:`` first, then the ids of its features and groups."""
+    """Complete ``ENCODER:`` first, then the ids of its features and groups."""
     encoder, colon, feature = incomplete.partition(":")
     if not colon:
         return [f"{key}:" for key in _complete_encoder(encoder)]
@@ -42,7 +41,7 @@ def _complete_target(incomplete: str) -> list[str]:
 
 
 def _groups(encoder: str) -> list[str]:
-    """Ids of an encoder's features and groups; none if they are not known."""
+    """Read the ids of an encoder's features and groups; none if the table cannot be read."""
     try:
         import pyarrow.parquet as pq
 
@@ -54,21 +53,21 @@ def _groups(encoder: str) -> list[str]:
         return []
 
 
-Encoder = Annotated[str, typer.Option(help="Only features of this encoder.", autocompletion=_complete_encoder)]
+Encoder = Annotated[str, typer.Option(help="Search this encoder only.", autocompletion=_complete_encoder)]
 Target = Annotated[
     str,
     typer.Argument(
         metavar="ENCODER:FEATURE",
-        help="A feature's number, or the id of a feature or group: simclr:3, simclr:g3fa09c1e.",
+        help="An encoder with the number of a feature (simclr:3) or the id of a group (simclr:g3fa09c1e).",
         autocompletion=_complete_target,
     ),
 ]
-Open = Annotated[bool, typer.Option("--open", help="Open the page of the report in the browser.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the page of the report in the browser instead.")]
 
 
 @app.command(rich_help_panel=LOOK)
 def explain(target: Target, open_it: Open = False) -> None:
-    """Print a feature's or group's concepts, scores, captions and measurements; --open shows its page instead."""
+    """Print the concepts, scores, captions and measurements of a feature or group."""
     from falcon_dvc.cli.explain import run
     from falcon_dvc.params.load import load_params
 
@@ -77,9 +76,11 @@ def explain(target: Target, open_it: Open = False) -> None:
 
 @app.command(rich_help_panel=LOOK)
 def find(
-    words: Annotated[list[str], typer.Argument(help="All of them must match: 'striped boat'. Synonyms count.")],
+    words: Annotated[
+        list[str], typer.Argument(help="Words that must all match, such as: striped boat. Synonyms match too.")
+    ],
     encoder: Encoder = "",
-    top: Annotated[int, typer.Option(min=1, help="Features that are listed, at most.")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="Largest number of features to list.")] = 20,
 ) -> None:
     """List the features whose concepts match, best score first."""
     from falcon_dvc.cli.find import run
@@ -90,14 +91,22 @@ def find(
 
 @app.command(rich_help_panel=LOOK)
 def compare(
-    old: Annotated[str, typer.Argument(metavar="REV_A", help="A commit, branch, tag, experiment, or `workspace`.")],
-    new: Annotated[str, typer.Argument(metavar="REV_B", help="The same.")],
-    out: Annotated[Path, typer.Option(help="The page; the Markdown is written beside it.")] = Path(
+    old: Annotated[
+        str,
+        typer.Argument(
+            metavar="REV_A",
+            help="The old revision: a commit, branch, tag, experiment, or `workspace`, the working tree.",
+        ),
+    ],
+    new: Annotated[str, typer.Argument(metavar="REV_B", help="The new revision.")],
+    out: Annotated[Path, typer.Option(help="File of the page; the Markdown is written beside it.")] = Path(
         "reports/compare/index.html"
     ),
-    features: Annotated[int, typer.Option(min=0, help="Changed features that are shown with pictures, at most.")] = 50,
+    features: Annotated[
+        int, typer.Option(min=0, help="Largest number of changed features to show with pictures.")
+    ] = 50,
 ) -> None:
-    """Compare two revisions: params, metrics (what is noise?), concepts, with pictures from both."""
+    """Compare the params, metrics and concepts of two revisions, as Markdown and on a page with pictures."""
     from falcon_dvc.cli.compare import run
 
     typer.echo(run(old, new, out, features), nl=False)
@@ -106,7 +115,7 @@ def compare(
 
 @app.command(rich_help_panel=LOOK)
 def report() -> None:
-    """Open the report in the browser, and print its address."""
+    """Open the report in the browser and print its address."""
     from falcon_dvc.cli import terminal
 
     typer.echo(terminal.open_page(terminal.report()))
@@ -114,7 +123,7 @@ def report() -> None:
 
 @app.command(rich_help_panel=CHECK)
 def check() -> None:
-    """Validate params.yaml before any work."""
+    """Check that params.yaml is valid; print an error if it is not."""
     from falcon_dvc.params.load import load_params
 
     load_params()
@@ -122,7 +131,10 @@ def check() -> None:
 
 @app.command(rich_help_panel=CHECK)
 def verify() -> None:
-    """Compare regenerated metrics and tables with the committed ones, dvc.lock with the committed inputs; name what is stale."""
+    """Check that metrics, tables and dvc.lock agree with the last commit, and list what is stale.
+
+    Metrics and tables may differ by the tolerances in the section `verify` of params.yaml.
+    """
     from falcon_dvc.cli.verify import run
     from falcon_dvc.params.load import load_params
 
@@ -139,22 +151,42 @@ def verify() -> None:
 @app.command(rich_help_panel=CHECK)
 def layers(
     name: Annotated[
-        str, typer.Argument(help="A key of the section encoders of params.yaml.", autocompletion=_complete_encoder)
+        str,
+        typer.Argument(
+            help="Name of an encoder: a key of the section `encoders` of params.yaml.", autocompletion=_complete_encoder
+        ),
     ],
 ) -> None:
-    """List the layers of an encoder's network, with shapes; mark the default."""
+    """List the layers of an encoder's network with their output shapes, and mark the default layer."""
     from falcon_dvc.cli.layers import run
     from falcon_dvc.params.load import load_params
 
-    params = load_params()
-    if name not in params.encoders:
-        raise UserError(f"params.yaml: encoders has no '{name}'; known are: {', '.join(params.encoders) or 'none'}")
-    run(params, name)
+    run(load_params(), name)
+
+
+@app.command(rich_help_panel=RUNS)
+def profile(
+    name: Annotated[str, typer.Argument(help="Name of a file in profiles/, without .yaml.")],
+    images: Annotated[str, typer.Option(help="Folder of your images.")] = "",
+    captions: Annotated[str, typer.Option(help="Your caption corpus, such as a file with one caption per line.")] = "",
+) -> None:
+    """Prepare the folder runs/NAME, where the pipeline runs with the changes of profiles/NAME.yaml to params.yaml."""
+    from falcon_dvc.cli.runs import prepare
+
+    typer.echo(prepare(name, images, captions))
+
+
+@app.command(rich_help_panel=RUNS)
+def keep(name: Annotated[str, typer.Argument(help="Name of a run: a folder in runs/.")]) -> None:
+    """Copy the metrics, tables and dvc.lock of runs/NAME to reports/NAME, so that you can commit them."""
+    from falcon_dvc.cli.runs import keep as keep_results
+
+    typer.echo(keep_results(name))
 
 
 @app.command(rich_help_panel=PROJECT)
 def plots_page() -> None:
-    """Write .dvc/plots.html, around which `dvc plots` draws; nothing in it is loaded from the network."""
+    """Write .dvc/plots.html, the page template of `dvc plots`; it loads nothing from the network."""
     from falcon_dvc.cli.plots_page import run
 
     typer.echo(run())
@@ -162,9 +194,9 @@ def plots_page() -> None:
 
 @app.command(rich_help_panel=PROJECT)
 def changes(
-    base: Annotated[str, typer.Argument(metavar="REV", help="The revision that the working tree is compared with.")],
+    base: Annotated[str, typer.Argument(metavar="REV", help="The revision to compare the working tree with.")],
 ) -> None:
-    """Write reports/changes: what differs from a revision, as the comment on a pull request."""
+    """Write reports/changes/comment.md: how the results differ from a revision, for a pull request."""
     from falcon_dvc.cli.changes import run
 
     typer.echo(f"Comment: {run(base)}")
@@ -180,51 +212,37 @@ def params_doc() -> None:
 
 @app.command(rich_help_panel=PROJECT)
 def features_figure() -> None:
-    """Write docs/features.png: features of each kind with their words, from the run's artefacts."""
+    """Write docs/features.png: one feature of each kind with its words and crops."""
     from falcon_dvc.cli.features_figure import run
     from falcon_dvc.params.load import load_params
 
     typer.echo(run(load_params()))
 
 
-@app.command(rich_help_panel=RUNS)
-def profile(
-    name: Annotated[str, typer.Argument(help="A file of profiles/, without .yaml.")],
-    images: Annotated[str, typer.Option(help="Folder of images.")] = "",
-    captions: Annotated[str, typer.Option(help="Caption corpus, one caption a line.")] = "",
-) -> None:
-    """Prepare runs/NAME: the same pipeline on params.yaml with the overlay profiles/NAME.yaml."""
-    from falcon_dvc.cli.runs import prepare
-
-    typer.echo(prepare(name, images, captions))
-
-
-@app.command(rich_help_panel=RUNS)
-def keep(name: Annotated[str, typer.Argument(help="A run: a folder of runs/.")]) -> None:
-    """Copy metrics, tables and dvc.lock of runs/NAME to reports/NAME, to be committed."""
-    from falcon_dvc.cli.runs import keep as keep_results
-
-    typer.echo(keep_results(name))
-
-
-rating = typer.Typer(no_args_is_help=True, help="A blind rating sheet for people, and their answers as metrics.")
+rating = typer.Typer(
+    no_args_is_help=True, help="Write a blind rating sheet for people, and turn their answers into metrics."
+)
 app.add_typer(rating, name="rating", rich_help_panel=CHECK)
 
 
 @rating.command()
 def make() -> None:
-    """Write reports/study/sheet.html, for the raters, and key.json, which they must not see."""
+    """Write reports/study/sheet.html for the raters, and reports/study/key.json, which they must not see."""
     from falcon_dvc.cli.rating import KEY, SHEET
     from falcon_dvc.cli.rating import make as make_sheet
     from falcon_dvc.params.load import load_params
 
     key = make_sheet(load_params())
-    typer.echo(f"{SHEET}: {len(key.questions)} questions. Give raters this file alone; {KEY} says which list is whose.")
+    typer.echo(
+        f"{SHEET}: {len(key.questions)} questions. Give the raters only this file: {KEY} names the method of each list."
+    )
 
 
 @rating.command()
 def read(
-    answers: Annotated[list[Path], typer.Argument(help="Files that the sheet's download button saved, one a rater.")],
+    answers: Annotated[
+        list[Path], typer.Argument(help="Files saved by the download button of the sheet, one per rater.")
+    ],
 ) -> None:
     """Write reports/metrics/study.json and reports/tables/study.csv from the raters' answers."""
     from falcon_dvc.cli.rating import read as read_answers
@@ -239,5 +257,5 @@ def read(
 
 
 def main() -> None:
-    """The entry point of the console script ``falcon``."""
+    """Run the console script ``falcon``."""
     reporting_errors(app, "falcon")

@@ -1,4 +1,4 @@
-"""What differs between two revisions of the results: params, metrics and concepts, as a page and as Markdown. No stage."""
+"""Compare the results of two revisions: params, metrics and concepts, as a page and as Markdown."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Params = tuple[Any, Any]
 
 
 def run(old: str, new: str, out: Path = PAGE, features: int = 50) -> str:
-    """Write the page `out` and, beside it, the same as Markdown.
+    """Write the comparison to the page `out`, and as Markdown beside it.
 
     Parameters
     ----------
     old, new : commits, branches, tags, experiments or ``workspace``.
-    features : changed features that are shown with pictures, at most.
+    features : largest number of changed features to show with pictures.
 
     Returns
     -------
@@ -56,13 +56,13 @@ def run(old: str, new: str, out: Path = PAGE, features: int = 50) -> str:
 
 
 def _writable(out: Path) -> None:
-    """Refuse a name whose Markdown would take its place."""
+    """Refuse a name for the page that the Markdown beside it would have too."""
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out {out}: give the name of a page, ending in .html; the Markdown is written beside it")
 
 
 def compare(sides: Sides, features: int) -> Comparison:
-    """Compare what two revisions hold."""
+    """Compare the results of two revisions."""
     old, new = sides
     before, after = (_params(side) for side in sides)
     metrics, same = compared_metrics(_metrics(old), _metrics(new))
@@ -74,7 +74,7 @@ def compare(sides: Sides, features: int) -> Comparison:
 
 
 def _params(side: Revision) -> dict[str, Any]:
-    """The content of params.yaml, whatever its schema was."""
+    """Read params.yaml without its schema, which may differ between revisions."""
     text = side.text("params.yaml")
     try:
         content = {} if text is None else YAML(typ="safe", pure=True).load(io.StringIO(text))
@@ -85,17 +85,17 @@ def _params(side: Revision) -> dict[str, Any]:
 
 
 def _metrics(side: Revision) -> dict[str, Any]:
-    """Content of all metrics files."""
+    """Read all metrics files."""
     folder = paths.REPORTS / "metrics"
-    found = {name: side.json(paths.metrics(name)) for name in side.names(folder, ".json")}
-    if not found:
+    metrics = {name: side.json(paths.metrics(name)) for name in side.names(folder, ".json")}
+    if not metrics:
         raise UserError(f"{side.name} has no {folder}/*.json; compare revisions at which `dvc repro` was committed")
-    return found
+    return metrics
 
 
 def _encoders(sides: Sides, params: Params) -> list[EncoderComparison]:
-    """Every encoder of either revision that has a table of concepts at one of them."""
-    names = dict.fromkeys(name for some in params for name in (some.get("encoders") or {}))
+    """Compare every encoder that has a table of concepts at one of the revisions."""
+    names = dict.fromkeys(name for content in params for name in (content.get("encoders") or {}))
     texts = {name: tuple(side.text(paths.table(f"{name}_concepts")) for side in sides) for name in names}
     inputs = [side.inputs("extract_activations") for side in sides]
     return [_encoder(str(name), texts[name], sides, inputs) for name in names if any(texts[name])]
@@ -105,6 +105,6 @@ def _encoder(
     name: str, texts: Sequence[str | None], sides: Sides, inputs: Sequence[dict[str, dict[str, str]]]
 ) -> EncoderComparison:
     old, new = (None if text is None else read_concepts(text) for text in texts)
-    before, after = (some.get(name, {}) for some in inputs)
+    before, after = (hashes.get(name, {}) for hashes in inputs)
     differing = [path for path in before if path in after and before[path] != after[path]]
     return compared_encoder(name, (old, new), (sides[0].label, sides[1].label), differing)

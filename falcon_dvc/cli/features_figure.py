@@ -1,4 +1,4 @@
-"""docs/features.png: what one feature of each kind sees, with its words - the picture at the head of README.md. No stage."""
+"""Draw docs/features.png, the picture at the top of README.md: one feature of each kind with its words and crops."""
 
 from __future__ import annotations
 
@@ -23,20 +23,19 @@ if TYPE_CHECKING:
 
 PICTURE = Path("docs/features.png")
 KINDS = ("object", "colour", "texture", "background")
-CROPS, SIDE, GAP, LEFT = (
-    7,
-    72,
-    4,
-    210,
-)  # of a row: crops, their side, the space between, and where they begin, in pixels
+CROPS = 7  # in a row
+SIDE, GAP, LEFT = 72, 4, 210  # pixels: side of a crop, space between crops, left edge of the first crop
 ROW = 2 * SIDE + 5 * GAP
-WORDS = 4  # of a feature that are shown
-COLOURS = 160  # of the picture: keeps it small
+WORDS = 4  # shown of a feature
+COLOURS = 160  # a palette keeps the file small
 INK, FAINT, PAPER = "#1c1e21", "#60656b", "#ffffff"
 
 
 def run(params: Params, path: Path = PICTURE) -> Path:
-    """Draw, of the first encoder, the feature of each kind of attribute that follows it best on held-out images and is named rightly."""
+    """Draw the features of the first encoder that correlate most with an attribute of each kind.
+
+    The correlation is over held-out images. Only features with a right first concept are drawn.
+    """
     name = next(iter(params.encoders))
     truth = read_table(paths.table(f"{name}_truth"))
     truth = truth[truth["hit_first"].astype(str) == "True"].sort_values(
@@ -56,7 +55,7 @@ def run(params: Params, path: Path = PICTURE) -> Path:
 
 
 def _draw_words(draw: ImageDraw.ImageDraw, group: str, words: str, top: int) -> None:
-    """The name of a feature and its first words with their scores, the first one large."""
+    """Draw the name of a feature and its first words with their scores, the first word larger."""
     draw.text((8, top + 8), f"feature {group.removeprefix('f')}", FAINT, ImageFont.load_default(14))
     for place, text in enumerate(words.split("; ")[:WORDS]):
         word, _, score = text.partition(":")
@@ -67,7 +66,7 @@ def _draw_words(draw: ImageDraw.ImageDraw, group: str, words: str, top: int) -> 
 
 
 def _draw_crops(canvas: Image.Image, source: ImageSource, name: str, group: str, top: int) -> None:
-    """The strongest crops of a feature, beneath each its image with the heatmap and the box."""
+    """Draw the strongest crops of a feature, and below each its image with the heatmap and the box."""
     crops = read_table(paths.crops(name) / "crops.parquet")
     crops = crops.assign(crop=np.arange(len(crops)))
     crops = crops[(crops["group"] == group) & (crops["role"] == "high")].sort_values("rank").head(CROPS)

@@ -1,4 +1,4 @@
-"""Features by their concepts: which of them see what somebody is looking for? No stage of the pipeline."""
+"""Find features by their concepts."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.cli import terminal
+from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params
 
 
-SHOWN = 4  # concepts of a match that are listed
+SHOWN = 4  # concepts listed of a match
 
 
 @dataclass(frozen=True)
 class Match:
-    """A feature or group whose concepts match all the words asked for.
+    """A feature or group whose concepts match all words of a query.
 
     Attributes
     ----------
-    score : of the word that is matched worst, by the best of its concepts.
-    concepts : those that match, with their scores, best first.
+    score : minimum over the words of the best score of a matching concept.
+    concepts : matching concepts with their scores, best first.
     """
 
     encoder: str
@@ -40,26 +41,26 @@ class Match:
 
 
 def run(params: Params, query: str, encoder: str | None, top: int) -> None:
-    """Print the features that match, best first.
+    """Print the features that match a query, best first.
 
     Raises
     ------
     UserError
-        If nothing is asked for, or of an encoder that does not exist.
+        If the query is empty, or there is no such encoder.
     """
     words = query.casefold().split()
     if not words:
-        raise UserError("find: give a word or more, such as: find 'striped boat'")
-    if encoder is not None and encoder not in params.encoders:
-        raise UserError(f"params.yaml: encoders has no {encoder!r}; known are: {', '.join(params.encoders)}")
+        raise UserError("find: give a word or more, such as: falcon find striped boat")
+    if encoder is not None:
+        require_encoder(params, encoder)
     names = list(params.encoders) if encoder is None else [encoder]
     tables = {name: _kept(name) for name in names}
-    matches = found(words, tables, leading_synonyms())
+    matches = matching_features(words, tables, leading_synonyms())
     _show(matches, top, words, tables.values())
 
 
 def _kept(encoder: str) -> pd.DataFrame:
-    """Kept concepts of an encoder with the members of their groups."""
+    """Read the kept concepts of an encoder with the members of their groups."""
     concepts = read_table(paths.concepts(encoder) / "concepts.parquet")
     groups = read_table(paths.groups(encoder) / "groups.parquet")[["group", "members"]]
     kept = concepts.loc[concepts["kept"].astype(bool), ["group", "concept", "score"]]
@@ -67,20 +68,22 @@ def _kept(encoder: str) -> pd.DataFrame:
 
 
 def leading_synonyms() -> dict[str, str]:
-    """The concept under which the captions' synonyms are counted, by synonym."""
+    """Read the concept that stands for each synonym of the captions, by synonym."""
     table = read_table(paths.table("synonyms"))
     rows = table[["concept", "synonyms"]].astype(str).itertuples(index=False)
     return {word.casefold(): row.concept.casefold() for row in rows for word in row.synonyms.split("; ") if word}
 
 
-def found(words: Sequence[str], tables: Mapping[str, pd.DataFrame], synonyms: Mapping[str, str]) -> list[Match]:
-    """Features whose kept concepts match every word, best first.
+def matching_features(
+    words: Sequence[str], tables: Mapping[str, pd.DataFrame], synonyms: Mapping[str, str]
+) -> list[Match]:
+    """Find the features whose kept concepts match every word, best first.
 
     Parameters
     ----------
-    words : case-folded. One matches a concept that contains it, its lemma, or the concept that leads its synonyms.
+    words : case-folded. A word matches concepts that contain it, its lemma, or the concept that stands for it.
     tables : kept concepts by encoder: ``group``, ``members``, ``concept``, ``score``.
-    synonyms : leading concept by synonym.
+    synonyms : the concept that stands for each synonym.
     """
     forms = [_forms(word, synonyms) for word in words]
     matches = [match for name, table in tables.items() for match in _of_encoder(name, table, forms)]
@@ -88,7 +91,7 @@ def found(words: Sequence[str], tables: Mapping[str, pd.DataFrame], synonyms: Ma
 
 
 def _forms(word: str, synonyms: Mapping[str, str]) -> frozenset[str]:
-    """What a concept may contain instead of a word."""
+    """List the forms of a word that a matching concept may contain."""
     forms = {word, _lemma(word)}
     return frozenset(forms | {synonyms[form] for form in forms if form in synonyms})
 
@@ -101,14 +104,16 @@ def _lemma(word: str) -> str:
 
 
 def _of_encoder(name: str, table: pd.DataFrame, forms: Sequence[frozenset[str]]) -> list[Match]:
-    """Matches of one encoder, in the order of its groups."""
+    """Find the matches of one encoder, in the order of its groups."""
     concepts = table["concept"].astype(str).str.casefold()
-    hits = [concepts.map(lambda concept, some=some: any(form in concept for form in some)) for some in forms]
+    hits = [
+        concepts.map(lambda concept, forms_of=forms_of: any(form in concept for form in forms_of)) for forms_of in forms
+    ]
     best = [table[hit].groupby("group", sort=False)["score"].max() for hit in hits]
     score = pd.concat(best, axis=1, join="inner").min(axis=1)
     either = table[pd.concat(hits, axis=1).any(axis=1)]
     rows = either.sort_values("score", ascending=False, kind="stable").groupby("group", sort=False)
-    matching = {str(group): some for group, some in rows}
+    matching = {str(group): of_group for group, of_group in rows}
     return [_match(name, str(group), float(score[group]), matching[str(group)]) for group in score.index]
 
 
@@ -120,7 +125,7 @@ def _match(name: str, group: str, score: float, rows: pd.DataFrame) -> Match:
 def _show(matches: Sequence[Match], top: int, words: Sequence[str], tables: Iterable[pd.DataFrame]) -> None:
     console = terminal.console()
     if not matches:
-        console.print(terminal.plain(_nothing(words, tables)))
+        console.print(terminal.plain(_no_match(words, tables)))
         return
     table = terminal.table("feature", "members", "score", "concepts that match", right=("score",))
     for match in matches[:top]:
@@ -132,12 +137,12 @@ def _show(matches: Sequence[Match], top: int, words: Sequence[str], tables: Iter
         console.print(f"{len(matches) - top} more; --top shows them")
 
 
-def _nothing(words: Sequence[str], tables: Iterable[pd.DataFrame]) -> str:
-    """That nothing matches, and which of the words no concept has, with what is close to it."""
+def _no_match(words: Sequence[str], tables: Iterable[pd.DataFrame]) -> str:
+    """State that no feature matches, and suggest known words that are similar."""
     known = sorted(
-        {part for table in tables for concept in table["concept"] for part in str(concept).casefold().split()}
+        {token for table in tables for concept in table["concept"] for token in str(concept).casefold().split()}
     )
-    strange = [word for word in words if not any(word in part or _lemma(word) in part for part in known)]
-    near = [close for word in strange for close in difflib.get_close_matches(word, known, n=3)]
-    advice = f"; close are: {', '.join(dict.fromkeys(near))}" if near else "; fewer words match more"
+    unknown = [word for word in words if not any(word in token or _lemma(word) in token for token in known)]
+    similar = [close for word in unknown for close in difflib.get_close_matches(word, known, n=3)]
+    advice = f"; close are: {', '.join(dict.fromkeys(similar))}" if similar else "; try fewer words"
     return f"No feature has concepts that match {' and '.join(words)}{advice}"

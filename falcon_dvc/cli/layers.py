@@ -1,9 +1,10 @@
-"""Where a network's features can be read: its layers and the shapes of their outputs, for one picture. No stage of the pipeline."""
+"""List the layers of a network from which features can be read, with the shapes of their outputs for one image."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,26 +22,27 @@ def run(params: Params, name: str) -> None:
     Raises
     ------
     UserError
-        If its kind has one layer only, or the network cannot be built.
+        If there is no such encoder, its kind has only one layer, or the network cannot be built.
     """
     from rich.console import Console
 
+    require_encoder(params, name)
     table, console = _table(*_layers(params, name)), Console()
-    # Names are there to be copied: a narrow terminal may break lines, the table must not.
+    # The user copies the names: a narrow terminal may break lines, but the table must not.
     unbounded = console.options.update(max_width=WIDEST)
     console.width = max(console.width, console.measure(table, options=unbounded).maximum)
     console.print(table)
 
 
 def _layers(params: Params, name: str) -> tuple[list[Layer], Layer]:
-    """All layers in the order in which they end, and the one that feeds the classifier."""
+    """List the layers in the order in which they finish, and find the default: the one before the classifier."""
     from falcon_dvc.models.encoders.hooked import default, layers_of
     from falcon_dvc.models.encoders.load import NETWORKS
     from falcon_dvc.models.encoders.networks import build_network
 
     spec, param = params.encoders[name], f"encoders.{name}"
     if spec.kind not in NETWORKS:
-        raise UserError(f"{param}: kind {spec.kind} has one layer; layers can be chosen of {', '.join(NETWORKS)}")
+        raise UserError(f"{param}: kind {spec.kind} has one layer; layers can be chosen for {', '.join(NETWORKS)}")
     network = build_network(spec, param)
     layers = layers_of(network, param=param)
     return layers, default(layers, network, param)
@@ -55,17 +57,17 @@ def _table(layers: list[Layer], chosen: Layer) -> Table:
     for layer in layers:
         mark = " (default)" if layer is chosen else ""
         shape = " x ".join(map(str, layer.shape))
-        cells = (layer.name + mark, layer.kind, shape, _what(layer), _poolings(layer))
+        cells = (layer.name + mark, layer.kind, shape, _description(layer), _poolings(layer))
         table.add_row(*map(Text, cells), style="bold" if mark else "")
     return table
 
 
-def _what(layer: Layer) -> str:
+def _description(layer: Layer) -> str:
     extra = f", {layer.prefix} before those of positions" if layer.prefix else ""
     return f"{layer.layout}{extra}"
 
 
 def _poolings(layer: Layer) -> str:
-    """What can be asked of a layer; whether the first token is of the class, only the network knows."""
+    """List the poolings that fit a layer; ``cls`` also needs a class token, which the shape does not show."""
     of_positions = ["mean", "max"] if layer.grid else []
     return ", ".join(of_positions + (["cls"] if layer.layout == "tokens" and layer.prefix else []))

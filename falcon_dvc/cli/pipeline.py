@@ -1,4 +1,4 @@
-"""The stages of ``dvc.yaml``: what each does, and what it runs for."""
+"""Read the stages of ``dvc.yaml``, with their descriptions and keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from falcon_dvc.params.load import read_yaml
 
-PLACE = re.compile(r"\$\{(?:item\.)?(\w+)\}")  # where a command names its key
+KEY = re.compile(r"\$\{(?:item\.)?(\w+)\}")  # the placeholder of a command for its key
 VALUE = re.compile(r"\$\{([\w.]+)\}")
 
 
@@ -21,9 +21,9 @@ class Stage:
 
     Attributes
     ----------
-    name : of its module in ``stages/``, too.
+    name : also the name of its module in ``stages/``.
     description : its ``desc``.
-    section : dotted name of the params whose keys it runs for; None if it runs once.
+    section : dotted name of the section of params.yaml with a run for each key; None if it runs once.
     """
 
     name: str
@@ -31,11 +31,11 @@ class Stage:
     section: str | None
 
     def keys(self, params: Any) -> list[str] | None:
-        """The keys that it runs for with these params; None if it runs once."""
+        """List the keys that it runs for with these params; None if it runs once."""
         if self.section is None:
             return None
-        found: Iterable[str] = reduce(getattr, self.section.split("."), params)
-        return list(found)
+        keys: Iterable[str] = reduce(getattr, self.section.split("."), params)
+        return list(keys)
 
 
 def read_stages(path: Path) -> dict[str, Stage]:
@@ -51,8 +51,8 @@ def read_stages(path: Path) -> dict[str, Stage]:
 
 def _stage(name: str, definition: dict[str, Any]) -> Stage:
     body = definition.get("do", definition)
-    place = PLACE.search(body["cmd"])
-    if place is None:
+    key = KEY.search(body["cmd"])
+    if key is None:
         return Stage(name, body["desc"], None)
-    listed = definition["foreach"] if "foreach" in definition else definition["matrix"][place.group(1)]
+    listed = definition["foreach"] if "foreach" in definition else definition["matrix"][key.group(1)]
     return Stage(name, body["desc"], VALUE.fullmatch(listed).group(1))  # type: ignore[union-attr]

@@ -1,8 +1,8 @@
-"""The page around the plots that `dvc plots` draws, with Vega inside: what DVC brings along loads it from the network.
+"""Write the page template of `dvc plots` with the drawing library Vega inside; DVC's own template loads Vega from the network.
 
-DVC writes the rows of a plot into scripts, as they are: a class called ``</script>...`` would become part of the page. So here
-all that DVC writes stands behind ``<plaintext>``, which no text can end, and a script that the policy names by its hash draws it.
-Plots that are pictures, which this project has none of, are not shown.
+DVC writes the rows of a plot into scripts without escaping: a class named ``</script>...`` would become part of the page.
+Here DVC writes after ``<plaintext>``, which no text can end. A script that the policy names by its hash draws the plots.
+Plots that are image files are not shown; this project has none.
 """
 
 from pathlib import Path
@@ -35,11 +35,11 @@ TEMPLATE = """<!DOCTYPE html>
 
 
 def run() -> Path:
-    """Write the page, from the drawing library that vl-convert carries."""
+    """Write the page with the copy of Vega that vl-convert contains."""
     import vl_convert
 
     style, draw = ((TEMPLATES / f"dvc_plots.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    # Inside an element of a page this would end it; in a script it says the same.
+    # In a page, `</script` ends the element; the escaped form means the same to JavaScript.
     script = vl_convert.javascript_bundle(draw).replace("</script", "<\\/script")
     write_text(PAGE, TEMPLATE % (policy(style, script), style, script))
     return PAGE

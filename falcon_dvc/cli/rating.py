@@ -1,4 +1,4 @@
-"""A human check: a blind rating sheet of features, and the raters' answers as metrics. Two commands, no stage of the pipeline."""
+"""Write a blind rating sheet for people, and turn their answers into metrics."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ SHEET, KEY = paths.REPORTS / "study" / "sheet.html", paths.REPORTS / "study" / "
 
 
 def make(params: Params) -> Key:
-    """Write the rating sheet and, apart from it, its key.
+    """Write the rating sheet and its key.
 
     Raises
     ------
     UserError
-        If an artefact is missing, nothing can be asked, or another sheet's key would be lost.
+        If an artefact is missing, no question can be made, or the key of another sheet would be overwritten.
     """
     asked, frames = ask(params)
     questions = draw(asked, params)
     methods = tuple(methods_of(params.study))
     key = Key(sheet=fingerprint(questions), methods=methods, encoders=frames, questions=tuple(asked))
-    _refuse_to_lose(key)
+    _refuse_to_overwrite(key)
     page = render(questions, params.study.thumbnail)
     write_text(KEY, key.model_dump_json(indent=2) + "\n")
     write_text(SHEET, page)
     return key
 
 
-def _refuse_to_lose(key: Key) -> None:
-    """Answers to a sheet are worth nothing without its key."""
+def _refuse_to_overwrite(key: Key) -> None:
+    """Refuse to overwrite the key of another sheet: its answers could not be read without it."""
     if KEY.exists() and read_key(KEY).sheet != key.sheet:
         raise UserError(
-            f"{KEY} belongs to another sheet, whose answers could then not be read; move the folder {KEY.parent} away first"
+            f"{KEY} belongs to another sheet, whose answers need it; move the folder {KEY.parent} away first"
         )
 
 
 def read(params: Params, answers: Sequence[Path]) -> dict:
-    """Write the metrics and the table of the answers collected; give the metrics.
+    """Write the metrics and the table of the answers, and return the metrics.
 
     Raises
     ------
     UserError
-        One line that names the file that is wrong; then nothing is written.
+        If a file is not valid; the message names it, and nothing is written.
     """
     key = read_key(KEY)
     collected = collect(key, read_answers(answers, key))

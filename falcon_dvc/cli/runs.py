@@ -1,4 +1,4 @@
-"""A profile is an overlay on params.yaml, run in a folder of its own, so that it never touches the results of the default run."""
+"""Prepare runs with a profile: an overlay on params.yaml, run in its own folder beside the default run."""
 
 import os
 import shutil
@@ -11,32 +11,33 @@ from ruamel.yaml import YAML
 
 from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.errors import UserError
-from falcon_dvc.params.load import load_params, read_yaml
+from falcon_dvc.params.load import load_params, merge, read_yaml
 from falcon_dvc.paths import REPORTS, TRANSFERS
 
 PROFILES, RUNS = Path("profiles"), Path("runs")
-# What `dvc init --subdir` would write (it also stages files in git, which is the user's to do), with the cache shared.
+# As `dvc init --subdir` would write it, with a shared cache. `dvc init` also stages files in git, which is up to the user.
 DVC_CONFIG = (
     "[core]\n    analytics = false\n    check_update = false\n"
     "[plots]\n    html_template = {plots}\n[cache]\n    dir = {cache}\n"
 )
-LINKED = ("stages", "falcon_dvc", "dvc.yaml")  # the pipeline itself is the root's
-# A run on the rendered world starts from the root's trained models, as a clone does, and its claims table reads the root's studies.
+LINKED = ("stages", "falcon_dvc", "dvc.yaml")  # a run uses the pipeline of the root
+# A run on the synthetic data set starts from the trained models of the root, and its claims read the studies of the root.
 TRAINED = ("dvc.lock", "models/*.safetensors", "reports/metrics/clip.json", "reports/metrics/train_*.json")
-STUDIED = ("studies", "reports/photos")
+STUDIES = ("studies", "reports/photos")
+KEPT = ("metrics", "tables")  # folders that `keep` copies
 
 
 def prepare(name: str, images: str = "", captions: str = "") -> Path:
-    """Make the folder ``runs/NAME`` ready for `dvc repro`, and return it.
+    """Prepare the folder ``runs/NAME`` for `dvc repro`, and return it.
 
     Raises
     ------
     UserError
-        If there is no such profile, a path that the profile needs is not given or missing, or the merged params are invalid.
+        If there is no such profile, a path that it needs is missing, or the merged params are invalid.
     """
     overlay = _overlay(name)
     folder = RUNS / name
-    inputs = {key: _input(folder, key, given, overlay) for key, given in (("images", images), ("captions", captions))}
+    inputs = {key: _input(folder, key, path, overlay) for key, path in (("images", images), ("captions", captions))}
     merged = YAML().load(Path("params.yaml").read_text(encoding="utf-8"))
     merge(merged, overlay)
     merged["data"].update({key: path for key, path in inputs.items() if path})
@@ -57,37 +58,24 @@ def _overlay(name: str) -> dict[str, Any]:
     return read_yaml(PROFILES / f"{name}.yaml") or {}
 
 
-def merge(base: Any, overlay: dict[str, Any]) -> None:
-    """JSON merge patch (RFC 7386) in place: mappings merge, null removes a key, anything else replaces."""
-    for key, value in overlay.items():
-        if value is None:
-            base.pop(key, None)
-        elif isinstance(value, dict) and isinstance(base.get(key), dict):
-            merge(base[key], value)
-            if not base[key]:
-                base[key] = {}  # without the comments of what was removed, which ruamel.yaml would misplace
-        else:
-            base[key] = value
-
-
-def _input(folder: Path, key: str, given: str, overlay: dict[str, Any]) -> str:
-    """The path as seen from the run's folder: given now, or in an earlier call."""
-    if given:
-        if not Path(given).exists():
+def _input(folder: Path, key: str, path: str, overlay: dict[str, Any]) -> str:
+    """Return the path relative to the run's folder: the argument, or that of the previous call."""
+    if path:
+        if not Path(path).exists():
             raise UserError(
-                f"{key.upper()}={given}: not found; give the path of an existing {'folder' if key == 'images' else 'file'}"
+                f"{key.upper()}={path}: not found; give the path of an existing {'folder' if key == 'images' else 'file'}"
             )
-        return os.path.relpath(given, folder)
+        return os.path.relpath(path, folder)
     if overlay.get("data", {}).get("source", "scenes") == "scenes":
         return ""
-    earlier = folder / "params.yaml"
-    if earlier.exists():
-        return str(read_yaml(earlier)["data"][key])
+    previous = folder / "params.yaml"
+    if previous.exists():
+        return str(read_yaml(previous)["data"][key])
     raise UserError(f"{key.upper()} is not set; run make repro PROFILE=... IMAGES=FOLDER CAPTIONS=FILE")
 
 
 def _write_valid(path: Path, merged: Any) -> None:
-    """Write the merged params only if they are valid, so that a typo in an overlay leaves the last good run as it was."""
+    """Write the merged params if they are valid; a typo in an overlay must not change an existing run."""
     text = StringIO()
     YAML().dump(merged, text)
     trial = path.with_suffix(".trial.yaml")
@@ -100,22 +88,22 @@ def _write_valid(path: Path, merged: Any) -> None:
 
 
 def _start_from_trained(folder: Path) -> None:
-    """Copy what the root's training left, so that nothing is trained again; what a run has already stays."""
+    """Copy the trained models of the root, so that the run does not train again; existing files stay."""
     for pattern in TRAINED:
         for path in Path().glob(pattern):
             if not (folder / path).exists():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, folder / path)
-    _link(folder, [some for some in STUDIED if Path(some).exists()])
+    _link(folder, [path for path in STUDIES if Path(path).exists()])
 
 
 def _link(folder: Path, names: Sequence[str]) -> None:
-    """Share the code and the cache with the root, and make the folder a DVC repository of its own."""
-    for linked in names:
-        target = folder / linked
-        if not target.is_symlink():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(os.path.relpath(linked, target.parent))
+    """Link files of the root, and make the folder a DVC repository that shares the cache of the root."""
+    for name in names:
+        link = folder / name
+        if not link.is_symlink():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(os.path.relpath(name, link.parent))
     shared = {
         name: os.path.relpath(path, folder / ".dvc")
         for name, path in (("cache", ".dvc/cache"), ("plots", ".dvc/plots.html"))
@@ -125,11 +113,8 @@ def _link(folder: Path, names: Sequence[str]) -> None:
     shutil.copy(".dvcignore", folder / ".dvcignore")
 
 
-KEPT = ("metrics", "tables")
-
-
 def keep(name: str) -> Path:
-    """Copy metrics, tables and dvc.lock of ``runs/NAME`` to ``reports/NAME``, to be committed.
+    """Copy metrics, tables and dvc.lock of ``runs/NAME`` to ``reports/NAME``, and return that folder.
 
     Raises
     ------
@@ -139,8 +124,8 @@ def keep(name: str) -> Path:
     run, kept = RUNS / name, REPORTS / name
     if not (run / "dvc.lock").is_file():
         raise UserError(f"{run}/dvc.lock: not found; run make repro PROFILE={name} first")
-    for part in KEPT:
-        shutil.rmtree(kept / part, ignore_errors=True)
-        shutil.copytree(run / REPORTS / part, kept / part)
+    for kind in KEPT:
+        shutil.rmtree(kept / kind, ignore_errors=True)
+        shutil.copytree(run / REPORTS / kind, kept / kind)
     shutil.copy(run / "dvc.lock", kept / "dvc.lock")
     return kept

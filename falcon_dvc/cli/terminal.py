@@ -1,4 +1,4 @@
-"""Text and tables for a terminal: what strangers wrote can neither steer it nor pass for markup."""
+"""Text, tables and pages for a terminal. Untrusted text cannot control the terminal, and is not read as markup."""
 
 import re
 import unicodedata
@@ -15,36 +15,33 @@ from rich.text import Text
 from falcon_dvc import paths
 from falcon_dvc.errors import UserError
 
-WIDE = 120  # columns where no terminal says how many there are
-HIDDEN = (
-    "Cc",
-    "Cs",
-    "Zl",
-    "Zp",
-)  # Unicode categories: controls (escape sequences begin with one), halves of letters, line ends
-# Marks that turn the direction of what follows: a line must read as it is written.
+REPORT, SITE = paths.REPORTS / "index.html", paths.REPORTS / "site"
+WIDTH = 120  # columns if the output is not a terminal
+# Unicode categories: control characters (which start escape sequences), surrogates, line and paragraph separators.
+HIDDEN = ("Cc", "Cs", "Zl", "Zp")
+# Marks that change the direction of the text after them: a line must be shown in the order of its characters.
 DIRECTIONS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def plain(text: str, longest: int = 200) -> Text:
-    """One line of text without anything that acts on a terminal; never read as rich's markup."""
+    """Make one line of text without characters that control a terminal; rich does not read markup in it."""
     visible = "".join(" " if unicodedata.category(letter) in HIDDEN else letter for letter in DIRECTIONS.sub("", text))
     line = " ".join(visible.split())
     return Text(line if len(line) <= longest else line[: longest - 1] + "…")
 
 
 def console() -> Console:
-    """Standard output; without a terminal as wide as a table needs, and without colours."""
-    made = Console(highlight=False, markup=False, emoji=False)
-    return made if made.is_terminal else Console(highlight=False, markup=False, emoji=False, width=WIDE)
+    """Open the standard output; if it is not a terminal, it is as wide as a table needs and has no colours."""
+    terminal = Console(highlight=False, markup=False, emoji=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, markup=False, emoji=False, width=WIDTH)
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """An empty table; columns of `right` hold numbers."""
-    made = Table(box=box.SIMPLE, pad_edge=False)
+    """Make an empty table; the columns in `right` hold numbers."""
+    empty = Table(box=box.SIMPLE, pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
-    return made
+        empty.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
+    return empty
 
 
 def open_page(page: Path, anchor: str = "") -> str:
@@ -52,12 +49,12 @@ def open_page(page: Path, anchor: str = "") -> str:
 
     Returns
     -------
-    Its address, for those who have none here.
+    Its address, for users without a browser on this machine.
 
     Raises
     ------
     UserError
-        If there is no such page yet.
+        If there is no such page.
     """
     if not page.is_file():
         raise UserError(f"{page}: not found; `dvc repro` writes the report")
@@ -66,20 +63,17 @@ def open_page(page: Path, anchor: str = "") -> str:
     return address
 
 
-REPORT, SITE = paths.REPORTS / "index.html", paths.REPORTS / "site"
-
-
 def report() -> Path:
-    """The page that the report starts with."""
+    """Return the first page of the report."""
     return REPORT
 
 
 def of_feature(encoder: str, group: str) -> tuple[Path, str]:
-    """File and anchor of a feature or group: a page of its own if the report has one, else its place in the one page."""
-    own = SITE / encoder / f"{group}.html"
-    return (own, "") if own.is_file() else (REPORT, f"{encoder}-{group}")
+    """Return the file and the anchor of a feature or group: a page of its own, or its place on the first page."""
+    page = SITE / encoder / f"{group}.html"
+    return (page, "") if page.is_file() else (REPORT, f"{encoder}-{group}")
 
 
 def uri(page: Path, anchor: str = "") -> str:
-    """A page's address for a browser on this machine."""
+    """Return the address of a page for a browser on this machine."""
     return page.resolve().as_uri() + (f"#{quote(anchor)}" if anchor else "")

@@ -1,7 +1,7 @@
-"""Compare regenerated metrics and tables with the committed ones, within the tolerances of params.yaml, and name what is stale.
+"""Compare regenerated metrics and tables with the committed ones, within the tolerances of params.yaml.
 
-The committed dvc.lock cannot be compared by its outputs: floating point differs between processors, and their hashes with it. What
-must agree is what goes in: code, params and commands of the same commit.
+The outputs in the committed dvc.lock cannot be compared: floating point differs between processors, and so do the hashes.
+The inputs must agree: the code, params and commands of the same commit.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ FIX = f"run `dvc repro` and commit {LOCK}"
 
 
 def run(params: Params) -> list[str]:
-    """Differences between the working tree and the last commit that are beyond tolerance, and stages with a stale lock; one line each.
+    """List differences from the last commit beyond tolerance, and stages with a stale lock, one line each.
 
     Raises
     ------
     UserError
-        If nothing is committed to compare with.
+        If no metrics are committed.
     """
     committed = _committed_files()
     if not committed:
@@ -56,7 +56,7 @@ def _git(*arguments: str) -> bytes:
 
 
 def _committed_files() -> list[str]:
-    """Metrics and tables of the last commit."""
+    """List the metrics and tables of the last commit."""
     names = (
         _git("ls-tree", "-r", "--name-only", "HEAD", f"{paths.REPORTS}/metrics", f"{paths.REPORTS}/tables")
         .decode()
@@ -80,31 +80,34 @@ def _compare(path: str, tolerance: Verify) -> list[str]:
 
 
 def compare_metrics(path: str, committed: object, regenerated: object, tolerance: float, key: str = "") -> list[str]:
-    """Numbers that differ by more than `tolerance`: absolutely up to 1, relatively beyond; keys that came or went.
+    """List numbers that differ by more than `tolerance`, and keys that only one side has.
 
-    Beside an interval, half its width is tolerated if that is more: one feature of eight is an eighth.
+    The tolerance is absolute for numbers up to 1, and relative for larger ones. A number with an interval may differ by
+    half the width of the interval if that is more: of eight features, one changes a share by an eighth.
     """
     if isinstance(committed, dict) and isinstance(regenerated, dict):
-        reach = max(tolerance, (committed.get("interval_high", 0) - committed.get("interval_low", 0)) / 2)
+        allowed = max(tolerance, (committed.get("interval_high", 0) - committed.get("interval_low", 0)) / 2)
         names = sorted(committed.keys() | regenerated.keys())
         pairs = [(name, committed.get(name), regenerated.get(name)) for name in names]
-        found = [compare_metrics(path, old, new, reach, f"{key}.{name}".lstrip(".")) for name, old, new in pairs]
-        return [line for lines in found for line in lines]
+        differences = [
+            compare_metrics(path, old, new, allowed, f"{key}.{name}".lstrip(".")) for name, old, new in pairs
+        ]
+        return [line for lines in differences for line in lines]
     if isinstance(committed, (int, float)) and isinstance(regenerated, (int, float)):
-        reach = tolerance * max(1.0, abs(committed))
-        if abs(committed - regenerated) <= reach:
+        allowed = tolerance * max(1.0, abs(committed))
+        if abs(committed - regenerated) <= allowed:
             return []
-        return [f"{path}: {key}: committed {committed}, regenerated {regenerated} (tolerance {reach:.3g})"]
+        return [f"{path}: {key}: committed {committed}, regenerated {regenerated} (tolerance {allowed:.3g})"]
     return [] if committed == regenerated else [f"{path}: {key}: committed {committed}, regenerated {regenerated}"]
 
 
 def compare_tables(path: str, committed: pd.DataFrame, regenerated: pd.DataFrame, least: float) -> list[str]:
-    """Whether at least the share `least` of the groups still has the same first word; joined by group."""
+    """Check that at least the share `least` of the groups has the committed first word; joined by group."""
     if not {"group", "words"} <= set(committed.columns) & set(regenerated.columns):
         return (
             []
             if list(committed.columns) == list(regenerated.columns)
-            else [f"{path}: other columns than the committed table"]
+            else [f"{path}: its columns are not those of the committed table"]
         )
     both = (
         committed[["group", "words"]]
@@ -124,10 +127,9 @@ def _first_word(words: pd.Series) -> pd.Series:
 
 
 def stale_locks() -> list[str]:
-    """Stages whose committed lock belongs to other code, params or commands than those committed with it, one line each.
+    """List stages whose committed lock does not belong to the committed code, params and commands, one line each.
 
-    DVC looks at a fresh clone of the last commit: what lies uncommitted in the working tree, or was just regenerated there,
-    decides nothing.
+    DVC checks a fresh clone of the last commit, so uncommitted changes of the working tree have no effect.
     """
     with TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
@@ -136,33 +138,36 @@ def stale_locks() -> list[str]:
         project = clone / inside
         if not (project / "dvc.yaml").exists():
             return []
-        return [*_changed_inputs(_status(project), lambda path: _tracked(project, path)), *_torn(_lock(project))]
+        return [
+            *_changed_inputs(_status(project), lambda path: _tracked(project, path)),
+            *_inconsistent(_lock(project)),
+        ]
 
 
 def _status(project: Path) -> dict[str, list[Any]]:
-    """What ``dvc status`` finds changed, by stage."""
-    done = subprocess.run(
+    """Run ``dvc status`` and return the changes by stage."""
+    result = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json"], cwd=project, capture_output=True, text=True
     )
-    if done.returncode:
-        reason = next(iter(done.stderr.strip().splitlines()[-1:]), "no reason given")
+    if result.returncode:
+        reason = next(iter(result.stderr.strip().splitlines()[-1:]), "no reason given")
         raise UserError(f"dvc status failed on the committed dvc.yaml and {LOCK}: {reason}")
-    return json.loads(done.stdout)
+    return json.loads(result.stdout)
 
 
 def _tracked(project: Path, path: str) -> bool:
-    """Whether git holds a file, or something in a folder besides the .gitignore that DVC leaves there."""
+    """Whether git tracks a file, or a file of a folder besides the .gitignore that DVC writes there."""
     names = _git("-C", str(project), "ls-files", "-z", "--", path).decode().split("\0")
     return any(name and Path(name).name != ".gitignore" for name in names)
 
 
 def _changed_inputs(status: Mapping[str, list[Any]], tracked: Callable[[str], bool]) -> Iterator[str]:
-    """Stages with inputs of the commit that are not those of the lock; outputs that a clone lacks are no change.
+    """Yield stages whose committed inputs differ from the lock; outputs that a clone lacks do not count.
 
     Parameters
     ----------
     status : as from ``dvc status --json``.
-    tracked : whether git holds a path.
+    tracked : whether git tracks a path.
     """
     for stage, changes in status.items():
         causes = [cause for change in changes for cause in _causes(change, tracked)]
@@ -171,11 +176,11 @@ def _changed_inputs(status: Mapping[str, list[Any]], tracked: Callable[[str], bo
 
 
 def _causes(change: Any, tracked: Callable[[str], bool]) -> Iterator[str]:
-    """What of one entry of ``dvc status`` makes a lock stale."""
+    """Yield the inputs in one entry of ``dvc status`` that make a lock stale."""
     if change == "changed command":
         yield "its command"
     for path, how in (change.get("changed deps", {}) if isinstance(change, dict) else {}).items():
-        if isinstance(how, dict):  # of a file of params
+        if isinstance(how, dict):  # a params file
             yield from how
         elif how != "deleted" and tracked(path):
             yield path
@@ -186,8 +191,8 @@ def _lock(project: Path) -> dict[str, Any]:
     return read_yaml(path)["stages"] if path.exists() else {}
 
 
-def _torn(lock: Mapping[str, Any]) -> Iterator[str]:
-    """Stages that were run on another output of an earlier stage than the one that is locked, as after a merge of two locks."""
+def _inconsistent(lock: Mapping[str, Any]) -> Iterator[str]:
+    """Yield stages whose input is not the locked output of its stage, as after a merge of two locks."""
     made = {out["path"]: (name, out.get("md5")) for name, stage in lock.items() for out in stage.get("outs", [])}
     for name, stage in lock.items():
         for dep in stage.get("deps", []):

@@ -1,1 +1,1 @@
-"""Compare two revisions of a run."""
+"""Compare the results of two revisions."""

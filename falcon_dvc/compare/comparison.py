@@ -1,4 +1,4 @@
-"""What differs between two revisions: params, metrics with their intervals, and the concepts of features."""
+"""Differences between two revisions: params, metrics with their intervals, and the concepts of features."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from falcon_dvc.compare.rankings import average_overlap
 from falcon_dvc.html.measurements import Measurement, in_words, tabulate
 
 Verdict = Literal["beyond", "bare", "noise", "new", "gone"]
-COLUMNS = ("group", "members", "words")  # of a table of concepts, as far as it is compared
+COLUMNS = ("group", "members", "words")  # compared columns of a table of concepts
 
 
 @dataclass(frozen=True)
 class ParamChange:
-    """A parameter that differs; None where a revision has none of this name."""
+    """A parameter that differs; None if a revision does not have it."""
 
     name: str
     old: str | None
@@ -27,7 +27,7 @@ class ParamChange:
 
 @dataclass(frozen=True)
 class MetricChange:
-    """A number that differs; None where a revision has none of this name."""
+    """A number that differs; None if a revision does not have it."""
 
     file: str
     heading: str
@@ -49,34 +49,34 @@ class MetricChange:
         return "noise" if _within(self.old, self.new) and _within(self.new, self.old) else "beyond"
 
 
-def _has_interval(some: Measurement) -> bool:
-    return some.low is not None and some.high is not None
+def _has_interval(measurement: Measurement) -> bool:
+    return measurement.low is not None and measurement.high is not None
 
 
-def _within(some: Measurement, other: Measurement) -> bool:
-    """Whether a value lies within another's interval, ends included."""
-    return other.low is not None and other.high is not None and other.low <= some.value <= other.high
+def _within(measurement: Measurement, other: Measurement) -> bool:
+    """Whether a value is within the interval of another, ends included."""
+    return other.low is not None and other.high is not None and other.low <= measurement.value <= other.high
 
 
 def changed_params(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[ParamChange]:
-    """Parameters that differ, by their dotted names."""
+    """List the parameters that differ, by their dotted names."""
     from dvc.utils.flatten import flatten
 
-    before, after = ({str(key): _written(value) for key, value in flatten(some).items()} for some in (old, new))
+    before, after = ({str(key): _written(value) for key, value in flatten(params).items()} for params in (old, new))
     names = sorted(before.keys() | after.keys())
     changes = [ParamChange(name, before.get(name), after.get(name)) for name in names]
     return [change for change in changes if change.old != change.new]
 
 
 def _written(value: Any) -> str:
-    """A value as params.yaml has it."""
+    """Format a value as in params.yaml."""
     return (
         {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
     )
 
 
 def compared_metrics(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[MetricChange], int]:
-    """Numbers that differ, in the order of the files and of their keys, and how many are the same.
+    """List the numbers that differ, in the order of the files and keys, and count those that are equal.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def compared_metrics(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[li
 
 
 def _numbers(name: str, old: Any, new: Any) -> list[MetricChange]:
-    """All numbers of a metrics file, each with its counterpart."""
+    """List all numbers of a metrics file at both revisions."""
     sides = {side: content if isinstance(content, dict) else {} for side, content in (("old", old), ("new", new))}
     sections = tabulate(name, "", sides).sections
     return [
@@ -113,8 +113,8 @@ class FeatureChange:
     Attributes
     ----------
     change : 1 - average overlap of the two lists: 0 to 1.
-    close : whether the first words' scores lie within each other's intervals in both revisions; None if that is not known.
-    pictures : addresses of its highly activating crops at each revision.
+    close : whether the scores of the first words are within each other's intervals at both revisions; None if unknown.
+    pictures : URIs of its highly activating crops at each revision.
     """
 
     encoder: str
@@ -141,10 +141,11 @@ class EncoderComparison:
 
     Attributes
     ----------
-    changes : first those whose first word changed, then by how much.
-    same, appeared, gone : how many groups have the same words, and which only one revision has.
-    missing : revisions that have no table of this encoder's concepts.
-    inputs : files that the activations were made from and that differ: then a feature's number may mean another feature.
+    changes : groups whose first word changed, then the others; each by the size of the change.
+    same : number of groups with the same words.
+    appeared, gone : groups that only the new revision has, and only the old one.
+    missing : revisions without a table of this encoder's concepts.
+    inputs : inputs of the activations that differ; then a feature's number may refer to another feature.
     """
 
     name: str
@@ -169,10 +170,10 @@ class EncoderComparison:
 
 
 def read_concepts(text: str) -> pd.DataFrame | None:
-    """Groups with their words from the text of a table of concepts; None if it is none."""
+    """Read groups with their words from the text of a table of concepts; None if it is not such a table."""
     try:
         table = pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
-    except ValueError:  # pandas' own errors are of this kind
+    except ValueError:  # the base class of pandas' errors
         return None
     if not set(COLUMNS) <= set(table.columns) or table["group"].duplicated().any():
         return None
@@ -180,12 +181,12 @@ def read_concepts(text: str) -> pd.DataFrame | None:
 
 
 def words_of(cell: str) -> list[Word]:
-    """Words of a cell such as ``boat:0.91; ship:0.40``."""
-    return [word for part in cell.removeprefix("'").split("; ") if (word := _word(part))]
+    """Read the words of a cell such as ``boat:0.91; ship:0.40``."""
+    return [word for text in cell.removeprefix("'").split("; ") if (word := _word(text))]
 
 
-def _word(part: str) -> Word | None:
-    concept, colon, score = part.rpartition(":")
+def _word(text: str) -> Word | None:
+    concept, colon, score = text.rpartition(":")
     try:
         return Word(concept, float(score)) if colon else None
     except ValueError:
@@ -198,7 +199,7 @@ def compared_encoder(
     revisions: tuple[str, str],
     inputs: Iterable[str],
 ) -> EncoderComparison:
-    """Compare an encoder's tables of concepts; one that a revision lacks leaves nothing to compare."""
+    """Compare the tables of an encoder's concepts; without one of the tables there are no changes."""
     missing = [revision for revision, table in zip(revisions, tables, strict=True) if table is None]
     if tables[0] is None or tables[1] is None:
         return EncoderComparison(name, [], 0, [], [], missing, list(inputs))
@@ -221,8 +222,10 @@ def _texts(words: list[Word]) -> list[str]:
     return [word.concept for word in words]
 
 
-def judged(change: FeatureChange, old: Mapping[str, Measurement], new: Mapping[str, Measurement]) -> FeatureChange:
-    """Add whether the first words are so close that either could be the first.
+def with_close_call(
+    change: FeatureChange, old: Mapping[str, Measurement], new: Mapping[str, Measurement]
+) -> FeatureChange:
+    """Add whether the first words are a close call: at both revisions, each could be the first.
 
     Parameters
     ----------
@@ -233,6 +236,6 @@ def judged(change: FeatureChange, old: Mapping[str, Measurement], new: Mapping[s
 
 
 def _tied(names: tuple[str, str], scores: Mapping[str, Measurement]) -> bool:
-    """Whether two words are listed and each one's score lies within the other's interval."""
+    """Whether two words are listed, and the score of each is within the interval of the other."""
     first, second = (scores.get(name) for name in names)
     return first is not None and second is not None and _within(first, second) and _within(second, first)

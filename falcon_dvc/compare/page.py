@@ -1,4 +1,4 @@
-"""A comparison as one self-contained page, and as Markdown: whatever a stranger wrote is escaped."""
+"""Render a comparison as one self-contained page and as Markdown; untrusted text is escaped."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from falcon_dvc.compare.revisions import Revision
 from falcon_dvc.html.markup import NOTHING, environment, number, policy, readable
 from falcon_dvc.html.measurements import Measurement
 
-# How metrics are divided: verdict, heading, what it means. The page and the Markdown say the same.
+# Sections of metrics, for the page and the Markdown: verdicts, heading, meaning.
 VERDICTS: tuple[tuple[tuple[Verdict, ...], str, str], ...] = (
     (("beyond",), "Beyond the intervals", "At least one value lies outside the other's interval."),
     (
@@ -24,21 +24,21 @@ VERDICTS: tuple[tuple[tuple[Verdict, ...], str, str], ...] = (
     (("new", "gone"), "At one revision only", "A number that the other revision does not have."),
     (("noise",), "Noise", "Each value lies within the other's interval."),
 )
-LONGEST = 160  # characters of a name or a value that are shown
-# Letters that Markdown or HTML give a meaning to.
+LONGEST = 160  # characters shown of a name or a value
+# Characters with a meaning in Markdown or HTML.
 MARKS = re.compile(r"([\\`*_\[\]<>#|~&$@])")
 DIRECTIONS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that differs between two revisions.
+    """All differences between two revisions.
 
     Attributes
     ----------
-    same_metrics : numbers that do not differ.
-    shown : changed features that are shown with pictures, at most.
-    lacking : what is not on this machine, and what brings it, a line each.
+    same_metrics : count of numbers that do not differ.
+    shown : largest number of changed features to show with pictures.
+    lacking : missing artefacts with the commands that fetch them, one line each.
     """
 
     old: Revision
@@ -54,28 +54,24 @@ class Comparison:
     def verdicts(self) -> list[tuple[str, str, list[MetricChange]]]:
         """Heading, meaning and metrics of each verdict."""
         return [
-            (heading, meaning, [some for some in self.metrics if some.verdict in kinds])
+            (heading, meaning, [metric for metric in self.metrics if metric.verdict in kinds])
             for kinds, heading, meaning in VERDICTS
         ]
 
     def count(self, verdict: Verdict) -> int:
-        """Metrics of a verdict."""
-        return sum(some.verdict == verdict for some in self.metrics)
+        """Count the metrics of a verdict."""
+        return sum(metric.verdict == verdict for metric in self.metrics)
 
     def divided(self, encoder: EncoderComparison) -> tuple[list[FeatureChange], list[FeatureChange]]:
-        """Changed features of an encoder that are shown with pictures, and the rest."""
-        first = {(some.encoder, some.group) for some in first_shown(self.encoders, self.shown)}
-        within = [(some.encoder, some.group) in first for some in encoder.changes]
-        sides = (
-            [some for some, inside in zip(encoder.changes, within, strict=True) if inside is side]
-            for side in (True, False)
-        )
-        shown, rest = sides
+        """Divide the changed features of an encoder into those shown with pictures and the rest."""
+        first = {(change.encoder, change.group) for change in first_shown(self.encoders, self.shown)}
+        shown = [change for change in encoder.changes if (change.encoder, change.group) in first]
+        rest = [change for change in encoder.changes if (change.encoder, change.group) not in first]
         return shown, rest
 
 
 def render_page(comparison: Comparison) -> str:
-    """Fill the template."""
+    """Render the page as HTML."""
     style = (Path(__file__).parent / "templates/page.css").read_text(encoding="utf-8")
     size = {"width": SIZE, "height": 2 * SIZE + GAP}
     return (
@@ -86,12 +82,12 @@ def render_page(comparison: Comparison) -> str:
 
 
 def signed(value: int | float | None) -> str:
-    """A difference with its sign; a dash for none."""
+    """Format a difference with its sign; a dash for none."""
     return f"+{number(value)}" if value is not None and value > 0 else number(value)
 
 
 def render_markdown(comparison: Comparison) -> str:
-    """The comparison for a terminal, a pull request or a mail; features up to as many as the page has pictures of."""
+    """Render the comparison as Markdown, with the features that the page shows with pictures."""
     blocks = [_heading(comparison), _summary(comparison), _params(comparison)]
     blocks += [_metrics(heading, meaning, rows) for heading, meaning, rows in comparison.verdicts if rows]
     blocks += [_features(encoder, comparison) for encoder in comparison.encoders]
@@ -100,18 +96,18 @@ def render_markdown(comparison: Comparison) -> str:
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
-    """A stranger's text inside Markdown: one line, its letters and nothing but letters."""
+    """Escape untrusted text for Markdown, as one line of plain text."""
     return MARKS.sub(r"\\\1", DIRECTIONS.sub("", readable(text, longest)))
 
 
 def code(text: str, longest: int = LONGEST) -> str:
-    """A stranger's text inside Markdown, letter by letter."""
+    """Format untrusted text as code in Markdown."""
     shown = DIRECTIONS.sub("", readable(text, longest)).replace("`", "'").replace("|", r"\|")
     return f"`{shown}`" if shown else "(empty)"
 
 
 def _with_commands(line: str) -> str:
-    """A line of ours that names files and revisions: its backticks stay, what HTML or a link could be does not."""
+    """Escape HTML and links in a line of this program that names files and revisions; its backticks stay."""
     return re.sub(r"([<>&\[\]])", r"\\\1", DIRECTIONS.sub("", readable(line, 1000)))
 
 
@@ -121,34 +117,35 @@ def _heading(comparison: Comparison) -> str:
 
 
 def _summary(comparison: Comparison) -> str:
-    """The counts, one line each."""
+    """List the counts, one line each."""
     count = comparison.count
     lines = [f"params changed: {len(comparison.params)}"]
     lines += [
         f"numbers changed: {len(comparison.metrics)}, not changed: {comparison.same_metrics}; {count('beyond')} beyond the intervals, "
         f"{count('noise')} noise, {count('bare')} without an interval, {count('new')} new, {count('gone')} gone"
     ]
-    lines += [f"{code(some.name)}: {in_short(some)}" for some in comparison.encoders]
+    lines += [f"{code(encoder.name)}: {in_short(encoder)}" for encoder in comparison.encoders]
     return "\n".join(f"- {line}" for line in lines)
 
 
-def in_short(some: EncoderComparison) -> str:
-    """What became of the features of an encoder."""
-    if some.missing:
-        return f"no concepts at {', '.join(code(name) for name in some.missing)}"
-    close = f" ({some.close} of them a close call)" if some.close_known else ""
+def in_short(encoder: EncoderComparison) -> str:
+    """Summarise the changes of an encoder's features."""
+    if encoder.missing:
+        return f"no concepts at {', '.join(code(name) for name in encoder.missing)}"
+    close = f" ({encoder.close} of them a close call)" if encoder.close_known else ""
     text = (
-        f"the first word changed for {some.first_changed} features and groups{close}, other words for "
-        f"{len(some.changes) - some.first_changed}, none for {some.same}; {len(some.appeared)} appeared, {len(some.gone)} gone"
+        f"the first word changed for {encoder.first_changed} features and groups{close}, other words for "
+        f"{len(encoder.changes) - encoder.first_changed}, none for {encoder.same}; "
+        f"{len(encoder.appeared)} appeared, {len(encoder.gone)} gone"
     )
-    return f"{text}. {feature_warning(some)}".rstrip()
+    return f"{text}. {feature_warning(encoder)}".rstrip()
 
 
-def feature_warning(some: EncoderComparison) -> str:
-    """Whether a feature's number need not mean the same feature."""
-    if not some.inputs:
+def feature_warning(encoder: EncoderComparison) -> str:
+    """Warn if the inputs of an encoder differ, so that a feature's number may refer to another feature."""
+    if not encoder.inputs:
         return ""
-    return f"{', '.join(map(code, some.inputs))} differs: a feature's number need not mean the same feature at both revisions"
+    return f"{', '.join(map(code, encoder.inputs))} differs: a feature's number need not mean the same feature at both revisions"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -159,7 +156,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _params(comparison: Comparison) -> str:
     if not comparison.params:
         return ""
-    rows = [[code(some.name), _value(some.old), _value(some.new)] for some in comparison.params]
+    rows = [[code(param.name), _value(param.old), _value(param.new)] for param in comparison.params]
     return "## Params\n\n" + _table(["param", code(comparison.old.label), code(comparison.new.label)], rows)
 
 
@@ -173,23 +170,28 @@ def _metrics(heading: str, meaning: str, rows: Sequence[MetricChange]) -> str:
 
 
 def _where(row: MetricChange) -> str:
-    return plain(" · ".join(part for part in (row.file, row.heading, row.label) if part))
+    return plain(" · ".join(text for text in (row.file, row.heading, row.label) if text))
 
 
-def _measured(some: Measurement | None) -> str:
-    if some is None:
+def _measured(measurement: Measurement | None) -> str:
+    if measurement is None:
         return NOTHING
-    interval = "" if some.low is None or some.high is None else f" ({number(some.low)} to {number(some.high)})"
-    return number(some.value) + interval
+    interval = (
+        ""
+        if measurement.low is None or measurement.high is None
+        else f" ({number(measurement.low)} to {number(measurement.high)})"
+    )
+    return number(measurement.value) + interval
 
 
 def _features(encoder: EncoderComparison, comparison: Comparison) -> str:
-    """A table of the features whose words changed most."""
+    """Tabulate the features whose words changed most."""
     shown, rest = comparison.divided(encoder)
     if not shown:
         return ""
     rows = [
-        [code(some.group), _words(some.old), _words(some.new), number(some.change), closeness(some)] for some in shown
+        [code(change.group), _words(change.old), _words(change.new), number(change.change), closeness(change)]
+        for change in shown
     ]
     table = _table(["feature", "old", "new", "change", "first word"], rows)
     more = f"\n\n{len(rest)} more are on the page." if rest else ""
@@ -200,8 +202,8 @@ def _words(words: Sequence[Word]) -> str:
     return ", ".join(f"{plain(word.concept, 60)} {number(word.score)}" for word in words[:5]) or NOTHING
 
 
-def closeness(some: FeatureChange) -> str:
-    """What became of a feature's first word."""
-    if not some.first_changed:
+def closeness(change: FeatureChange) -> str:
+    """Describe the change of a feature's first word."""
+    if not change.first_changed:
         return "same"
-    return {None: "changed", True: "close call", False: "changed clearly"}[some.close]
+    return {None: "changed", True: "close call", False: "changed clearly"}[change.close]

@@ -1,4 +1,4 @@
-"""What the artefacts of a revision add to a comparison: pictures of the crops, and intervals of the scores."""
+"""Add pictures of crops and intervals of scores to a comparison, from the artefacts of the revisions."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from PIL import Image
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table
-from falcon_dvc.compare.comparison import EncoderComparison, FeatureChange, judged
+from falcon_dvc.compare.comparison import EncoderComparison, FeatureChange, with_close_call
 from falcon_dvc.compare.revisions import NotInCacheError, Revision, laid_out
 from falcon_dvc.errors import UserError
 from falcon_dvc.html.measurements import Measurement
-from falcon_dvc.html.pictures import data_uri, explained_image
+from falcon_dvc.html.pictures import data_uri, explained_image, with_boxes
 from falcon_dvc.images.decode import Box, UnreadableImageError, resized
 from falcon_dvc.images.open import open_images
 from falcon_dvc.progress import track
 
-PICTURES, SIZE = 6, 64  # crops of a feature that are shown of each revision, and pixels a side
+PICTURES, SIZE = 6, 64  # crops of a feature at each revision, and their side in pixels
 GAP = 3  # transparent pixels between a crop and its image
-DATA = ("source", "images", "list", "dataset", "dataset_split")  # of the section data, what opens the images
+DATA = ("source", "images", "list", "dataset", "dataset_split")  # params of the section data that open the images
 Scores = dict[str, dict[str, dict[str, Measurement]]]  # by encoder, group and word
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Artefacts of a revision that are not on this machine; or, with a reason, that are no use."""
+    """Artefacts of a revision that are not on this machine, or that cannot be used for a reason."""
 
     revision: Revision
     paths: tuple[Path, ...]
@@ -39,16 +39,16 @@ class Missing:
 
 
 def in_lines(missing: Sequence[Missing]) -> list[str]:
-    """What is not shown for want of artefacts, and what brings them: one line for each revision, and for each reason."""
-    lines = [f"{some.revision.label}: {some.reason}" for some in missing if some.reason]
-    for revision in dict.fromkeys(some.revision for some in missing if not some.reason):
-        outs = dict.fromkeys(str(_out(path)) for some in missing if some.revision == revision for path in some.paths)
+    """List the missing artefacts with the commands that fetch them: a line for each revision and for each reason."""
+    lines = [f"{item.revision.label}: {item.reason}" for item in missing if item.reason]
+    for revision in dict.fromkeys(item.revision for item in missing if not item.reason):
+        outs = dict.fromkeys(str(_out(path)) for item in missing if item.revision == revision for path in item.paths)
         lines.append(f"{revision.label}: {_absent(revision, list(outs))}")
     return lines
 
 
 def _absent(revision: Revision, outs: Sequence[str]) -> str:
-    """That outputs are not there, and the command that brings them."""
+    """State which outputs are missing, and the command that fetches them."""
     what = "pictures or intervals of its words are not shown"
     if not revision.commit:
         return f"{what}: some of {', '.join(outs)} is not on the disk; `dvc repro` makes it"
@@ -57,36 +57,37 @@ def _absent(revision: Revision, outs: Sequence[str]) -> str:
 
 
 def _out(path: Path) -> Path:
-    """The output of the pipeline that a file is part of: at most three names deep, or the folder of the images."""
+    """Return the output of the pipeline that contains a file: the first three names, or the folder of the images."""
     return Path(*path.parts[:3]) if path.parts[0] == paths.DATA.name else path
 
 
 def with_closeness(
     encoders: Sequence[EncoderComparison], old: Revision, new: Revision
 ) -> tuple[list[EncoderComparison], list[Missing]]:
-    """Say of each changed first word whether the two are a close call, where the cache holds the scores' intervals.
+    """Add to each changed first word whether it is a close call, if the cache has the intervals of the scores.
 
     Returns
     -------
-    The encoders, and what is missing.
+    The encoders, and the missing artefacts.
     """
-    names = [some.name for some in encoders if some.first_changed]
+    names = [encoder.name for encoder in encoders if encoder.first_changed]
     (before, lacking_before), (after, lacking_after) = (_scores(revision, names) for revision in (old, new))
-    judged_ones = [
-        replace(some, changes=[_judged(change, before, after) for change in some.changes]) for some in encoders
+    completed = [
+        replace(encoder, changes=[_with_close_call(change, before, after) for change in encoder.changes])
+        for encoder in encoders
     ]
-    return judged_ones, lacking_before + lacking_after
+    return completed, lacking_before + lacking_after
 
 
-def _judged(change: FeatureChange, before: Scores, after: Scores) -> FeatureChange:
+def _with_close_call(change: FeatureChange, before: Scores, after: Scores) -> FeatureChange:
     known = change.encoder in before and change.encoder in after
     if not (known and change.first_changed):
         return change
-    return judged(change, *(some[change.encoder].get(change.group, {}) for some in (before, after)))
+    return with_close_call(change, *(scores[change.encoder].get(change.group, {}) for scores in (before, after)))
 
 
 def _scores(revision: Revision, encoders: Sequence[str]) -> tuple[Scores, list[Missing]]:
-    """Scores with their intervals of all words that a revision lists, kept or removed."""
+    """Read the scores with their intervals of all words of a revision, kept or removed."""
     scores: Scores = {}
     lacking = []
     for name in encoders:
@@ -111,7 +112,7 @@ def _by_group(table: pd.DataFrame) -> dict[str, dict[str, Measurement]]:
 def with_pictures(
     encoders: Sequence[EncoderComparison], shown: int, old: tuple[Revision, Any], new: tuple[Revision, Any]
 ) -> tuple[list[EncoderComparison], list[Missing]]:
-    """Draw the highly activating crops of the first `shown` changed features of all encoders together, at both revisions.
+    """Draw the highly activating crops of the first `shown` changed features of all encoders, at both revisions.
 
     Parameters
     ----------
@@ -119,12 +120,14 @@ def with_pictures(
 
     Returns
     -------
-    The encoders, and what is missing.
+    The encoders, and the missing artefacts.
     """
     wanted = _wanted(encoders, shown)
     drawn, lacking = zip(*(_drawn(revision, params, wanted) for revision, params in (old, new)), strict=True)
-    pictured = [replace(some, changes=[_pictured(change, *drawn) for change in some.changes]) for some in encoders]
-    return pictured, [some for missing in lacking for some in missing]
+    pictured = [
+        replace(encoder, changes=[_pictured(change, *drawn) for change in encoder.changes]) for encoder in encoders
+    ]
+    return pictured, [item for missing in lacking for item in missing]
 
 
 def _pictured(change: FeatureChange, old: Mapping[Any, list[str]], new: Mapping[Any, list[str]]) -> FeatureChange:
@@ -133,13 +136,13 @@ def _pictured(change: FeatureChange, old: Mapping[Any, list[str]], new: Mapping[
 
 
 def first_shown(encoders: Sequence[EncoderComparison], shown: int) -> list[FeatureChange]:
-    """The changed features that are shown with pictures: those that changed most, of all encoders together."""
-    changes = [change for some in encoders for change in some.changes]
-    return sorted(changes, key=lambda some: (not some.first_changed, -round(some.change, 9)))[:shown]
+    """Select the features that are shown with pictures: those of all encoders that changed most."""
+    changes = [change for encoder in encoders for change in encoder.changes]
+    return sorted(changes, key=lambda change: (not change.first_changed, -round(change.change, 9)))[:shown]
 
 
 def _wanted(encoders: Sequence[EncoderComparison], shown: int) -> dict[str, list[str]]:
-    """Groups to draw, by encoder."""
+    """List the groups to draw, by encoder."""
     wanted: dict[str, list[str]] = {}
     for change in first_shown(encoders, shown):
         wanted.setdefault(change.encoder, []).append(change.group)
@@ -149,14 +152,14 @@ def _wanted(encoders: Sequence[EncoderComparison], shown: int) -> dict[str, list
 def _drawn(
     revision: Revision, params: Any, wanted: Mapping[str, Sequence[str]]
 ) -> tuple[dict[tuple[str, str], list[str]], list[Missing]]:
-    """Pictures of the groups by encoder and group, and what is lacking."""
+    """Draw pictures of the groups by encoder and group, and list the missing artefacts."""
     drawn: dict[tuple[str, str], list[str]] = {}
     lacking = []
     for encoder, groups in wanted.items():
         inputs = _paths(revision, params, encoder)
         try:
             with laid_out(revision, inputs) as root:
-                drawn |= _draw(root, params, encoder, groups, files_of_images=_tracked(params) in inputs)
+                drawn |= _draw(root, params, encoder, groups, files_of_images=_image_folder(params) in inputs)
         except NotInCacheError:
             lacking.append(Missing(revision, tuple(inputs)))
         except (UserError, UnreadableImageError, KeyError, ValueError, OSError) as error:
@@ -166,20 +169,20 @@ def _drawn(
 
 
 def _paths(revision: Revision, params: Any, encoder: str) -> list[Path]:
-    """What has to be laid out to draw the crops of an encoder: the images too, if DVC tracks them."""
+    """List the artefacts that draw the crops of an encoder, with the images if DVC tracks them."""
     crops = paths.crops(encoder)
     inputs = [paths.IMAGES, crops / "crops.parquet", crops / "heatmaps.npy", paths.activations(encoder) / "fields.npy"]
-    images = _tracked(params)
+    images = _image_folder(params)
     return [*inputs, images] if revision.commit and revision.has(images) else inputs
 
 
-def _tracked(params: Any) -> Path:
-    """The folder of the images."""
+def _image_folder(params: Any) -> Path:
+    """Return the folder of the images."""
     return Path(str(_data(params).images))
 
 
 def _data(params: Any) -> Any:
-    """The section ``data`` as far as images are opened by it; a revision's params may be of an older schema."""
+    """Return the params of the section ``data`` that open images; a revision may have an older schema."""
     section = params.get("data", {}) if isinstance(params, Mapping) else {}
     return SimpleNamespace(**{key: section.get(key) for key in DATA})
 
@@ -187,7 +190,7 @@ def _data(params: Any) -> Any:
 def _draw(
     root: Path, params: Any, encoder: str, groups: Sequence[str], files_of_images: bool
 ) -> dict[tuple[str, str], list[str]]:
-    """Draw the first highly activating crops of each group from artefacts laid out under `root`."""
+    """Draw the first highly activating crops of each group from the artefacts in the folder `root`."""
     images = read_table(root / paths.IMAGES)
     shown = _shown(root, encoder, groups, images)
     data = _data(params)
@@ -202,7 +205,7 @@ def _draw(
 
 
 def _stacked(image: np.ndarray, heat: np.ndarray, seen: Box, box: Box) -> np.ndarray:
-    """A crop, and beneath it the whole image with the heatmap and the box; transparent around it, to suit light and dark pages."""
+    """Draw a crop, and below it the whole image with the heatmap and the box, on a transparent background."""
     whole = Image.fromarray(explained_image(image, heat, seen, box, SIZE))
     picture = Image.new("RGBA", (SIZE, 2 * SIZE + GAP))
     picture.paste(Image.fromarray(resized(image, SIZE, box)), (0, 0))
@@ -211,7 +214,7 @@ def _stacked(image: np.ndarray, heat: np.ndarray, seen: Box, box: Box) -> np.nda
 
 
 def _shown(root: Path, encoder: str, groups: Sequence[str], images: pd.DataFrame) -> pd.DataFrame:
-    """The first highly activating crops of the groups: row of the image, row of the heatmaps, box, and what the encoder saw."""
+    """Select the first highly activating crops of the groups, with the columns that draw them."""
     crops = read_table(root / paths.crops(encoder) / "crops.parquet")
     crops = crops.assign(crop=np.arange(len(crops)))
     crops = crops[crops["group"].isin(groups) & (crops["role"] == "high") & (crops["rank"] < PICTURES)]
@@ -219,7 +222,4 @@ def _shown(root: Path, encoder: str, groups: Sequence[str], images: pd.DataFrame
     row = pd.Index(images["image"]).get_indexer(shown["image"])
     if (row < 0).any():
         raise UserError("its crops are of images that its list of images lacks")
-    fields = read_array(root / paths.activations(encoder) / "fields.npy")[row]
-    boxes = shown[["left", "top", "right", "bottom"]].to_numpy()
-    tuples = ([tuple(box) for box in some.tolist()] for some in (boxes, fields))
-    return shown.assign(row=row, **dict(zip(("box", "field"), tuples, strict=True)))
+    return with_boxes(shown, row, read_array(root / paths.activations(encoder) / "fields.npy"))

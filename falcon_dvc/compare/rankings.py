@@ -1,18 +1,18 @@
-"""How far two ranked lists agree."""
+"""Agreement of two ranked lists."""
 
 from collections.abc import Sequence
 
 
 def average_overlap(first: Sequence[str], second: Sequence[str]) -> float:
-    """Share of two rankings that is the same, averaged over all depths: the top counts most.
+    """Average the shared part of two rankings over all depths; the top has the most weight.
 
     Parameters
     ----------
-    first, second : each without repetitions; they may differ in length.
+    first, second : lists without repetitions; their lengths may differ.
 
     Returns
     -------
-    1 for equal lists (two empty ones too), 0 for lists that share nothing.
+    1 for equal lists, also for two empty ones; 0 for lists without a common item.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Files as they were at a revision: texts from git, artefacts from DVC's cache; the working tree is only read."""
+"""Read files of a revision: texts from git, artefacts from DVC's cache. The working tree does not change."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 WORKSPACE = "workspace"
-SHORT = 7  # letters of a commit's hash that are shown
+SHORT = 7  # characters shown of a commit's hash
 
 
 class NotInCacheError(Exception):
-    """An artefact of a revision that DVC's cache does not hold; the message is its path."""
+    """An artefact of a revision that is not in DVC's cache; the message is its path."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Revision:
 
     Attributes
     ----------
-    name : as it was given.
-    commit : its hash, shortened; "" of the working tree.
-    subject : first line of its message; "" of the working tree.
+    name : name of the revision as the user wrote it.
+    commit : its shortened hash; "" for the working tree.
+    subject : first line of its message; "" for the working tree.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Revision:
 
     @property
     def label(self) -> str:
-        """Name and hash, if they differ."""
+        """The name, with the hash if they differ."""
         return self.name if not self.commit or self.name.startswith(self.commit) else f"{self.name} ({self.commit})"
 
     def text(self, path: str | Path) -> str | None:
-        """A text file of this revision; None if it has none."""
+        """Read a text file of this revision; None if there is no such file."""
         content = self._bytes(Path(path).as_posix())
         return None if content is None else content.decode("utf-8", errors="replace")
 
@@ -62,77 +62,77 @@ class Revision:
             return None
 
     def json(self, path: str | Path) -> Any:
-        """A JSON file of this revision; None if it has none.
+        """Read a JSON file of this revision; None if there is no such file.
 
         Raises
         ------
         UserError
-            If it is not JSON.
+            If the file is not JSON.
         """
         text = self.text(path)
         try:
             return None if text is None else json.loads(text)
         except ValueError as error:
             raise UserError(
-                f"{path} at {self.name} is not JSON ({error}); compare revisions with whole results"
+                f"{path} at {self.name} is not JSON ({error}); compare revisions with complete results"
             ) from error
 
     def names(self, folder: Path, suffix: str) -> list[str]:
-        """Stems of the files in a folder that end in `suffix`, sorted."""
+        """List the stems of the files in a folder that end in `suffix`, sorted."""
         if self._files is None:
-            found = [str(path) for path in folder.glob(f"*{suffix}")]
+            files = [str(path) for path in folder.glob(f"*{suffix}")]
         else:
             place = folder.as_posix()
-            found = self._files.ls(place, detail=False) if self._files.isdir(place) else []
-        return sorted(Path(name).name.removesuffix(suffix) for name in found if name.endswith(suffix))
+            files = self._files.ls(place, detail=False) if self._files.isdir(place) else []
+        return sorted(Path(name).name.removesuffix(suffix) for name in files if name.endswith(suffix))
 
     def has(self, path: Path) -> bool:
-        """Whether the revision tracks this file or folder, in the cache or not."""
+        """Whether the revision has this file or folder, in the cache or not."""
         return path.exists() if self._files is None else bool(self._files.exists(path.as_posix()))
 
     def inputs(self, stage: str) -> dict[str, dict[str, str]]:
-        """Hashes of what each run ``stage@KEY`` was made from besides code, by key."""
-        found: dict[str, dict[str, str]] = {}
-        for some in self._repo.index.stages:
-            name, _, key = (getattr(some, "name", None) or "").partition("@")
+        """Collect the hashes of the inputs, except code, of each run ``stage@KEY``, by key."""
+        hashes: dict[str, dict[str, str]] = {}
+        for entry in self._repo.index.stages:
+            name, _, key = (getattr(entry, "name", None) or "").partition("@")
             if name == stage and key:
-                dependencies = {str(each.def_path): each.hash_info.value for each in some.deps if each.hash_info}
-                found[key] = {path: str(value) for path, value in dependencies.items() if not path.endswith(".py")}
-        return found
+                dependencies = {str(each.def_path): each.hash_info.value for each in entry.deps if each.hash_info}
+                hashes[key] = {path: str(value) for path, value in dependencies.items() if not path.endswith(".py")}
+        return hashes
 
     def contents(self, path: Path) -> dict[str, Path]:
-        """Where on this machine the content of a file, or of each file in a folder, lies.
+        """Find the content of a file, or of each file in a folder, on this machine.
 
         Raises
         ------
         NotInCacheError
-            If some of it does not lie here.
+            If a file is not on this machine.
         """
         if self._files is None:
             return _on_disk(path)
         try:
             names = self._files.find(path.as_posix())
-            return {name.lstrip("/"): _cached(self._files, name) for name in names} or _nothing(path)
+            return {name.lstrip("/"): _cached(self._files, name) for name in names} or _missing(path)
         except NotInCacheError:
             raise
-        except Exception as error:  # DVC has an error of its own for each layer that fails
+        except Exception as error:  # each layer of DVC has its own errors
             raise NotInCacheError(str(path)) from error
 
 
-def _nothing(path: Path) -> dict[str, Path]:
+def _missing(path: Path) -> dict[str, Path]:
     raise NotInCacheError(str(path))
 
 
 def _on_disk(path: Path) -> dict[str, Path]:
-    """Files of the working tree."""
-    found = sorted(some for some in path.rglob("*") if some.is_file()) if path.is_dir() else [path]
-    if not all(some.is_file() for some in found):
+    """Find files of the working tree."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    if not all(file.is_file() for file in files):
         raise NotInCacheError(str(path))
-    return {some.as_posix(): some for some in found}
+    return {file.as_posix(): file for file in files}
 
 
 def _cached(files: DVCFileSystem, name: str) -> Path:
-    """The file of DVC's cache that holds what was tracked under this name."""
+    """Find the file of DVC's cache with the content of a tracked file."""
     content = files.info(name).get("md5")
     cache = files.repo.cache.local
     if content is None or not cache.exists(content):
@@ -142,15 +142,15 @@ def _cached(files: DVCFileSystem, name: str) -> Path:
 
 @contextmanager
 def laid_out(revision: Revision, paths: Sequence[Path]) -> Iterator[Path]:
-    """Lay artefacts of a revision out in a temporary folder, under their own names, without touching the working tree.
+    """Provide artefacts of a revision in a temporary folder, under their own names.
 
     Raises
     ------
     NotInCacheError
-        If one of them is not on this machine.
+        If an artefact is not on this machine.
     """
     contents = {name: place for path in paths for name, place in revision.contents(path).items()}
-    # Beside the cache as a rule, so that links cost nothing.
+    # Usually on the disk of the cache, so that hard links are possible.
     beside = Path(".dvc/tmp")
     with TemporaryDirectory(dir=beside if beside.is_dir() else None, prefix="compare-") as folder:
         for name, place in contents.items():
@@ -161,7 +161,7 @@ def laid_out(revision: Revision, paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _link(place: Path, target: Path) -> None:
-    """A second name of the file; a copy where the two lie on different disks."""
+    """Link a file; copy it if the target is on another disk."""
     try:
         os.link(place.resolve(), target)
     except OSError:
@@ -169,7 +169,7 @@ def _link(place: Path, target: Path) -> None:
 
 
 def open_revision(name: str) -> Revision:
-    """Find a revision by a commit, a branch, a tag, an experiment's name or reference, or ``workspace``.
+    """Open a revision: a commit, a branch, a tag, an experiment's name or reference, or ``workspace``.
 
     Raises
     ------
@@ -198,12 +198,12 @@ def _workspace() -> Revision:
 
 
 def _committed(name: str) -> Revision:
-    """A revision with its commit's hash and first line."""
+    """Open a revision of git, with the hash and the subject of its commit."""
     from dvc.api import DVCFileSystem
 
-    # Without a remote: a comparison never waits for a network.
+    # Without a remote: a comparison must not wait for a network.
     files = DVCFileSystem(".", rev=name, config={"core": {"remote": ""}})
-    files.exists("params.yaml")  # reads DVC's index, the slow part, while progress is shown
+    files.exists("params.yaml")  # reads DVC's index, which is slow, while the progress is shown
     commit = files.repo.scm.resolve_commit(files.repo.get_rev())
     subject = (commit.message.strip().splitlines() or [""])[0]
     return Revision(name, commit.hexsha[:SHORT], subject, files.repo, files)

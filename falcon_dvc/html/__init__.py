@@ -1,1 +1,1 @@
-"""What all pages share: markup, pictures, measurements, histograms."""
+"""Parts that all HTML pages share: markup, pictures, measurements, histograms."""

@@ -1,4 +1,4 @@
-"""How groups act on the explained images: histograms, and neighbours by the correlation of their activations."""
+"""Histograms of the activations of groups, and neighbours by the correlation of activations."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from jaxtyping import Float, Int
 from falcon_dvc.progress import track
 
 BINS = 40
-MOST_IMAGES = 10_000  # that a correlation is measured on: more change no second digit, and cost time and memory
-AT_ONCE = 512  # groups in memory, twice
+MOST_IMAGES = 10_000  # for a correlation: more images do not change its second digit
+GROUPS_AT_ONCE = 512  # two blocks of groups are in memory together
 Members = Sequence[Sequence[int]]
 Activations = Float[np.ndarray, "images features"]
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Images by what a group does on them.
+    """Counts of images by the value of a group.
 
     Attributes
     ----------
     counts : images in each of `BINS` bins of equal width from `low` to `high`.
-    threshold : from here on the group fires; None if it is not known.
-    relative : a group's value is its weakest member's activation as a multiple of that member's threshold.
+    threshold : the group fires on values from here on; None if it is not known.
+    relative : whether the value is the smallest ratio of a member's activation to its threshold.
     """
 
     counts: list[int]
@@ -34,83 +34,86 @@ class Histogram:
 
 
 def histogram(normalised: Activations, thresholds: Float[np.ndarray, " features"], members: Sequence[int]) -> Histogram:
-    """Histogram of a feature, or of a group: it fires where its weakest member reaches its threshold."""
-    columns, least = normalised[:, members], thresholds[members]
-    relative = len(members) > 1 and bool((np.isfinite(least) & (least > 0)).all())
-    values = (columns / least).min(axis=1) if relative else columns.mean(axis=1)
-    known = 1.0 if relative else float(least[0]) if len(members) == 1 and np.isfinite(least[0]) else None
+    """Compute the histogram of a feature or group; a group fires where each member reaches its threshold."""
+    columns, threshold = normalised[:, members], thresholds[members]
+    relative = len(members) > 1 and bool((np.isfinite(threshold) & (threshold > 0)).all())
+    values = (columns / threshold).min(axis=1) if relative else columns.mean(axis=1)
+    fires_from = 1.0 if relative else float(threshold[0]) if len(members) == 1 and np.isfinite(threshold[0]) else None
     low, high = float(values.min()), float(values.max())
     counts, _ = np.histogram(values, bins=BINS, range=(low, high if high > low else low + 1.0))
-    return Histogram(counts.tolist(), low, high if high > low else low + 1.0, known, relative)
+    return Histogram(counts.tolist(), low, high if high > low else low + 1.0, fires_from, relative)
 
 
 def standardised(normalised: Activations, members: Members) -> Float[np.ndarray, "groups images"]:
-    """Activation of each group (mean of its members) with mean 0 and length 1 over the images; 0 where it is constant."""
-    values = np.stack([normalised[:, some].mean(axis=1) for some in members]).astype(np.float32)
+    """Standardise the activation of each group, the mean of its members, to mean 0 and length 1 over the images.
+
+    A constant activation becomes 0.
+    """
+    values = np.stack([normalised[:, group].mean(axis=1) for group in members]).astype(np.float32)
     values -= values.mean(axis=1, keepdims=True)
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return np.divide(values, length, out=np.zeros_like(values), where=length > 1e-6)
 
 
 def sampled(rows: Int[np.ndarray, " images"]) -> Int[np.ndarray, " sample"]:
-    """Images that correlations are measured on, spread evenly."""
+    """Choose the images for the correlations, evenly spaced."""
     count = min(len(rows), MOST_IMAGES)
     return rows[np.linspace(0, len(rows) - 1, count).astype(int)] if count else rows
 
 
 @dataclass(frozen=True)
 class Space:
-    """The groups of an encoder and its features on the sampled images."""
+    """The groups of an encoder, and its features on the sampled images."""
 
     normalised: Activations
     members: Members
 
 
 def neighbours(of: Space, among: Space, count: int, same: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The groups of one encoder that are most correlated with each group of another (or the same).
+    """Find the groups of one encoder with the highest correlations with each group of another, or of the same.
 
     Parameters
     ----------
-    same : both are one encoder; groups that share a feature are left out, as they are alike by construction.
+    same : whether both are the same encoder; then groups that share a feature are left out.
 
     Returns
     -------
-    indices, correlations : groups of `of` x up to `count`, the most correlated first; -1 where there is none.
+    indices, correlations : groups of `of` x `count`, the most correlated first; index -1 where there are fewer.
     """
     blocks = [_best(of, block, among, count, same) for block in track(list(_blocks(len(of.members))), "Neighbours")]
     return np.concatenate([block[0] for block in blocks]), np.concatenate([block[1] for block in blocks])
 
 
 def _blocks(length: int) -> Iterator[slice]:
-    return (slice(start, min(start + AT_ONCE, length)) for start in range(0, length, AT_ONCE))
+    return (slice(start, min(start + GROUPS_AT_ONCE, length)) for start in range(0, length, GROUPS_AT_ONCE))
 
 
 def _best(of: Space, block: slice, among: Space, count: int, same: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Neighbours of a block of groups: the best so far and each further block, compared."""
+    """Find the neighbours of a block of groups, one block of candidates after the other."""
     own = standardised(of.normalised, of.members[block])
     width = among.normalised.shape[1]
     index = np.full((len(own), count), -1)
     best = np.full((len(own), count), -np.inf)
     for other in _blocks(len(among.members)):
-        # Rounded, so that the order does not hang on the last bits of a sum.
-        found = (own @ standardised(among.normalised, among.members[other]).T).round(4)
+        # Rounded, so that the order does not depend on the last bits of a sum.
+        correlation = (own @ standardised(among.normalised, among.members[other]).T).round(4)
         if same:
-            found[_overlapping(of.members[block], among.members[other], width)] = -np.inf
-        columns = np.broadcast_to(np.arange(other.start, other.stop), found.shape)
-        index, best = _merged(np.hstack([index, columns]), np.hstack([best, found]), count)
+            correlation[_overlapping(of.members[block], among.members[other], width)] = -np.inf
+        columns = np.broadcast_to(np.arange(other.start, other.stop), correlation.shape)
+        index, best = _merged(np.hstack([index, columns]), np.hstack([best, correlation]), count)
     return np.where(np.isfinite(best), index, -1), best
 
 
 def _overlapping(first: Members, second: Members, width: int) -> np.ndarray:
-    """Which pairs of groups share a feature."""
-    one, two = (np.zeros((len(some), width), dtype=np.float32) for some in (first, second))
-    for matrix, some in ((one, first), (two, second)):
-        for row, members in enumerate(some):
+    """Find the pairs of groups that share a feature."""
+    one, two = (np.zeros((len(groups), width), dtype=np.float32) for groups in (first, second))
+    for matrix, groups in ((one, first), (two, second)):
+        for row, members in enumerate(groups):
             matrix[row, members] = 1
     return one @ two.T > 0
 
 
 def _merged(index: np.ndarray, values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` largest of each row."""
+    """Return the `count` largest values of each row, with their indices."""
     order = np.argsort(-values, axis=1, kind="stable")[:, :count]
     return np.take_along_axis(index, order, axis=1), np.take_along_axis(values, order, axis=1)

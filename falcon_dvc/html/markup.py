@@ -1,4 +1,4 @@
-"""From what was collected to pages: nothing comes from outside, every stranger's text is escaped."""
+"""Templates, filters and policies of HTML pages: untrusted text is escaped, and pages load nothing from a network."""
 
 import base64
 import hashlib
@@ -16,27 +16,27 @@ from falcon_dvc.html.histograms import Histogram
 from falcon_dvc.html.measurements import Measurement
 from falcon_dvc.html.pictures import HEAT
 
-PACKAGE = Path(__file__).parents[1]  # templates are named by their path in it
-LONGEST = 240  # characters of a caption that are shown
+PACKAGE = Path(__file__).parents[1]  # a template is named by its path in this folder
+LONGEST = 240  # characters shown of a caption
 NOTHING = "–"
 
 
 @cache
 def environment() -> Environment:
-    """Templates that escape whatever they are given."""
-    made = Environment(
+    """Make the environment of the templates, which escape all values."""
+    templates = Environment(
         loader=FileSystemLoader(PACKAGE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "measured": measured, "readable": readable, "along": along}
-    return made
+    templates.filters |= {"number": number, "measured": measured, "readable": readable, "along": along}
+    return templates
 
 
 def policy(style: str, script: str) -> str:
-    """Content security policy of a page that stands alone: pictures inside it, this style, this script, and nothing else."""
+    """Make the content security policy of a self-contained page: ``data:`` pictures, this style and this script only."""
     own = f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     return f"default-src 'none'; img-src data:; {own}; base-uri 'none'; form-action 'none'"
 
@@ -46,22 +46,25 @@ def _digest(text: str) -> str:
 
 
 def heat_gradient() -> str:
-    """The colours of the heatmaps as CSS, for the legend."""
+    """Format the colours of the heatmaps as CSS, for the legend."""
     return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in HEAT)
 
 
 def readable(text: str, longest: int = LONGEST) -> str:
-    """One line of text without control characters, cut if it is very long."""
+    """Make one line of text without control characters, cut to `longest` characters."""
     visible = "".join(" " if unicodedata.category(letter) in ("Cc", "Zl", "Zp", "Cs") else letter for letter in text)
     line = re.sub(r" {2,}", " ", visible).strip()
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def number(value: float | None) -> str:
-    """A number for people: whole ones with thin spaces, others with two places, or three, or a power of ten; a dash for none."""
+    """Format a number; a dash for none.
+
+    Integers and large numbers have narrow spaces, other numbers one to three places, tiny numbers a power of ten.
+    """
     if value is None or not math.isfinite(value):
         return NOTHING
-    value += 0  # no sign of zero
+    value += 0  # removes the sign of -0.0
     if isinstance(value, int) or round(abs(value), 1) >= 1000:
         return f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
     if value and abs(value) < 0.001:
@@ -76,39 +79,45 @@ def _superscript(power: int) -> str:
     return str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def measured(some: Measurement | None) -> Markup:
-    """A measurement, its interval in a smaller hand behind it."""
-    if some is None:
+def measured(measurement: Measurement | None) -> Markup:
+    """Format a measurement, followed by its interval in smaller type."""
+    if measurement is None:
         return Markup(f'<span class="none">{NOTHING}</span>')
-    if some.low is None or some.high is None:
-        return Markup(number(some.value))
-    return Markup(f'{number(some.value)} <span class="interval">{number(some.low)} to {number(some.high)}</span>')
+    if measurement.low is None or measurement.high is None:
+        return Markup(number(measurement.value))
+    return Markup(
+        f'{number(measurement.value)} <span class="interval">{number(measurement.low)} to {number(measurement.high)}</span>'
+    )
 
 
 def along(value: float, axis: float) -> str:
-    """Place of a value on a scale from 0 to `axis` that is 100 units long, cut to it."""
+    """Compute the place of a value on a scale from 0 to `axis` that is 100 units long; places outside are clipped."""
     share = value / axis if math.isfinite(value) else 0.0
     return f"{100 * min(max(0.0, share), 1.0):.1f}".removesuffix(".0")
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Paths of a histogram in a box of 100 x 40: bins below and above the threshold, and the place of the line."""
+    """SVG paths of a histogram in a box of 100 x 40: bins below and above the threshold, and the place of its line."""
 
     below: str
     above: str
     threshold: str | None
 
 
-def bars(some: Histogram) -> Bars:
-    """Draw a histogram; heights are logarithmic, since most images fire few features."""
-    width, highest = 100 / len(some.counts), math.log1p(max(some.counts))
+def bars(histogram: Histogram) -> Bars:
+    """Draw a histogram with logarithmic heights, since most features fire on few images."""
+    width, highest = 100 / len(histogram.counts), math.log1p(max(histogram.counts))
     paths = {False: "", True: ""}
-    for place, count in enumerate(some.counts):
+    for place, count in enumerate(histogram.counts):
         if count:
-            centre = some.low + (place + 0.5) / len(some.counts) * (some.high - some.low)
+            centre = histogram.low + (place + 0.5) / len(histogram.counts) * (histogram.high - histogram.low)
             height = 38 * math.log1p(count) / highest
-            fires = some.threshold is not None and centre >= some.threshold
+            fires = histogram.threshold is not None and centre >= histogram.threshold
             paths[fires] += f"M{place * width:g} 40v-{height:.1f}h{0.88 * width:g}V40z"
-    at = None if some.threshold is None else along(some.threshold - some.low, some.high - some.low)
+    at = (
+        None
+        if histogram.threshold is None
+        else along(histogram.threshold - histogram.low, histogram.high - histogram.low)
+    )
     return Bars(paths[False], paths[True], at)

@@ -1,4 +1,4 @@
-"""Metrics files as tables for people: one row a number, one column an encoder or a pair."""
+"""Tables of metrics files: one row for each number, one column for each encoder or pair."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Number = int | float
-Path = tuple[str, ...]  # keys that lead to a level of a metrics file
+Path = tuple[str, ...]  # keys of a level of a metrics file
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A number with its interval, if it has one."""
+    """A number, with its interval if it has one."""
 
     value: Number
     low: Number | None = None
@@ -24,7 +24,7 @@ class Section:
 
     Attributes
     ----------
-    heading : keys of the metrics file that lead to the rows, in words; "" at the top.
+    heading : keys of the metrics file above the rows, in words; "" at the top level.
     rows : label, and one measurement (or None) for each column.
     """
 
@@ -34,7 +34,7 @@ class Section:
 
 @dataclass(frozen=True)
 class MeasurementTable:
-    """Metrics files of the same kind, side by side; without a section if nothing was measured."""
+    """Metrics files of the same kind side by side; no sections if nothing was measured."""
 
     title: str
     about: str
@@ -44,7 +44,7 @@ class MeasurementTable:
 
 
 def tabulate(title: str, about: str, files: Mapping[str, Any | None]) -> MeasurementTable:
-    """Lay metrics files side by side, in the order in which their keys are first met.
+    """Make a table of metrics files side by side, with the rows in the order of the keys.
 
     Parameters
     ----------
@@ -57,14 +57,14 @@ def tabulate(title: str, about: str, files: Mapping[str, Any | None]) -> Measure
 
 
 def _section(path: Path, columns: list[dict[str, Measurement]]) -> Section:
-    """One section: the rows of all columns, with holes where a column lacks one."""
+    """Make a section with the rows of all columns; None where a column has no such row."""
     labels = dict.fromkeys(label for column in columns for label in column)
     rows = [(in_words(label), [column.get(label) for column in columns]) for label in labels]
     return Section(" · ".join(in_words(key) for key in path), rows)
 
 
 def at(content: Any, path: str) -> Measurement | None:
-    """The number at ``"single.interpretable.share"`` of a metrics file, with its interval; None if there is none."""
+    """Read a number such as ``"single.interpretable.share"`` of a metrics file, with its interval; None if missing."""
     *sections, key = path.split(".")
     for section in sections:
         content = content.get(section) if isinstance(content, Mapping) else None
@@ -72,23 +72,23 @@ def at(content: Any, path: str) -> Measurement | None:
 
 
 def _by_section(content: Mapping[str, Any]) -> dict[Path, dict[str, Measurement]]:
-    """Numbers of a metrics file by the keys that lead to them, with intervals folded into what they belong to."""
+    """Collect the numbers of a metrics file by the keys above them, with their intervals."""
     return {path: measured for path, measured in _levels(content, ()) if measured}
 
 
 def _levels(content: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, dict[str, Measurement]]]:
-    """Every level of nested mappings with its numbers, outside in; a mapping of one number joins the level above."""
+    """Yield each level of nested mappings with its numbers; a mapping with one number belongs to the level above."""
     inner = {str(key): value for key, value in content.items() if isinstance(value, Mapping)}
-    alone = {key: _alone(value) for key, value in inner.items()}
-    joined = {f"{key} {label}": value for key, found in alone.items() if found for label, value in found.items()}
+    single = {key: _single_number(value) for key, value in inner.items()}
+    joined = {f"{key} {label}": value for key, numbers in single.items() for label, value in numbers.items()}
     yield path, _folded(_numbers(content)) | joined
     for key, value in inner.items():
-        if not alone[key]:
+        if not single[key]:
             yield from _levels(value, (*path, key))
 
 
-def _alone(content: Mapping[str, Any]) -> dict[str, Measurement]:
-    """The one number of a mapping that holds no more than it and its interval, else nothing."""
+def _single_number(content: Mapping[str, Any]) -> dict[str, Measurement]:
+    """Return the number of a mapping that contains only a number and its interval; empty for other mappings."""
     folded = _folded(_numbers(content))
     return folded if len(folded) == 1 and not any(isinstance(value, Mapping) for value in content.values()) else {}
 
@@ -102,7 +102,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _folded(numbers: dict[str, Number]) -> dict[str, Measurement]:
-    """Fold ``x_low`` and ``x_high`` into ``x``; ``interval_low`` and ``interval_high`` into the number before them."""
+    """Join ``x_low`` and ``x_high`` with ``x``, and ``interval_low`` and ``interval_high`` with the number before them."""
     folded: dict[str, Measurement] = {}
     for key, value in numbers.items():
         base = _base(key, list(folded))
@@ -116,7 +116,7 @@ def _folded(numbers: dict[str, Number]) -> dict[str, Measurement]:
 
 
 def _base(key: str, before: list[str]) -> str | None:
-    """Which of the numbers before it an end of an interval belongs to."""
+    """Find the number before the end of an interval that it belongs to; None if the key is no such end."""
     name = key.removesuffix("_low").removesuffix("_high")
     if name == key:
         return None
@@ -126,11 +126,11 @@ def _base(key: str, before: list[str]) -> str | None:
 
 
 def _paired(key: str, numbers: Mapping[str, Number]) -> bool:
-    """Whether both ends of the interval are there."""
+    """Whether both ends of the interval exist."""
     name = key.removesuffix("_low").removesuffix("_high")
     return f"{name}_low" in numbers and f"{name}_high" in numbers
 
 
 def in_words(key: str) -> str:
-    """A key of a metrics file as a label: ``r2_median`` becomes "R² median"."""
+    """Format a key of a metrics file as a label: ``r2_median`` becomes "R² median"."""
     return " ".join("R²" if word == "r2" else word for word in key.replace("_", " ").split(" "))

@@ -1,4 +1,4 @@
-"""Pictures of crops: the crop itself, and the original image with the heatmap and the box; many in one file."""
+"""Draw crops, and their original images with heatmap and box, as tiles of larger pictures."""
 
 import base64
 import io
@@ -9,45 +9,45 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from falcon_dvc.images.decode import Box, Picture, resized
 from falcon_dvc.images.source import ImageSource
 from falcon_dvc.threads import WORKERS
 
-# Control points of the heatmap's colours, from no heat to the map's maximum: lightness rises evenly from each to the
-# next, so that their order survives a colour-blind eye and a grey print.
+# Control points of the heatmap's colours, from no heat to the map's maximum. Lightness rises evenly, so that
+# colour-blind people and grey prints show the same order.
 HEAT = ((38, 8, 66), (112, 20, 110), (183, 48, 92), (229, 98, 52), (250, 165, 38), (250, 240, 130))
-# Share of the heatmap's colour where it is at its maximum: the image has to stay visible beneath.
+# Share of the heatmap's colour at its maximum: the image below must stay visible.
 OPACITY = 0.72
-QUALITY, EFFORT = 52, 2  # of the WebP encoder: more effort saves five per cent and takes twice as long
+QUALITY, EFFORT = 52, 2  # of the WebP encoder: more effort saves 5 % of the size and takes twice as long
 Heat = UInt8[np.ndarray, "rows columns"]  # 255 = the map's maximum
-Tile = UInt8[np.ndarray, "size size 4"]  # a square of a sheet
+Tile = UInt8[np.ndarray, "size size 4"]  # a square of a larger picture
 T = TypeVar("T")
 
 
 def heat_colours(heat: UInt8[np.ndarray, "height width"]) -> Float[np.ndarray, "height width 3"]:
-    """Colour of each value of a heatmap, by linear interpolation between the control points of `HEAT`."""
+    """Compute the colour of each value by linear interpolation between the control points `HEAT`."""
     return _colour_table()[heat]
 
 
 @cache
 def _colour_table() -> Float[np.ndarray, "256 3"]:
-    """Colours of all the values that a byte can have."""
+    """Compute the colours of all values of a byte."""
     points = np.linspace(0, 255, len(HEAT))
     channels = [np.interp(np.arange(256), points, channel) for channel in np.transpose(HEAT)]
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
 def with_heat(image: Picture, heat: UInt8[np.ndarray, "height width"]) -> Picture:
-    """Lay a heatmap over an image of the same size: the more heat, the more of its colour."""
+    """Blend a heatmap over an image of the same size; opacity is proportional to the heat."""
     alpha = heat[..., None] * np.float32(OPACITY / 255)
     return np.rint(image + alpha * (heat_colours(heat) - image)).astype(np.uint8)
 
 
 def with_box(image: Picture, box: Box) -> Picture:
-    """Draw a box of one white line with a black one inside it, cut to the image: visible on every ground."""
+    """Draw a box, clipped to the image: a white line and a black line inside it, visible on any background."""
     left, top, right, bottom = _inside(box, image.shape[1], image.shape[0])
     framed = image.copy()
     for inset, grey in ((1, 0), (0, 255)):
@@ -59,24 +59,24 @@ def with_box(image: Picture, box: Box) -> Picture:
 
 
 def _inside(box: Box, width: int, height: int) -> Box:
-    """Cut a box to the image, and leave it at least one pixel."""
+    """Clip a box to the image; the result has at least one pixel."""
     left, top = min(max(box[0], 0), width - 1), min(max(box[1], 0), height - 1)
     return left, top, min(max(box[2], left + 1), width), min(max(box[3], top + 1), height)
 
 
 def _scaled(box: Box, scale: float) -> Box:
-    """Move a box to an image that is `scale` times as large."""
+    """Scale a box for an image that is `scale` times as large."""
     left, top, right, bottom = (round(side * scale) for side in box)
     return left, top, right, bottom
 
 
 def heat_on(shape: tuple[int, int], heat: Heat, field: Box) -> UInt8[np.ndarray, "height width"]:
-    """Enlarge a heatmap to the part of an image that the encoder saw; no heat outside of it.
+    """Resize a heatmap to the part of an image that the encoder sees; the heat outside is 0.
 
     Parameters
     ----------
     shape : height and width of the image.
-    field : what the encoder saw, in pixels of that image.
+    field : the part that the encoder sees, in pixels of that image.
     """
     left, top, right, bottom = _inside(field, shape[1], shape[0])
     whole = np.zeros(shape, dtype=np.uint8)
@@ -87,7 +87,7 @@ def heat_on(shape: tuple[int, int], heat: Heat, field: Box) -> UInt8[np.ndarray,
 
 
 def explained_image(image: Picture, heat: Heat, field: Box, box: Box, size: int) -> Picture:
-    """Scale the original image to `size` pixels on its longer side, with the heatmap and the box of the crop on it."""
+    """Scale an image to `size` pixels on its longer side, and draw the heatmap and the box of the crop on it."""
     scale = size / max(image.shape[:2])
     small = whole_image(image, size)
     heated = with_heat(small, heat_on(small.shape[:2], heat, _scaled(field, scale)))
@@ -103,12 +103,12 @@ def whole_image(image: Picture, size: int) -> Picture:
 
 
 def draw_box_on(image: Picture, box: Box, size: int) -> Picture:
-    """Scale an image to `size` pixels on its longer side, with a box on it."""
+    """Scale an image to `size` pixels on its longer side, and draw a box on it."""
     return with_box(whole_image(image, size), _scaled(box, size / max(image.shape[:2])))
 
 
 def tile(picture: Picture, size: int) -> Tile:
-    """Put a picture that is no larger into the middle of a transparent square, to suit light and dark pages."""
+    """Centre a picture on a transparent square, to suit light and dark pages; the square must not be smaller."""
     square = np.zeros((size, size, 4), dtype=np.uint8)
     top, left = (size - picture.shape[0]) // 2, (size - picture.shape[1]) // 2
     place = square[top : top + picture.shape[0], left : left + picture.shape[1]]
@@ -117,38 +117,38 @@ def tile(picture: Picture, size: int) -> Tile:
 
 
 def cut_out(image: Picture, box: Box, size: int) -> Picture:
-    """The part of an image inside a box, as a square of `size` pixels."""
+    """Cut out a box of an image as a square of `size` pixels."""
     return resized(image, size, _inside(box, image.shape[1], image.shape[0]))
 
 
 def sheet(tiles: Sequence[Tile], columns: int) -> UInt8[np.ndarray, "height width 4"]:
-    """Lay tiles of one size side by side, row after row; what is left over stays transparent."""
+    """Arrange tiles of one size in rows of `columns`; the rest of the last row is transparent."""
     size, rows = len(tiles[0]), -(-len(tiles) // columns)
-    laid = np.zeros((rows * size, columns * size, 4), dtype=np.uint8)
-    for place, some in enumerate(tiles):
-        top, left = (size * part for part in divmod(place, columns))
-        laid[top : top + size, left : left + size] = some
-    return laid
+    picture = np.zeros((rows * size, columns * size, 4), dtype=np.uint8)
+    for place, square in enumerate(tiles):
+        row, column = divmod(place, columns)
+        picture[row * size : (row + 1) * size, column * size : (column + 1) * size] = square
+    return picture
 
 
 def webp(picture: UInt8[np.ndarray, "height width channels"]) -> bytes:
-    """Encode a picture; the same bytes every time."""
+    """Encode a picture as WebP; equal pictures give equal bytes."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "WEBP", quality=QUALITY, method=EFFORT)
     return buffer.getvalue()
 
 
 def data_uri(picture: UInt8[np.ndarray, "height width channels"]) -> str:
-    """Encode a picture as WebP inside a ``data:`` address."""
+    """Encode a picture as WebP in a ``data:`` URI."""
     return "data:image/webp;base64," + base64.b64encode(webp(picture)).decode("ascii")
 
 
 def for_each_image(images: ImageSource, rows: Sequence[int], draw: Callable[[Picture, int], T]) -> list[T]:
-    """Call ``draw(image, place)`` for every place of `rows`, decoding each image once, several at a time.
+    """Call ``draw(image, place)`` for every place of `rows` in parallel, and decode each image once.
 
     Returns
     -------
-    What `draw` gave, in the order of `rows`.
+    The results of `draw` in the order of `rows`.
     """
     places = pd.Series(np.arange(len(rows))).groupby(np.asarray(rows, dtype=int), sort=True).groups
 
@@ -161,6 +161,22 @@ def for_each_image(images: ImageSource, rows: Sequence[int], draw: Callable[[Pic
     return [drawn[place] for place in range(len(rows))]
 
 
+def with_boxes(
+    crops: pd.DataFrame, rows: Int[np.ndarray, " crops"], fields: Int[np.ndarray, "images 4"]
+) -> pd.DataFrame:
+    """Add the columns ``row``, ``box`` and ``field`` of `draw_crops`.
+
+    Parameters
+    ----------
+    crops : one row for each crop; columns ``left``, ``top``, ``right``, ``bottom``.
+    rows : row of the image of each crop.
+    fields : what the encoder sees of each image.
+    """
+    boxes = crops[["left", "top", "right", "bottom"]].to_numpy()
+    tuples = ([tuple(box) for box in sides.tolist()] for sides in (boxes, fields[rows]))
+    return crops.assign(row=rows, **dict(zip(("box", "field"), tuples, strict=True)))
+
+
 def draw_crops(
     images: ImageSource, shown: pd.DataFrame, heat: UInt8[np.ndarray, "crops rows columns"], size: int
 ) -> list[tuple[Tile, Tile]]:
@@ -169,10 +185,10 @@ def draw_crops(
     Parameters
     ----------
     images : the images, by row.
-    shown : one row a crop; columns ``row`` (of its image), ``crop`` (row of `heat`), ``box`` and ``field`` (tuples:
-        left, top, right, bottom in pixels of the original).
+    shown : one row for each crop. Columns: ``row`` (of its image), ``crop`` (row of `heat`), ``box`` and ``field``
+        (left, top, right, bottom in pixels of the original).
     heat : heatmaps; 255 = the map's maximum.
-    size : pixels a side of each of the two.
+    size : side of each tile in pixels.
     """
     crops: list[Any] = list(shown.itertuples(index=False))
 

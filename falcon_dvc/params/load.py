@@ -63,6 +63,19 @@ def validated(content: dict[str, Any]) -> Params:
     return params.model_copy(update=sections)
 
 
+def merge(base: Any, overlay: dict[str, Any]) -> None:
+    """JSON merge patch (RFC 7386) in place: mappings merge, null removes a key, anything else replaces."""
+    for key, value in overlay.items():
+        if value is None:
+            base.pop(key, None)
+        elif isinstance(value, dict) and isinstance(base.get(key), dict):
+            merge(base[key], value)
+            if not base[key]:
+                base[key] = {}  # without the comments of what was removed, which ruamel.yaml would misplace
+        else:
+            base[key] = value
+
+
 def _one_line(path: Path, error: ValidationError) -> str:
     """First problem as ``params.yaml: concepts.contrst: unknown key; did you mean 'contrast'?``.
 

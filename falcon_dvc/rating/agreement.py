@@ -1,16 +1,17 @@
-"""Human ratings: how often an explanation is chosen, and how well the raters agree (Krippendorff's alpha)."""
+"""Statistics of human ratings: shares of choices with intervals, and agreement between the raters."""
 
 from typing import NamedTuple
 
+import krippendorff
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.random import Generator
 
-MISSING = -1  # a unit that a rater did not rate
+MISSING = -1  # code of a unit that a rater did not rate
 
 
 class Estimate(NamedTuple):
-    """A value with the interval that the bootstrap gives it."""
+    """A value with its bootstrap interval."""
 
     value: float
     low: float
@@ -18,38 +19,12 @@ class Estimate(NamedTuple):
 
 
 def category_counts(ratings: Int[np.ndarray, "raters units"], categories: int) -> Int[np.ndarray, "units categories"]:
-    """How many raters put each unit into each category; `MISSING` counts nowhere."""
+    """Count the raters who put each unit into each category; `MISSING` is not counted."""
     return (ratings[:, :, None] == np.arange(categories)).sum(axis=0)
 
 
-def coincidences(counts: Int[np.ndarray, "units categories"]) -> Float[np.ndarray, "units categories categories"]:
-    """Pairs of ratings within each unit, by their two categories; a unit weighs as much as it has ratings.
-
-    A unit with one rating, which has no pair, is zero.
-
-    References
-    ----------
-    K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C.
-    """
-    pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(counts.shape[1])
-    return pairs / np.maximum(counts.sum(axis=1) - 1, 1)[:, None, None]
-
-
-def alpha_of(coincidence: Float[np.ndarray, "*sets categories categories"]) -> Float[np.ndarray, "*sets"]:
-    """Krippendorff's nominal alpha from the summed coincidences of some units: 1 - observed / expected disagreement.
-
-    NaN where all ratings are of one category, so that no disagreement could be expected.
-    """
-    marginal = coincidence.sum(axis=-1)
-    total = marginal.sum(axis=-1)
-    observed = total - np.trace(coincidence, axis1=-2, axis2=-1)
-    expected = total**2 - (marginal**2).sum(axis=-1)
-    possible = expected > 1e-9
-    return np.where(possible, 1 - (total - 1) * observed / np.where(possible, expected, 1.0), np.nan)
-
-
 def krippendorff_alpha(ratings: Int[np.ndarray, "raters units"]) -> float:
-    """Agreement of raters on nominal categories, corrected for chance, with missing ratings.
+    """Measure the agreement of raters on nominal categories, corrected for chance.
 
     Parameters
     ----------
@@ -57,36 +32,49 @@ def krippendorff_alpha(ratings: Int[np.ndarray, "raters units"]) -> float:
 
     Returns
     -------
-    1 for perfect agreement, 0 for that of chance, less for worse; NaN if no unit has two ratings or all are alike.
+    1 for perfect agreement, 0 for agreement by chance, less for worse. NaN if no unit has two ratings, or if all
+    ratings of such units are of one category.
+
+    References
+    ----------
+    K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011).
     """
-    return float(alpha_of(coincidences(_counts(ratings)).sum(axis=0)))
+    return _alpha(_rated_twice(ratings))
 
 
-def _counts(ratings: np.ndarray) -> np.ndarray:
-    return category_counts(ratings, int(ratings.max(initial=MISSING)) + 1)
+def _rated_twice(ratings: np.ndarray) -> Int[np.ndarray, "units categories"]:
+    """Count the categories of the units that have at least two ratings: the others have no pair to compare."""
+    counts = category_counts(ratings, int(ratings.max(initial=MISSING)) + 1)
+    return counts[counts.sum(axis=1) > 1]
+
+
+def _alpha(counts: Int[np.ndarray, "units categories"]) -> float:
+    """Compute alpha; the package raises an error or divides by zero where it is not defined."""
+    if (counts.sum(axis=0) > 0).sum() < 2:
+        return np.nan
+    return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
 
 
 def estimated_alpha(
     ratings: Int[np.ndarray, "raters units"], samples: int, confidence: float, generator: Generator
 ) -> Estimate:
-    """`krippendorff_alpha` with its percentile interval over units drawn with replacement.
+    """Estimate `krippendorff_alpha` with its percentile interval over units drawn with replacement.
 
-    Draws in which alpha is not defined are left out; NaN if it never is.
+    Draws without a defined alpha are left out. All three numbers are NaN if alpha of the ratings is not defined.
     """
-    counts = _counts(ratings)
-    units = coincidences(counts[counts.sum(axis=1) > 1])
-    value = float(alpha_of(units.sum(axis=0)))
+    counts = _rated_twice(ratings)
+    value = _alpha(counts)
     if not np.isfinite(value):
         return Estimate(np.nan, np.nan, np.nan)
-    drawn = generator.multinomial(len(units), np.full(len(units), 1 / len(units)), samples)
-    alphas = alpha_of(np.tensordot(drawn, units, axes=1))
+    drawn = generator.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), samples)
+    alphas = np.array([_alpha(np.repeat(counts, times, axis=0)) for times in drawn])
     return Estimate(value, *_percentiles(alphas[np.isfinite(alphas)], confidence, value))
 
 
-def _percentiles(values: np.ndarray, confidence: float, otherwise: float) -> tuple[float, float]:
-    """Bounds between which the share `confidence` of the values lies."""
+def _percentiles(values: np.ndarray, confidence: float, default: float) -> tuple[float, float]:
+    """Find the bounds of the central share `confidence` of the values; both are `default` if there is no value."""
     if not len(values):
-        return otherwise, otherwise
+        return default, default
     low, high = np.quantile(values, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
 
@@ -94,7 +82,7 @@ def _percentiles(values: np.ndarray, confidence: float, otherwise: float) -> tup
 def agreeing_pairs(
     counts: Int[np.ndarray, "units categories"],
 ) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"]]:
-    """Of each unit: pairs of raters who chose the same category, and all pairs of raters."""
+    """Count, for each unit, the pairs of raters who chose the same category, and all pairs of raters."""
     rated = counts.sum(axis=1)
     return (counts * (counts - 1)).sum(axis=1) // 2, rated * (rated - 1) // 2
 
@@ -106,13 +94,13 @@ def clustered_ratio(
     confidence: float,
     generator: Generator,
 ) -> Estimate | None:
-    """``sum(part) / sum(whole)`` with its percentile interval over whole units drawn with replacement.
+    """Estimate ``sum(part) / sum(whole)`` with its percentile interval over units drawn with replacement.
 
-    Ratings of one unit resemble each other, so the unit and not the rating is what is drawn.
+    Units are drawn, not ratings, because the ratings of one unit are correlated.
 
     Parameters
     ----------
-    part, whole : of each unit, for example how many raters chose an explanation and how many answered.
+    part, whole : counts of each unit, for example raters who chose an explanation and raters who answered.
 
     Returns
     -------
@@ -131,12 +119,12 @@ def clustered_ratio(
 def by_method(
     counts: Int[np.ndarray, "units letters"], positions: Int[np.ndarray, "units methods"]
 ) -> Int[np.ndarray, "units methods"]:
-    """How many raters chose each method, from how many chose each letter.
+    """Count the raters who chose each method, from the counts of each letter.
 
     Parameters
     ----------
     counts : how often each letter of each unit was chosen.
-    positions : the letter, from 0, behind which each method stood.
+    positions : the letter of each method, from 0.
     """
     return np.take_along_axis(counts, positions, axis=1)
 
@@ -144,14 +132,14 @@ def by_method(
 def paired_with_other_units(
     counts: Int[np.ndarray, "units letters"], position: Int[np.ndarray, " units"]
 ) -> Float[np.ndarray, " units"]:
-    """How often a method would be chosen in each unit if the choices belonged to another unit, drawn at random.
+    """Compute how often a method would be chosen if the choices belonged to another unit, drawn at random.
 
-    The null control of blind raters with habits: whoever always takes the first letter meets the method as often as it
-    stands there.
+    This null control accounts for raters' habits. A rater who always takes the first letter chooses the method as
+    often as it has the first letter.
 
     Parameters
     ----------
     counts : how often each letter of each unit was chosen.
-    position : the letter, from 0, behind which the method stood.
+    position : the letter of the method, from 0.
     """
     return counts @ (position[:, None] == np.arange(counts.shape[1])).mean(axis=0)

@@ -1,4 +1,4 @@
-"""The files around a rating sheet: the key, which says which list is whose, and the answers that raters send back."""
+"""The files of a rating sheet: the key, which names the method of each list, and the answers of the raters."""
 
 from __future__ import annotations
 
@@ -11,61 +11,61 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from falcon_dvc.errors import UserError
-from falcon_dvc.rating.sheet import NONE, SURE, letters
+from falcon_dvc.rating.sheet import CONFIDENCE_LEVELS, NONE, letters
 
-OWN = "explanation"  # the method that is judged: the feature's own words
+OWN = "explanation"  # the evaluated method: the feature's own words
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Strict(BaseModel):
-    """Exact types and no unknown keys."""
+    """A model with exact types that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Listed(Strict):
-    """A list of words on the sheet, and the method that it comes from."""
+class WordList(Strict):
+    """A list of words on the sheet, and the method that made it."""
 
     method: str
     words: tuple[str, ...]
 
 
-class Asked(Strict):
-    """A question and what is behind its lists, in the order shown."""
+class KeyQuestion(Strict):
+    """A question of the key: its feature, and its lists in the order shown."""
 
     question: str
     encoder: str
     group: str
-    lists: tuple[Listed, ...] = Field(min_length=1)
+    lists: tuple[WordList, ...] = Field(min_length=1)
 
 
-class Frame(Strict):
-    """The features of an encoder from which the questions were drawn."""
+class SamplingFrame(Strict):
+    """Counts of the features of an encoder from which the questions were drawn."""
 
     features: int
     without_words: int
 
 
 class Key(Strict):
-    """``key.json``."""
+    """Content of ``key.json``."""
 
     sheet: Fingerprint
     methods: tuple[str, ...] = Field(min_length=1)
-    encoders: dict[str, Frame]
-    questions: tuple[Asked, ...] = Field(min_length=1)
+    encoders: dict[str, SamplingFrame]
+    questions: tuple[KeyQuestion, ...] = Field(min_length=1)
 
 
 class Answer(Strict):
-    """What a rater chose: the letter of a list, or none."""
+    """The choice of a rater in one question: the letter of a list, or none."""
 
     question: str
     choice: str
-    confidence: Annotated[int, Field(ge=SURE[0], le=SURE[-1])] | None
+    confidence: Annotated[int, Field(ge=CONFIDENCE_LEVELS[0], le=CONFIDENCE_LEVELS[-1])] | None
 
 
 class Answers(Strict):
-    """The file of one rater."""
+    """Content of the answers file of one rater."""
 
     sheet: str
     rater: Name
@@ -81,16 +81,14 @@ def read_key(path: Path) -> Key:
     Raises
     ------
     UserError
-        If it is missing, or is no key.
+        If the file is missing or is not a key.
     """
-    key = _read(path, Key, "run `python -m stages study make` to make a sheet with its key")
+    key = _read(path, Key, "run `falcon rating make` to write a sheet with its key")
     if key.methods[0] != OWN:
-        raise UserError(
-            f"{path}: methods: the first must be '{OWN}'; run `python -m stages study make` to make it again"
-        )
-    for asked in key.questions:
-        if sorted(some.method for some in asked.lists) != sorted(key.methods):
-            raise UserError(f"{path}: {asked.question}: its lists are not those of {', '.join(key.methods)}")
+        raise UserError(f"{path}: methods: the first must be '{OWN}'; run `falcon rating make` to write it again")
+    for question in key.questions:
+        if sorted(words.method for words in question.lists) != sorted(key.methods):
+            raise UserError(f"{path}: {question.question}: its lists are not those of {', '.join(key.methods)}")
     return key
 
 
@@ -100,47 +98,48 @@ def read_answers(paths: Sequence[Path], key: Key) -> list[Answers]:
     Raises
     ------
     UserError
-        One line that names the first file that is not an answers file of this sheet, or whose rater has sent another.
+        If a file is not an answers file of this sheet, or two files have the same rater. The message names the first one.
     """
-    given: dict[str, tuple[Path, Answers]] = {}
+    by_rater: dict[str, tuple[Path, Answers]] = {}
     for path in paths:
         answers = _read(path, Answers, "give the file that the sheet's download button saved")
         problem = next(_problems(answers, key), "")
         if problem:
             raise UserError(f"{path}: {problem}")
-        known = " ".join(answers.rater.casefold().split())
-        if known in given:
+        rater = " ".join(answers.rater.casefold().split())
+        if rater in by_rater:
             raise UserError(
-                f"{path}: the rater {reprlib.repr(answers.rater)} has also sent {given[known][0]}; give one of the two"
+                f"{path}: the rater {reprlib.repr(answers.rater)} has also sent {by_rater[rater][0]}; give one of the two"
             )
-        given[known] = path, answers
-    return [given[name][1] for name in sorted(given)]
+        by_rater[rater] = path, answers
+    return [by_rater[name][1] for name in sorted(by_rater)]
 
 
-def _read(path: Path, kind: type[Content], otherwise: str) -> Content:
+def _read(path: Path, kind: type[Content], fix: str) -> Content:
+    """Read a JSON file; an error ends with the text `fix`."""
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: not readable: {error.strerror}; {otherwise}") from error
+        raise UserError(f"{path}: not readable: {error.strerror}; {fix}") from error
     except ValidationError as error:
-        raise UserError(f"{path}: {_one_line(error)}; {otherwise}") from error
+        raise UserError(f"{path}: {_one_line(error)}; {fix}") from error
 
 
 def _one_line(error: ValidationError) -> str:
-    """The first problem: where, and what."""
+    """Describe the first problem: the place, then the message."""
     first = error.errors(include_url=False, include_context=False)[0]
     place = ".".join(reprlib.repr(part).strip("'") for part in first["loc"])
     return " ".join(f"{place}: {first['msg']}".removeprefix(": ").split())
 
 
 def _problems(answers: Answers, key: Key) -> Iterator[str]:
-    """What is wrong with answers of the right form."""
+    """Yield what contradicts the key in answers of the right form."""
     if answers.sheet != key.sheet:
         yield (
-            f"answers the sheet {reprlib.repr(answers.sheet[:12])}, but the key is that of {key.sheet[:12]}; "
+            f"belongs to the sheet {reprlib.repr(answers.sheet[:12])}, but the key belongs to {key.sheet[:12]}; "
             "put the key.json of its sheet into reports/study"
         )
-    choices = {asked.question: [*letters(len(asked.lists)), NONE] for asked in key.questions}
+    choices = {question.question: [*letters(len(question.lists)), NONE] for question in key.questions}
     for name, times in Counter(answer.question for answer in answers.answers).items():
         if name not in choices:
             yield f"there is no question {reprlib.repr(name)} on the sheet; it has q1 to q{len(choices)}"

@@ -1,4 +1,4 @@
-"""The questions of a rating sheet: features drawn at random, and whose words stand beside their own."""
+"""Draw the questions of a rating sheet: features, their own words, and the lists of the other methods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from falcon_dvc.images.decode import resized
 from falcon_dvc.images.open import open_images
 from falcon_dvc.images.source import ImageSource
 from falcon_dvc.progress import track
-from falcon_dvc.rating.files import OWN, Asked, Frame, Listed
+from falcon_dvc.rating.files import OWN, KeyQuestion, SamplingFrame, WordList
 from falcon_dvc.rating.sheet import Question
 from falcon_dvc.threads import WORKERS
 
@@ -31,13 +31,13 @@ Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Explained:
-    """What a method may look at; other artefacts of the encoder it finds by the encoder's name.
+class ExplainedEncoder:
+    """The data of one encoder from which a method draws its lists of words.
 
     Attributes
     ----------
-    encoder : a key of the param ``encoders``.
-    words : first words of each single feature, best first; without the features that have none.
+    encoder : a key of the param ``encoders``; a method can find other artefacts by it.
+    words : first words of each single feature, best first; features without words are left out.
     frequency : share of each word among the words of the corpus.
     """
 
@@ -46,26 +46,26 @@ class Explained:
     frequency: pd.Series
 
 
-def explanation(explained: Explained, generator: Generator) -> dict[str, Words]:
-    """The feature's own words."""
+def explanation(explained: ExplainedEncoder, generator: Generator) -> dict[str, Words]:
+    """Return the feature's own words."""
     return dict(explained.words)
 
 
-def other_feature(explained: Explained, generator: Generator) -> dict[str, Words]:
-    """The words of another feature, drawn among those with another first word and at least as many words."""
+def other_feature(explained: ExplainedEncoder, generator: Generator) -> dict[str, Words]:
+    """Draw another feature with another first word and at least as many words, and return its words."""
     groups = list(explained.words)
     first = np.array([explained.words[group][0] for group in groups], dtype=object)
     length = np.array([len(explained.words[group]) for group in groups])
-    found = {}
-    for place, group in enumerate(groups):
-        others = np.flatnonzero((first != first[place]) & (length >= length[place]))
+    words = {}
+    for index, group in enumerate(groups):
+        others = np.flatnonzero((first != first[index]) & (length >= length[index]))
         if len(others):
-            found[group] = explained.words[groups[generator.choice(others)]]
-    return found
+            words[group] = explained.words[groups[generator.choice(others)]]
+    return words
 
 
-def frequent_words(explained: Explained, generator: Generator) -> dict[str, Words]:
-    """Words of the corpus by their frequency, drawn anew for each feature: raters would recognise one list for all."""
+def frequent_words(explained: ExplainedEncoder, generator: Generator) -> dict[str, Words]:
+    """Draw words of the corpus by frequency, for each feature separately: raters would recognise a repeated list."""
     words, share = explained.frequency.index.to_numpy(), explained.frequency.to_numpy()
     return {
         group: tuple(generator.choice(words, min(len(own), len(words)), replace=False, p=share))
@@ -73,14 +73,14 @@ def frequent_words(explained: Explained, generator: Generator) -> dict[str, Word
     }
 
 
-def constant(explained: Explained, generator: Generator) -> dict[str, Words]:
-    """The most frequent words of the corpus, whatever the feature."""
+def constant(explained: ExplainedEncoder, generator: Generator) -> dict[str, Words]:
+    """Return the most frequent words of the corpus, the same for each feature."""
     longest = max(map(len, explained.words.values()), default=0)
     return dict.fromkeys(explained.words, tuple(explained.frequency.index[:longest]))
 
 
-# Whose words can stand on a sheet: another method is a function here and a name in the param study.against.
-METHODS: dict[str, Callable[[Explained, Generator], dict[str, Words]]] = {
+# The methods that a sheet can compare. To add one, write a function and name it in the param study.against.
+METHODS: dict[str, Callable[[ExplainedEncoder, Generator], dict[str, Words]]] = {
     OWN: explanation,
     "other_feature": other_feature,
     "frequent_words": frequent_words,
@@ -88,117 +88,124 @@ METHODS: dict[str, Callable[[Explained, Generator], dict[str, Words]]] = {
 }
 
 
-def ask(params: Params) -> tuple[list[Asked], dict[str, Frame]]:
-    """Draw the questions of a sheet, in random order, and count the features that they are drawn from.
+def ask(params: Params) -> tuple[list[KeyQuestion], dict[str, SamplingFrame]]:
+    """Draw the questions of a sheet in random order, and count the features that they are drawn from.
 
     Raises
     ------
     UserError
-        If an artefact is missing, a method is unknown, or nothing can be asked.
+        If an artefact is missing, a method is unknown, or no question can be made.
     """
     settings = params.study
     methods, generator = methods_of(settings), np.random.default_rng(settings.seed)
     frequency = _frequency(read_table(paths.MENTIONS))
-    frames: dict[str, Frame] = {}
-    asked: list[Asked] = []
+    frames: dict[str, SamplingFrame] = {}
+    questions: list[KeyQuestion] = []
     for name, count in _shared_equally(settings.questions, list(params.encoders)).items():
         words, frames[name] = _words(name, settings.words)
-        asked += _questions(Explained(name, words, frequency), methods, count, generator)
-    if not asked:
+        questions += _questions(ExplainedEncoder(name, words, frequency), methods, count, generator)
+    if not questions:
         raise UserError(
             "params.yaml: study.against: no feature has words that differ from the other lists; name other methods"
         )
-    order = generator.permutation(len(asked))
-    return [asked[at].model_copy(update={"question": f"q{number}"}) for number, at in enumerate(order, start=1)], frames
+    order = generator.permutation(len(questions))
+    return [
+        questions[index].model_copy(update={"question": f"q{number}"}) for number, index in enumerate(order, start=1)
+    ], frames
 
 
 def methods_of(settings: Study) -> list[str]:
-    """The feature's own words and what they are compared with."""
+    """List the feature's own words, then the methods of the param ``study.against``."""
     methods = [OWN, *settings.against]
     for name in methods:
         if name not in METHODS or methods.count(name) > 1:
             known = ", ".join(other for other in METHODS if other != OWN)
-            raise UserError(f"params.yaml: study.against: '{name}' is unknown or there twice; known are: {known}")
+            raise UserError(f"params.yaml: study.against: '{name}' is unknown or listed twice; known are: {known}")
     return methods
 
 
 def _shared_equally(questions: int, encoders: Sequence[str]) -> dict[str, int]:
-    """Questions of each encoder; the first ones get what is left over."""
-    each, left = divmod(questions, len(encoders))
-    return {name: each + (place < left) for place, name in enumerate(encoders)}
+    """Divide the questions among the encoders; the first encoders get the remainder."""
+    each, remainder = divmod(questions, len(encoders))
+    return {name: each + (place < remainder) for place, name in enumerate(encoders)}
 
 
 def _frequency(mentions: pd.DataFrame) -> pd.Series:
-    """Share of each word among the words of all captions, the most frequent first; those of equal share by name."""
+    """Compute the share of each word among the words of all captions, the largest first, then by word."""
     words = mentions.loc[mentions["kind"] == "word", ["caption", "concept"]].drop_duplicates()
     captions = words.groupby("concept")["caption"].count().sort_index().sort_values(ascending=False, kind="stable")
     return captions / captions.sum()
 
 
-def _words(name: str, most: int) -> tuple[dict[str, Words], Frame]:
-    """First kept words of each single feature in the order of the features, and how many have none."""
+def _words(name: str, most: int) -> tuple[dict[str, Words], SamplingFrame]:
+    """Read the first kept words of each single feature in order, and count the features."""
     groups = read_table(paths.groups(name) / "groups.parquet")
     concepts = read_table(paths.concepts(name) / "concepts.parquet")
     single = groups[groups["size"] == 1]
     single = single.iloc[np.argsort(single["members"].astype(int), kind="stable")]
     listed = listed_words(concepts, most)
     words = {group: tuple(listed[group]) for group in single["group"] if group in listed}
-    return words, Frame(features=len(single), without_words=len(single) - len(words))
+    return words, SamplingFrame(features=len(single), without_words=len(single) - len(words))
 
 
-def _questions(explained: Explained, methods: Sequence[str], count: int, generator: Generator) -> list[Asked]:
-    """Up to `count` features, drawn at random, with the lists of all methods in random order."""
-    found = {method: METHODS[method](explained, generator) for method in methods}
+def _questions(
+    explained: ExplainedEncoder, methods: Sequence[str], count: int, generator: Generator
+) -> list[KeyQuestion]:
+    """Draw up to `count` features, and shuffle the lists of all methods."""
+    words_of = {method: METHODS[method](explained, generator) for method in methods}
     groups = list(explained.words)
-    asked: list[Asked] = []
+    questions: list[KeyQuestion] = []
     for place in generator.permutation(len(groups)):
-        lists = _lists({method: words.get(groups[place], ()) for method, words in found.items()})
-        if lists and len(asked) < count:
+        lists = _lists({method: words.get(groups[place], ()) for method, words in words_of.items()})
+        if lists and len(questions) < count:
             shown = tuple(lists[position] for position in generator.permutation(len(lists)))
-            asked.append(Asked(question="", encoder=explained.encoder, group=groups[place], lists=shown))
-    return asked
+            questions.append(KeyQuestion(question="", encoder=explained.encoder, group=groups[place], lists=shown))
+    return questions
 
 
-def _lists(words: Mapping[str, Words]) -> list[Listed]:
-    """The lists of a question, as long as the feature's own so that length tells nothing; none if two say the same."""
+def _lists(words: Mapping[str, Words]) -> list[WordList]:
+    """Make the lists of a question, as long as the feature's own; none if two lists have the same words.
+
+    Equal lengths do not reveal the method.
+    """
     length = len(words[OWN])
-    lists = [Listed(method=method, words=some[:length]) for method, some in words.items() if len(some) >= length]
-    different = len({frozenset(some.words) for some in lists})
+    lists = [
+        WordList(method=method, words=listed[:length]) for method, listed in words.items() if len(listed) >= length
+    ]
+    different = len({frozenset(word_list.words) for word_list in lists})
     return lists if different == len(words) else []
 
 
-def draw(asked: Sequence[Asked], params: Params) -> list[Question]:
-    """The questions as they are shown: the strongest crops of each feature, and words."""
+def draw(asked: Sequence[KeyQuestion], params: Params) -> list[Question]:
+    """Draw the questions as the raters see them: the strongest crops of each feature, and the words."""
     images = read_table(paths.IMAGES)
     source = open_images(params.data, images)
     crops = _crops(asked, images, params.study.pictures)
     uris = crops.assign(uri=_pictures(source, crops, params.study.thumbnail)).groupby("question")["uri"].agg(list)
-    return [
-        Question(some.question, uris[some.question], [list(listed.words) for listed in some.lists]) for some in asked
-    ]
+    return [Question(key.question, uris[key.question], [list(words.words) for words in key.lists]) for key in asked]
 
 
-def _crops(asked: Sequence[Asked], images: pd.DataFrame, pictures: int) -> pd.DataFrame:
-    """First crops of each question's feature with the row of their image; joined by key."""
-    keys = [(some.question, some.encoder, some.group) for some in asked]
+def _crops(asked: Sequence[KeyQuestion], images: pd.DataFrame, pictures: int) -> pd.DataFrame:
+    """Select the first crops of each question's feature, with the rows of their images; joined by key."""
+    keys = [(question.question, question.encoder, question.group) for question in asked]
     wanted = pd.DataFrame(keys, columns=["question", "encoder", "group"])
-    parts = []
-    for name, part in wanted.groupby("encoder", sort=False):
+    tables = []
+    for name, questions in wanted.groupby("encoder", sort=False):
         crops = read_table(paths.crops(str(name)) / "crops.parquet")
         high = crops[crops["role"] == "high"].sort_values("rank", kind="stable")
-        parts.append(part.merge(high[high.groupby("group").cumcount() < pictures], on="group", how="inner"))
-    shown = pd.concat(parts, ignore_index=True)
+        tables.append(questions.merge(high[high.groupby("group").cumcount() < pictures], on="group", how="inner"))
+    shown = pd.concat(tables, ignore_index=True)
     missing = set(wanted["question"]) - set(shown["question"])
     row = pd.Index(images["image"]).get_indexer(shown["image"])
     if missing or (row < 0).any():
         raise UserError(
-            f"{paths.DATA}/crops: crops or images of the features are missing; run `dvc repro` to make them again"
+            f"{paths.DATA}/crops: crops or images of the features are missing; run `dvc repro` to write them again"
         )
     return shown.assign(row=row)
 
 
 def _pictures(source: ImageSource, crops: pd.DataFrame, size: int) -> list[str]:
-    """Every crop as a square picture, as the image-text encoder saw it."""
+    """Draw every crop as a square picture, as the image-text encoder sees it."""
 
     def draw(crop: Any) -> str:
         box = (int(crop.left), int(crop.top), int(crop.right), int(crop.bottom))

@@ -1,4 +1,4 @@
-"""The rating sheet: one self-contained page that asks people which words fit a feature's pictures, and tells them nothing else."""
+"""The rating sheet: one self-contained page that asks people which words describe the pictures of a feature."""
 
 import hashlib
 import json
@@ -13,17 +13,17 @@ from falcon_dvc.html.markup import environment, policy
 
 TEMPLATES = Path(__file__).parent / "templates"
 NONE = "none"  # the choice of no list
-SURE = range(1, 6)  # how sure a rater can be
+CONFIDENCE_LEVELS = range(1, 6)  # from guessing to certain
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a rater sees of a question: nothing in it says which list is whose.
+    """A question as a rater sees it, without the methods of the lists.
 
     Attributes
     ----------
     name : ``q1``, ``q2``, ... in the order of the sheet.
-    pictures : ``data:`` addresses.
+    pictures : ``data:`` URIs.
     lists : words of each list, in the order shown.
     """
 
@@ -33,22 +33,22 @@ class Question:
 
 
 def letters(count: int) -> list[str]:
-    """Names of the lists of a question: A, B, C, ..."""
+    """Name the lists of a question: A, B, C, ..."""
     return list(string.ascii_uppercase[:count])
 
 
 def fingerprint(questions: Sequence[Question]) -> str:
-    """SHA-256 of everything that is asked: answers to one sheet cannot be taken for answers to another."""
+    """Compute the SHA-256 of all questions, so that answers to another sheet are refused."""
     text = json.dumps([asdict(question) for question in questions], sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def render(questions: Sequence[Question], thumbnail: int) -> str:
-    """Fill the template.
+    """Render the sheet as HTML.
 
     Parameters
     ----------
-    thumbnail : pixels a side of a picture.
+    thumbnail : side of a picture in pixels.
     """
     style, script = ((TEMPLATES / f"sheet.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return (
@@ -58,7 +58,7 @@ def render(questions: Sequence[Question], thumbnail: int) -> str:
             questions=questions,
             letters=letters(max(len(question.lists) for question in questions)),
             no_list=NONE,
-            sure=SURE,
+            sure=CONFIDENCE_LEVELS,
             sheet=fingerprint(questions),
             size=thumbnail,
             style=Markup(style),

@@ -1,4 +1,4 @@
-"""A card for each explained feature and group, collected from the artefacts of one encoder."""
+"""Cards: all that the report shows of one feature or group, collected from the artefacts of an encoder."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Set
@@ -11,14 +11,14 @@ import pandas as pd
 from falcon_dvc.html.histograms import Histogram
 from falcon_dvc.members import member_lists
 
-REMOVED = 8  # concepts that the contrast removed, on a card; the tables hold all of them
-CAPTIONS = 3  # captions of each concept that are shown whether or not one of the crops has them
+REMOVED = 8  # concepts that the contrast removed, on a card; the tables contain all of them
+CAPTIONS = 3  # captions of each concept that are shown even if they describe none of the shown crops
 MOST_CAPTIONS = 60  # on a card
 ROLES = ("high", "low")
 
 
 def concept_key(concept: str) -> str:
-    """Name of a concept's page: the same in every run, and no text of a stranger."""
+    """Name the page of a concept: the same in every run, and without the untrusted text of the concept."""
     return hashlib.sha256(concept.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
@@ -43,14 +43,14 @@ class Concept:
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption behind some concepts.
+    """A caption that is evidence of concepts.
 
     Attributes
     ----------
-    weight : summed over the crops that it describes.
-    crops : places of those crops among the highly activating ones that are shown.
-    elsewhere : how many more crops it describes.
-    concepts : places of its concepts among the card's words, then phrases.
+    weight : sum over the crops that it describes.
+    crops : indices of those crops among the highly activating crops that are shown.
+    elsewhere : number of other crops that it describes.
+    concepts : indices of its concepts among the card's words, then phrases.
     """
 
     text: str
@@ -72,12 +72,12 @@ class Crop:
 
 @dataclass(frozen=True)
 class Truth:
-    """What a single feature follows on held-out images, and whether its concepts say so.
+    """The attribute that a single feature correlates with on held-out images, and how its concepts rank it.
 
     Attributes
     ----------
     verdict : ``first``, ``five``, ``missed``, or ``unclear`` if no attribute correlates enough.
-    rank : place of the first word that names it; 0 if none does.
+    rank : rank of the first word that names the attribute; 0 if no word does.
     """
 
     kind: str
@@ -112,18 +112,18 @@ class Card:
 
     @property
     def concepts(self) -> list[Concept]:
-        """All kept concepts, in the order that captions count them in."""
+        """All kept concepts, in the order of `Caption.concepts`."""
         return [*self.words, *self.phrases]
 
     @property
     def says(self) -> str:
-        """The first concept, by which people remember the card."""
+        """The first concept, the title of the card."""
         return self.concepts[0].concept if self.concepts else ""
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The artefacts of one encoder, as far as the report needs them."""
+    """The tables of one encoder that the report reads."""
 
     groups: pd.DataFrame
     concepts: pd.DataFrame
@@ -133,7 +133,7 @@ class Tables:
 
 
 def crops_by_group(shown: pd.DataFrame) -> dict[str, dict[str, list[Crop]]]:
-    """Crops of each group by role."""
+    """Collect the crops of each group by role."""
     crops: dict[str, dict[str, list[Crop]]] = {}
     for row in shown.itertuples(index=False):
         crop = Crop(str(row.image), _text(row.label), float(row.activation), bool(row.empty))
@@ -142,12 +142,12 @@ def crops_by_group(shown: pd.DataFrame) -> dict[str, dict[str, list[Crop]]]:
 
 
 def _text(value: Any) -> str:
-    """Text of a cell that may be missing."""
+    """Read the text of a cell; "" if it is missing."""
     return "" if value is None or value != value else str(value)
 
 
 def ordered(groups: pd.DataFrame) -> pd.DataFrame:
-    """Groups in the order of the report: by size, then members."""
+    """Sort groups in the order of the report: by size, then members."""
     members = member_lists(groups["members"])
     order = sorted(range(len(groups)), key=lambda row: (len(members[row]), members[row]))
     return groups.assign(member=members).iloc[order].reset_index(drop=True)
@@ -160,21 +160,21 @@ def collect_cards(
     crops: Mapping[str, dict[str, list[Crop]]],
     histograms: Mapping[str, Histogram],
 ) -> Iterator[Card]:
-    """Cards in the order of `ordered`, one after the other."""
+    """Yield the cards in the order of `ordered`."""
     concepts = _concepts(tables.concepts)
     truths = _truths(tables.evaluation)
     texts = captions.set_index("caption")["text"]
     evidence = tables.evidence.groupby("group", sort=False).indices
     for row in _measured_groups(tables).itertuples(index=False):
-        some, shown = concepts.get(row.group, {}), crops.get(row.group, {role: [] for role in ROLES})
-        kept = [*some.get("word", []), *some.get("phrase", [])]
+        of_group, shown = concepts.get(row.group, {}), crops.get(row.group, {role: [] for role in ROLES})
+        kept = [concept.concept for kind in ("word", "phrase") for concept in of_group.get(kind, [])]
         rows = tables.evidence.iloc[evidence.get(row.group, [])]
-        behind = captions_behind(rows, [each.concept for each in kept], [crop.image for crop in shown["high"]], texts)
-        yield _card(name, row, some, behind, truths.get(row.group), shown, histograms[row.group])
+        listed = evidence_captions(rows, kept, [crop.image for crop in shown["high"]], texts)
+        yield _card(name, row, of_group, listed, truths.get(row.group), shown, histograms[row.group])
 
 
 def _measured_groups(tables: Tables) -> pd.DataFrame:
-    """Groups (`ordered`) with their coherence; one that was not measured is not interpretable."""
+    """Join the groups with their coherence; a group that was not measured is not interpretable."""
     verdicts = ["interpretable", "released_interpretable"]
     measured = tables.explainability[["group", "coherence", "z", "released_coherence", *verdicts]]
     rows = tables.groups.merge(measured, on="group", how="left", validate="one_to_one")
@@ -190,7 +190,7 @@ def _card(
     crops: dict[str, list[Crop]],
     histogram: Histogram,
 ) -> Card:
-    """One card."""
+    """Make one card."""
     return Card(
         encoder=name,
         group=row.group,
@@ -214,13 +214,13 @@ def _card(
 
 
 def _concepts(table: pd.DataFrame) -> dict[str, dict[str, list[Concept]]]:
-    """Kept words, kept phrases and the first removed concepts of each group."""
+    """Collect the kept words, the kept phrases and the first removed concepts of each group."""
     ranked = table.sort_values(["group", "rank", "kind", "concept"], ascending=[True, True, False, True], kind="stable")
     concepts: dict[str, dict[str, list[Concept]]] = {}
     for row in ranked.itertuples(index=False):
-        some = concepts.setdefault(row.group, {}).setdefault(row.kind if row.kept else "removed", [])
-        if row.kept or len(some) < REMOVED:
-            some.append(_concept(row))
+        listed = concepts.setdefault(row.group, {}).setdefault(row.kind if row.kept else "removed", [])
+        if row.kept or len(listed) < REMOVED:
+            listed.append(_concept(row))
     return concepts
 
 
@@ -230,13 +230,15 @@ def _concept(row: Any) -> Concept:
     return Concept(str(row.concept), row.kind, **numbers, support=int(row.support), reason=_text(row.reason))
 
 
-def captions_behind(evidence: pd.DataFrame, concepts: list[str], images: list[str], texts: pd.Series) -> list[Caption]:
-    """Captions of the crops that are shown, and the heaviest of each concept, the heaviest first.
+def evidence_captions(
+    evidence: pd.DataFrame, concepts: list[str], images: list[str], texts: pd.Series
+) -> list[Caption]:
+    """List the captions of the shown crops and those with the largest weights of each concept, by weight.
 
     Parameters
     ----------
-    evidence : rows of one group: a crop, one of its concepts, and the crop's best caption that has it.
-    concepts, images : of the card, in its order.
+    evidence : rows of one group: a crop, one of its concepts, and the best caption of the crop with the concept.
+    concepts, images : those of the card, in its order.
     texts : captions by number.
     """
     place_of = {concept: place for place, concept in enumerate(concepts)}
@@ -246,14 +248,15 @@ def captions_behind(evidence: pd.DataFrame, concepts: list[str], images: list[st
         if concept in place_of:
             weights.setdefault(caption, {})[image] = weight
             named.setdefault(caption, set()).add(place_of[concept])
-    total = {caption: round(float(sum(some.values())), 9) for caption, some in weights.items()}
-    heaviest = sorted(total, key=lambda caption: (-total[caption], caption))
-    wanted = {caption for caption, some in weights.items() if not some.keys().isdisjoint(images)}
+    total = {caption: round(float(sum(by_image.values())), 9) for caption, by_image in weights.items()}
+    by_weight = sorted(total, key=lambda caption: (-total[caption], caption))
+    wanted = {caption for caption, by_image in weights.items() if not by_image.keys().isdisjoint(images)}
     for place in range(len(concepts)):
-        wanted |= set([caption for caption in heaviest if place in named[caption]][:CAPTIONS])
-    listed = [caption for caption in heaviest if caption in wanted][:MOST_CAPTIONS]
+        wanted |= set([caption for caption in by_weight if place in named[caption]][:CAPTIONS])
+    listed = [caption for caption in by_weight if caption in wanted][:MOST_CAPTIONS]
     return [
-        _caption(str(texts[some]), total[some], weights[some].keys(), sorted(named[some]), images) for some in listed
+        _caption(str(texts[caption]), total[caption], weights[caption].keys(), sorted(named[caption]), images)
+        for caption in listed
     ]
 
 
@@ -263,7 +266,7 @@ def _caption(text: str, weight: float, described: Set[str], concepts: list[int],
 
 
 def _truths(evaluation: pd.DataFrame | None) -> dict[str, Truth]:
-    """Truth of each single feature, if it is known."""
+    """Collect the truth of each single feature; empty if no truth is known."""
     rows = [] if evaluation is None else evaluation.itertuples(index=False)
     return {row.group: _truth(row) for row in rows}
 
@@ -273,12 +276,12 @@ def _truth(row: Any) -> Truth:
 
 
 def _verdict(row: Any) -> str:
-    """How well the concepts name a truth."""
+    """Rate how well the concepts name the attribute of a truth."""
     if not row.clear:
         return "unclear"
     return "first" if row.hit_first else ("five" if row.hit_five else "missed")
 
 
 def _place(rank: float) -> int:
-    """A rank from 1, 0 if there is none (NaN or infinite)."""
+    """Return a rank as an integer; 0 if there is none (NaN or infinite)."""
     return int(rank) if np.isfinite(rank) else 0

@@ -1,4 +1,4 @@
-"""Which crops the report shows, and what is needed to draw them."""
+"""Select the crops that the report shows, with the data to draw them."""
 
 from typing import Any
 
@@ -7,11 +7,12 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table
+from falcon_dvc.html.pictures import with_boxes
 from falcon_dvc.report.cards import ROLES
 
 
 def shown_crops(name: str, settings: Any, images: pd.DataFrame) -> pd.DataFrame:
-    """The first crops of each group and role of the encoder `name`, with their activations; joined by key.
+    """Select the first crops of each group and role of the encoder `name`, with their activations; joined by key.
 
     Parameters
     ----------
@@ -20,9 +21,9 @@ def shown_crops(name: str, settings: Any, images: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    One row a crop; columns ``group``, ``role``, ``image``, ``label``, ``activation``, ``empty``; for the drawing
-    ``row`` (of the image), ``crop`` (row of the encoder's heatmaps), ``box`` and ``field`` (left, top, right, bottom in
-    pixels of the original).
+    One row for each crop. Columns: ``group``, ``role``, ``image``, ``label``, ``activation``, ``empty``; and to draw
+    the crop: ``row`` (of the image), ``crop`` (row of the encoder's heatmaps), ``box`` and ``field`` (left, top, right,
+    bottom in pixels of the original).
     """
     crops = read_table(paths.crops(name) / "crops.parquet")
     sets = read_table(paths.groups(name) / "sets.parquet")[["group", "role", "rank", "activation"]]
@@ -31,10 +32,5 @@ def shown_crops(name: str, settings: Any, images: pd.DataFrame) -> pd.DataFrame:
     wanted = crops["role"].map({"high": settings.high, "low": settings.low})
     shown = crops[crops.groupby(["group", "role"]).cumcount() < wanted].reset_index(drop=True)
     row = pd.Index(images["image"]).get_indexer(shown["image"])
-    fields = read_array(paths.activations(name) / "fields.npy")[row]
-    boxes = shown[["left", "top", "right", "bottom"]].to_numpy()
-    return shown.assign(row=row, label=images["label"].to_numpy()[row], box=_tuples(boxes), field=_tuples(fields))
-
-
-def _tuples(boxes: np.ndarray) -> list[tuple[int, ...]]:
-    return [tuple(box) for box in boxes.tolist()]
+    fields = read_array(paths.activations(name) / "fields.npy")
+    return with_boxes(shown.assign(label=images["label"].to_numpy()[row]), row, fields)

@@ -1,4 +1,4 @@
-"""What all pages need of every encoder: its groups in order, what each says, and where its picture is."""
+"""The encoders that the report explains: their groups in order, with first concepts and places of their pictures."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from falcon_dvc.groups.activations import row_normalised
 from falcon_dvc.html.histograms import Space, sampled
 from falcon_dvc.report.cards import Tables, ordered
 
-SHEET = 64  # groups whose covers lie in one picture: as many are drawn at once
-COVERS = 8  # of them side by side
-IMAGES_AT_ONCE = 4096  # whose features are normalised in double precision
+SHEET = 64  # covers of groups in one picture; as many are drawn together
+COVERS = 8  # covers side by side
+IMAGES_AT_ONCE = 4096  # normalised in double precision together
 
 
 @dataclass(frozen=True)
 class Link:
-    """A group as other pages point to it.
+    """A link from another page to a group.
 
     Attributes
     ----------
-    sheet, column, row : where its cover is: number of the picture, and place in it.
+    sheet, column, row : place of its cover: number of the picture, and place in the picture.
     """
 
     encoder: str
@@ -37,12 +37,12 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Explained:
-    """One encoder.
+class ExplainedEncoder:
+    """An encoder with its tables.
 
     Attributes
     ----------
-    tables : its artefacts; `groups` in the order of the report.
+    tables : its artefacts; `groups` are in the order of the report.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Explained:
 
     @cached_property
     def links(self) -> list[Link]:
-        """One for each group, in order."""
+        """Links to the groups, in order."""
         first = first_concepts(self.tables.concepts)
         return [
             Link(
@@ -71,12 +71,12 @@ class Explained:
 
     @cached_property
     def groups_of(self) -> dict[int, list[Link]]:
-        """The larger groups that each feature is in."""
-        found: dict[int, list[Link]] = {}
+        """Links to the larger groups of each feature."""
+        by_feature: dict[int, list[Link]] = {}
         for link, members in zip(self.links, self.groups["member"], strict=True):
             for member in members if len(members) > 1 else []:
-                found.setdefault(member, []).append(link)
-        return found
+                by_feature.setdefault(member, []).append(link)
+        return by_feature
 
     @property
     def singles(self) -> int:
@@ -84,32 +84,32 @@ class Explained:
 
     @cached_property
     def axis(self) -> float:
-        """Right end of the scale on which the scores of this encoder are drawn."""
+        """Right end of the scale of this encoder's scores."""
         kept = self.tables.concepts[self.tables.concepts["kept"]]
         highest = kept["interval_high"].replace([np.inf, -np.inf], np.nan).max()
         return float(highest) if highest > 0 else 1.0
 
     def normalised(self, rows: np.ndarray) -> np.ndarray:
-        """Row-normalised features of some images, a block at a time, in single precision."""
+        """Normalise the features of the images in `rows` by row, a block at a time, in single precision."""
         features = read_array(paths.activations(self.name) / "features.npy")
-        found = np.empty((len(rows), features.shape[1]), dtype=np.float32)
+        normalised = np.empty((len(rows), features.shape[1]), dtype=np.float32)
         for start in range(0, len(rows), IMAGES_AT_ONCE):
             block = slice(start, start + IMAGES_AT_ONCE)
-            found[block] = row_normalised(features[rows[block]])
-        return found
+            normalised[block] = row_normalised(features[rows[block]])
+        return normalised
 
     def space(self, images: pd.DataFrame) -> Space:
-        """Its groups on a sample of the explained images."""
+        """Return the activations of its groups on a sample of the explained images."""
         return Space(self.normalised(sampled(probe_rows(images))), list(self.groups["member"]))
 
 
 def probe_rows(images: pd.DataFrame) -> np.ndarray:
-    """Rows of the explained images."""
+    """Return the rows of the explained images."""
     return np.flatnonzero(images["split"] == "probe")
 
 
 def first_concepts(concepts: pd.DataFrame) -> dict[str, str]:
-    """The first kept word of each group, the first phrase of one without words."""
+    """Return the first kept word of each group, or its first phrase if it has no word."""
     kept = concepts[concepts["kept"]].sort_values(
         ["group", "kind", "rank"], ascending=[True, False, True], kind="stable"
     )
@@ -117,20 +117,20 @@ def first_concepts(concepts: pd.DataFrame) -> dict[str, str]:
     return dict(zip(first["group"], first["concept"].astype(str), strict=True))
 
 
-def read_explained(encoders: Any, truth_known: bool) -> list[Explained]:
-    """All encoders of params.yaml.
+def read_explained(encoders: Any, truth_known: bool) -> list[ExplainedEncoder]:
+    """Read the tables of all encoders of params.yaml.
 
     Parameters
     ----------
     encoders : specifications by name.
-    truth_known : whether each feature's truth is in a table.
+    truth_known : whether there is a table of the features' truths.
 
     Raises
     ------
     UserError
         If a table is missing.
     """
-    return [Explained(name, spec.kind, _tables(name, truth_known)) for name, spec in encoders.items()]
+    return [ExplainedEncoder(name, spec.kind, _tables(name, truth_known)) for name, spec in encoders.items()]
 
 
 def _tables(name: str, truth_known: bool) -> Tables:
@@ -143,7 +143,7 @@ def _tables(name: str, truth_known: bool) -> Tables:
     )
 
 
-def carriers(explained: Iterable[Explained]) -> pd.DataFrame:
-    """Every kept concept of every group of every encoder: columns of ``concepts.parquet``, and ``encoder``."""
-    parts = [some.tables.concepts[some.tables.concepts["kept"]].assign(encoder=some.name) for some in explained]
-    return pd.concat(parts, ignore_index=True)
+def carriers(explained: Iterable[ExplainedEncoder]) -> pd.DataFrame:
+    """Join the kept concepts of all groups of all encoders: columns of ``concepts.parquet``, and ``encoder``."""
+    kept = [one.tables.concepts[one.tables.concepts["kept"]].assign(encoder=one.name) for one in explained]
+    return pd.concat(kept, ignore_index=True)

@@ -1,4 +1,4 @@
-"""Failures of the encoders' classifiers: sentences with pictures, and what repairs them; collected from their tables."""
+"""Collect what the report shows of the classifiers' failures: clusters with pictures, and repairs."""
 
 import json
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from falcon_dvc.html.measurements import Measurement, at
 from falcon_dvc.html.pictures import Tile, for_each_image, tile, whole_image
 from falcon_dvc.images.source import ImageSource
 
-EXAMPLES = 8  # failing images of a cluster, at most
-SHOWN = 12  # clusters of an encoder, the largest; the table holds all of them
-MAIN, CONTROL = "blamed concepts", "random features"  # of what a repair switches off
+EXAMPLES = 8  # largest number of failing images of a cluster
+SHOWN = 12  # the largest clusters of an encoder; the table contains all of them
+MAIN, CONTROL = "blamed concepts", "random features"  # features that a repair switches off
 PLACES = ("right class", "wrong class", "all images")
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Failures with one cause: their sentence, the features of the first-named concept, and its share of the blame."""
+    """Failures with the same cause: a sentence, the features of its first concept, and the concept's share of the blame."""
 
     right: str
     wrong: str
@@ -34,7 +34,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Switched:
-    """Accuracies after some features were switched off: on the right class, on the wrong one, on all images."""
+    """Accuracies after features were switched off: on the right class, on the wrong class, on all images."""
 
     what: str
     features: int
@@ -43,7 +43,7 @@ class Switched:
 
 @dataclass(frozen=True)
 class Repair:
-    """One confusion: accuracies as trained, and with several choices of features switched off."""
+    """A confusion of two classes: accuracies as trained, and with different sets of features switched off."""
 
     right: str
     wrong: str
@@ -56,11 +56,11 @@ class Repair:
 
 @dataclass(frozen=True)
 class Failures:
-    """What is shown of one encoder's failures; without clusters if no label names a class, or none fails.
+    """The failures of one encoder; there are no clusters if no label names a class, or no image fails.
 
     Attributes
     ----------
-    tiles : pictures of the clusters' examples: `EXAMPLES` for each cluster, transparent ones where it has fewer.
+    tiles : pictures of the examples, `EXAMPLES` for each cluster; transparent where a cluster has fewer.
     """
 
     images: int
@@ -76,11 +76,11 @@ class Failures:
 
 
 def collect_failures(params: Any, images: pd.DataFrame, source: ImageSource) -> dict[str, Failures]:
-    """Failures of the encoders in ``failures.encoders``, with their pictures.
+    """Collect the failures of the encoders in ``failures.encoders``, with their pictures.
 
     Parameters
     ----------
-    params : mirrors params.yaml; used are ``failures`` and ``report.thumbnail``.
+    params : the params; used are ``failures`` and ``report.thumbnail``.
     images : ``data/images.parquet``.
     source : the images, by row.
 
@@ -94,7 +94,7 @@ def collect_failures(params: Any, images: pd.DataFrame, source: ImageSource) -> 
 
 
 def _of_encoder(name: str, params: Any, rows: pd.Series, source: ImageSource) -> Failures:
-    """The largest clusters and all repairs of one encoder."""
+    """Collect the largest clusters and all repairs of one encoder."""
     metrics = read_json(paths.metrics(f"failures_{name}"))
     table = read_table(paths.table(f"{name}_failures"))
     clusters = [_cluster(row) for row in table.head(SHOWN).to_dict("records")]
@@ -113,7 +113,7 @@ def _of_encoder(name: str, params: Any, rows: pd.Series, source: ImageSource) ->
 
 
 def _cluster(row: Mapping[Any, Any]) -> Cluster:
-    """One cluster."""
+    """Read one cluster."""
     share = Measurement(row["blame_share"], row["blame_interval_low"], row["blame_interval_high"])
     features = [int(number) for number in str(row["features"]).split()]
     examples = json.loads(row["examples"])[:EXAMPLES]
@@ -121,35 +121,35 @@ def _cluster(row: Mapping[Any, Any]) -> Cluster:
 
 
 def _tiles(clusters: list[Cluster], rows: pd.Series, source: ImageSource, size: int) -> list[Tile]:
-    """Whole pictures of the examples, a row of `EXAMPLES` for each cluster."""
+    """Draw the whole images of the examples, a row of `EXAMPLES` for each cluster."""
     images = [image for cluster in clusters for image in cluster.examples]
     drawn = for_each_image(
         source, [int(rows[image]) for image in images], lambda image, _: tile(whole_image(image, size), size)
     )
-    waiting = iter(drawn)
-    nothing = np.zeros((size, size, 4), dtype=np.uint8)
+    remaining = iter(drawn)
+    empty = np.zeros((size, size, 4), dtype=np.uint8)
     return [
-        next(waiting) if place < len(cluster.examples) else nothing for cluster in clusters for place in range(EXAMPLES)
+        next(remaining) if place < len(cluster.examples) else empty for cluster in clusters for place in range(EXAMPLES)
     ]
 
 
 def _repairs(table: pd.DataFrame) -> list[Repair]:
-    """Repairs in the order of the table: the largest confusion first."""
+    """Read the repairs in the order of the table, the largest confusion first."""
     texts = ["right", "wrong", "switched_off", "features", "words", "accuracy_of"]
     numbers = table.columns.difference(texts)
     table = table.assign(
         **{column: table[column].astype(str) for column in texts},
         **{column: pd.to_numeric(table[column], errors="coerce") for column in numbers},
     )
-    return [_repair(some) for _, some in table.groupby(["right", "wrong"], sort=False)]
+    return [_repair(rows) for _, rows in table.groupby(["right", "wrong"], sort=False)]
 
 
 def _repair(rows: pd.DataFrame) -> Repair:
-    """One confusion."""
-    by_choice = {what: some.set_index("accuracy_of") for what, some in rows.groupby("switched_off", sort=False)}
+    """Read the repair of one confusion."""
+    by_choice = {what: choice.set_index("accuracy_of") for what, choice in rows.groupby("switched_off", sort=False)}
     main = by_choice[MAIN]
     first = rows.iloc[0]
-    features = {what: len(some["features"].iloc[0].split()) for what, some in by_choice.items()}
+    features = {what: len(choice["features"].iloc[0].split()) for what, choice in by_choice.items()}
     features[CONTROL] = features[MAIN]
     return Repair(
         right=first["right"],
@@ -159,22 +159,22 @@ def _repair(rows: pd.DataFrame) -> Repair:
         verdict=verdict(main, by_choice[CONTROL]),
         before=[_measured(main, place, "before") for place in PLACES],
         choices=[
-            Switched(str(what), features[what], [_measured(some, place, "after") for place in PLACES])
-            for what, some in by_choice.items()
+            Switched(str(what), features[what], [_measured(choice, place, "after") for place in PLACES])
+            for what, choice in by_choice.items()
         ],
     )
 
 
 def _measured(rows: pd.DataFrame, place: str, when: str) -> Measurement | None:
-    """A number of a repair with its interval; None where no held-out image could show it."""
+    """Read a number of a repair with its interval; None if there was no held-out image to measure it."""
     value, low, high = (float(rows.loc[place, f"{when}{end}"]) for end in ("", "_interval_low", "_interval_high"))
     return None if np.isnan(value) else Measurement(value, low, high)
 
 
 def verdict(main: pd.DataFrame, control: pd.DataFrame) -> str:
-    """Whether a repair works: ``repaired``, ``at a cost`` (another accuracy falls), or ``not repaired``.
+    """Rate a repair: ``repaired``, ``at a cost`` (another accuracy falls), or ``not repaired``.
 
-    It works if the gain on the failed class lies above 0 and above what random features gain; with their intervals.
+    A repair works if the gain on the failed class is above 0 and above that of random features, with their intervals.
 
     Parameters
     ----------

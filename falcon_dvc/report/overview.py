@@ -1,4 +1,4 @@
-"""What the overview shows: the few numbers to know first, all measurements, and the claims."""
+"""Collect the numbers of the overview, all measurements, and the claims."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from falcon_dvc.artifacts.formats import read_json, read_table
 from falcon_dvc.claims.verdicts import CLAIMS, Verdict
 from falcon_dvc.html.measurements import Measurement, MeasurementTable, at, tabulate
 
-# Rows of the overview: label, metrics file, keys. A row that nobody measured is left out.
+# Rows of the overview: label, metrics file, keys. A row without a measurement is left out.
 OVERVIEW = (
     ("features of the space", "explainability", "features"),
     ("features explained", "explainability", "single.explained"),
@@ -38,7 +38,7 @@ OVERVIEW = (
     ("control, shuffled blame: it is named first", "failures", "shortcut.at_work_by_chance.share"),
     ("control, other failures: it is named first", "failures", "shortcut.at_work_other_failures.share"),
 )
-# Blocks of the measurements: title, what they are, metrics file; one column for each encoder.
+# Tables of measurements: title, description, metrics file; one column for each encoder.
 OF_ENCODERS = (
     ("Interpretability", "Do the crops of a feature look more alike than random crops?", "explainability"),
     ("Right or wrong", "First concepts against the attribute that a feature follows on held-out images.", "evaluation"),
@@ -56,7 +56,7 @@ OF_THE_RUN = (
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, the statements that it was divided into, and how many have each verdict."""
+    """A claim of the paper, the statements that it is divided into, and the number of statements with each verdict."""
 
     name: str
     text: str
@@ -65,12 +65,12 @@ class Claim:
 
 
 def claims() -> list[Claim]:
-    """The claims table of this run, if it has one, by claim."""
+    """Read the claims of this run; empty if it has no table of claims."""
     path = paths.table("claims")
     if not path.is_file():
         return []
     table = read_table(path).astype(str)
-    return [_claim(str(name), some) for name, some in table.groupby("claim", sort=False)]
+    return [_claim(str(name), rows) for name, rows in table.groupby("claim", sort=False)]
 
 
 def _claim(name: str, rows: pd.DataFrame) -> Claim:
@@ -85,21 +85,21 @@ def _claim(name: str, rows: pd.DataFrame) -> Claim:
 
 
 def _metrics(name: str) -> Any | None:
-    """Content of a metrics file, None if this run has none."""
+    """Read a metrics file; None if this run has none."""
     path = paths.metrics(name)
     return read_json(path) if path.is_file() else None
 
 
 def at_a_glance(encoders: Iterable[str]) -> list[tuple[str, list[Measurement | None]]]:
-    """The few numbers to know before reading any card, one column for each encoder."""
+    """Collect the main numbers, one column for each encoder."""
     kinds = dict.fromkeys(kind for _, kind, _ in OVERVIEW)
     content = {kind: [_metrics(f"{kind}_{name}") for name in encoders] for kind in kinds}
-    rows = [(label, [at(some, path) for some in content[kind]]) for label, kind, path in OVERVIEW]
+    rows = [(label, [at(metrics, path) for metrics in content[kind]]) for label, kind, path in OVERVIEW]
     return [row for row in rows if any(row[1])]
 
 
 def measurements(encoders: Iterable[str]) -> list[MeasurementTable]:
-    """All metrics files but the transfer's."""
+    """Make tables of all metrics files, except those of transfers."""
     of_encoders = [
         tabulate(title, about, {name: _metrics(f"{kind}_{name}") for name in encoders})
         for title, about, kind in OF_ENCODERS
@@ -108,7 +108,7 @@ def measurements(encoders: Iterable[str]) -> list[MeasurementTable]:
 
 
 def transfer_measurements(pairs: Mapping[str, Any]) -> MeasurementTable:
-    """One column for each ordered pair."""
+    """Make the table of the transfers, one column for each ordered pair."""
     about = "A linear map carries the concepts of one space to another; measured on images that it was not learnt on."
     columns = {f"{pair.explained} → {pair.unseen}": _metrics(f"transfer_{name}") for name, pair in pairs.items()}
     return tabulate("Transfer", about, columns)

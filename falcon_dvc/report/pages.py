@@ -1,4 +1,4 @@
-"""The pages of the report: their templates, their style sheet, and what a browser may load from them."""
+"""Templates, style sheet and content security policy of the report's pages."""
 
 import re
 from pathlib import Path
@@ -7,24 +7,24 @@ from typing import Any
 from falcon_dvc.html.markup import environment, heat_gradient
 
 TEMPLATES = Path(__file__).parent / "templates"
-# Of the site's pages: their own style, script and pictures. Chromium counts files of the disk as `self`, whatever their folder.
+# Pages may load the style, scripts and pictures of the site. Chromium counts all files on the disk as `self`.
 POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'"
 )
 
 
 def render(template: str, **content: Any) -> str:
-    """Fill a template of the site."""
+    """Render a template of the site."""
     text = environment().get_template(f"report/templates/{template}.html.j2").render(policy=POLICY, **content)
     return re.sub(r"\n\s*\n+", "\n", text) + "\n"
 
 
 def style(columns: int) -> str:
-    """The style sheet of the site.
+    """Make the style sheet of the site.
 
     Parameters
     ----------
-    columns : tiles side by side in the widest sheet of pictures.
+    columns : tiles side by side in the widest picture.
     """
     text = (TEMPLATES / "site.css").read_text(encoding="utf-8").replace("HEAT_COLOURS", heat_gradient())
     places = [

@@ -1,4 +1,4 @@
-"""The plots of ``dvc plots`` as pictures for the report: the same templates, drawn offline."""
+"""Draw the plots of ``dvc plots`` for the report, with the same templates and without a network."""
 
 import json
 import math
@@ -14,13 +14,13 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_text
 from falcon_dvc.report.pages import TEMPLATES
 
-COLOUR = "#0072b2"  # of what is measured; tells itself from the others to a colour-blind eye, on light and on dark
+COLOUR = "#0072b2"  # of the data; colour-blind people can distinguish it, on light and on dark pages
 LINES = "#8a8e94"
-# Texts take the page's own colour, which follows its scheme.
+# Texts have the current colour, which follows the colour scheme of the page.
 CONFIG = {
     "aria": False,
     "background": None,
-    # Fonts of one width, the first of which vl-convert brings along; room for a machine that has none of them.
+    # Fonts of equal widths; vl-convert includes the first. The padding leaves room for machines without these fonts.
     "font": "Liberation Sans, Arial, Helvetica, sans-serif",
     "padding": {"left": 30, "right": 30, "top": 5, "bottom": 5},
     "title": {"color": "currentColor", "fontSize": 13},
@@ -39,7 +39,7 @@ class Plot:
 
     Attributes
     ----------
-    pages : which pages show it.
+    pages : the pages that show it.
     """
 
     file: str
@@ -77,7 +77,7 @@ OF_TRANSFERS = (
 
 @dataclass(frozen=True)
 class Drawn:
-    """A plot that was written: name of its file, what it shows in words, and its size in pixels."""
+    """A plot in a file: name of the file, alternative text, and size in pixels."""
 
     name: str
     alt: str
@@ -86,11 +86,11 @@ class Drawn:
 
 
 def draw_plots(params: Any, folder: Path) -> dict[str, list[Drawn]]:
-    """Write every plot that this run has data for as SVG into `folder`; by page.
+    """Write every plot with data in this run as SVG into `folder`, and return the plots by page.
 
     Parameters
     ----------
-    params : mirrors params.yaml; used are ``encoders`` and ``transfers``.
+    params : the params; used are ``encoders``, ``transfers``, ``worlds`` and ``failures.encoders``.
     """
     pages: dict[str, list[Drawn]] = {}
     for plot, key in _of_run(params.encoders, params.transfers, bool(params.worlds), params.failures.encoders):
@@ -103,26 +103,26 @@ def draw_plots(params: Any, folder: Path) -> dict[str, list[Drawn]]:
 
 
 def _of_run(
-    encoders: Iterable[str], transfers: Iterable[str], judged: bool, failing: Iterable[str]
+    encoders: Iterable[str], transfers: Iterable[str], truth_known: bool, failing: Iterable[str]
 ) -> Iterator[tuple[Plot, str]]:
-    """Plots of this run by params, not by what other runs left in the folder."""
-    needs = {"{}_evaluation": judged, "{}_methods": judged, "{}_contrast": judged}
+    """Yield the plots of this run by its params: files of other runs may be in the folder."""
+    needs_truth = ("{}_evaluation", "{}_methods", "{}_contrast")
     for plot in OF_ENCODERS:
         for name in encoders if plot.file != "{}_repairs" else failing:
-            if needs.get(plot.file, True):
+            if truth_known or plot.file not in needs_truth:
                 yield plot, name
     yield from ((plot, pair) for plot in OF_TRANSFERS for pair in transfers)
 
 
 def _readable_table(name: str) -> pd.DataFrame | None:
-    """Plot data; None where a stage had nothing to plot."""
+    """Read the data of a plot; None if it has no rows."""
     path = paths.plot(name)
     table = read_table(path) if path.is_file() else None
     return None if table is None or table.empty else table
 
 
 def _draw(plot: Plot, key: str, table: pd.DataFrame, folder: Path) -> Drawn:
-    """Write one plot."""
+    """Write one plot as SVG."""
     import vl_convert
 
     name = plot.file.format(key)
@@ -135,7 +135,7 @@ def _draw(plot: Plot, key: str, table: pd.DataFrame, folder: Path) -> Drawn:
 
 
 def specification(plot: Plot, key: str, table: pd.DataFrame) -> dict[str, Any]:
-    """The Vega-Lite specification that DVC would draw, of one revision."""
+    """Make the Vega-Lite specification that DVC would draw for one revision."""
     from dvc_render.vega_templates import Template
 
     content = json.loads((TEMPLATES / "plots" / f"{plot.template}.json").read_text(encoding="utf-8"))
@@ -151,8 +151,8 @@ def specification(plot: Plot, key: str, table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _of_one_revision(value: Any) -> Any:
-    """Without the encodings that tell revisions apart."""
+    """Remove the encodings that distinguish revisions."""
     if isinstance(value, dict):
-        kept = {key: part for key, part in value.items() if not (isinstance(part, dict) and part.get("field") == "rev")}
-        return {key: _of_one_revision(part) for key, part in kept.items()}
-    return [_of_one_revision(part) for part in value] if isinstance(value, list) else value
+        kept = {key: item for key, item in value.items() if not (isinstance(item, dict) and item.get("field") == "rev")}
+        return {key: _of_one_revision(item) for key, item in kept.items()}
+    return [_of_one_revision(item) for item in value] if isinstance(value, list) else value

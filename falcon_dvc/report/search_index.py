@@ -1,4 +1,4 @@
-"""The data that the site searches: one script that every page can load from the disk, where no page may read a file."""
+"""The search index of the site, as a script: a page on the disk may load scripts, but may not read files."""
 
 import json
 from collections.abc import Sequence
@@ -9,22 +9,22 @@ import pandas as pd
 
 from falcon_dvc.html.markup import readable
 from falcon_dvc.report.cards import Truth, concept_key
-from falcon_dvc.report.explained import Explained
+from falcon_dvc.report.explained import ExplainedEncoder
 
-CHARACTERS = 60  # of a concept
+CHARACTERS = 60  # shown of a concept
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&'\u2028\u2029"}
 
 
 def script(name: str, value: Any) -> str:
-    """A script that sets ``window[name]``: whatever the texts hold, they cannot end it or the element that it may be in."""
+    """Make a script that sets ``window[name]``; no text in the value can end the script or its element."""
     content = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).translate(UNSAFE)
     return f'"use strict";\nwindow.{name} = {content};\n'
 
 
 def index(
-    explained: Sequence[Explained], carriers: pd.DataFrame, truths: dict[str, dict[str, Truth]]
+    explained: Sequence[ExplainedEncoder], carriers: pd.DataFrame, truths: dict[str, dict[str, Truth]]
 ) -> dict[str, Any]:
-    """Concepts with their pages, and groups with their concepts; texts and numbers apart, so that it stays small.
+    """Index concepts with their pages, and groups with their concepts. Concepts are numbered to keep the index small.
 
     Parameters
     ----------
@@ -41,36 +41,34 @@ def index(
     return {
         "concepts": [readable(text, CHARACTERS) for text in texts],
         "keys": [concept_key(text) for text in texts],
-        "encoders": [
-            {"name": some.name, "groups": _groups(some, number, truths.get(some.name, {}))} for some in explained
-        ],
+        "encoders": [{"name": one.name, "groups": _groups(one, number, truths.get(one.name, {}))} for one in explained],
     }
 
 
-def _groups(explained: Explained, number: dict[str, int], truths: dict[str, Truth]) -> list[list[Any]]:
-    """One list for each group."""
+def _groups(explained: ExplainedEncoder, number: dict[str, int], truths: dict[str, Truth]) -> list[list[Any]]:
+    """Make one list for each group."""
     kept = explained.tables.concepts[explained.tables.concepts["kept"]]
     kept = kept.sort_values(["group", "kind", "rank"], ascending=[True, False, True], kind="stable")
-    listed = {group: some for group, some in kept.groupby("group", sort=False)[["concept", "score"]]}
+    listed = {group: rows for group, rows in kept.groupby("group", sort=False)[["concept", "score"]]}
     measured = explained.tables.explainability.set_index("group")
     z, interpretable = measured["z"].to_dict(), measured["interpretable"].to_dict()
     return [
         [
             row.group, row.members, _finite(z.get(row.group)), int(bool(interpretable.get(row.group, False))),
-            *_scored(listed.get(row.group), number), *_told(truths.get(row.group)),
+            *_scored(listed.get(row.group), number), *_verdict_and_truth(truths.get(row.group)),
         ]
         for row in explained.groups.itertuples(index=False)
     ]  # fmt: skip
 
 
-def _scored(some: pd.DataFrame | None, number: dict[str, int]) -> tuple[list[int], list[int]]:
-    if some is None:
+def _scored(concepts: pd.DataFrame | None, number: dict[str, int]) -> tuple[list[int], list[int]]:
+    if concepts is None:
         return [], []
-    scores = np.nan_to_num(some["score"].to_numpy(dtype=float) * 1000).round().astype(int)
-    return [number[str(text)] for text in some["concept"]], scores.tolist()
+    scores = np.nan_to_num(concepts["score"].to_numpy(dtype=float) * 1000).round().astype(int)
+    return [number[str(text)] for text in concepts["concept"]], scores.tolist()
 
 
-def _told(truth: Truth | None) -> tuple[str, str]:
+def _verdict_and_truth(truth: Truth | None) -> tuple[str, str]:
     return (truth.verdict, readable(f"{truth.kind} {truth.value}", CHARACTERS)) if truth else ("", "")
 
 

@@ -1,4 +1,4 @@
-"""Writes the site page by page: one encoder after the other, a bounded number of pictures in memory."""
+"""Write the site page by page, one encoder after the other, with a bounded number of pictures in memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from falcon_dvc.progress import track
 from falcon_dvc.report import overview
 from falcon_dvc.report.cards import Card, Tables, collect_cards, concept_key, crops_by_group
 from falcon_dvc.report.crops import shown_crops
-from falcon_dvc.report.explained import COVERS, SHEET, Explained, Link, carriers, probe_rows, read_explained
+from falcon_dvc.report.explained import COVERS, SHEET, ExplainedEncoder, Link, carriers, probe_rows, read_explained
 from falcon_dvc.report.failures import EXAMPLES, Failures, collect_failures
 from falcon_dvc.report.pages import TEMPLATES, render, style
 from falcon_dvc.report.plots import Drawn, draw_plots
@@ -36,22 +36,22 @@ from falcon_dvc.report.transfers import IMAGES, TransferPage, collect_transfer
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params
 
-COVER = 64  # pixels a side of a group's picture in lists
+COVER = 64  # side of a group's picture in lists, in pixels
 NEIGHBOURS = 6  # of each group in each encoder
-GROUPS = 8  # that a feature's page names, of those it is in
-WITHOUT_SCRIPT = 100  # links that the list of an encoder has before its script runs
-FACES = 12  # groups on the overview, of each encoder
-CARRIERS = 25  # groups on a concept's page, of each encoder
-CONCEPTS = 300  # on the list of concepts
+GROUPS = 8  # groups of a feature on its page
+WITHOUT_SCRIPT = 100  # links in the list of an encoder before its script runs
+FACES = 12  # groups of each encoder on the overview
+CARRIERS = 25  # groups of each encoder on the page of a concept
+CONCEPTS = 300  # concepts in the list of concepts
 SCRIPTS = ("finding.js", "site.js", "listing.js")
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` when it is complete: no page of an earlier run is left over."""
+    """Yield a new folder that replaces `folder` when it is complete, so that no page of an earlier run remains."""
     new = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(new, ignore_errors=True)  # what a killed process left
+    shutil.rmtree(new, ignore_errors=True)  # of a killed process
     try:
         yield new
         if folder.exists():
@@ -64,11 +64,11 @@ def replaced(folder: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Site:
-    """Everything that more than one page needs.
+    """The data of more than one page.
 
     Attributes
     ----------
-    folder : where the pages go.
+    folder : folder of the pages.
     """
 
     params: Params
@@ -83,13 +83,13 @@ class Site:
         return open_images(self.params.data, self.images)
 
     @cached_property
-    def explained(self) -> list[Explained]:
-        read = read_explained(self.params.encoders, bool(self.params.worlds))
-        names = [name for some in read for name in (some.name, *some.groups["group"])]
+    def explained(self) -> list[ExplainedEncoder]:
+        explained = read_explained(self.params.encoders, bool(self.params.worlds))
+        names = [name for one in explained for name in (one.name, *one.groups["group"])]
         for name in names:
             if not NAME.fullmatch(name):
                 raise UserError(f"{paths.groups(name)}: '{name!a}' cannot be the name of a page; run `dvc repro`")
-        return read
+        return explained
 
     @cached_property
     def carriers(self) -> pd.DataFrame:
@@ -97,7 +97,7 @@ class Site:
 
     @cached_property
     def carried(self) -> dict[str, int]:
-        """How many groups carry each concept."""
+        """Number of groups with each concept."""
         counts = self.carriers.drop_duplicates(["encoder", "group", "concept"])["concept"].value_counts(sort=False)
         return {str(concept): int(count) for concept, count in counts.items()}
 
@@ -107,8 +107,8 @@ class Site:
 
     @cached_property
     def transfers(self) -> list[TransferPage]:
-        """The pairs whose encoders are explained."""
-        links, pages = {some.name: some.link_of for some in self.explained}, []
+        """The transfers between the explained encoders."""
+        links, pages = {one.name: one.link_of for one in self.explained}, []
         for pair, names in self.params.transfers.items():
             measured = overview.transfer_measurements({pair: names})
             pages.append(
@@ -130,22 +130,22 @@ class Site:
 
     @property
     def columns(self) -> int:
-        """Crops of a group, at most."""
+        """Largest number of crops of a group."""
         return self.params.report.high + self.params.report.low
 
     def page(self, path: str, template: str, here: str, **content: Any) -> None:
-        """Write one page of the site; `path` below its folder."""
+        """Write one page of the site; `path` is relative to its folder."""
         up = "../" * path.count("/")
         content |= {"site": up or "./", "home": f"{up}../index.html", "menu": self.menu, "here": here}
         write_text(self.folder / path, render(template, **content))
 
     def picture(self, path: str, tiles: Sequence[Tile], columns: int) -> None:
-        """Write tiles as one picture."""
+        """Write tiles as one picture; `path` is relative to the folder of the site."""
         write_bytes(self.folder / path, webp(sheet(tiles, columns)))
 
 
 def write_site(params: Params, folder: Path) -> str:
-    """Write all pages but the overview into a folder, and return the overview.
+    """Write all pages except the overview into a folder, and return the text of the overview.
 
     Raises
     ------
@@ -173,8 +173,8 @@ def _write_assets(site: Site) -> None:
         write_text(site.folder / name, (TEMPLATES / name).read_text(encoding="utf-8"))
 
 
-def _write_encoder(site: Site, explained: Explained, drawn: Mapping[str, list[Drawn]]) -> dict[str, Any]:
-    """All pages and pictures of one encoder; the truths of its features."""
+def _write_encoder(site: Site, explained: ExplainedEncoder, drawn: Mapping[str, list[Drawn]]) -> dict[str, Any]:
+    """Write all pages and pictures of one encoder, and return the truths of its features."""
     name = explained.name
     shown = shown_crops(name, site.params.report, site.images)
     _write_pictures(site, explained, shown)
@@ -193,13 +193,13 @@ def _write_encoder(site: Site, explained: Explained, drawn: Mapping[str, list[Dr
 
 
 def _captions_of(tables: Tables) -> pd.DataFrame:
-    """The captions that are some concept's evidence, among what may be millions."""
+    """Read the captions that are evidence of a concept: the corpus may have millions."""
     captions = read_table(paths.CAPTIONS / "captions.parquet")
     return captions[captions["caption"].isin(tables.evidence["caption"].unique())]
 
 
-def _histograms(site: Site, explained: Explained) -> dict[str, Histogram]:
-    """What each group does on the explained images."""
+def _histograms(site: Site, explained: ExplainedEncoder) -> dict[str, Histogram]:
+    """Compute the histogram of each group on the explained images."""
     normalised = explained.normalised(probe_rows(site.images))
     thresholds = read_array(paths.groups(explained.name) / "thresholds.npy", mmap=False)
     return {
@@ -207,40 +207,45 @@ def _histograms(site: Site, explained: Explained) -> dict[str, Histogram]:
     }
 
 
-def _alike(site: Site, explained: Explained) -> list[tuple[Explained, np.ndarray, np.ndarray]]:
-    """Neighbours of all groups of an encoder: in itself, then in every other."""
-    others = [explained, *(some for some in site.explained if some is not explained)]
+def _alike(site: Site, explained: ExplainedEncoder) -> list[tuple[ExplainedEncoder, np.ndarray, np.ndarray]]:
+    """Find the neighbours of all groups of an encoder: in itself, then in every other encoder."""
+    encoders = [explained, *(other for other in site.explained if other is not explained)]
     own = explained.space(site.images)
-    return [(some, *neighbours(own, some.space(site.images), NEIGHBOURS, same=some is explained)) for some in others]
+    return [
+        (other, *neighbours(own, other.space(site.images), NEIGHBOURS, same=other is explained)) for other in encoders
+    ]
 
 
-def _write_pictures(site: Site, explained: Explained, shown: pd.DataFrame) -> None:
-    """One picture for each group, and one of the covers of every `SHEET` groups."""
+def _write_pictures(site: Site, explained: ExplainedEncoder, shown: pd.DataFrame) -> None:
+    """Write a picture for each group, and a picture of the covers of every `SHEET` groups."""
     heat = read_array(paths.crops(explained.name) / "heatmaps.npy")
     rows = shown.groupby("group", sort=False).indices
     starts = range(0, len(explained.links), SHEET)
     for start in track(starts, f"Pictures of {explained.name}", total=len(starts)):
         links = explained.links[start : start + SHEET]
-        some = [shown.iloc[rows.get(link.group, [])] for link in links]
-        drawn = iter(draw_crops(site.source, pd.concat(some), heat, site.size))
-        covers = [_write_sheet(site, link, crops, drawn) for link, crops in zip(links, some, strict=True)]
+        crops_of = [shown.iloc[rows.get(link.group, [])] for link in links]
+        drawn = iter(draw_crops(site.source, pd.concat(crops_of), heat, site.size))
+        covers = [_write_sheet(site, link, crops, drawn) for link, crops in zip(links, crops_of, strict=True)]
         site.picture(f"{explained.name}/covers-{start // SHEET}.webp", covers, COVERS)
 
 
 def _write_sheet(site: Site, link: Link, crops: pd.DataFrame, drawn: Iterator[tuple[Tile, Tile]]) -> Tile:
-    """The picture of one group: crops above whole images, highly activating ones left; and its cover."""
-    nothing: Tile = np.zeros((site.size, site.size, 4), dtype=np.uint8)
-    tiles = [nothing] * (2 * site.columns)
-    taken = {"high": 0, "low": site.params.report.high}
+    """Write the picture of one group, and return its cover.
+
+    Crops are above their whole images; highly activating crops are on the left.
+    """
+    empty: Tile = np.zeros((site.size, site.size, 4), dtype=np.uint8)
+    tiles = [empty] * (2 * site.columns)
+    column = {"high": 0, "low": site.params.report.high}
     for role in crops["role"]:
-        tiles[taken[role]], tiles[site.columns + taken[role]] = next(drawn)
-        taken[role] += 1
+        tiles[column[role]], tiles[site.columns + column[role]] = next(drawn)
+        column[role] += 1
     site.picture(f"{link.encoder}/{link.group}.webp", tiles, site.columns)
-    return _smaller(tiles[0])
+    return _cover(tiles[0])
 
 
-def _smaller(picture: Tile) -> Tile:
-    """A crop at the size of a cover."""
+def _cover(picture: Tile) -> Tile:
+    """Scale a crop to the size of a cover."""
     from PIL import Image
 
     size = min(COVER, len(picture))
@@ -248,9 +253,13 @@ def _smaller(picture: Tile) -> Tile:
 
 
 def _write_feature(
-    site: Site, explained: Explained, card: Card, alike: Sequence[tuple[Explained, np.ndarray, np.ndarray]], place: int
+    site: Site,
+    explained: ExplainedEncoder,
+    card: Card,
+    alike: Sequence[tuple[ExplainedEncoder, np.ndarray, np.ndarray]],
+    place: int,
 ) -> None:
-    """The page of one feature or group."""
+    """Write the page of one feature or group."""
     links = explained.links
     reasons = {concept.reason for concept in card.removed}
     content = {
@@ -276,22 +285,22 @@ def _write_feature(
     site.page(f"{card.encoder}/{card.group}.html", "feature", card.encoder, **content)
 
 
-def _nearest(other: Explained, index: np.ndarray, correlation: np.ndarray) -> list[tuple[Link, float]]:
-    """Links to the neighbours of one group."""
-    return [(other.links[at], float(value)) for at, value in zip(index, correlation, strict=True) if at >= 0]
+def _nearest(other: ExplainedEncoder, index: np.ndarray, correlation: np.ndarray) -> list[tuple[Link, float]]:
+    """Make links to the neighbours of one group, with the correlations."""
+    return [(other.links[place], float(r)) for place, r in zip(index, correlation, strict=True) if place >= 0]
 
 
 def _write_concepts(site: Site) -> None:
-    """One page for each concept, and the list of those that most groups carry."""
+    """Write a page for each concept, and a list of the concepts with most groups."""
     rows = site.carriers.groupby("concept", sort=True)
-    total = sum(len(some.links) for some in site.explained)
-    for concept, some in track(rows, "Pages of concepts", total=len(rows)):
+    total = sum(len(one.links) for one in site.explained)
+    for concept, carrying in track(rows, "Pages of concepts", total=len(rows)):
         content = {
             "concept": str(concept),
-            "kind": "word" if (some["kind"] == "word").any() else "noun phrase",
+            "kind": "word" if (carrying["kind"] == "word").any() else "noun phrase",
             "total": site.carried[str(concept)],
             "of_all": total,
-            "encoders": [_carrying(encoder, some) for encoder in site.explained],
+            "encoders": [_carrying(encoder, carrying) for encoder in site.explained],
         }
         site.page(f"by-concept/{concept_key(str(concept))}.html", "concept", "concepts", **content)
     ranked = sorted(site.carried.items(), key=lambda item: (-item[1], item[0]))
@@ -299,8 +308,8 @@ def _write_concepts(site: Site) -> None:
     site.page("by-concept/index.html", "concepts", "concepts", concepts=listed, total=len(ranked), shown=len(listed))
 
 
-def _carrying(explained: Explained, rows: pd.DataFrame) -> dict[str, Any]:
-    """The groups of one encoder that carry a concept, the highest scores first."""
+def _carrying(explained: ExplainedEncoder, rows: pd.DataFrame) -> dict[str, Any]:
+    """Select the groups of one encoder with a concept, the highest scores first."""
     own = rows[rows["encoder"] == explained.name].sort_values("score", ascending=False, kind="stable")
     own = own.drop_duplicates("group")
     shown = [(explained.link_of[row.group], row) for row in own.head(CARRIERS).itertuples(index=False)]
@@ -310,25 +319,25 @@ def _carrying(explained: Explained, rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _write_failures(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
-    """One page for each classifier."""
-    of = {some.name: some for some in site.explained}
-    for name, some in site.failures.items():
-        known = set(of[name].link_of) if name in of else set()
-        if some.tiles:
-            site.picture(f"{name}/failures.webp", some.tiles, EXAMPLES)
-        content = {"name": name, "some": some, "known": known, "columns": EXAMPLES}
+    """Write a page for each classifier."""
+    by_name = {one.name: one for one in site.explained}
+    for name, failures in site.failures.items():
+        known = set(by_name[name].link_of) if name in by_name else set()
+        if failures.tiles:
+            site.picture(f"{name}/failures.webp", failures.tiles, EXAMPLES)
+        content = {"name": name, "some": failures, "known": known, "columns": EXAMPLES}
         site.page(f"{name}/failures.html", "failures", "failures", drawn=drawn.get(f"failures_{name}", []), **content)
 
 
 def _write_transfers(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
-    """One page for each pair."""
+    """Write a page for each pair."""
     for page in site.transfers:
         crops = _highly_activating(page.explained, site.params.report.high)
         if page.tiles:
             site.picture(f"transfer-{page.pair}.webp", page.tiles, 2 * IMAGES)
         content = {
             "page": page,
-            "own": {some.link.group: min(IMAGES, crops.get(some.link.group, 0)) for some in page.examples},
+            "own": {group.link.group: min(IMAGES, crops.get(group.link.group, 0)) for group in page.examples},
             "own_columns": site.columns,
             "columns": 2 * IMAGES,
             "drawn": drawn.get(f"transfer_{page.pair}", []),
@@ -337,14 +346,14 @@ def _write_transfers(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
 
 
 def _highly_activating(name: str, most: int) -> dict[str, int]:
-    """Highly activating crops of each group that its own page shows."""
+    """Count the highly activating crops that the page of each group shows."""
     crops = read_table(paths.crops(name) / "crops.parquet")
     counts = crops[crops["role"] == "high"]["group"].value_counts(sort=False)
     return {str(group): min(int(count), most) for group, count in counts.items()}
 
 
 def _write_numbers(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
-    """All measurements, one page for each kind."""
+    """Write the measurements, a page for each kind."""
     blocks = [
         block
         for block in [
@@ -359,7 +368,7 @@ def _write_numbers(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
 
 
 def _overview(site: Site, drawn: Mapping[str, list[Drawn]]) -> str:
-    """The first page."""
+    """Render the overview, the first page."""
     params = site.params
     return render(
         "overview",
@@ -368,7 +377,7 @@ def _overview(site: Site, drawn: Mapping[str, list[Drawn]]) -> str:
         here="",
         menu=site.menu,
         encoders=site.explained,
-        faces={some.name: faces(some) for some in site.explained},
+        faces={one.name: faces(one) for one in site.explained},
         images={split: int(count) for split, count in site.images["split"].value_counts(sort=False).items()},
         source=params.data.source,
         captions=len(read_table(paths.CAPTIONS / "captions.parquet")),
@@ -381,8 +390,8 @@ def _overview(site: Site, drawn: Mapping[str, list[Drawn]]) -> str:
     )
 
 
-def faces(explained: Explained) -> list[Link]:
-    """Groups for the overview, each with a concept of its own: those that say it with the highest scores."""
+def faces(explained: ExplainedEncoder) -> list[Link]:
+    """Select groups with different first words for the overview, those with the highest scores."""
     first = kept_concepts(explained.tables.concepts, top=1)
     words = first.sort_values(["score", "group"], ascending=[False, True], kind="stable")
     return [explained.link_of[group] for group in words.drop_duplicates("concept")["group"].head(FACES)]

@@ -1,4 +1,4 @@
-"""A concept in two spaces: its images in the explained one, and those that the linear map finds in the unseen one."""
+"""Collect what the report shows of a transfer: images of a group in the explained space, and those found by the map."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ from falcon_dvc.images.decode import Picture
 from falcon_dvc.images.source import ImageSource
 from falcon_dvc.report.explained import Link
 
-EXAMPLES = 12  # groups whose images are shown: spread evenly from the best agreement to the worst
-IMAGES = 6  # found through the map, shown of each
+EXAMPLES = 12  # groups shown with images, spread evenly from the best agreement to the worst
+IMAGES = 6  # images found by the map, shown of each group
 
 
 @dataclass(frozen=True)
-class Found:
-    """An image found through the map; `own` if it is also among the explained space's most activating ones."""
+class FoundImage:
+    """An image found by the map; `own` if it also is among the most activating images of the explained space."""
 
     image: str
     own: bool
 
 
 @dataclass(frozen=True)
-class Carried:
-    """What became of one group.
+class TransferredGroup:
+    """A group of the explained space in the unseen space.
 
     Attributes
     ----------
-    overlap, null : share of the images that both spaces find; of those that a null map finds.
-    shared : share of the explained space's words that are found again.
-    words : found through the map, with their scores.
-    found : images; only of the groups that are shown.
+    overlap, null : share of images that both spaces find, by the map and by a null map.
+    shared : share of the words of the explained space that are found in the unseen space.
+    words : words found by the map, with their scores.
+    found : images found by the map; only for the groups that are shown.
     """
 
     link: Link
@@ -44,7 +44,7 @@ class Carried:
     null: float
     shared: float
     words: list[str]
-    found: list[Found]
+    found: list[FoundImage]
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class TransferPage:
     pair: str
     explained: str
     unseen: str
-    carried: dict[str, Carried]
-    examples: list[Carried]
+    carried: dict[str, TransferredGroup]
+    examples: list[TransferredGroup]
     measured: MeasurementTable
     tiles: list[Tile]
 
@@ -64,13 +64,13 @@ def collect_transfer(
     pair: str, names: Any, links: Mapping[str, Link], measured: MeasurementTable, images: pd.DataFrame,
     source: ImageSource, size: int,
 ) -> TransferPage:  # fmt: skip
-    """What one pair's page shows, with the pictures of its examples.
+    """Collect the content of a pair's page, with the pictures of its examples.
 
     Parameters
     ----------
     names : ``explained`` and ``unseen``.
-    links : of the explained encoder's groups.
-    size : pixels a side of a picture.
+    links : links to the groups of the explained encoder.
+    size : side of a picture in pixels.
 
     Raises
     ------
@@ -82,31 +82,34 @@ def collect_transfer(
     pictures = read_table(paths.transfers(pair))
     pictures = pictures[pictures["rank"] < IMAGES].sort_values(["group", "rank"], kind="stable")
     shown = spread(table, EXAMPLES)
-    some = pictures.set_index("group").loc[shown].reset_index() if shown else pictures.head(0)
+    of_examples = pictures.set_index("group").loc[shown].reset_index() if shown else pictures.head(0)
     found = {
-        group: [Found(row.image, bool(row.own)) for row in rows.itertuples()] for group, rows in some.groupby("group")
+        group: [FoundImage(row.image, bool(row.own)) for row in rows.itertuples()]
+        for group, rows in of_examples.groupby("group")
     }
-    carried = {row["group"]: _carried(row, links, found) for row in table.to_dict("records")}
-    examples = [carried[group] for group in shown]
-    tiles = _tiles(some, images, source, size)
-    return TransferPage(pair, names.explained, names.unseen, carried, examples, measured, tiles)
+    groups = {row["group"]: _transferred(row, links, found) for row in table.to_dict("records")}
+    examples = [groups[group] for group in shown]
+    tiles = _tiles(of_examples, images, source, size)
+    return TransferPage(pair, names.explained, names.unseen, groups, examples, measured, tiles)
 
 
 def spread(table: pd.DataFrame, count: int) -> list[str]:
-    """Groups from the best agreement of images to the worst, at even distances: neither the best nor the worst alone."""
+    """Select `count` groups, spread evenly from the best agreement of images to the worst."""
     ranked = table.sort_values("image_overlap", ascending=False, kind="stable")["group"].tolist()
     places = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
     return [ranked[place] for place in places]
 
 
-def _carried(row: Mapping[Any, Any], links: Mapping[str, Link], found: Mapping[str, list[Found]]) -> Carried:
+def _transferred(
+    row: Mapping[Any, Any], links: Mapping[str, Link], found: Mapping[str, list[FoundImage]]
+) -> TransferredGroup:
     words = [word for word in str(row["words"]).split("; ") if word]
     overlap, null, shared = (float(row[name]) for name in ("image_overlap", "image_overlap_null", "concept_overlap"))
-    return Carried(links[row["group"]], overlap, null, shared, words, found.get(row["group"], []))
+    return TransferredGroup(links[row["group"]], overlap, null, shared, words, found.get(row["group"], []))
 
 
 def _tiles(pictures: pd.DataFrame, images: pd.DataFrame, source: ImageSource, size: int) -> list[Tile]:
-    """Crop, then whole image with its box, of each picture in turn."""
+    """Draw the crop of each picture, then its whole image with the box."""
     rows = pd.Index(images["image"]).get_indexer(pictures["image"])
     boxes = [tuple(int(side) for side in box) for box in pictures[["left", "top", "right", "bottom"]].to_numpy()]
 
@@ -115,4 +118,4 @@ def _tiles(pictures: pd.DataFrame, images: pd.DataFrame, source: ImageSource, si
         box = (left, top, right, bottom)
         return tile(cut_out(image, box, size), size), tile(draw_box_on(image, box, size), size)
 
-    return [part for pair in for_each_image(source, rows.tolist(), draw) for part in pair]
+    return [drawn for tiles in for_each_image(source, rows.tolist(), draw) for drawn in tiles]

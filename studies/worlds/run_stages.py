@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from falcon_dvc.cli.runs import merge
-from falcon_dvc.params.load import validated
+from falcon_dvc.params.load import merge, validated
 from falcon_dvc.params.schema import Params
 from stages import (
     build_caption_index,

@@ -19,11 +19,11 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from falcon_dvc.artifacts.formats import read_json
-from falcon_dvc.cli.runs import merge, prepare
+from falcon_dvc.cli.runs import prepare
 from falcon_dvc.models.image_text.load import load_image_text
 from falcon_dvc.models.scenes.checkpoints import save_clip
 from falcon_dvc.models.scenes.small_clip import build_clip, build_tokenizer
-from falcon_dvc.params.load import load_params, read_yaml, validated
+from falcon_dvc.params.load import load_params, merge, read_yaml, validated
 from tests.falcon_dvc.captions.test_laion import write_shard
 from tests.falcon_dvc.captions.test_tables import write_coco
 from tests.falcon_dvc.images.test_open import as_folder, as_list, as_shards, as_structs

@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 
 from falcon_dvc.artifacts.formats import write_array
-from falcon_dvc.cli.runs import merge
 from falcon_dvc.compute import resume
 from falcon_dvc.compute.executor import Local, Once, Task
 from falcon_dvc.compute.resolve import executor_of
@@ -26,7 +25,7 @@ from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.explanation import Settings
 from falcon_dvc.embeddings import UnitRows, open_embeddings
 from falcon_dvc.errors import UserError
-from falcon_dvc.params.load import read_yaml, validated
+from falcon_dvc.params.load import merge, read_yaml, validated
 from stages import build_caption_index, collect_images, extract_activations
 from tests.falcon_dvc.images.test_open import as_folder
 from tests.support.paths import ROOT

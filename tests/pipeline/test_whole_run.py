@@ -11,12 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from falcon_dvc.artifacts.summary import StageSummary, lines
-from falcon_dvc.cli.runs import merge
 from falcon_dvc.compute import resume
 from falcon_dvc.compute.resume import Checkpoint
 from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.scoring import corpus
-from falcon_dvc.params.load import load_params, read_yaml
+from falcon_dvc.params.load import load_params, merge, read_yaml
 from tests.support.recorder import WITHOUT_EFFECT, Recorder, leaves
 from tests.support.reruns import declared, other_settings, resolved, too_few, too_many
 from trials.tiny import fingerprints, outputs, stages_in_order, write_params

@@ -8,12 +8,11 @@ import pytest
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_json, write_table
-from falcon_dvc.cli.runs import merge
 from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.retrieval.index import read_captions
 from falcon_dvc.concepts.scoring.corpus import crop_embeddings, read_corpus
 from falcon_dvc.errors import UserError
-from falcon_dvc.params.load import read_yaml, validated
+from falcon_dvc.params.load import merge, read_yaml, validated
 from stages import build_caption_index, parse_captions, score_concepts
 from tests.falcon_dvc.captions.test_laion import write_shard
 from tests.falcon_dvc.captions.test_tables import write_coco, write_csv

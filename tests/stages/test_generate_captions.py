@@ -8,9 +8,8 @@ import pytest
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_array, write_table
-from falcon_dvc.cli.runs import merge
 from falcon_dvc.concepts.scoring.corpus import read_corpus
-from falcon_dvc.params.load import read_yaml, validated
+from falcon_dvc.params.load import merge, read_yaml, validated
 from stages import build_caption_index, generate_captions, parse_captions
 from tests.falcon_dvc.test_captioner import coca, pictures  # noqa: F401 (a fixture)
 from tests.stages.test_build_caption_index import Words

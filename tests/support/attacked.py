@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from falcon_dvc.cli.runs import merge
 from falcon_dvc.models.scenes.checkpoints import save_clip
 from falcon_dvc.models.scenes.small_clip import build_clip, build_tokenizer
-from falcon_dvc.params.load import read_yaml, validated
+from falcon_dvc.params.load import merge, read_yaml, validated
 from falcon_dvc.params.schema import Params
 from tests.support.attacks import ATTACKS, MARK
 from tests.support.paths import ROOT

@@ -15,10 +15,9 @@ from ruamel.yaml import YAML
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_table
-from falcon_dvc.cli.runs import merge
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.open import open_images
-from falcon_dvc.params.load import validated
+from falcon_dvc.params.load import merge, validated
 from falcon_dvc.params.schema import Params
 from tests.falcon_dvc.images.test_open import as_folder, as_list
 from tests.falcon_dvc.images.test_torchvision import mnist

@@ -6,8 +6,7 @@ import copy
 from functools import cache
 from typing import Any
 
-from falcon_dvc.cli.runs import merge
-from falcon_dvc.params.load import read_yaml, validated
+from falcon_dvc.params.load import merge, read_yaml, validated
 from falcon_dvc.params.schema import Params
 from tests.support.paths import ROOT
 

@@ -22,20 +22,14 @@ def changed(tmp_path_factory):
 
 @pytest.fixture
 def comparison(monkeypatch):
-    """`stages compare` as it is called; it writes a page and, beside it, Markdown."""
-    printed, calls = changes._printed, []
+    """Calls of the comparison, whose Markdown has a heading and a block of code."""
+    calls = []
 
-    def stub(module, *arguments):
-        if module != "stages":
-            return printed(module, *arguments)
+    def stub(*arguments):
         calls.append(arguments)
-        page = Path(arguments[-1])
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text("<html>")
-        page.with_suffix(".md").write_text("# Comparison\n\n```\n# no heading\n```\n")
-        return ""
+        return "# Comparison\n\n```\n# no heading\n```\n"
 
-    monkeypatch.setattr(changes, "_printed", stub)
+    monkeypatch.setattr(changes.compare, "run", stub)
     return calls
 
 
@@ -46,7 +40,7 @@ def test_the_comment_shows_metrics_plots_and_the_comparison(changed, comparison,
     assert "| `reports/metrics/double.json` | `share` | 0.2 | 0.3 | 0.1 |" in text and "1 numbers differ" in text
     assert "![reports/plots/double.csv](double.png)" in text and "0 of 1 plots do not differ" in text
     assert (changed / "out/double.png").read_bytes().startswith(b"\x89PNG")
-    assert comparison == [("compare", "HEAD", "workspace", "--out", "out/comparison.html")]
+    assert comparison == [("HEAD", "workspace", Path("out/comparison.html"))]
     assert "### Comparison\n" in text and "\n# no heading\n" in text
 
 
@@ -60,7 +54,7 @@ def test_a_base_without_results_is_said(changed, tmp_path, monkeypatch):
     commit(folder, "no pipeline")
     text = changes.run("HEAD", Path("out")).read_text()
     assert "No metric differs" in text and "0 of 0 plots" in text
-    assert "Not compared: " in text  # there is no package `stages` here
+    assert "Not compared: HEAD has no reports/metrics/*.json" in text
 
 
 def test_an_unknown_base_is_an_error_of_one_line(changed, monkeypatch):

@@ -93,7 +93,7 @@ def test_targets_that_mean_nothing(params, target, words):
 
 @pytest.mark.parametrize("target", ["simclr:3", "simclr:f3", "simclr:003"])
 def test_targets(params, target):
-    assert explain.found(params, target) == ("simclr", "f3")
+    assert explain.parse_target(params, target) == ("simclr", "f3")
 
 
 def test_open(params, monkeypatch, capsys):
@@ -108,7 +108,9 @@ def test_open(params, monkeypatch, capsys):
 
 def groups_found(*words):
     tables = {"simclr": find._kept("simclr")}
-    return [(match.group, round(match.score, 3)) for match in find.found(words, tables, find.leading_synonyms())]
+    return [
+        (match.group, round(match.score, 3)) for match in find.matching_features(words, tables, find.leading_synonyms())
+    ]
 
 
 def test_all_words_must_match_and_the_worst_counts(params):

@@ -263,7 +263,7 @@ def test_one_bad_file_and_nothing_is_written(made, here):
 
 
 def test_answers_without_a_sheet(here):
-    with pytest.raises(UserError, match=r"key\.json.*study make"):
+    with pytest.raises(UserError, match=r"key\.json.*rating make"):
         rating.read(study_params(), written(here, {}))
 
 

@@ -3,7 +3,7 @@
 import pytest
 from ruamel.yaml import YAML
 
-from falcon_dvc.cli.runs import merge, prepare
+from falcon_dvc.cli.runs import prepare
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params
 from tests.support.paths import ROOT
@@ -20,12 +20,6 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "captions.txt").write_text("a cat\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def test_merge_is_a_json_merge_patch():
-    base = {"a": {"x": 1, "y": 2}, "b": [1], "c": 3}
-    merge(base, {"a": {"x": None, "z": 4}, "b": [2, 3], "c": {"d": 1}, "e": None})
-    assert base == {"a": {"y": 2, "z": 4}, "b": [2, 3], "c": {"d": 1}}
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml")))

@@ -138,7 +138,7 @@ def test_a_lock_of_two_halves_is_torn():
         "first": {"outs": [{"path": "data", "md5": "1.dir"}]},
         "second": {"deps": [{"path": "data", "md5": "1.dir"}, {"path": "second.py", "md5": "7"}]},
     }
-    assert list(verify._torn(lock)) == []
+    assert list(verify._inconsistent(lock)) == []
     lock["second"]["deps"][0]["md5"] = "2.dir"
-    (line,) = verify._torn(lock)
+    (line,) = verify._inconsistent(lock)
     assert "second was run on another data than first made" in line

@@ -11,8 +11,8 @@ from falcon_dvc.compare.comparison import (
     changed_params,
     compared_encoder,
     compared_metrics,
-    judged,
     read_concepts,
+    with_close_call,
     words_of,
 )
 from falcon_dvc.html.measurements import Measurement
@@ -146,4 +146,4 @@ def around(value, reach=0.1):
 )
 def test_close_calls(old, new, close):
     (change,) = compared(table(f0="a:0.5"), table(f0="b:0.5")).changes
-    assert judged(change, old, new).close is close
+    assert with_close_call(change, old, new).close is close

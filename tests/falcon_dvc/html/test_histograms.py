@@ -56,7 +56,7 @@ def test_neighbours_are_those_of_the_correlation_matrix(features, count, seed):
 def test_blocks_change_nothing(monkeypatch):
     space = Space(random_space(60, 17), [[feature] for feature in range(17)])
     whole = neighbours(space, space, 4, same=True)
-    monkeypatch.setattr(histograms, "AT_ONCE", 5)
+    monkeypatch.setattr(histograms, "GROUPS_AT_ONCE", 5)
     parts = neighbours(space, space, 4, same=True)
     assert (whole[0] == parts[0]).all() and np.allclose(whole[1], parts[1], atol=1e-4)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from falcon_dvc.errors import UserError
-from falcon_dvc.params.load import load_params, read_yaml, validated
+from falcon_dvc.params.load import load_params, merge, read_yaml, validated
 from falcon_dvc.params.schema import Data
 from tests.support.paths import ROOT
 
@@ -319,3 +319,9 @@ def test_networks_by_name_load_and_survive_a_copy(spec, tmp_path):
 )
 def test_what_is_wrong_with_a_network_is_said_in_one_line(spec, words, tmp_path):
     assert problem(changed(tmp_path / "params.yaml", "encoders.mine", NETWORK | spec)).startswith(words)
+
+
+def test_merge_is_a_json_merge_patch():
+    base = {"a": {"x": 1, "y": 2}, "b": [1], "c": 3}
+    merge(base, {"a": {"x": None, "z": 4}, "b": [2, 3], "c": {"d": 1}, "e": None})
+    assert base == {"a": {"y": 2, "z": 4}, "b": [2, 3], "c": {"d": 1}}

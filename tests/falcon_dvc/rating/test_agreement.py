@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 from falcon_dvc.rating.agreement import (
     MISSING,
     agreeing_pairs,
-    alpha_of,
     by_method,
     category_counts,
     clustered_ratio,
-    coincidences,
     estimated_alpha,
     krippendorff_alpha,
     paired_with_other_units,
@@ -193,27 +191,33 @@ def test_pairs_are_those_of_different_raters(ratings):
         assert (agreeing[unit], pairs[unit]) == (sum(a == b for a, b in met), len(met))
 
 
-@given(RATINGS)
-def test_coincidences_weigh_each_unit_by_its_ratings_and_hold_its_pairs(ratings):
-    counts = category_counts(ratings, 3)
-    found, rated = coincidences(counts), counts.sum(axis=1)
-    assert np.array_equal(found, np.swapaxes(found, 1, 2)) and (found >= 0).all()
-    assert np.allclose(found.sum(axis=(1, 2)), np.where(rated > 1, rated, 0))
-    agreeing, _ = agreeing_pairs(counts)
-    assert np.allclose(np.trace(found, axis1=1, axis2=2), 2 * agreeing / np.maximum(rated - 1, 1))
-
-
 @given(RATINGS, st.permutations(range(3)))
 @pytest.mark.filterwarnings("error")
-def test_alphas_of_many_sets_at_once_are_those_of_each_by_any_names(ratings, names):
-    units = coincidences(category_counts(ratings, 3))
-    sets = np.stack([units.sum(axis=0), units[:1].sum(axis=0), np.zeros((3, 3))])
-    found = alpha_of(sets)
-    assert found.shape == (3,) and np.isnan(found[2])
-    assert np.allclose(found, [float(alpha_of(some)) for some in sets], equal_nan=True)
-    assert np.allclose(alpha_of(sets[:, names][:, :, names]), found, equal_nan=True)
-    assert not (found > 1 + 1e-9).any()
-    assert np.allclose(found[0], krippendorff_alpha(ratings), equal_nan=True)
+def test_alpha_of_any_ratings_is_defined_where_two_categories_can_be_compared(ratings, names):
+    rated = [[value for value in column if value != MISSING] for column in ratings.T.tolist()]
+    pairable = {value for values in rated if len(values) > 1 for value in values}
+    found = krippendorff_alpha(ratings)
+    assert np.isnan(found) == (len(pairable) < 2)
+    renamed = np.where(ratings == MISSING, MISSING, np.array(names)[ratings])
+    assert np.allclose(krippendorff_alpha(renamed), found, equal_nan=True)
+    if len(pairable) > 1:
+        assert found == pytest.approx(alpha_by_definition(ratings), abs=1e-9)
+
+
+@given(RATINGS, SEEDS)
+@pytest.mark.filterwarnings("error")
+def test_alphas_interval_is_that_of_units_drawn_again(ratings, seed):
+    found = estimated_alpha(ratings, 20, 0.9, np.random.default_rng(seed))
+    if np.isnan(found.value):
+        assert np.isnan(found).all()
+        return
+    units = ratings[:, (ratings != MISSING).sum(axis=0) > 1]
+    share = np.full(units.shape[1], 1 / units.shape[1])
+    drawn = np.random.default_rng(seed).multinomial(units.shape[1], share, 20)
+    alphas = np.array([krippendorff_alpha(np.repeat(units, times, axis=1)) for times in drawn])
+    alphas = alphas[np.isfinite(alphas)]
+    expected = np.quantile(alphas, [0.05, 0.95]) if len(alphas) else [found.value, found.value]
+    assert np.allclose(found[1:], expected, atol=1e-9)
 
 
 PARTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)).map(lambda pair: (min(pair), max(pair))), max_size=8)

@@ -124,5 +124,5 @@ def test_bad_key(tmp_path, changes, words):
 
 
 def test_no_key(tmp_path):
-    with pytest.raises(UserError, match="study make"):
+    with pytest.raises(UserError, match="rating make"):
         read_key(tmp_path / "key.json")

@@ -14,7 +14,7 @@ from falcon_dvc.artifacts.formats import read_array, read_table, write_table
 from falcon_dvc.errors import UserError
 from falcon_dvc.html.pictures import data_uri
 from falcon_dvc.images.decode import resized
-from falcon_dvc.rating.questions import METHODS, OWN, Explained, ask, draw
+from falcon_dvc.rating.questions import METHODS, OWN, ExplainedEncoder, ask, draw
 from tests.support.report_artifacts import WORDS, make_params, write_artefacts
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -53,7 +53,7 @@ def explained(seed, features=12, vocabulary=9):
     names = [f"w{word}" for word in range(vocabulary)]
     words = {f"f{j}": tuple(rng.choice(names, rng.integers(1, 4), replace=False)) for j in range(features)}
     share = np.sort(rng.random(vocabulary) + 0.1)[::-1]
-    return Explained("some", words, pd.Series(share / share.sum(), index=pd.Index(names, dtype=object)))
+    return ExplainedEncoder("some", words, pd.Series(share / share.sum(), index=pd.Index(names, dtype=object)))
 
 
 @given(SEEDS)
@@ -66,17 +66,19 @@ def test_another_feature_has_another_first_word_and_words_enough(seed):
 
 
 def test_without_another_feature_there_is_no_list():
-    some = Explained("some", {"f1": ("a", "b"), "f2": ("a", "c"), "f3": ("d",)}, pd.Series(dtype=float))
+    some = ExplainedEncoder("some", {"f1": ("a", "b"), "f2": ("a", "c"), "f3": ("d",)}, pd.Series(dtype=float))
     assert set(METHODS["other_feature"](some, np.random.default_rng(0))) == {"f3"}
 
 
 def test_frequent_words_come_as_often_as_in_the_corpus_and_never_twice_in_a_list():
     frequency = pd.Series([0.6, 0.3, 0.1], index=["a", "b", "c"])
-    some = Explained("some", {f"f{j}": ("x",) for j in range(3000)}, frequency)
+    some = ExplainedEncoder("some", {f"f{j}": ("x",) for j in range(3000)}, frequency)
     found = METHODS["frequent_words"](some, np.random.default_rng(0))
     count = Counter(words[0] for words in found.values())
     assert [count[word] / 3000 for word in "abc"] == pytest.approx([0.6, 0.3, 0.1], abs=0.03)
-    longer = METHODS["frequent_words"](Explained("some", {"f1": tuple("xyz")}, frequency), np.random.default_rng(0))
+    longer = METHODS["frequent_words"](
+        ExplainedEncoder("some", {"f1": tuple("xyz")}, frequency), np.random.default_rng(0)
+    )
     assert sorted(longer["f1"]) == ["a", "b", "c"]
 
 

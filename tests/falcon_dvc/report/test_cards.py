@@ -2,14 +2,14 @@
 
 import pandas as pd
 
-from falcon_dvc.report.cards import CAPTIONS, MOST_CAPTIONS, captions_behind, concept_key
+from falcon_dvc.report.cards import CAPTIONS, MOST_CAPTIONS, concept_key, evidence_captions
 
 COLUMNS = ["concept", "image", "caption", "weight"]
 
 
 def behind(rows, concepts=("boat", "red"), images=("a", "b")):
     texts = pd.Series({caption: f"text {caption}" for _, _, caption, _ in rows})
-    return captions_behind(pd.DataFrame(rows, columns=COLUMNS), list(concepts), list(images), texts)
+    return evidence_captions(pd.DataFrame(rows, columns=COLUMNS), list(concepts), list(images), texts)
 
 
 def test_a_caption_knows_its_crops_and_concepts():
