@@ -25,7 +25,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: install repro study test reliability bench verify changes comment ci docs lint audit requirements clean
+.PHONY: install repro study test reliability bench verify changes comment ci docs lint lint-code lint-workflow audit requirements clean
 
 install: $(INSTALLED)
 
@@ -101,8 +101,17 @@ docs: $(INSTALLED)
 	@falcon params-doc
 	@falcon features-figure
 
-lint: $(INSTALLED)
+lint: lint-code lint-workflow
+
+lint-code: $(INSTALLED)
 	@ruff check . && ruff format --check . && mypy falcon_dvc stages && lint-imports
+
+# In an environment of its own: the package downloads the program from its releases when it is installed.
+ACTIONLINT := .bootstrap/actionlint/bin
+lint-workflow: .bootstrap/bin/uv
+	@.bootstrap/bin/uv venv -q --allow-existing -p $(PYTHON) .bootstrap/actionlint
+	@.bootstrap/bin/uv pip install -q -p $(ACTIONLINT)/python --require-hashes -r requirements-actionlint.txt
+	@$(ACTIONLINT)/actionlint
 
 # In an environment of its own. Strict: a package of which the registry says nothing fails, it does not pass unseen.
 AUDIT := .bootstrap/audit/bin
@@ -136,6 +145,7 @@ requirements: .bootstrap/bin/uv
 	@$(COMPILE) pyproject.toml --extra dev -o requirements.txt
 	@$(COMPILE) pyproject.toml --extra dev --extra photos -c requirements.txt -o requirements-photos.txt
 	@$(COMPILE) --group audit -o requirements-audit.txt
+	@$(COMPILE) --group actionlint -o requirements-actionlint.txt
 
 clean:
 	rm -rf .venv .bootstrap runs

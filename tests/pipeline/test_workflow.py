@@ -36,15 +36,16 @@ def test_every_step_is_a_make_target(command):
     assert target and re.search(rf"^{target[1]}:", MAKEFILE, re.MULTILINE)
 
 
-def test_the_audit_is_a_job_of_its_own_with_the_least_rights():
-    job = WORKFLOW["jobs"]["audit"]
-    assert (
-        "permissions" not in job
-        and "env" not in job
-        and [some["run"] for some in job["steps"] if "run" in some] == ["make audit"]
-    )
+@pytest.mark.parametrize("name", ["audit", "lint"])
+def test_other_jobs_have_the_least_rights(name):
+    job = WORKFLOW["jobs"][name]
+    assert "permissions" not in job and "env" not in job
+    assert [step["run"] for step in job["steps"] if "run" in step] == [f"make {name}"]
     assert all(re.search(r"@v\d+(\.\d+)*$", step["uses"]) for step in job["steps"] if "uses" in step)
     assert job["steps"][0]["with"]["persist-credentials"] is False
+
+
+def test_the_audit_reads_every_requirements_file():
     audited = recipe("audit").splitlines()[-1]
     assert "--strict" in audited and all(f"-r {path.name}" in audited for path in ROOT.glob("requirements*.txt"))
 
