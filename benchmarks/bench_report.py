@@ -29,7 +29,7 @@ is the share of the results that agree at a small size, in the same run. Every n
 
 
 def speed(found: dict) -> Iterator[str]:
-    """The table of works."""
+    """Yield the table of works."""
     yield f"\n## The method: {found['threads']} threads, {found['repeats']} repetitions\n"
     yield "| work | reference | its time | its memory | share measured | ours | our memory | times faster | aim | same |"
     yield "|---" * 10 + "|"
@@ -104,7 +104,7 @@ def cluster(found: dict) -> Iterator[str]:
 
 
 def photos(found: dict) -> Iterator[str]:
-    """A whole run of ours beside the released flow."""
+    """Yield a whole run of ours beside the released flow."""
     yield f"\n## The whole run on {found['images']} photographs, {found['groups']} groups explained (`benchmarks/photos.py`)\n"
     yield "| released flow | seconds | ours | seconds |"
     yield "|---" * 4 + "|"
@@ -125,7 +125,7 @@ def photos(found: dict) -> Iterator[str]:
 
 
 def half(found: dict) -> Iterator[str]:
-    """A whole run of ours in both precisions."""
+    """Yield a whole run of ours in both precisions."""
     yield f"\n## The same run in half precision ({found['precision']}; `benchmarks/photos.py half`)\n"
     yield "| stage | single, seconds | half, seconds |\n|---|---|---|"
     yield from (f"| {stage} | {taken:.3g} | {found['half'][stage]:.3g} |" for stage, taken in found["ours"].items())
@@ -144,7 +144,7 @@ def _named(step: tuple[str, float] | None) -> str:
 
 
 def flat_table(found: dict) -> Iterator[str]:
-    """Every number with its path."""
+    """Yield every number with its path."""
     yield "| what | value |\n|---|---|"
     yield from (
         f"| {name} | {value:.4g} |" if isinstance(value, float) else f"| {name} | {value} |"
@@ -185,7 +185,7 @@ PARTS: dict[str, Callable[[dict], Iterator[str]]] = {  # by the name of the file
 
 
 def page() -> str:
-    """The page, from the files that are there."""
+    """Return the page, from the files that are there."""
     lines = [
         line
         for name, part in PARTS.items()

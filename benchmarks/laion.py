@@ -125,7 +125,7 @@ def images(count: int, dim: int, seed: int) -> np.ndarray:
 
 
 def params_of(captions: str) -> Params:
-    """The project's params with this corpus."""
+    """Return the project's params with this corpus."""
     content = read_yaml(ROOT / "params.yaml")
     merge(content, {"data": {"captions": captions, "caption_format": "laion"}})
     return validated(content)

@@ -130,7 +130,7 @@ def _all_of(batches: Callable[[], Iterable]) -> None:
 
 
 def forward_passes(encoder: Any, ready: torch.Tensor) -> Measures:
-    """The network alone, in each precision; a CPU has instructions for bfloat16, if any."""
+    """Return the network alone, in each precision; a CPU has instructions for bfloat16, if any."""
 
     def forward(precision: str) -> object:
         with computing_in(precision, encoder.device):
@@ -143,7 +143,7 @@ def forward_passes(encoder: Any, ready: torch.Tensor) -> Measures:
 
 
 def feeding(found: dict[str, Any]) -> dict[str, int]:
-    """The least number of threads that make images ready as fast as the network takes them, in each precision; none if all are too slow."""
+    """Return the least number of threads that make images ready as fast as the network takes them, in each precision; none if all are too slow."""
     ready = {int(name.split("_")[0]): one["median"] for name, one in found["made_ready"].items()}
     needed: dict[str, int] = {}
     for name in (name for name in found if name.startswith("forward")):
@@ -153,7 +153,7 @@ def feeding(found: dict[str, Any]) -> dict[str, int]:
 
 
 def memory_orders(encoder: Any, ready: torch.Tensor) -> Measures:
-    """The network itself on the same images, weights and images with the channels last in memory, or first."""
+    """Return the network itself on the same images, weights and images with the channels last in memory, or first."""
     module, call, batch = _module(encoder, ready.to(encoder.device))
 
     def run(order: torch.memory_format) -> None:
@@ -167,7 +167,7 @@ def memory_orders(encoder: Any, ready: torch.Tensor) -> Measures:
 
 
 def _module(encoder: Any, ready: torch.Tensor) -> tuple[dict[torch.memory_format, Any], Callable, torch.Tensor]:
-    """The network of an encoder in both orders, how it is called, and what it is called with."""
+    """Return the network of an encoder in both orders, how it is called, and what it is called with."""
     from copy import deepcopy
 
     network = encoder._network
@@ -203,7 +203,7 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def networks(folder: Path) -> dict[str, Any]:
-    """The encoders that are measured: that of the rendered world, a ResNet-18, and EfficientNet-Lite0 if it is installed."""
+    """Return the encoders that are measured: that of the rendered world, a ResNet-18, and EfficientNet-Lite0 if it is installed."""
     from pydantic import TypeAdapter
 
     from falcon_dvc.params.schema import EncoderSpec
@@ -219,7 +219,7 @@ def networks(folder: Path) -> dict[str, Any]:
 
 
 def untrained(path: Path, stem: int, widths: tuple[int, ...]) -> SimpleNamespace:
-    """An encoder of the rendered world, of a size."""
+    """Return an encoder of the rendered world, of a size."""
     from falcon_dvc.models.scenes.checkpoints import save_encoder
     from falcon_dvc.models.scenes.small_resnet import SmallResNet
 

@@ -201,7 +201,7 @@ def agreement(encoder: str, folder: Path) -> dict[str, Any]:
 
 
 def first_words(encoder: str, folder: Path) -> dict[str, str | None]:
-    """The best word of each group, by the group's members; None where none is kept."""
+    """Return the best word of each group, by the group's members; None where none is kept."""
     groups = read_table(folder / paths.groups(encoder) / "groups.parquet").set_index("group")["members"]
     ranked = read_table(folder / paths.concepts(encoder) / "concepts.parquet")
     best = ranked[ranked["kept"] & (ranked["kind"] == "word") & (ranked["rank"] == 1)].set_index("group")["concept"]
@@ -288,7 +288,7 @@ class AsPackaged:
         self._fc = self._network._fc
 
     def extract_features(self, batch: Any) -> Any:
-        """Give the last activation maps."""
+        """Return the last activation maps."""
         return self._network.extract_features(batch.contiguous())
 
 

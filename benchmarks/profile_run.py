@@ -66,7 +66,7 @@ def main(
 
 
 def stages_after_training(params: Params) -> list[Stage]:
-    """The stages that DVC runs once the models are there."""
+    """Return the stages that DVC runs once the models are there."""
     found = [stage for stage in stages_in_order(params) if stage[0] not in TRAINING]
     return [stage for stage in found if params.worlds or not _of_a_world(stage[0])]
 
@@ -109,7 +109,7 @@ def shares(seconds: dict[str, float], total: float) -> dict[str, float]:
 
 
 def _top(stage: Stage, place: Path) -> list[str]:
-    """The functions with the most time of their own."""
+    """Return the functions with the most time of their own."""
     with tempfile.TemporaryDirectory() as scratch:
         profile = Path(scratch) / "profile"
         _run(stage, place, ["-m", "cProfile", "-o", str(profile), "-m", "stages"])
@@ -162,7 +162,7 @@ def _run(stage: Stage, place: Path, how: list[str]) -> dict[str, float]:
 
 
 def rows(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The cells of each stage's line, and of the whole run's."""
+    """Yield the cells of each stage's line, and of the whole run's."""
     stages = found["stages"].values()
     for name, one in found["stages"].items():
         yield _cells(f"`{name}`", one, ", ".join(f"`{function}`" for function in one["top"]))
@@ -178,7 +178,7 @@ def _cells(name: str, one: dict[str, Any], last: str) -> tuple[str, ...]:
 
 
 def as_markdown(found: dict[str, Any]) -> str:
-    """The results as a table."""
+    """Return the results as a table."""
     lines = [HEAD, ("---",) * len(HEAD), *rows(found)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

@@ -48,7 +48,7 @@ def main(
 
 
 def encoder(given: dict):
-    """An encoder as the stage extract_activations makes it."""
+    """Return an encoder as the stage extract_activations makes it."""
     from pydantic import TypeAdapter
 
     from falcon_dvc.params.schema import EncoderSpec
@@ -58,7 +58,7 @@ def encoder(given: dict):
 
 
 def image_text():
-    """The image-text encoder of the paper's setting, without its weights."""
+    """Return the image-text encoder of the paper's setting, without its weights."""
     import open_clip
 
     from falcon_dvc.models.encoders.preparation import Preparation

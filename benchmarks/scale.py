@@ -57,7 +57,7 @@ class Step:
     memory_gb: float
 
     def hours(self, nodes: int, machine: Machine) -> float:
-        """The longest of computing, reading and gathering."""
+        """Return the longest of computing, reading and gathering."""
         used = 1 if self.cores else nodes
         computing = self.core_seconds / (self.cores or nodes * machine.cores)
         reading = self.read_gb / min(machine.store_gb, used * machine.network_gb)
@@ -89,7 +89,7 @@ def laion(
 
 
 def imagenet(rates: dict, load: dict, images: float = 1.28e6, features: int = 2048) -> list[Step]:
-    """A ResNet-50 over the training images."""
+    """Return a ResNet-50 over the training images."""
     passes = images * rates["cores"] / rates["per_second"]["resnet50 (torchvision), features and maps"]
     features_gb = images * features * 4e-9
     gathered_gb = images * features * 49 * 2e-9 + features_gb
@@ -102,12 +102,12 @@ def imagenet(rates: dict, load: dict, images: float = 1.28e6, features: int = 20
 
 
 def _alone(name: str, seconds: float, read_gb: float, memory_gb: float) -> Step:
-    """A stage without shards: it takes what it takes on the two cores where it was measured."""
+    """Return a stage without shards: it takes what it takes on the two cores where it was measured."""
     return Step(f"`{name}`", seconds * MEASURED_CORES, read_gb, 0, MEASURED_CORES, memory_gb)
 
 
 def rows(title: str, steps: list[Step], machine: Machine) -> Iterator[str]:
-    """A table of one task."""
+    """Yield a table of one task."""
     yield f"\n**{title}**\n"
     yield (
         "| stage | core-hours | read | comes back | memory of its process | "

@@ -145,7 +145,7 @@ def _status(key: str) -> int:
 
 
 def product(name: str, left: str, right: str, repeats: int) -> dict[str, Any]:
-    """The matrix product alone of two inputs of a work, by numpy and by torch: what makes it cannot be faster."""
+    """Return the matrix product alone of two inputs of a work, by numpy and by torch: what makes it cannot be faster."""
     import torch
 
     from falcon_dvc.concepts.scoring.corpus import CAPTIONS_AT_ONCE
@@ -201,7 +201,7 @@ def no_op(repeats: int) -> dict[str, float]:
 
 
 def no_op_of_one_stage(repeats: int) -> dict[str, float]:
-    """The same in a project of one stage without dependencies: what is DVC's own."""
+    """Return the same in a project of one stage without dependencies: what is DVC's own."""
     with tempfile.TemporaryDirectory() as place:
         dvc = [sys.executable, "-m", "dvc"]
         subprocess.run([*dvc, "init", "-q", "--no-scm"], cwd=place, check=True)

@@ -128,7 +128,7 @@ def _heatmaps(inputs: Inputs) -> np.ndarray:
 
 
 def _boxes_of_released_size(inputs: Inputs) -> np.ndarray:
-    """The boxes on the released grid, before they become squares."""
+    """Return the boxes on the released grid, before they become squares."""
     import torch
 
     from falcon_dvc.crops.heatmaps import boxes_of, enlarged
@@ -281,7 +281,7 @@ def _coherence(inputs: Inputs) -> np.ndarray:
 
 
 def _same_coherence(expected: np.ndarray, found: np.ndarray) -> float:
-    """The same coherence; the null is drawn otherwise, so its mean agrees but for chance."""
+    """Return the same coherence; the null is drawn otherwise, so its mean agrees but for chance."""
     own = np.abs(expected[:, 0] - found[: len(expected), 0]) < 1e-5
     null = np.abs(expected[:, 1] - found[: len(expected), 1]) < 0.05
     return float((own & null).mean())

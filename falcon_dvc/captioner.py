@@ -105,7 +105,7 @@ class CoCa:
 
     @torch.inference_mode()
     def captions(self, images: Sequence[Picture]) -> list[str]:
-        """Give one text for each image of any size; it does not depend on the others."""
+        """Return one text for each image of any size; it does not depend on the others."""
         batch = torch.stack([self._transform(Image.fromarray(image)) for image in images]).to(self._device)
         start, end = self._tokenizer.sot_token_id, self._tokenizer.eot_token_id
         found = beam_search(self._reading(batch), len(images), start, end, self._beams, self._max_length)

@@ -38,11 +38,11 @@ class UnitRows:
         return self.shape[0]
 
     def __getitem__(self, places: slice | np.ndarray) -> Float32[np.ndarray, "some dim"]:
-        """The rows at some places; a row of zeros or one that is no number comes as zeros."""
+        """Return the rows at some places; a row of zeros or one that is no number comes as zeros."""
         return unit_rows(self._raw(self._rows[places]))[0]
 
     def part(self, places: slice) -> UnitRows:
-        """Some rows, of the arrays alone that hold them."""
+        """Return some rows, of the arrays alone that hold them."""
         rows = self._rows[places]
         if not len(rows):
             return UnitRows(self._arrays[:1], rows)
@@ -50,7 +50,7 @@ class UnitRows:
         return UnitRows(self._arrays[low - 1 : high], rows - self._first[low - 1])
 
     def _raw(self, wanted: np.ndarray) -> Float32[np.ndarray, "some dim"]:
-        """Some rows as they stand in the files."""
+        """Return some rows as they stand in the files."""
         found = np.empty((len(wanted), self.shape[1]), dtype=np.float32)
         of = np.searchsorted(self._first, wanted, side="right") - 1
         for number in np.unique(of):
@@ -60,7 +60,7 @@ class UnitRows:
 
 
 def mapped_anew(array: np.ndarray) -> np.ndarray:
-    """The same array, of whose file nothing is in memory yet; what is read of it leaves the memory when it is forgotten."""
+    """Return the same array, of whose file nothing is in memory yet; what is read of it leaves the memory when it is forgotten."""
     if not isinstance(array, np.memmap) or array.filename is None:
         return array
     order: Literal["F", "C"] = "C" if array.flags.c_contiguous else "F"
@@ -80,7 +80,7 @@ class RowsElsewhere:
         self._embeddings, self._places = embeddings, places
 
     def read(self) -> np.ndarray:
-        """The rows."""
+        """Return the rows."""
         return self._embeddings[self._places]
 
     def __reduce__(self) -> tuple:
@@ -116,7 +116,7 @@ def _unit_rows_of(named: list, rows: np.ndarray) -> RowsElsewhere:
 
 
 def _gathered(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Some rows of a memory-mapped array; nearly all of a stretch are read as one."""
+    """Return some rows of a memory-mapped array; nearly all of a stretch are read as one."""
     low, high = rows.min(), rows.max() + 1
     return array[low:high][rows - low] if high - low <= 2 * len(rows) else array[rows]
 
@@ -167,7 +167,7 @@ def _mapped_npy(path: Path) -> np.ndarray:
 
 
 def _mapped_safetensors(path: Path) -> np.ndarray:
-    """The tensor called embeddings, or the only one of two dimensions."""
+    """Return the tensor called embeddings, or the only one of two dimensions."""
     # Opening it checks the header: places inside the file, sizes that fit the shapes.
     with safe_open(path, framework="np") as file:
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a dictionary)
@@ -230,7 +230,7 @@ def _ids_inside(path: Path) -> np.ndarray | None:
 
 
 def _short(error: Exception) -> str:
-    """A library's message on one line."""
+    """Return a library's message on one line."""
     return " ".join(str(error).split())[:160]
 
 

@@ -51,12 +51,12 @@ def transfers(pair: str) -> Path:
 
 
 def metrics(name: str) -> Path:
-    """A metrics file."""
+    """Return a metrics file."""
     return REPORTS / "metrics" / f"{name}.json"
 
 
 def table(name: str) -> Path:
-    """A table for people, in git."""
+    """Return a table for people, in git."""
     return REPORTS / "tables" / f"{name}.csv"
 
 

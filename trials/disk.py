@@ -111,7 +111,7 @@ def _judge(stage: Stage, code: int, line: str, words: tuple[str, ...], counts: d
 
 
 def _others(stage: Stage, expected: dict[str, str]) -> dict[str, str]:
-    """The files of all other stages."""
+    """Return the files of all other stages."""
     own = outputs(stage)
     return {name: digest for name, digest in expected.items() if not any(Path(name).is_relative_to(out) for out in own)}
 

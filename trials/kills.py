@@ -123,7 +123,7 @@ def killed_repro(folder: Path, kills: int, chance: random.Random) -> dict:
 
 
 def _results(folder: Path) -> dict[str, str]:
-    """All results and what DVC wrote down of them."""
+    """Return all results and what DVC wrote down of them."""
     return fingerprints(folder) | {"dvc.lock": (folder / "dvc.lock").read_text()}
 
 

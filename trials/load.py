@@ -203,7 +203,7 @@ def _judged(found: dict[str, dict], letters: dict[str, int]) -> dict:
 
 
 def sizes(size: Size) -> dict[str, int]:
-    """The letters of `MEMORY`, of the workspace that is the working folder.
+    """Return the letters of `MEMORY`, of the workspace that is the working folder.
 
     N images explained, H held out, r features, d width of the embeddings, C captions, W their different words, G groups, K crops,
     M of them of one group at most. B captions, S groups, J heatmaps, T pairs of a crop and a caption are handled together: constants
@@ -288,7 +288,7 @@ def _status(pid: int | None) -> dict[str, int]:
 
 
 def _params(size: Size) -> Params:
-    """The project's params with this corpus, as many crops as asked for, and fewer repeats of what one repeat after the other does."""
+    """Return the project's params with this corpus, as many crops as asked for, and fewer repeats of what one repeat after the other does."""
     content = read_yaml(ROOT / "params.yaml")
     merge(
         content,
@@ -311,7 +311,7 @@ def _build_caption_index(params: Params) -> None:
 
 
 def _mine_crops(params: Params) -> None:
-    """The part that needs neither images nor an encoder: heatmaps and boxes of all crops."""
+    """Return the part that needs neither images nor an encoder: heatmaps and boxes of all crops."""
     images, sets = read_table(paths.IMAGES), read_table(paths.groups(EXPLAINED) / "sets.parquet")
     rows = pd.Index(images["image"]).get_indexer(sets["image"])
     members = mine_crops._members_of(
@@ -330,7 +330,7 @@ def _mine_crops(params: Params) -> None:
 
 
 def _transfer(params: Params) -> None:
-    """All maps and their measurements; captioning the images found again needs images and an encoder."""
+    """Return all maps and their measurements; captioning the images found again needs images and an encoder."""
     settings = params.transfer
     spaces = transfer._read(EXPLAINED, UNSEEN)
     maps = transfer._fit(spaces, settings)
@@ -368,7 +368,7 @@ def _make(size: Size) -> None:
 
 
 def _make_images(size: Size) -> np.ndarray:
-    """The tables of images, attributes and words; which image has which attribute."""
+    """Return the tables of images, attributes and words; which image has which attribute."""
     count = size.images + size.heldout
     attributes = draw_attributes(count, np.random.default_rng([size.seed, 0]))
     split = np.where(np.arange(count) < size.images, "probe", "test")
@@ -392,7 +392,7 @@ def _make_features(name: str, attributes: np.ndarray, size: Size, number: int) -
 
 
 def _make_maps(size: Size) -> None:
-    """A few activation maps, on disk as the encoders leave them."""
+    """Return a few activation maps, on disk as the encoders leave them."""
     rng = np.random.default_rng([size.seed, 3])
     with _filled_in("maps.npy", (MAPPED, size.features, GRID, GRID), np.float16) as maps:
         for row in range(MAPPED):
@@ -419,7 +419,7 @@ def _vocabulary(size: Size) -> tuple[list[str], list[str], np.ndarray, np.ndarra
 
 
 def _make_captions(size: Size) -> None:
-    """A shard as LAION publishes them: captions of words as frequent as words are (Zipf), each embedded near its words."""
+    """Return a shard as LAION publishes them: captions of words as frequent as words are (Zipf), each embedded near its words."""
     Path("corpus").mkdir()
     nouns, adjectives, *directions = _vocabulary(size)
     schema, shape = pa.schema([("caption", pa.string())]), (size.captions, size.dim)
@@ -480,7 +480,7 @@ def formula(name: str) -> str:
 
 
 def documented(found: dict) -> str:
-    """The table of docs/memory.md; a stage that was not run at this size says so."""
+    """Return the table of docs/memory.md; a stage that was not run at this size says so."""
     rows = [f"| `{name}` | {formula(name)} | {_shown(found, name)} | {BOUNDED[name]} |" for name in STAGES]
     head = ["| stage | bytes | by the formula | measured peak | time | bounded by |", "|---|---|---|---|---|---|"]
     return "\n".join([*head, *rows])
@@ -500,7 +500,7 @@ def write_document(path: Path, found: dict) -> None:
 
 
 def as_markdown(found: dict) -> str:
-    """The results as a table."""
+    """Return the results as a table."""
     lines = [
         "sizes: " + ", ".join(f"{letter} = {value}" for letter, value in found["sizes"].items()),
         "",

@@ -139,7 +139,7 @@ TRIALS: dict[str, tuple[str, Callable[[dict], Iterator[Row]]]] = {
 
 
 def table() -> str:
-    """The report; a trial without a result is said to have none."""
+    """Return the report; a trial without a result is said to have none."""
     lines = []
     for name, (command, rows) in TRIALS.items():
         file = FOLDER / f"{name}.json"

@@ -81,7 +81,7 @@ def main(
 
 
 def cloned(project: Path, clone: Path) -> Path:
-    """The last commit of a project with its outputs, from its own cache."""
+    """Return the last commit of a project with its outputs, from its own cache."""
     cache = dvc(project, "cache", "dir").strip()
     subprocess.run(["git", "clone", "-q", "--shared", str(project), str(clone)], check=True)
     dvc(clone, "cache", "dir", "--local", cache)
@@ -130,7 +130,7 @@ def measured(clone: Path, reads: Reads, before: Answer) -> dict[str, Any]:
 
 
 def asked(clone: Path) -> Answer:
-    """The stages that DVC finds changed; nothing runs."""
+    """Return the stages that DVC finds changed; nothing runs."""
     from dvc.repo import Repo
 
     with parsed_once(), Repo(str(clone)) as repo, repo.lock:
@@ -218,7 +218,7 @@ def other_values(value: Any, words: list[str]) -> Iterator[Any]:
 
 
 def schema_words(schema: Any) -> set[str]:
-    """Every word that the schema allows anywhere."""
+    """Return every word that the schema allows anywhere."""
     if isinstance(schema, list):
         return set().union(*map(schema_words, schema))
     if not isinstance(schema, dict):

@@ -78,7 +78,7 @@ def main(
 
 
 def prepare(folder: Path) -> None:
-    """The tiny project; the first run trains the models."""
+    """Return the tiny project; the first run trains the models."""
     make_project(folder)
     (folder / "tmp").mkdir()
     _repro(folder)
@@ -194,7 +194,7 @@ def _cache(folder: Path, known: set[str]) -> dict[str, float]:
 
 
 def cleared(folder: Path) -> dict[str, float]:
-    """The cache before and after `dvc gc --workspace`, beside what the workspace needs; the run after it has nothing to do."""
+    """Return the cache before and after `dvc gc --workspace`, beside what the workspace needs; the run after it has nothing to do."""
     needed = objects_of(folder / "dvc.lock", folder)
     before = _cache(folder, needed)
     subprocess.run([*_dvc(), "gc", "-q", "--workspace", "--force"], cwd=folder, check=True, env=_environment(folder))
@@ -267,7 +267,7 @@ def grown(found: dict) -> list[str]:
 
 
 def as_markdown(found: dict) -> str:
-    """The results as tables."""
+    """Return the results as tables."""
     lines = ["| run | changed | seconds | left behind | cache MB | of outputs MB | other objects |", "|---" * 7 + "|"]
     for one in found["runs"]:
         cells = (one["run"], one["changed"], one["seconds"], len(one["left_behind"]))

@@ -56,12 +56,12 @@ RESULTS = ("data", "models", "reports")
 
 
 def definitions() -> dict[str, dict]:
-    """The stages of dvc.yaml, in their order."""
+    """Return the stages of dvc.yaml, in their order."""
     return {name: stage.get("do", stage) for name, stage in read_yaml(ROOT / "dvc.yaml")["stages"].items()}
 
 
 def stages_in_order(params: Params) -> Iterator[Stage]:
-    """Every stage of dvc.yaml with the key it runs for."""
+    """Yield every stage of dvc.yaml with the key it runs for."""
     for name, definition in definitions().items():
         command = definition["cmd"].split()
         section = "transfers" if name == "transfer" else "train" if name == "train_encoder" else "encoders"
@@ -81,7 +81,7 @@ def write_params(folder: Path, changes: dict | None = None) -> None:
 
 
 def make_project(folder: Path) -> None:
-    """A git and DVC repository of the tiny run, with nothing run yet."""
+    """Return a git and DVC repository of the tiny run, with nothing run yet."""
     for name in CODE:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ def finished(path: str | Path) -> Iterator[Path]:
 
 
 def _create(partial: Path, path: Path) -> None:
-    """An empty file, or one clear line."""
+    """Return an empty file, or one clear line."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
@@ -70,7 +70,7 @@ def reporting_full_disk(path: str | Path) -> Iterator[None]:
 
 
 def allocated(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
-    """A new ``.npy`` file to be filled in, whose space is taken now: on a full disk a mapped file would end the process unheard.
+    """Return a new ``.npy`` file to be filled in, whose space is taken now: on a full disk a mapped file would end the process unheard.
 
     Raises
     ------
@@ -150,7 +150,7 @@ class StoredTable(pd.DataFrame):
         return pd.DataFrame
 
     def __getitem__(self, key: Any) -> Any:
-        """Give a column, several, or rows."""
+        """Return a column, several, or rows."""
         try:
             return super().__getitem__(key)
         except KeyError as error:
@@ -184,7 +184,7 @@ def _safe_if_text(cell: Any) -> Any:
 
 
 def safe_cell(text: str) -> str:
-    """A cell that stays one line and that no spreadsheet takes for a formula; a safe one stays as it is."""
+    """Return a cell that stays one line and that no spreadsheet takes for a formula; a safe one stays as it is."""
     text = CONTROL.sub(" ", text)
     return f"'{text}" if text.lstrip().startswith(FORMULA) and not FIGURE.fullmatch(text) else text
 

@@ -4,21 +4,21 @@ from contextlib import AbstractContextManager, nullcontext
 
 
 def best_device() -> str:
-    """The first GPU if there is one, else the CPU; hide GPUs with ``CUDA_VISIBLE_DEVICES=`` to choose."""
+    """Return the first GPU if there is one, else the CPU; hide GPUs with ``CUDA_VISIBLE_DEVICES=`` to choose."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def all_devices() -> list[str]:
-    """Every GPU that there is, else the CPU."""
+    """Return every GPU that there is, else the CPU."""
     import torch
 
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cpu"]
 
 
 def computing_in(precision: str, device: str) -> AbstractContextManager:
-    """A context in which a network computes in half precision where that is safe, unless it is float32."""
+    """Return a context in which a network computes in half precision where that is safe, unless it is float32."""
     import torch
 
     if precision == "float32":

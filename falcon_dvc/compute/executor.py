@@ -40,7 +40,7 @@ class Executor(Protocol):
     def map(
         self, function: Callable[..., T], tasks: Iterable[Task], *shared: Any, accelerated: bool = False
     ) -> Iterator[T]:
-        """Give ``function(*shared, *task.arguments)`` of each task, in their order.
+        """Yield ``function(*shared, *task.arguments)`` of each task, in their order.
 
         Parameters
         ----------
@@ -78,18 +78,18 @@ class Local:
             try:
                 found = function(*shared, *task.arguments)
             except Exception as error:
-                raise of_shard(self._stage, task.name, error) from error
+                raise shard_error(self._stage, task.name, error) from error
             yield found
 
 
-def of_shard(stage: str, name: str, error: Exception) -> UserError:
+def shard_error(stage: str, name: str, error: Exception) -> UserError:
     """What the user reads of a shard that failed; the function's own message, if it was meant for the user."""
     if isinstance(error, UserError):
         return error
     return UserError(f"{stage}: {name}: {type(error).__name__}: {error}")
 
 
-class Once(Generic[T]):
+class PerProcess(Generic[T]):
     """Something that every process makes for itself, when it needs it first: a model, an open file.
 
     Parameters
@@ -103,7 +103,7 @@ class Once(Generic[T]):
         self._own: list[T] = []
 
     def __call__(self) -> T:
-        """Give it."""
+        """Return it."""
         if not self._own:
             self._own.append(self._make(*self._arguments))
         return self._own[0]
@@ -112,12 +112,12 @@ class Once(Generic[T]):
         return _once, (self._key, self._make, self._arguments)
 
 
-_ARRIVED: dict[str, Once] = {}  # in a worker: the one whose shards it computes
+_ARRIVED: dict[str, PerProcess] = {}  # in a worker: the one whose shards it computes
 
 
-def _once(key: str, make: Callable, arguments: tuple) -> Once:
-    """The same in every shard that a process computes; what an earlier stage's was is forgotten."""
+def _once(key: str, make: Callable, arguments: tuple) -> PerProcess:
+    """Return the same in every shard that a process computes; what an earlier stage's was is forgotten."""
     if key not in _ARRIVED:
         _ARRIVED.clear()
-        _ARRIVED[key] = Once(make, *arguments)
+        _ARRIVED[key] = PerProcess(make, *arguments)
     return _ARRIVED[key]

@@ -75,10 +75,10 @@ def _joined(parts: list[Future[Part]], join: Callable[[list[Part]], Ready]) -> R
     return join([part.result() for part in parts])
 
 
-def in_turn(
+def round_robin(
     batches: Iterable[tuple[Batch, Ready]], networks: Sequence[Callable[[Ready], Result]]
 ) -> Iterator[tuple[Batch, Result]]:
-    """Give batches to networks in turn, to each in a thread of its own; the results come in the order of the batches."""
+    """Yield batches to networks in turn, to each in a thread of its own; the results come in the order of the batches."""
     if len(networks) == 1:
         yield from ((batch, networks[0](ready)) for batch, ready in batches)
         return

@@ -128,7 +128,7 @@ def _enter(folder: str) -> None:
 
 
 def _brief(error: Exception) -> str:
-    """The first lines of what Ray has to say, which may be a page."""
+    """Return the first lines of what Ray has to say, which may be a page."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 

@@ -81,7 +81,7 @@ class Checkpoint:
         return tuple(sorted({*self._earlier, *self._arrays}))
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """An array on disk, to be filled in; what finished steps filled in is there.
+        """Return an array on disk, to be filled in; what finished steps filled in is there.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class Resumable:
         self._name, self.folder = name, FOLDER / name
 
     def checkpoint(self, name: str, values: Mapping[str, Any], inputs: Iterable[str | Path] = ()) -> Checkpoint:
-        """A part, taken up where an earlier process left it.
+        """Return a part, taken up where an earlier process left it.
 
         Parameters
         ----------
@@ -208,7 +208,7 @@ def digest_of(values: Mapping[str, Any], inputs: Iterable[str | Path] = ()) -> s
 
 @cache
 def _program() -> list[str]:
-    """The versions of what computes."""
+    """Return the versions of what computes."""
     sources = sorted(source for folder in paths.code() for source in folder.rglob("*.py"))
     code = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
     return [code, *(f"{name} {version(name)}" for name in LIBRARIES)]

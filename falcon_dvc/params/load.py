@@ -91,7 +91,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
-    """The known key of the same section that is closest to the one that was written."""
+    """Return the known key of the same section that is closest to the one that was written."""
     known = _known_keys(location[:-1])
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f"; did you mean '{close[0]}'?" if close else (f"; known are: {', '.join(known)}" if known else "")

@@ -18,7 +18,7 @@ NONE = pd.DataFrame(columns=["metrics", "key", "value"])
 
 
 def worlds() -> list[str]:
-    """The worlds of which groups, failures and transfer are measured too."""
+    """Return the worlds of which groups, failures and transfer are measured too."""
     return list(read_yaml(STUDY).get("used", []))
 
 
@@ -45,7 +45,7 @@ def figures(params: Params, world: World) -> pd.DataFrame:
 
 
 def _using(params: Params, world: World) -> Params:
-    """Every ordered pair of the world's encoders, and its supervised classifiers."""
+    """Return every ordered pair of the world's encoders, and its supervised classifiers."""
     names = list(world.encoders)
     pairs = {f"{a}_to_{b}": {"explained": a, "unseen": b} for a in names for b in names if a != b}
     supervised = [name for name, spec in world.encoders.items() if spec.objective == "supervised"]
@@ -53,7 +53,7 @@ def _using(params: Params, world: World) -> Params:
 
 
 def _numbers(content: dict, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of nested metrics with its dotted key; intervals within one world are left out."""
+    """Yield every number of nested metrics with its dotted key; intervals within one world are left out."""
     for key, value in content.items():
         if isinstance(value, dict):
             yield from _numbers(value, f"{prefix}{key}.")

@@ -23,7 +23,7 @@ class Reader(Section):
 
 
 def readers() -> dict[str, Reader]:
-    """The readers of studies/params.yaml.
+    """Return the readers of studies/params.yaml.
 
     Raises
     ------

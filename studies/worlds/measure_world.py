@@ -86,7 +86,7 @@ def _explainability(params: Params, encoder: str) -> pd.DataFrame:
 
 
 def _default(params: Params, encoder: str) -> list[Found]:
-    """Every method on the crops of the default settings."""
+    """Return every method on the crops of the default settings."""
     return [("default", method, words) for method, words in _all_methods(params, encoder).items()]
 
 
@@ -106,7 +106,7 @@ def _explained_by(params: Params, encoder: str) -> Words:
 
 
 def _all_methods(params: Params, encoder: str) -> dict[str, Words]:
-    """All methods on the default run's crops; soft-WPMI with the image-text encoder's own embedding of the words too."""
+    """Return all methods on the default run's crops; soft-WPMI with the image-text encoder's own embedding of the words too."""
     from falcon_dvc.compute.device import best_device
     from falcon_dvc.models.image_text.load import load_image_text
 
@@ -134,7 +134,7 @@ def _told_attributes(mined: Mined, corpus: Corpus, top: int) -> Words:
 
 
 def _with_fewer_captions(params: Params) -> list[dict]:
-    """The same crops, captioned from the first captions of the corpus only."""
+    """Return the same crops, captioned from the first captions of the corpus only."""
     captions = Path(params.data.captions)
     lines = captions.read_text(encoding="utf-8").splitlines(keepends=True)
     rows: list[dict] = []
@@ -151,7 +151,7 @@ def _with_fewer_captions(params: Params) -> list[dict]:
 
 
 def _with_other_readers(params: Params, home: Path, names: list[str]) -> list[dict]:
-    """The same images, cropped alike, with crops and captions embedded by other image-text encoders."""
+    """Return the same images, cropped alike, with crops and captions embedded by other image-text encoders."""
     rows: list[dict] = []
     for name in names:
         checkpoint = Path("models") / f"reader_{name}.safetensors"

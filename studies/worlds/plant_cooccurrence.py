@@ -37,7 +37,7 @@ def run(name: str) -> None:
 
 
 def _cases(params: Params, encoder: str, strength: float) -> pd.DataFrame:
-    """Every case of one strength: the lists with each contrast."""
+    """Return every case of one strength: the lists with each contrast."""
     plants = _render_planted(params, strength)
     collect_images.run(params)
     extract_activations.run(params, encoder)
@@ -70,7 +70,7 @@ def _render_planted(params: Params, strength: float) -> dict[str, str]:
 
 
 def _features_of(params: Params, encoder: str, plants: dict[str, str]) -> pd.DataFrame:
-    """The features whose clear truth is a planted object."""
+    """Return the features whose clear truth is a planted object."""
     rows, attributes = heldout_attributes(params.data.images)
     activations = read_array(paths.activations(encoder) / "features.npy")[rows]
     truth = truth_of(activations, attributes, params.evaluate_concepts.clear)

@@ -31,7 +31,7 @@ def borrow_models(home: Path, world: str, params: Params) -> None:
 
 
 def without_training(params: Params) -> Params:
-    """The same world without the images that only training needs; every split has random numbers of its own."""
+    """Return the same world without the images that only training needs; every split has random numbers of its own."""
     return varied(params, {"render_scenes": {"encoder_train": LEAST, "clip_train": LEAST}})
 
 
@@ -50,7 +50,7 @@ def prepare(params: Params) -> None:
 
 
 def read_captions(params: Params) -> None:
-    """The caption index and the words of every caption."""
+    """Return the caption index and the words of every caption."""
     build_caption_index.run(params)
     parse_captions.run(params)
 

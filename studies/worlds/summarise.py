@@ -44,7 +44,7 @@ def _all(worlds: Iterable[str], kind: str) -> pd.DataFrame:
 
 
 def _share(hits: pd.Series, items: pd.Series) -> dict[str, float]:
-    """A share over worlds with its interval."""
+    """Return a share over worlds with its interval."""
     some = (items > 0).to_numpy()
     counts = hits.to_numpy()[some].astype(int), items.to_numpy()[some].astype(int)
     low, high = interval_over_worlds(*counts, SAMPLES, CONFIDENCE, np.random.default_rng(SEED))

@@ -64,24 +64,24 @@ class EfficientNetLite:
         self._network: Any = _folded(_network(variant, param)).to(memory_format=torch.channels_last).to(device)
 
     def field(self, width: int, height: int) -> Box:
-        """Give the box of an image of this size that the network sees: a central square, in pixels."""
+        """Return the box of an image of this size that the network sees: a central square, in pixels."""
         return central_box(width, height, self.size / (self.size + CROP_PADDING))
 
     def activations(
         self, images: Sequence[Picture]
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
-        """Give the last activation maps and their mean over positions."""
+        """Return the last activation maps and their mean over positions."""
         return self.forward(self.prepare(images))
 
     def forward(
         self, batch: torch.Tensor
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
-        """Give what `activations` gives, for images that are prepared."""
+        """Return what `activations` gives, for images that are prepared."""
         maps = np.concatenate([part.float().cpu().numpy() for part in self._maps(batch)])
         return maps.mean(axis=(2, 3)), maps
 
     def activation_maps(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images features rows columns"]:
-        """Give the output of the last convolution after its ReLU6; its mean over positions is the feature vector.
+        """Return the output of the last convolution after its ReLU6; its mean over positions is the feature vector.
 
         Parameters
         ----------
@@ -91,18 +91,18 @@ class EfficientNetLite:
         return np.concatenate([part.float().cpu().numpy() for part in self._maps(self.prepare(images))])
 
     def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
-        """Give the probability of each of the 1000 ImageNet classes, in the order of their synsets."""
+        """Return the probability of each of the 1000 ImageNet classes, in the order of their synsets."""
         return self.probabilities(self.prepare(images))
 
     def probabilities(self, batch: torch.Tensor) -> Float32[np.ndarray, "images classes"]:
-        """Give what `class_probabilities` gives, for images that are prepared."""
+        """Return what `class_probabilities` gives, for images that are prepared."""
         with torch.inference_mode():
             logits = [self._network._fc(maps.float().mean(dim=(2, 3))).float() for maps in self._maps(batch)]
             return torch.cat(logits).softmax(dim=1).cpu().numpy()
 
     @torch.inference_mode()
     def _maps(self, batch: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Give the activation maps, on a CPU those of `BATCH` images at a time."""
+        """Yield the activation maps, on a CPU those of `BATCH` images at a time."""
         at_once = BATCH if self.device == "cpu" else len(batch)
         for part in batch.to(self.device, non_blocking=True).split(at_once):
             yield self._network.extract_features(part)
@@ -114,7 +114,7 @@ class EfficientNetLite:
 
 
 def central_box(width: int, height: int, share: float) -> Box:
-    """Give the central square whose side is `share` of the short side, at least one pixel."""
+    """Return the central square whose side is `share` of the short side, at least one pixel."""
     side = max(1, int(share * min(width, height)))
     left, top = (width - side) // 2, (height - side) // 2
     return left, top, left + side, top + side
@@ -148,7 +148,7 @@ def classifier(variant: int, param: str = "encoders") -> tuple[Float32[np.ndarra
 
 
 def imagenet_class_names() -> list[str]:
-    """Give the names of the 1000 ImageNet classes in the order of their synsets, as open_clip ships them.
+    """Return the names of the 1000 ImageNet classes in the order of their synsets, as open_clip ships them.
 
     Its one file is loaded alone: importing the package takes many seconds.
     """
@@ -156,7 +156,7 @@ def imagenet_class_names() -> list[str]:
 
 
 def imagenet_synsets() -> list[str]:
-    """Give the synsets ("n01440764") of the 1000 ImageNet classes in ascending order, as timm ships them."""
+    """Return the synsets ("n01440764") of the 1000 ImageNet classes in ascending order, as timm ships them."""
     return _packaged("timm", "data/_info/imagenet_synsets.txt").read_text(encoding="utf-8").split()
 
 

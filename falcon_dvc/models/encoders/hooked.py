@@ -90,13 +90,13 @@ class HookedEncoder:
         return f"{kept}, at {given.size} x {given.size} ({given.resample.name}), mean {given.mean}, std {given.std}"
 
     def field(self, width: int, height: int) -> Box:
-        """Give the box of an image of this size that the network sees, in its pixels."""
+        """Return the box of an image of this size that the network sees, in its pixels."""
         return self._network.preparation.field(width, height)
 
     def activations(
         self, images: Sequence[Picture]
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
-        """Give features, and the maps that they are pooled from; None if heatmaps have to come from `heatmaps`."""
+        """Return features, and the maps that they are pooled from; None if heatmaps have to come from `heatmaps`."""
         return self.forward(self.prepare(images))
 
     def prepare(self, images: Sequence[Picture]) -> Float[Tensor, "images 3 size size"]:
@@ -106,7 +106,7 @@ class HookedEncoder:
     def forward(
         self, batch: Float[Tensor, "images 3 size size"]
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
-        """Give what `activations` gives, for images that are prepared."""
+        """Return what `activations` gives, for images that are prepared."""
         with torch.inference_mode():
             features, maps = self._readouts.read(self._network.module, batch.to(self.device, non_blocking=True))
             if maps is not None:
@@ -117,7 +117,7 @@ class HookedEncoder:
     def heatmaps(
         self, images: Sequence[Picture], directions: Float[np.ndarray, "images features"]
     ) -> Float32[np.ndarray, "images rows columns"]:
-        """Give Grad-CAM of a direction of the features in each image, by gradients.
+        """Return Grad-CAM of a direction of the features in each image, by gradients.
 
         Parameters
         ----------
@@ -136,11 +136,11 @@ class HookedEncoder:
         return self._network.classes
 
     def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
-        """Give the softmax of the network's own logits; see `outputs` for whether it has some."""
+        """Return the softmax of the network's own logits; see `outputs` for whether it has some."""
         return self.probabilities(self.prepare(images))
 
     def probabilities(self, batch: Float[Tensor, "images 3 size size"]) -> Float32[np.ndarray, "images classes"]:
-        """Give what `class_probabilities` gives, for images that are prepared."""
+        """Return what `class_probabilities` gives, for images that are prepared."""
         with torch.inference_mode():
             logits = [self._network.module(part.to(self.device)).float() for part in batch.split(BATCH)]
             return torch.cat(logits).softmax(dim=1).cpu().numpy()
@@ -154,7 +154,7 @@ class HookedEncoder:
         return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else None
 
     def weights_digest(self) -> str:
-        """Give the SHA-256 of names, types, shapes and values of the network's tensors."""
+        """Return the SHA-256 of names, types, shapes and values of the network's tensors."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self._network.module.state_dict().items()):
             values = tensor.detach().cpu().contiguous()
@@ -167,7 +167,7 @@ class HookedEncoder:
         return self._network.loaded is not None and not self._network.loaded["classifier_loaded"]
 
     def final_layer(self) -> tuple[Float32[np.ndarray, "classes features"], Float32[np.ndarray, " classes"]] | None:
-        """Give weights and bias of the classifier, if its logits are linear in these features and it was not left random."""
+        """Return weights and bias of the classifier, if its logits are linear in these features and it was not left random."""
         network = self._network
         modules = dict(network.module.named_modules())
         linear = modules.get(network.classifiers[0]) if len(network.classifiers) == 1 else None
@@ -191,7 +191,7 @@ class HookedEncoder:
         return replace(readout, heatmap_layer=where)
 
     def _elsewhere(self, layers: Sequence[Layer], readout: Readout, name: str | None, param: str) -> Layer | None:
-        """Give the layer of the heatmaps, if it is not the layer of the features."""
+        """Return the layer of the heatmaps, if it is not the layer of the features."""
         if name is not None:
             return self._told(named(layers, name, param), readout, param)
         if readout.pooling in ("mean", "max"):
@@ -224,7 +224,7 @@ class HookedEncoder:
 
 
 def _probe(network: Network, device: str) -> Float[Tensor, "1 3 size size"]:
-    """Give a picture of noise, as the network takes it."""
+    """Return a picture of noise, as the network takes it."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     return network.preparation.batch([noise]).to(device)
 

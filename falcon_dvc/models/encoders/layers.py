@@ -242,7 +242,7 @@ def activation_and_gradient(
     batch: Float[Tensor, "images 3 size size"],
     directions: Float[Tensor, "images features"],
 ) -> tuple[Float[Tensor, "images channels rows columns"], Float[Tensor, "images channels rows columns"]]:
-    """Give a layer's output on its grid, and the gradient of the features' products with directions with respect to it.
+    """Return a layer's output on its grid, and the gradient of the features' products with directions with respect to it.
 
     Parameters
     ----------
@@ -273,5 +273,5 @@ def activation_and_gradient(
 def class_activation(
     activation: Float[Tensor, "images channels rows columns"], gradient: Float[Tensor, "images channels rows columns"]
 ) -> Float[Tensor, "images rows columns"]:
-    """Give ``sum_c w_c A_c``; ``w_c`` is the mean of the gradient over positions. Its positive part is Grad-CAM (Selvaraju et al. 2017)."""
+    """Return ``sum_c w_c A_c``; ``w_c`` is the mean of the gradient over positions. Its positive part is Grad-CAM (Selvaraju et al. 2017)."""
     return (gradient.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1)

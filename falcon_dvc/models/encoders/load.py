@@ -41,15 +41,15 @@ class Encoder(Protocol):
         ...
 
     def forward(self, batch: "Tensor") -> tuple[Features, Maps | None]:
-        """Give what `activations` gives, for images that are prepared."""
+        """Return what `activations` gives, for images that are prepared."""
         ...
 
     def activations(self, images: Sequence[Picture]) -> tuple[Features, Maps | None]:
-        """Give the features of one or more images, and the maps that they are pooled from, if heatmaps can be made of those."""
+        """Return the features of one or more images, and the maps that they are pooled from, if heatmaps can be made of those."""
         ...
 
     def field(self, width: int, height: int) -> Box:
-        """Give the box of an image of this size that the maps cover, in its pixels: (left, top, right, bottom)."""
+        """Return the box of an image of this size that the maps cover, in its pixels: (left, top, right, bottom)."""
         ...
 
 
@@ -64,7 +64,7 @@ class LocatedByGradients(Encoder, Protocol):
     def heatmaps(
         self, images: Sequence[Picture], directions: Float[np.ndarray, "images features"]
     ) -> Float32[np.ndarray, "images rows columns"]:
-        """Give Grad-CAM of one direction of the features for each image."""
+        """Return Grad-CAM of one direction of the features for each image."""
         ...
 
 
@@ -94,16 +94,16 @@ class ScenesEncoder:
         self.width = self._network.width
 
     def activations(self, images: Sequence[Picture]) -> tuple[Features, Maps | None]:
-        """Give the last activation maps and their mean over positions."""
+        """Return the last activation maps and their mean over positions."""
         return self.forward(self.prepare(images))
 
     def forward(self, batch: "Tensor") -> tuple[Features, Maps | None]:
-        """Give what `activations` gives, for images that are prepared."""
+        """Return what `activations` gives, for images that are prepared."""
         maps = self._maps(batch)
         return maps.mean(axis=(2, 3)), maps
 
     def activation_maps(self, images: Sequence[Picture]) -> Maps:
-        """Give the last activation maps; their mean over positions is the feature vector."""
+        """Return the last activation maps; their mean over positions is the feature vector."""
         return self._maps(self.prepare(images))
 
     def prepare(self, images: Sequence[Picture]) -> "Tensor":
@@ -120,7 +120,7 @@ class ScenesEncoder:
             return self._network.activation_maps(pixels).float().cpu().numpy()
 
     def field(self, width: int, height: int) -> Box:
-        """Give the whole image."""
+        """Return the whole image."""
         return 0, 0, width, height
 
 

@@ -175,7 +175,7 @@ def _of_torchvision(transforms: Any) -> Preparation:
 
 
 def _last_layer(module: nn.Module) -> tuple[str, ...]:
-    """The classifier of torchvision's networks: the last linear layer or, without one, the last convolution."""
+    """Return the classifier of torchvision's networks: the last linear layer or, without one, the last convolution."""
     for kind in (nn.Linear, nn.Conv2d):
         found = [name for name, child in module.named_modules() if type(child) is kind]
         if found:

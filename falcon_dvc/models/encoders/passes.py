@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from falcon_dvc.compute.device import computing_in
-from falcon_dvc.compute.prefetch import AHEAD, collated, in_turn, prefetched
+from falcon_dvc.compute.prefetch import AHEAD, collated, prefetched, round_robin
 from falcon_dvc.threads import WORKERS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def activations(
     """
     networks = [_reading(replica, precision) for replica in replicas]
     with closing(prepared(source, replicas[0], batches, AHEAD * len(replicas))) as ready:
-        for rows, (features, maps) in in_turn(ready, networks):
+        for rows, (features, maps) in round_robin(ready, networks):
             yield rows, features, maps
 
 
@@ -60,7 +60,7 @@ def prepared(
     """Decode and prepare images for an encoder, in threads; see `activations` and `prefetched`."""
 
     def images(rows: range) -> list[Callable[[], tuple[int, Tensor]]]:
-        return [partial(_prepared, source, encoder, row) for row in source.by_place(rows)]
+        return [partial(_prepared, source, encoder, row) for row in source.in_storage_order(rows)]
 
     return prefetched(batches, images, partial(collated, device=encoder.device), ahead, workers)
 

@@ -43,14 +43,14 @@ class Preparation:
     transform: Callable[[Image.Image], Any] | None = None
 
     def field(self, width: int, height: int) -> Box:
-        """Give the box of an image of this size that goes in, in its pixels: (left, top, right, bottom)."""
+        """Return the box of an image of this size that goes in, in its pixels: (left, top, right, bottom)."""
         short = min(width, height)
         across, down = (max(1, int(self.share * (side if self.squash else short))) for side in (width, height))
         left, top = (width - across) // 2, (height - down) // 2
         return left, top, left + across, top + down
 
     def batch(self, images: Sequence[Picture]) -> Float[torch.Tensor, "images 3 size size"]:
-        """Give the network's input, for one or more images."""
+        """Return the network's input, for one or more images."""
         if self.transform is not None:
             return torch.stack([torch.as_tensor(self.transform(Image.fromarray(image))) for image in images])
         pixels = np.stack([self._scaled(image) for image in images]).astype(np.float32) / 255

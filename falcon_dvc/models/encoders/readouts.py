@@ -40,7 +40,7 @@ class Readout:
         return grid
 
     def pooled(self, output: Tensor) -> Float[Tensor, "images features"]:
-        """Give the features, from the layer's output."""
+        """Return the features, from the layer's output."""
         if self.pooling == "none":
             return output.flatten(1)
         if self.pooling == "cls":
@@ -49,7 +49,7 @@ class Readout:
         return maps.mean(dim=(2, 3)) if self.pooling == "mean" else maps.amax(dim=(2, 3))
 
     def features(self, network: nn.Module, batch: Float[Tensor, "images 3 size size"]) -> Tensor:
-        """Give the features of a batch."""
+        """Return the features of a batch."""
         return self.pooled(outputs_of(network, [self.layer], batch)[0])
 
     def gradients(
@@ -59,7 +59,7 @@ class Readout:
         directions: Float[Tensor, "images features"],
         where: Layer | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Give the activation of the layer of the heatmaps, and the gradient of a direction with respect to it."""
+        """Return the activation of the layer of the heatmaps, and the gradient of a direction with respect to it."""
         place = where or self.heatmap_layer or self.layer
         return activation_and_gradient(network, lambda images: self.features(network, images), place, batch, directions)
 
@@ -97,12 +97,12 @@ class Readouts:
         return sum(readout.layer.width for readout in self._each)
 
     def parts(self) -> list[slice]:
-        """Give the features of each layer."""
+        """Return the features of each layer."""
         ends = accumulate((readout.layer.width for readout in self._each), initial=0)
         return [slice(first, last) for first, last in pairwise(ends)]
 
     def read(self, network: nn.Module, batch: Float[Tensor, "images 3 size size"]) -> tuple[Tensor, Tensor | None]:
-        """Give features, and the maps they are pooled from; None if some have no maps of their own."""
+        """Return features, and the maps they are pooled from; None if some have no maps of their own."""
         outputs = outputs_of(network, [readout.layer for readout in self._each], batch)
         pairs = [(readout, output.float()) for readout, output in zip(self._each, outputs, strict=True)]
         features = torch.cat([readout.pooled(output) for readout, output in pairs], dim=1)
@@ -116,7 +116,7 @@ class Readouts:
         batch: Float[Tensor, "images 3 size size"],
         directions: Float[Tensor, "images features"],
     ) -> Float[Tensor, "images rows columns"]:
-        """Give Grad-CAM of a direction in each image: the positive part of the sum over layers.
+        """Return Grad-CAM of a direction in each image: the positive part of the sum over layers.
 
         The gradient of a mean over P positions is 1/P of that of a sum: layers are weighted by their P, so that a mean
         counts alike on any grid.

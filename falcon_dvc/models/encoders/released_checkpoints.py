@@ -127,7 +127,7 @@ def match(content: Any, wanted: Shapes, numbered: Mapping[str, str] | None = Non
 
 
 def _tables(content: Any, nesting: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Every dictionary that holds tensors, and where it lies."""
+    """Yield every dictionary that holds tensors, and where it lies."""
     if not isinstance(content, Mapping) or depth > DEEPEST:
         return
     table = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
@@ -210,7 +210,7 @@ def load_released(
 
 
 def _numbered(module: nn.Module, names: Shapes) -> dict[str, str]:
-    """The names as they are if the network's children were put into one ``nn.Sequential``, as some methods do."""
+    """Return the names as they are if the network's children were put into one ``nn.Sequential``, as some methods do."""
     place = {child: str(index) for index, (child, _) in enumerate(module.named_children())}
     split = ((name, *name.partition(".")) for name in names)
     return {f"{place[first]}.{rest}": name for name, first, _, rest in split if first in place and rest}

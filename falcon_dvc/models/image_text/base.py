@@ -35,7 +35,7 @@ class ImageTextEncoder(Protocol):
     preprocessing: str
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
-        """Give unit rows, one for each image of any size."""
+        """Return unit rows, one for each image of any size."""
         ...
 
     def prepare(self, images: Sequence[Picture]) -> "torch.Tensor":
@@ -43,15 +43,15 @@ class ImageTextEncoder(Protocol):
         ...
 
     def embed_prepared(self, batch: "torch.Tensor") -> Float32[np.ndarray, "images dim"]:
-        """Give what `embed_images` gives, for images that are prepared."""
+        """Return what `embed_images` gives, for images that are prepared."""
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
-        """Give unit rows, one for each text."""
+        """Return unit rows, one for each text."""
         ...
 
 
 def sha256(path: str | Path) -> str:
-    """Give the SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

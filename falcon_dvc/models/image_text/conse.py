@@ -76,7 +76,7 @@ class Classifier(Protocol):
     """What ConSE asks of a network."""
 
     def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
-        """Give rows >= 0 with sum 1."""
+        """Return rows >= 0 with sum 1."""
         ...
 
     def prepare(self, images: Sequence[Picture]) -> torch.Tensor:
@@ -84,7 +84,7 @@ class Classifier(Protocol):
         ...
 
     def probabilities(self, batch: torch.Tensor) -> Float32[np.ndarray, "images classes"]:
-        """Give what `class_probabilities` gives, for images that are prepared."""
+        """Return what `class_probabilities` gives, for images that are prepared."""
         ...
 
 
@@ -125,7 +125,7 @@ class ConSE:
         return self._sentences.embed(self._names)
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
-        """Give unit rows, one for each image of any size."""
+        """Return unit rows, one for each image of any size."""
         return self.embed_prepared(self.prepare(images))
 
     def prepare(self, images: Sequence[Picture]) -> torch.Tensor:
@@ -133,11 +133,11 @@ class ConSE:
         return self._classifier.prepare(images)
 
     def embed_prepared(self, batch: torch.Tensor) -> Float32[np.ndarray, "images dim"]:
-        """Give what `embed_images` gives, for images that are prepared."""
+        """Return what `embed_images` gives, for images that are prepared."""
         return convex_combination(self._classifier.probabilities(batch), self._class_embeddings, self._top)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
-        """Give unit rows, one for each text."""
+        """Return unit rows, one for each text."""
         return self._sentences.embed(texts)
 
 
@@ -175,7 +175,7 @@ def _any_network(spec: Any, device: str, param: str) -> tuple[Classifier, Sequen
 
 
 def folder_digest(folder: Path) -> str:
-    """Give the SHA-256 of all that is read of a sentence encoder's folder.
+    """Return the SHA-256 of all that is read of a sentence encoder's folder.
 
     Raises
     ------
@@ -232,7 +232,7 @@ class SentenceEncoder:
         self._model = model.eval().float().to(device)
 
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
-        """Give unit rows, one for each text."""
+        """Return unit rows, one for each text."""
         embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
         # Texts of like length share a batch: less padding to compute on.
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))

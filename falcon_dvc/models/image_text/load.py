@@ -55,7 +55,7 @@ class OpenClip:
         self.dim = self.embed_texts(["a"]).shape[1]
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
-        """Give unit rows, one for each image of any size."""
+        """Return unit rows, one for each image of any size."""
         return self.embed_prepared(self.prepare(images))
 
     def prepare(self, images: Sequence[Picture]) -> "torch.Tensor":
@@ -63,11 +63,11 @@ class OpenClip:
         return self._preprocess(images)
 
     def embed_prepared(self, batch: "torch.Tensor") -> Float32[np.ndarray, "images dim"]:
-        """Give what `embed_images` gives, for images that are prepared."""
+        """Return what `embed_images` gives, for images that are prepared."""
         return self._embedded(self._model.encode_image, batch.split(IMAGE_BATCH))
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
-        """Give unit rows, one for each text."""
+        """Return unit rows, one for each text."""
         return self._embedded(self._model.encode_text, map(self._tokenizer, _batches(texts, TEXT_BATCH)))
 
     def _embedded(self, encode: Callable, batches: "Iterable[torch.Tensor]") -> Float32[np.ndarray, "items dim"]:
@@ -98,7 +98,7 @@ class InPrecision:
         self.fingerprint = f"{encoder.fingerprint}:{precision}"
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
-        """Give unit rows, one for each image of any size."""
+        """Return unit rows, one for each image of any size."""
         return self._embedded(self._encoder.embed_images, images)
 
     def prepare(self, images: Sequence[Picture]) -> "torch.Tensor":
@@ -106,11 +106,11 @@ class InPrecision:
         return self._encoder.prepare(images)
 
     def embed_prepared(self, batch: "torch.Tensor") -> Float32[np.ndarray, "images dim"]:
-        """Give what `embed_images` gives, for images that are prepared."""
+        """Return what `embed_images` gives, for images that are prepared."""
         return self._embedded(self._encoder.embed_prepared, batch)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
-        """Give unit rows, one for each text."""
+        """Return unit rows, one for each text."""
         return self._embedded(self._encoder.embed_texts, texts)
 
     def _embedded(self, embed: Callable, items: Any) -> Float32[np.ndarray, "items dim"]:
@@ -180,7 +180,7 @@ def _own_clip(checkpoint: str, device: str) -> OpenClip:
 
 
 def _side(tower: Any) -> int:
-    """Give the input size of an image tower: open_clip keeps it as a number or as a pair."""
+    """Return the input size of an image tower: open_clip keeps it as a number or as a pair."""
     return tower.image_size if isinstance(tower.image_size, int) else tower.image_size[0]
 
 

@@ -127,7 +127,7 @@ def _save(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]
 
 
 def _in_order(content: bytes) -> bytes:
-    """The same safetensors with its metadata sorted: the library writes them in another order in each process."""
+    """Return the same safetensors with its metadata sorted: the library writes them in another order in each process."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
