@@ -1,4 +1,4 @@
-"""Where the time of a whole run goes: every stage after training, each in a process of its own, in a copy of this project.
+"""Profile a whole run: every stage after training, each in a process of its own, in a copy of this project.
 
 ``python -m benchmarks.profile_run`` runs each stage twice: as DVC does, watched from outside and by benchmarks/sampled.py (seconds,
 memory, shares), and under cProfile, which slows it down (the functions with the most time of their own, in the main thread).
@@ -41,7 +41,7 @@ HEAD = (
     "computing",
     "most time of their own",
 )
-# As pstats names what is written in C.
+# pstats' name of functions in C.
 METHOD, FUNCTION = (
     re.compile(r"<?method '(.+)' of '(.+)' objects>?"),
     re.compile(r"<?built-in method (?:(.+)\.)?([^.]+?)>?$"),
@@ -86,7 +86,7 @@ def copy_project(project: Path, place: Path) -> None:
 
 
 def profiled(stages: Sequence[Stage], place: Path) -> dict[str, dict[str, Any]]:
-    """What each stage takes, in order, and what it spends it on."""
+    """Return what each stage takes, in order, and what it spends it on."""
     found = {}
     for stage in stages:
         found[" ".join((stage[0], *stage[1]))] = _measured(stage, place) | {"top": _top(stage, place)}
@@ -94,7 +94,7 @@ def profiled(stages: Sequence[Stage], place: Path) -> dict[str, dict[str, Any]]:
 
 
 def _measured(stage: Stage, place: Path) -> dict[str, Any]:
-    """Seconds, processor time, peak memory, and the shares of the groups."""
+    """Return seconds, processor time, peak memory, and the shares of the groups."""
     with tempfile.TemporaryDirectory() as scratch:
         seconds = Path(scratch) / "seconds.json"
         taken = _run(stage, place, [str(ROOT / "benchmarks" / "sampled.py"), str(seconds)])
@@ -102,7 +102,7 @@ def _measured(stage: Stage, place: Path) -> dict[str, Any]:
 
 
 def shares(seconds: dict[str, float], total: float) -> dict[str, float]:
-    """Parts of 1; what was before the first look and after the last is the start of Python, and its end."""
+    """Return parts of 1; what was before the first look and after the last is the start of Python, and its end."""
     unseen = max(total - sum(seconds.values()), 0.0)
     whole = sum(seconds.values()) + unseen
     return {name: (seconds[name] + unseen * (name == STARTING)) / whole for name in GROUPS}
@@ -117,7 +117,7 @@ def _top(stage: Stage, place: Path) -> list[str]:
 
 
 def top(profile: pstats.Stats) -> list[str]:
-    """Names of the `TOP` functions, as module:function."""
+    """Return the names of the `TOP` functions, as module:function."""
     own = {function: numbers[2] for function, numbers in profile.stats.items()}  # type: ignore[attr-defined]
     return [named(file, name) for file, _, name in sorted(own, key=lambda function: -own[function])[:TOP]]
 

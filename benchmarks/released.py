@@ -1,4 +1,4 @@
-"""The released algorithms, written afresh from their description (docs/method.md): what benchmarks/speed.py compares with.
+"""The released algorithms, implemented from their description (docs/method.md), as the reference of benchmarks/speed.py.
 
 Loops stand where the description has them. Where an algorithm is one of a library (matrix products, softmax, tagging), it is torch's or
 TextBlob's. Each takes the `share` of the work that it does; its time is divided by it.

@@ -1,4 +1,4 @@
-"""Works out what LAION-400M and ImageNet-1k take on 1, 8 and 64 machines, from measured rates, and writes it into docs/scale.md.
+"""Estimate the time of LAION-400M and ImageNet-1k on 1, 8 and 64 machines from measured rates, and write it to docs/scale.md.
 
 ``python -m benchmarks.scale`` reads ``speed.json`` and ``rates.json`` of reports/benchmarks, reports/reliability/load.json, and `MEMORY` of
 trials/load.py; nothing here was run at that size. What a machine is, and costs, is assumed: `Machine`.
@@ -27,7 +27,7 @@ TEXT_BYTES, IMAGE_BYTES = 100, 110_000  # of a caption of LAION, of a JPEG of Im
 
 @dataclass(frozen=True)
 class Machine:
-    """One node of the cluster that is worked out."""
+    """One node of the cluster of the estimate."""
 
     cores: int = 16
     memory_gb: float = 64.0
@@ -134,7 +134,7 @@ def main() -> None:
 
 
 def tables() -> str:
-    """Both tables, from the files that are there."""
+    """Return both tables, from the files that are there."""
     speed, rates = read_json(FOLDER / "speed.json"), read_json(FOLDER / "rates.json")
     load, machine = read_json(ROOT / "reports" / "reliability" / "load.json"), Machine()
     return "\n".join(
