@@ -1,4 +1,4 @@
-"""Writes ``reports/benchmarks.md`` from the JSON files that the benchmarks leave in ``reports/benchmarks/``.
+"""Write ``reports/benchmarks.md`` from the JSON files of the benchmarks in ``reports/benchmarks/``.
 
 ``make bench`` runs all of them and this; ``python -m benchmarks.bench_report`` writes the page from what is there.
 """
@@ -29,7 +29,7 @@ is the share of the results that agree at a small size, in the same run. Every n
 
 
 def speed(found: dict) -> Iterator[str]:
-    """The table of works."""
+    """Yield the table of works."""
     yield f"\n## The method: {found['threads']} threads, {found['repeats']} repetitions\n"
     yield "| work | reference | its time | its memory | share measured | ours | our memory | times faster | aim | same |"
     yield "|---" * 10 + "|"
@@ -59,7 +59,7 @@ def speed(found: dict) -> Iterator[str]:
 
 
 def against_product(found: dict) -> Iterator[str]:
-    """Captioning beside the matrix products that it consists of."""
+    """Yield the comparison of captioning with the matrix products that it consists of."""
     name, product = _fastest(found["product"])
     ours, reference = found["captions"]["ours"], found["captions"]["reference"]
     yield (
@@ -72,7 +72,7 @@ def against_product(found: dict) -> Iterator[str]:
 
 
 def soft_wpmi_bound(found: dict) -> Iterator[str]:
-    """soft-WPMI beside the product of embeddings, which both sides make."""
+    """Yield the comparison of soft-WPMI with the product of embeddings, which both sides compute."""
     name, product = _fastest(found["soft_wpmi_product"])
     bound = found["soft_wpmi"]["reference"]["seconds"] / product["seconds"]
     yield (
@@ -86,25 +86,25 @@ def _fastest(products: dict) -> tuple[str, dict]:
 
 
 def profile(found: dict) -> Iterator[str]:
-    """Where the time of a whole run goes."""
+    """Yield the table of the time of each stage of a whole run."""
     yield f"\n## Where the time of the default run goes ({found['cores']} cores, after training)\n"
     yield as_markdown(found)
 
 
 def passes(found: dict) -> Iterator[str]:
-    """Rates of the encoders."""
+    """Yield the rates of the encoders."""
     yield "\n## Encoder passes, images a second\n"
     yield from flat_table(found)
 
 
 def cluster(found: dict) -> Iterator[str]:
-    """What Ray costs."""
+    """Yield the table of the costs of Ray."""
     yield "\n## Two nodes of one processor each (`benchmarks/cluster.py`)\n"
     yield from flat_table(found)
 
 
 def photos(found: dict) -> Iterator[str]:
-    """A whole run of ours beside the released flow."""
+    """Yield the comparison of a whole run with the released flow."""
     yield f"\n## The whole run on {found['images']} photographs, {found['groups']} groups explained (`benchmarks/photos.py`)\n"
     yield "| released flow | seconds | ours | seconds |"
     yield "|---" * 4 + "|"
@@ -125,7 +125,7 @@ def photos(found: dict) -> Iterator[str]:
 
 
 def half(found: dict) -> Iterator[str]:
-    """A whole run of ours in both precisions."""
+    """Yield the comparison of a whole run in both precisions."""
     yield f"\n## The same run in half precision ({found['precision']}; `benchmarks/photos.py half`)\n"
     yield "| stage | single, seconds | half, seconds |\n|---|---|---|"
     yield from (f"| {stage} | {taken:.3g} | {found['half'][stage]:.3g} |" for stage, taken in found["ours"].items())
@@ -144,7 +144,7 @@ def _named(step: tuple[str, float] | None) -> str:
 
 
 def flat_table(found: dict) -> Iterator[str]:
-    """Every number with its path."""
+    """Yield every number with its path."""
     yield "| what | value |\n|---|---|"
     yield from (
         f"| {name} | {value:.4g} |" if isinstance(value, float) else f"| {name} | {value} |"
@@ -153,24 +153,24 @@ def flat_table(found: dict) -> Iterator[str]:
 
 
 def leaves(found: dict, before: str = "") -> Iterator[tuple[str, float | int | str]]:
-    """Values of nested dictionaries."""
+    """Yield the values of nested dictionaries."""
     for key, value in found.items():
         name = f"{before}{key}".replace("_", " ")
         yield from leaves(value, f"{name}, ") if isinstance(value, dict) else [(name, value)]
 
 
 def seconds(found: dict) -> str:
-    """Median and range, with the digits that matter."""
+    """Return the median and range, with the digits that matter."""
     return f"{duration(found['seconds'])} ({duration(found['least'])}–{duration(found['most'])})"
 
 
 def duration(value: float) -> str:
-    """Seconds, or milliseconds where they are less than a tenth."""
+    """Return seconds, or milliseconds where they are less than a tenth."""
     return f"{value:.3g} s" if value >= 0.1 else f"{1000 * value:.3g} ms"
 
 
 def memory(found: dict) -> str:
-    """Megabytes that a side adds."""
+    """Return the megabytes that a side adds."""
     return f"{found['added_mb']:.0f} MB"
 
 
@@ -185,7 +185,7 @@ PARTS: dict[str, Callable[[dict], Iterator[str]]] = {  # by the name of the file
 
 
 def page() -> str:
-    """The page, from the files that are there."""
+    """Return the page, from the files that are there."""
     lines = [
         line
         for name, part in PARTS.items()

@@ -1,4 +1,4 @@
-"""What a cluster costs: time of an empty task, bytes that a shard sends and gives back, captions a second beside one process.
+"""Measure the costs of a cluster: time of an empty task, bytes of a shard, captions per second compared with one process.
 
 ``python -m benchmarks.cluster`` starts two nodes with one processor each on this machine: with as many cores, twice the speed of one
 process is what can be had at best. It needs the extra `ray` and as much disk as the corpus takes (half a million captions: 0.5 GB).
@@ -29,7 +29,7 @@ from falcon_dvc.params.load import read_yaml, validated
 ROOT = Path(__file__).resolve().parents[1]
 
 SETTINGS = Settings(5, 100.0, "retrieved", "off", 0.1, 0.5, 0.25, 8)
-ROWS = 10_000  # made together
+ROWS = 10_000  # drawn together
 NODE = {"num_cpus": 1, "object_store_memory": 200_000_000, "include_dashboard": False}
 
 
@@ -61,12 +61,12 @@ def main(
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1."""
+    """Return rows of length 1."""
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def synthetic(folder: Path, captions: int, dim: int) -> Corpus:
-    """Random embeddings in half precision, as those of LAION are given."""
+    """Return random embeddings in half precision, as those of LAION are given."""
     array = allocated(folder / "embeddings.npy", (captions, dim), np.float16)
     for start in range(0, captions, ROWS):
         part = array[start : start + ROWS]
@@ -96,14 +96,14 @@ def two_nodes(folder: Path) -> Iterator[Executor]:
 
 
 def empty_tasks(executor: Executor, count: int) -> dict[str, float]:
-    """Milliseconds of a task that does nothing, its processes started."""
+    """Return the milliseconds of a task that does nothing, its processes started."""
     named = [Task(str(number), (number,)) for number in range(count)]
     list(executor.map(abs, named[:20]))
     return {"milliseconds_per_task": 1000 * seconds(lambda: list(executor.map(abs, named))) / count}
 
 
 def bytes_of_shards(corpus: Corpus, crops: np.ndarray) -> dict[str, int]:
-    """What travels of the first and of the last shard, and what a shard's embeddings would take."""
+    """Return what travels of the first and of the last shard, and what a shard's embeddings would take."""
     from ray import cloudpickle
 
     found = Retrieved(np.full((len(crops), 5), -1), np.full((len(crops), 5), -np.inf), np.full(len(crops), -np.inf))
@@ -122,7 +122,7 @@ def bytes_of_shards(corpus: Corpus, crops: np.ndarray) -> dict[str, int]:
 
 
 def speeds(corpus: Corpus, crops: np.ndarray, executor: Executor) -> dict[str, float]:
-    """Captions a second in one process and on the cluster; the results must be the same."""
+    """Return captions a second in one process and on the cluster; the results must be the same."""
     results: list[Retrieved] = []
     found = {}
     corpus.compared(crops, SETTINGS, executor=executor)  # its processes import what they need
@@ -135,7 +135,7 @@ def speeds(corpus: Corpus, crops: np.ndarray, executor: Executor) -> dict[str, f
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """How long something takes."""
+    """Return how long something takes."""
     before = time.perf_counter()
     work()
     return time.perf_counter() - before

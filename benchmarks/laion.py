@@ -1,4 +1,4 @@
-"""Time and memory of a caption index of LAION's size: synthetic shards, indexed where they lie and searched exactly.
+"""Measure time and memory of a caption index of LAION's size: synthetic shards, indexed in place and searched exactly.
 
 ``python -m benchmarks.laion --shards 10 --captions 10000000 --dim 512 --folder FOLDER`` needs 1 KB of disk a caption.
 """
@@ -30,12 +30,12 @@ from stages import build_caption_index
 
 ROOT = Path(__file__).resolve().parents[1]
 
-UNIT = 10_000  # captions that are made together
+UNIT = 10_000  # captions that are drawn together
 K = 5
 
 
 class Nothing:
-    """Stands for the image-text encoder: the embeddings come with the corpus."""
+    """A placeholder for the image-text encoder: the embeddings come with the corpus."""
 
     fingerprint, preprocessing = "synthetic", "none"
 
@@ -96,13 +96,13 @@ def write_shards(folder: Path, shards: int, count: int, dim: int, seed: int) -> 
         ):
             np.lib.format.write_array_header_1_0(embeddings, shape)
             for vectors, texts in parts_of(first, rows, dim, base, seed):
-                # Not memory-mapped: what is written would count as this process's memory.
+                # Not memory-mapped, because written pages would count as this process's memory.
                 embeddings.write(vectors.astype("<f2").tobytes())
                 metadata.write_table(pa.table({"url": ["address"] * len(texts), "caption": texts}, schema=schema))
 
 
 def parts_of(first: int, rows: int, dim: int, base: list[str], seed: int) -> Iterator[tuple[np.ndarray, list[str]]]:
-    """Embeddings and captions of the rows from `first` on, in parts; each unit of the corpus has random numbers of its own."""
+    """Yield embeddings and captions of the rows from `first` on, in parts; each unit of the corpus has random numbers of its own."""
     for unit in range(first // UNIT, -(-(first + rows) // UNIT)):
         low, high = max(unit * UNIT, first), min((unit + 1) * UNIT, first + rows)
         rng, inside = np.random.default_rng([seed, unit]), slice(low - unit * UNIT, high - unit * UNIT)
@@ -111,20 +111,20 @@ def parts_of(first: int, rows: int, dim: int, base: list[str], seed: int) -> Ite
 
 
 def captions_of(base: list[str], rng: np.random.Generator) -> list[str]:
-    """Captions of the embedded world, most with a number: its grammar repeats itself before long."""
+    """Return captions of the embedded world, most with a number: its grammar repeats itself before long."""
     numbers, which = rng.integers(0, 2**40, UNIT), rng.integers(0, len(base), UNIT)
     return [f"{base[row]} {number}" if number % 8 else base[row] for row, number in zip(which, numbers, strict=True)]
 
 
 def images(count: int, dim: int, seed: int) -> np.ndarray:
-    """Unit queries that lie apart from the texts, as images do."""
+    """Return unit queries that lie apart from the texts, as images do."""
     rng = np.random.default_rng([seed, 2**31])
     rows = rng.standard_normal((count, dim), dtype=np.float32) + 0.5 * rng.standard_normal(dim, dtype=np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def params_of(captions: str) -> Params:
-    """The project's params with this corpus."""
+    """Return the project's params with this corpus."""
     content = read_yaml(ROOT / "params.yaml")
     merge(content, {"data": {"captions": captions, "caption_format": "laion"}})
     return validated(content)
@@ -139,7 +139,7 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 def peak_memory() -> float:
-    """Most memory that this process has held, in GB."""
+    """Return the most memory that this process has held, in GB."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 3)
 
 

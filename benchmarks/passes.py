@@ -1,4 +1,4 @@
-"""Where the time of an encoder's pass over images goes: decoding, preparing, the network; one after the other, and overlapped.
+"""Measure the parts of an encoder's pass over images: decoding, preparing, the network; one after the other, and overlapped.
 
 ``python -m benchmarks.passes`` takes about five minutes on two cores. The pictures are made up, and so are the weights, which
 changes no rate. On a GPU it also measures half precision, and how many threads decode as fast as the GPU computes.
@@ -47,7 +47,7 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Measurements of each rate, after one that is not counted.")] = 5,
     batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 64,
 ) -> None:
-    """Measure everything and write it down."""
+    """Measure all rates and write them to a file."""
     with tempfile.TemporaryDirectory() as folder:
         found = measured(Path(folder), networks(Path(folder)), images, repeats, batch)
     write_json(out, found)
@@ -55,7 +55,7 @@ def main(
 
 
 def measured(folder: Path, encoders: dict[str, Any], images: int, repeats: int, batch: int) -> dict[str, Any]:
-    """Images a second of everything; `folder` is where the pictures are made.
+    """Return all rates in images per second; the pictures are written to `folder`.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def measured(folder: Path, encoders: dict[str, Any], images: int, repeats: int, 
 
 
 def machine() -> dict[str, Any]:
-    """What the rates are of."""
+    """Return what the rates are of."""
     device = best_device()
     named = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     return {
@@ -96,7 +96,7 @@ def numbers_of_threads() -> list[int]:
 
 
 def of_encoder(spec: Any, source: ImageSource, repeats: int, batch: int) -> dict[str, Any]:
-    """Rates of one encoder: each part of a pass alone, the parts in turn, and the pass as it is run."""
+    """Return the rates of one encoder: each part of a pass alone, the parts one after the other, and the overlapped pass."""
     replicas = [load_encoder(spec, device) for device in all_devices()]
     encoder, count = replicas[0], len(source)
     batches = [range(start, min(start + batch, count)) for start in range(0, count, batch)]
@@ -125,12 +125,12 @@ def of_encoder(spec: Any, source: ImageSource, repeats: int, batch: int) -> dict
 
 
 def _all_of(batches: Callable[[], Iterable]) -> None:
-    """Ask for every batch and keep none, as a pass does."""
+    """Iterate over all batches and keep none."""
     deque(batches(), maxlen=0)
 
 
 def forward_passes(encoder: Any, ready: torch.Tensor) -> Measures:
-    """The network alone, in each precision; a CPU has instructions for bfloat16, if any."""
+    """Return the network alone, in each precision; a CPU has instructions for bfloat16, if any."""
 
     def forward(precision: str) -> object:
         with computing_in(precision, encoder.device):
@@ -143,7 +143,7 @@ def forward_passes(encoder: Any, ready: torch.Tensor) -> Measures:
 
 
 def feeding(found: dict[str, Any]) -> dict[str, int]:
-    """The least number of threads that make images ready as fast as the network takes them, in each precision; none if all are too slow."""
+    """Return the least number of threads that prepare images as fast as the network computes, for each precision, if any."""
     ready = {int(name.split("_")[0]): one["median"] for name, one in found["made_ready"].items()}
     needed: dict[str, int] = {}
     for name in (name for name in found if name.startswith("forward")):
@@ -153,7 +153,7 @@ def feeding(found: dict[str, Any]) -> dict[str, int]:
 
 
 def memory_orders(encoder: Any, ready: torch.Tensor) -> Measures:
-    """The network itself on the same images, weights and images with the channels last in memory, or first."""
+    """Return the network itself on the same images, weights and images with the channels last in memory, or first."""
     module, call, batch = _module(encoder, ready.to(encoder.device))
 
     def run(order: torch.memory_format) -> None:
@@ -167,7 +167,7 @@ def memory_orders(encoder: Any, ready: torch.Tensor) -> Measures:
 
 
 def _module(encoder: Any, ready: torch.Tensor) -> tuple[dict[torch.memory_format, Any], Callable, torch.Tensor]:
-    """The network of an encoder in both orders, how it is called, and what it is called with."""
+    """Return the network of an encoder in both orders, how it is called, and what it is called with."""
     from copy import deepcopy
 
     network = encoder._network
@@ -185,7 +185,7 @@ def _module(encoder: Any, ready: torch.Tensor) -> tuple[dict[torch.memory_format
 
 
 def rates(measures: Measures, items: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Items a second of each measure: median, least and most; measured in turn, so that what else runs disturbs all alike."""
+    """Return the items per second of each function: median, least and most. The functions alternate, so that other load affects all."""
     seconds: dict[str, list[float]] = {name: [] for name in measures}
     for repeat in range(repeats + 1):
         for name, measure in measures.items():
@@ -197,13 +197,13 @@ def rates(measures: Measures, items: int, repeats: int) -> dict[str, dict[str, f
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
-    """Median, least and most, to three digits."""
+    """Return the median, least and most, to three digits."""
     found = {"median": float(np.median(values)), "least": min(values), "most": max(values)}
     return {name: float(f"{value:.3g}") for name, value in found.items()}
 
 
 def networks(folder: Path) -> dict[str, Any]:
-    """The encoders that are measured: that of the rendered world, a ResNet-18, and EfficientNet-Lite0 if it is installed."""
+    """Return the encoders to measure: that of the synthetic data set, a ResNet-18, and EfficientNet-Lite0 if it is installed."""
     from pydantic import TypeAdapter
 
     from falcon_dvc.params.schema import EncoderSpec
@@ -219,7 +219,7 @@ def networks(folder: Path) -> dict[str, Any]:
 
 
 def untrained(path: Path, stem: int, widths: tuple[int, ...]) -> SimpleNamespace:
-    """An encoder of the rendered world, of a size."""
+    """Return an encoder of the synthetic data set, of a given size."""
     from falcon_dvc.models.scenes.checkpoints import save_encoder
     from falcon_dvc.models.scenes.small_resnet import SmallResNet
 
@@ -228,7 +228,7 @@ def untrained(path: Path, stem: int, widths: tuple[int, ...]) -> SimpleNamespace
 
 
 def make_photos(folder: Path, count: int) -> ImageSource:
-    """JPEG files that take as long to decode as photographs."""
+    """Return JPEG files that take as long to decode as photographs."""
     folder.mkdir()
     names = [f"{row}.jpg" for row in range(count)]
     for row, name in enumerate(names):
@@ -237,7 +237,7 @@ def make_photos(folder: Path, count: int) -> ImageSource:
 
 
 def make_scenes(folder: Path, count: int) -> ImageSource:
-    """Small pictures in one array, as those of the rendered world."""
+    """Return small pictures in one array, as in the synthetic data set."""
     folder.mkdir()
     write_array(folder / "images.npy", np.stack([_smooth(row, SCENE, SCENE) for row in range(count)]))
     write_table(folder / "attributes.parquet", pd.DataFrame({"image": [str(row) for row in range(count)]}))
@@ -245,7 +245,7 @@ def make_scenes(folder: Path, count: int) -> ImageSource:
 
 
 def _smooth(seed: int, width: int, height: int) -> np.ndarray:
-    """Random colours, blurred, with a little noise."""
+    """Return random colours, blurred, with a little noise."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (height // STRUCTURE + 2, width // STRUCTURE + 2, 3), dtype=np.uint8)
     smooth = np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)

@@ -1,4 +1,4 @@
-"""The whole run on photographs against the released flow, with the same models, images, captions and groups.
+"""Compare the whole run on photographs with the released flow, with the same models, images, captions and groups.
 
 First ``make repro PROFILE=photos IMAGES=FOLDER CAPTIONS=FILE``; then, in ``runs/photos``, ``python ../../benchmarks/photos.py run``.
 ``python ../../benchmarks/photos.py half`` compares ours in single precision with ours in half precision.
@@ -80,7 +80,7 @@ def half(
 
 
 def _in_turn(sides: Sequence[str], compare: Any, encoder: str, groups: int, repeats: int, out: Path) -> None:
-    """Write down what the sides, taking turns, needed and found."""
+    """Run both sides alternately, and write their times and results."""
     repeated: dict[str, list[Steps]] = {side: [] for side in sides}
     found: dict[str, Any] = {}
     for _ in range(repeats):
@@ -93,7 +93,7 @@ def _in_turn(sides: Sequence[str], compare: Any, encoder: str, groups: int, repe
 
 
 def _check(params: Params, encoder: str) -> None:
-    """Ask for the models that the released flow can be made of."""
+    """Raise unless the params name models that the released flow supports."""
     place, joint = Path.cwd() / "params.yaml", params.image_text
     if getattr(params.encoders.get(encoder), "kind", None) != "efficientnet_lite":
         wrong = f"--encoder {encoder}: no efficientnet_lite of encoders in {place}"
@@ -106,7 +106,7 @@ def _check(params: Params, encoder: str) -> None:
 
 
 def compared(ours: list[Steps], reference: list[Steps], networks: list[Steps]) -> dict[str, Any]:
-    """Medians of the steps, and of the totals with their spread.
+    """Return the medians of the steps, and of the totals with their spread.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def compared(ours: list[Steps], reference: list[Steps], networks: list[Steps]) -
 
 
 def compared_precisions(ours: list[Steps], half: list[Steps]) -> dict[str, Any]:
-    """Medians of the steps in both precisions, and of the totals with their spread."""
+    """Return the medians of the steps in both precisions, and of the totals with their spread."""
     single, other = (spread([sum(steps.values()) for steps in repeated]) for repeated in (ours, half))
     return {
         "precision": PRECISION,
@@ -153,7 +153,7 @@ def _medians(repeated: list[Steps]) -> Steps:
 
 
 def _elsewhere(side: str, encoder: str, groups: int) -> dict[str, Any]:
-    """What `once` measures, in a process of its own."""
+    """Return what `once` measures, in a process of its own."""
     command = [sys.executable, __file__, "once", side, encoder, str(groups)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
@@ -166,12 +166,12 @@ def once(side: str, encoder: str, groups: int) -> None:
 
 
 def our_stages(encoder: str, groups: int) -> dict[str, Any]:
-    """Seconds of each stage of ours, for all groups."""
+    """Return the seconds of each stage of ours, for all groups."""
     return {"seconds": _chain(encoder, Path()), "ours_peak_mb": _peak(resource.RUSAGE_CHILDREN)}
 
 
 def our_stages_in_half(encoder: str, groups: int) -> dict[str, Any]:
-    """Seconds of each stage of ours in half precision, in a folder beside this one, and how far the results agree."""
+    """Return the seconds of each stage of ours in half precision, in a folder beside this one, and how far the results agree."""
     with TemporaryDirectory(dir=Path.cwd().parent) as place:
         folder, content = Path(place), read_yaml(Path("params.yaml"))
         merge(content, {name: {"precision": PRECISION} for name in ("image_text", "extract_activations")})
@@ -182,7 +182,7 @@ def our_stages_in_half(encoder: str, groups: int) -> dict[str, Any]:
 
 
 def agreement(encoder: str, folder: Path) -> dict[str, Any]:
-    """How far the groups and words in a folder are those of the working folder.
+    """Return how far the groups and words in a folder are those of the working folder.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def agreement(encoder: str, folder: Path) -> dict[str, Any]:
 
 
 def first_words(encoder: str, folder: Path) -> dict[str, str | None]:
-    """The best word of each group, by the group's members; None where none is kept."""
+    """Return the best word of each group, by the group's members; None where none is kept."""
     groups = read_table(folder / paths.groups(encoder) / "groups.parquet").set_index("group")["members"]
     ranked = read_table(folder / paths.concepts(encoder) / "concepts.parquet")
     best = ranked[ranked["kept"] & (ranked["kind"] == "word") & (ranked["rank"] == 1)].set_index("group")["concept"]
@@ -208,7 +208,7 @@ def first_words(encoder: str, folder: Path) -> dict[str, str | None]:
 
 
 def _chain(encoder: str, folder: Path) -> Steps:
-    """Seconds of the stages that do what the released scripts do."""
+    """Return the seconds of the stages that do what the released scripts do."""
     alone = ("collect_images", EMBEDDING, "parse_captions")
     of_encoder = ("extract_activations", "find_groups", "mine_crops", "score_concepts")
     stages: list[Stage] = [*((name, ()) for name in alone), *((name, (encoder,)) for name in of_encoder)]
@@ -216,7 +216,7 @@ def _chain(encoder: str, folder: Path) -> Steps:
 
 
 def released_flow(encoder: str, groups: int) -> dict[str, Any]:
-    """Seconds of each step of the released flow, from those of some groups."""
+    """Return the seconds of each step of the released flow, from those of some groups."""
     flow = ReleasedFlow(load_params(), encoder)
     chosen = flow.evenly(groups)
     flow.warm_up(chosen[0])
@@ -231,7 +231,7 @@ def released_flow(encoder: str, groups: int) -> dict[str, Any]:
 
 
 def _peak(whose: int) -> float:
-    """Most memory of a process, in MB."""
+    """Return the most memory of a process, in MB."""
     return resource.getrusage(whose).ru_maxrss / 1e3
 
 
@@ -248,7 +248,7 @@ def _run(stage: Stage, folder: Path) -> float:
 
 
 def our_networks(encoder: str, groups: int) -> dict[str, Any]:
-    """Seconds that our networks alone need for all images and all different crops, from what a few batches need."""
+    """Return the seconds that our networks alone need for all images and all different crops, from what a few batches need."""
     from falcon_dvc.models.encoders.load import load_encoder
     from falcon_dvc.models.image_text.load import load_image_text
 
@@ -264,7 +264,7 @@ def our_networks(encoder: str, groups: int) -> dict[str, Any]:
 
 
 def _each(network: Any, batch: Any) -> float:
-    """Seconds an image, the median of some batches after one that is not timed."""
+    """Return seconds an image, the median of some batches after one that is not timed."""
     times = []
     for _ in range(1 + REPEATS):
         start = time.perf_counter()
@@ -287,7 +287,7 @@ class AsPackaged:
         self._fc = self._network._fc
 
     def extract_features(self, batch: Any) -> Any:
-        """Give the last activation maps."""
+        """Return the last activation maps."""
         return self._network.extract_features(batch.contiguous())
 
 
@@ -322,11 +322,11 @@ class ReleasedFlow:
         self._seconds: Steps = {}
 
     def evenly(self, groups: int) -> list[int]:
-        """Places of some groups, evenly chosen."""
+        """Return the places of some groups, evenly chosen."""
         return np.unique(np.linspace(0, len(self._groups) - 1, groups).astype(int)).tolist()
 
     def same_features(self) -> float:
-        """Share of the features that are ours, to a thousandth of the largest."""
+        """Return the share of the features that are ours, to a thousandth of the largest."""
         tolerance = 1e-3 * np.abs(self._features).max()
         return float((np.abs(self._extract() - self._features) <= tolerance).mean())
 
@@ -335,7 +335,7 @@ class ReleasedFlow:
         self._explain(place)
 
     def seconds(self, chosen: list[int]) -> Steps:
-        """Seconds of each step of the whole run, from those of some groups."""
+        """Return the seconds of each step of the whole run, from those of some groups."""
         self._seconds = {}
         self._timed("activations", self._extract)
         self._timed("groups", self._group)

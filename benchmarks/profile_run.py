@@ -1,4 +1,4 @@
-"""Where the time of a whole run goes: every stage after training, each in a process of its own, in a copy of this project.
+"""Profile a whole run: every stage after training, each in a process of its own, in a copy of this project.
 
 ``python -m benchmarks.profile_run`` runs each stage twice: as DVC does, watched from outside and by benchmarks/sampled.py (seconds,
 memory, shares), and under cProfile, which slows it down (the functions with the most time of their own, in the main thread).
@@ -41,7 +41,7 @@ HEAD = (
     "computing",
     "most time of their own",
 )
-# As pstats names what is written in C.
+# pstats' name of functions in C.
 METHOD, FUNCTION = (
     re.compile(r"<?method '(.+)' of '(.+)' objects>?"),
     re.compile(r"<?built-in method (?:(.+)\.)?([^.]+?)>?$"),
@@ -66,7 +66,7 @@ def main(
 
 
 def stages_after_training(params: Params) -> list[Stage]:
-    """The stages that DVC runs once the models are there."""
+    """Return the stages that DVC runs once the models are there."""
     found = [stage for stage in stages_in_order(params) if stage[0] not in TRAINING]
     return [stage for stage in found if params.worlds or not _of_a_world(stage[0])]
 
@@ -86,7 +86,7 @@ def copy_project(project: Path, place: Path) -> None:
 
 
 def profiled(stages: Sequence[Stage], place: Path) -> dict[str, dict[str, Any]]:
-    """What each stage takes, in order, and what it spends it on."""
+    """Return what each stage takes, in order, and what it spends it on."""
     found = {}
     for stage in stages:
         found[" ".join((stage[0], *stage[1]))] = _measured(stage, place) | {"top": _top(stage, place)}
@@ -94,7 +94,7 @@ def profiled(stages: Sequence[Stage], place: Path) -> dict[str, dict[str, Any]]:
 
 
 def _measured(stage: Stage, place: Path) -> dict[str, Any]:
-    """Seconds, processor time, peak memory, and the shares of the groups."""
+    """Return seconds, processor time, peak memory, and the shares of the groups."""
     with tempfile.TemporaryDirectory() as scratch:
         seconds = Path(scratch) / "seconds.json"
         taken = _run(stage, place, [str(ROOT / "benchmarks" / "sampled.py"), str(seconds)])
@@ -102,14 +102,14 @@ def _measured(stage: Stage, place: Path) -> dict[str, Any]:
 
 
 def shares(seconds: dict[str, float], total: float) -> dict[str, float]:
-    """Parts of 1; what was before the first look and after the last is the start of Python, and its end."""
+    """Return parts of 1; what was before the first look and after the last is the start of Python, and its end."""
     unseen = max(total - sum(seconds.values()), 0.0)
     whole = sum(seconds.values()) + unseen
     return {name: (seconds[name] + unseen * (name == STARTING)) / whole for name in GROUPS}
 
 
 def _top(stage: Stage, place: Path) -> list[str]:
-    """The functions with the most time of their own."""
+    """Return the functions with the most time of their own."""
     with tempfile.TemporaryDirectory() as scratch:
         profile = Path(scratch) / "profile"
         _run(stage, place, ["-m", "cProfile", "-o", str(profile), "-m", "stages"])
@@ -117,7 +117,7 @@ def _top(stage: Stage, place: Path) -> list[str]:
 
 
 def top(profile: pstats.Stats) -> list[str]:
-    """Names of the `TOP` functions, as module:function."""
+    """Return the names of the `TOP` functions, as module:function."""
     own = {function: numbers[2] for function, numbers in profile.stats.items()}  # type: ignore[attr-defined]
     return [named(file, name) for file, _, name in sorted(own, key=lambda function: -own[function])[:TOP]]
 
@@ -162,7 +162,7 @@ def _run(stage: Stage, place: Path, how: list[str]) -> dict[str, float]:
 
 
 def rows(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The cells of each stage's line, and of the whole run's."""
+    """Yield the cells of each stage's line, and of the whole run's."""
     stages = found["stages"].values()
     for name, one in found["stages"].items():
         yield _cells(f"`{name}`", one, ", ".join(f"`{function}`" for function in one["top"]))
@@ -178,7 +178,7 @@ def _cells(name: str, one: dict[str, Any], last: str) -> tuple[str, ...]:
 
 
 def as_markdown(found: dict[str, Any]) -> str:
-    """The results as a table."""
+    """Return the results as a table."""
     lines = [HEAD, ("---",) * len(HEAD), *rows(found)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

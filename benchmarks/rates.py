@@ -48,7 +48,7 @@ def main(
 
 
 def encoder(given: dict):
-    """An encoder as the stage extract_activations makes it."""
+    """Measure an encoder in the way in which the stage extract_activations runs it."""
     from pydantic import TypeAdapter
 
     from falcon_dvc.params.schema import EncoderSpec
@@ -58,7 +58,7 @@ def encoder(given: dict):
 
 
 def image_text():
-    """The image-text encoder of the paper's setting, without its weights."""
+    """Measure the image-text encoder of the paper's setting, with random weights."""
     import open_clip
 
     from falcon_dvc.models.encoders.preparation import Preparation
@@ -70,7 +70,7 @@ def image_text():
 
 
 def rate(encode: Callable, items: list, repeats: int) -> float:
-    """Items a second: the median over batches."""
+    """Return items a second: the median over batches."""
     encode(items)
     seconds = []
     for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""The released algorithms, written afresh from their description (docs/method.md): what benchmarks/speed.py compares with.
+"""The released algorithms, implemented from their description (docs/method.md), as the reference of benchmarks/speed.py.
 
 Loops stand where the description has them. Where an algorithm is one of a library (matrix products, softmax, tagging), it is torch's or
 TextBlob's. Each takes the `share` of the work that it does; its time is divided by it.
@@ -53,7 +53,7 @@ def _grad_cam(network, pixels, feature: int) -> np.ndarray:
 
 
 def box(heatmap: np.ndarray, cut: float) -> tuple[int, int, int, int]:
-    """The box around the largest connected region, found pixel by pixel."""
+    """Return the box around the largest connected region, found pixel by pixel."""
     height, width = heatmap.shape
     least = cut * heatmap.max()
     left = {(row, column) for row in range(height) for column in range(width) if heatmap[row, column] >= least > 0}
@@ -93,7 +93,7 @@ def captions(inputs: Inputs, share: float) -> np.ndarray:
 
 
 def captions_by_group(inputs: Inputs, share: float) -> np.ndarray:
-    """The same, the crops of one group at a time."""
+    """Return the same, the crops of one group at a time."""
     size = inputs["group_size"]
     starts = range(0, round(len(inputs["crops"]) * share), size)
     return np.concatenate(

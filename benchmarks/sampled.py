@@ -30,7 +30,7 @@ FILE_WORK = (
 
 
 def group(files: Iterable[str]) -> str:
-    """What a thread is doing, from the files of the functions that it is in, the innermost first."""
+    """Return what a thread is doing, from the files of the functions that it is in, the innermost first."""
     files = list(files)
     if any(file.startswith(IMPORTING) for file in files):
         return STARTING

@@ -1,4 +1,4 @@
-"""Works out what LAION-400M and ImageNet-1k take on 1, 8 and 64 machines, from measured rates, and writes it into docs/scale.md.
+"""Estimate the time of LAION-400M and ImageNet-1k on 1, 8 and 64 machines from measured rates, and write it to docs/scale.md.
 
 ``python -m benchmarks.scale`` reads ``speed.json`` and ``rates.json`` of reports/benchmarks, reports/reliability/load.json, and `MEMORY` of
 trials/load.py; nothing here was run at that size. What a machine is, and costs, is assumed: `Machine`.
@@ -27,7 +27,7 @@ TEXT_BYTES, IMAGE_BYTES = 100, 110_000  # of a caption of LAION, of a JPEG of Im
 
 @dataclass(frozen=True)
 class Machine:
-    """One node of the cluster that is worked out."""
+    """One node of the cluster of the estimate."""
 
     cores: int = 16
     memory_gb: float = 64.0
@@ -57,7 +57,7 @@ class Step:
     memory_gb: float
 
     def hours(self, nodes: int, machine: Machine) -> float:
-        """The longest of computing, reading and gathering."""
+        """Return the longest of computing, reading and gathering."""
         used = 1 if self.cores else nodes
         computing = self.core_seconds / (self.cores or nodes * machine.cores)
         reading = self.read_gb / min(machine.store_gb, used * machine.network_gb)
@@ -89,7 +89,7 @@ def laion(
 
 
 def imagenet(rates: dict, load: dict, images: float = 1.28e6, features: int = 2048) -> list[Step]:
-    """A ResNet-50 over the training images."""
+    """Return a ResNet-50 over the training images."""
     passes = images * rates["cores"] / rates["per_second"]["resnet50 (torchvision), features and maps"]
     features_gb = images * features * 4e-9
     gathered_gb = images * features * 49 * 2e-9 + features_gb
@@ -102,12 +102,12 @@ def imagenet(rates: dict, load: dict, images: float = 1.28e6, features: int = 20
 
 
 def _alone(name: str, seconds: float, read_gb: float, memory_gb: float) -> Step:
-    """A stage without shards: it takes what it takes on the two cores where it was measured."""
+    """Return a stage without shards: it takes what it takes on the two cores where it was measured."""
     return Step(f"`{name}`", seconds * MEASURED_CORES, read_gb, 0, MEASURED_CORES, memory_gb)
 
 
 def rows(title: str, steps: list[Step], machine: Machine) -> Iterator[str]:
-    """A table of one task."""
+    """Yield a table of one task."""
     yield f"\n**{title}**\n"
     yield (
         "| stage | core-hours | read | comes back | memory of its process | "
@@ -134,7 +134,7 @@ def main() -> None:
 
 
 def tables() -> str:
-    """Both tables, from the files that are there."""
+    """Return both tables, from the files that are there."""
     speed, rates = read_json(FOLDER / "speed.json"), read_json(FOLDER / "rates.json")
     load, machine = read_json(ROOT / "reports" / "reliability" / "load.json"), Machine()
     return "\n".join(

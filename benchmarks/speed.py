@@ -1,4 +1,4 @@
-"""How fast: our core against the released algorithms (benchmarks/released.py), same inputs, same number of threads, in one run.
+"""Compare the speed of this project with the released algorithms (benchmarks/released.py): same inputs, same threads, one run.
 
 ``python -m benchmarks.speed run``, on an idle machine, after `make repro`; results go to ``reports/benchmarks/speed.json``.
 Each side runs in a process of its own: once uncounted, then `repeats` times. Its memory is what the work adds to the inputs.
@@ -60,7 +60,7 @@ def run(
 
 
 def compared(name: str, repeats: int, threads: int) -> dict[str, Any]:
-    """Both sides of a work, and how much of their results is the same."""
+    """Return both sides of a work, and how much of their results is the same."""
     work = WORKS[name]
     reference, ours = (_elsewhere(name, side, repeats, threads) for side in ("reference", "ours"))
     return {
@@ -94,7 +94,7 @@ def once(name: str, side: str, repeats: int) -> None:
 
 
 def same(work: Work) -> float:
-    """Share of the results of the small inputs that are the same.
+    """Return the share of the results of the small inputs that are the same.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def same(work: Work) -> float:
 
 
 def timed_side(work: Work, side: str, repeats: int) -> dict[str, Any]:
-    """Seconds of the full work (median, least, most) and megabytes that it adds."""
+    """Return the seconds of the full work (median, least, most) and megabytes that it adds."""
     inputs = work.make(True)
     do: Callable[[Inputs], Any] = (lambda some: work.reference(some, work.share)) if side == "reference" else work.ours
     share = work.share if side == "reference" else 1.0
@@ -121,19 +121,19 @@ def timed_side(work: Work, side: str, repeats: int) -> dict[str, Any]:
 
 
 def elapsed(do: Callable[[], Any]) -> float:
-    """Seconds that it takes."""
+    """Return the seconds that it takes."""
     start = time.perf_counter()
     do()
     return time.perf_counter() - start
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
-    """Median, smallest and largest."""
+    """Return the median, smallest and largest."""
     return {"seconds": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}
 
 
 def _forget_peak() -> int:
-    """Resident memory now, in kB; the peak is counted from here."""
+    """Return the resident memory now, in kB; the peak is counted from here."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 
@@ -145,7 +145,7 @@ def _status(key: str) -> int:
 
 
 def product(name: str, left: str, right: str, repeats: int) -> dict[str, Any]:
-    """The matrix product alone of two inputs of a work, by numpy and by torch: what makes it cannot be faster."""
+    """Return the matrix product alone of two inputs of a work, by numpy and by torch: what makes it cannot be faster."""
     import torch
 
     from falcon_dvc.concepts.scoring.corpus import CAPTIONS_AT_ONCE
@@ -167,7 +167,7 @@ def product(name: str, left: str, right: str, repeats: int) -> dict[str, Any]:
 
 
 def starts(repeats: int) -> dict[str, Any]:
-    """Seconds from the start of a process until a stage that needs no torch could begin."""
+    """Return the seconds from the start of a process until a stage that needs no torch could begin."""
     return {
         stage: _starts(f"import sys, stages.{stage}; sys.exit('torch' in sys.modules)", repeats)
         for stage in WITHOUT_TORCH
@@ -175,18 +175,18 @@ def starts(repeats: int) -> dict[str, Any]:
 
 
 def start_of_libraries(repeats: int) -> dict[str, float]:
-    """Seconds until the libraries of tables and sparse matrices are there, which most stages need."""
+    """Return the seconds until the libraries of tables and sparse matrices are there, which most stages need."""
     return _starts("import pandas, scipy.sparse", repeats)
 
 
 def _starts(code: str, repeats: int) -> dict[str, float]:
-    """Run code in new processes; none may fail."""
+    """Run code in new processes; raise if one fails."""
     command = [sys.executable, "-c", code]
     return spread([elapsed(lambda: subprocess.run(command, cwd=ROOT, check=True)) for _ in range(repeats + 1)][1:])
 
 
 def no_op(repeats: int) -> dict[str, float]:
-    """Seconds of `dvc repro` with nothing to do.
+    """Return the seconds of `dvc repro` with nothing to do.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def no_op(repeats: int) -> dict[str, float]:
 
 
 def no_op_of_one_stage(repeats: int) -> dict[str, float]:
-    """The same in a project of one stage without dependencies: what is DVC's own."""
+    """Return the same in a project of one stage without dependencies: what is DVC's own."""
     with tempfile.TemporaryDirectory() as place:
         dvc = [sys.executable, "-m", "dvc"]
         subprocess.run([*dvc, "init", "-q", "--no-scm"], cwd=place, check=True)
@@ -210,7 +210,7 @@ def no_op_of_one_stage(repeats: int) -> dict[str, float]:
 
 
 def _repro(place: Path, repeats: int) -> dict[str, float]:
-    """Seconds of `dvc repro` after one that is not counted."""
+    """Return the seconds of `dvc repro` after one that is not counted."""
     command = [sys.executable, "-m", "dvc", "repro", "-q"]
     return spread([elapsed(lambda: subprocess.run(command, cwd=place, check=True)) for _ in range(repeats + 1)][1:])
 

@@ -1,4 +1,4 @@
-"""The works that benchmarks/speed.py times: inputs of two sizes, the released algorithm, ours, and whether both say the same.
+"""The tasks that benchmarks/speed.py times: inputs of two sizes, the released algorithm, ours, and their agreement.
 
 The small size is where the results are compared, the full one is where time and memory are measured.
 """
@@ -46,13 +46,13 @@ class Work:
 
 
 def unit(generator: np.random.Generator, rows: int, dim: int) -> np.ndarray:
-    """Random directions, single precision."""
+    """Return random directions, single precision."""
     found = generator.standard_normal((rows, dim), dtype=np.float32)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
 def _activations(full: bool) -> np.ndarray:
-    """Row-normalised features: most of them noise, in three of ten images a few that fire together."""
+    """Return row-normalised features: most of them noise, in three of ten images a few that fire together."""
     from falcon_dvc.groups.activations import row_normalised
 
     images, features = (50_000, 2048) if full else (3000, 128)
@@ -128,7 +128,7 @@ def _heatmaps(inputs: Inputs) -> np.ndarray:
 
 
 def _boxes_of_released_size(inputs: Inputs) -> np.ndarray:
-    """The boxes on the released grid, before they become squares."""
+    """Return the boxes on the released grid, before they become squares."""
     import torch
 
     from falcon_dvc.crops.heatmaps import boxes_of, enlarged
@@ -172,7 +172,7 @@ def _same_rows(expected: np.ndarray, found: np.ndarray) -> float:
 
 
 def _for_words(full: bool) -> Inputs:
-    """Sentences of one pattern over TextBlob's lexicon: what TextBlob tags as it is meant, nearly always."""
+    """Return sentences of one pattern over TextBlob's lexicon: what TextBlob tags as it is meant, nearly always."""
     from falcon_dvc.concepts.words.parsing import _lexicon
 
     generator, by_tag = np.random.default_rng(0), {}
@@ -192,7 +192,7 @@ def _for_words(full: bool) -> Inputs:
 
 
 def _frequent_first(generator: np.random.Generator, words: list[str], count: int) -> np.ndarray:
-    """Words drawn as often as in texts: in inverse proportion to their rank (Zipf)."""
+    """Return words drawn as often as in texts: in inverse proportion to their rank (Zipf)."""
     return np.array(words)[(len(words) ** generator.random(count)).astype(int) - 1]
 
 
@@ -206,7 +206,7 @@ def _words(inputs: Inputs) -> Any:
 
 
 def _alike_words(expected: list[set[str]], found: list[Any]) -> float:
-    """Words of the reference that ours finds, too: verbs it leaves as they are, and words out of their context ours tags otherwise."""
+    """Return the reference words that ours finds too; ours keeps verbs as they are, and tags words without context otherwise."""
     (parsed,) = found
     ours = [set() for _ in expected]
     for caption, phrase, concept in zip(parsed.caption, parsed.phrase, parsed.concept, strict=True):
@@ -241,7 +241,7 @@ def _for_a_group(full: bool) -> Inputs:
 
 
 def _a_group(inputs: Inputs) -> Any:
-    """Scores of the group's words, every caption being parsed already."""
+    """Return the scores of the group's words, every caption being parsed already."""
     from falcon_dvc.concepts.scoring.scores import crop_scores, group_scores
 
     scores = crop_scores(inputs["found"], inputs["weights"], inputs["mentions"])
@@ -249,7 +249,7 @@ def _a_group(inputs: Inputs) -> Any:
 
 
 def _concepts_of_a_group(inputs: Inputs) -> set[str]:
-    """Names of what is scored."""
+    """Return the names of what is scored."""
     return {inputs["vocabulary"][concept] for concept in _a_group(inputs).indices}
 
 
@@ -281,7 +281,7 @@ def _coherence(inputs: Inputs) -> np.ndarray:
 
 
 def _same_coherence(expected: np.ndarray, found: np.ndarray) -> float:
-    """The same coherence; the null is drawn otherwise, so its mean agrees but for chance."""
+    """Return the same coherence; the null is drawn otherwise, so its mean agrees but for chance."""
     own = np.abs(expected[:, 0] - found[: len(expected), 0]) < 1e-5
     null = np.abs(expected[:, 1] - found[: len(expected), 1]) < 0.05
     return float((own & null).mean())

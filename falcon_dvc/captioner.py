@@ -1,7 +1,7 @@
 """An image captioner: CoCa of open_clip.
 
-Its captions are decoded here, by a plain beam search, and not by open_clip's ``generate``, which needs the package transformers
-and classes that its newer versions no longer have.
+The captions are decoded by a beam search in this module. open_clip's ``generate`` requires an old version of the package
+transformers.
 
 References
 ----------
@@ -24,39 +24,39 @@ from falcon_dvc.models.open_clip import published
 PARAM = "generate_captions"
 
 Picture = UInt8[np.ndarray, "height width 3"]
-# From the beginnings of texts to the log-probability of each token that may come next.
+# From prefixes of texts to the log-probability of each next token.
 NextToken = Callable[[Int[Tensor, "texts length"]], Float[Tensor, "texts vocabulary"]]
 
 
 def beam_search(
     log_next: NextToken, images: int, start: int, end: int, beams: int, length: int
 ) -> Int[Tensor, "images length"]:
-    """Find a probable text for each image; nothing is drawn at random.
+    """Find a probable text for each image by a deterministic beam search.
 
-    At each step the `beams` most probable beginnings are kept, ended ones among them; of those left the text with the largest
-    mean log-probability of its tokens wins (the end counts as one).
+    Each step keeps the `beams` most probable prefixes, including complete texts. The result is the text with the largest
+    mean log-probability of its tokens, including the end.
 
     Parameters
     ----------
     log_next : callable
-        Takes the beginnings of all images, those of one image together.
+        From the prefixes of all images, grouped by image, to the log-probabilities of the next tokens.
     images : int
         Number of images.
     start, end : int
-        Tokens. After the end nothing but the end follows.
+        Tokens. Only the end can follow the end.
     beams : int
-        1 is the greedy search.
+        Number of prefixes; 1 is greedy search.
     length : int
-        Tokens of a text, at most.
+        Largest number of tokens of a text.
 
     Returns
     -------
     (images, length or less) tensor
-        Without the start, filled up with the end.
+        Tokens without the start, padded with the end.
     """
     texts = torch.full((images, beams, 1), start)
     total = torch.full((images, beams), -torch.inf)
-    total[:, 0] = 0.0  # all beams begin alike: one of them is enough
+    total[:, 0] = 0.0  # all beams start with the same prefix, so only one may have a finite score
     for _ in range(length):
         log_p = _after_the_end(log_next(texts.flatten(0, 1)).unflatten(0, (images, beams)), texts, end)
         total, best = (total.unsqueeze(2) + log_p).flatten(1).topk(beams)
@@ -73,7 +73,7 @@ def beam_search(
 def _after_the_end(
     log_p: Float[Tensor, "images beams vocabulary"], texts: Int[Tensor, "images beams length"], end: int
 ) -> Float[Tensor, "images beams vocabulary"]:
-    """Let only the end follow the end, at no cost."""
+    """Allow only the end after the end, with log-probability 0."""
     only_end = torch.full_like(log_p[0, 0], -torch.inf)
     only_end[end] = 0.0
     return torch.where((texts[:, :, -1:] == end), only_end, log_p)
@@ -85,9 +85,9 @@ class CoCa:
     Parameters
     ----------
     model : open_clip.CoCa
-        Images and tokens to logits.
+        From images and tokens to logits.
     tokenizer : open_clip.SimpleTokenizer
-        Tokens to text.
+        From tokens to text.
     transform : callable
         From a PIL image to the model's input.
     beams, max_length : int
@@ -105,23 +105,23 @@ class CoCa:
 
     @torch.inference_mode()
     def captions(self, images: Sequence[Picture]) -> list[str]:
-        """Give one text for each image of any size; it does not depend on the others."""
+        """Return one text for each image of any size, which does not depend on the other images."""
         batch = torch.stack([self._transform(Image.fromarray(image)) for image in images]).to(self._device)
         start, end = self._tokenizer.sot_token_id, self._tokenizer.eot_token_id
-        found = beam_search(self._reading(batch), len(images), start, end, self._beams, self._max_length)
-        return [self._text(tokens) for tokens in found.tolist()]
+        texts = beam_search(self._next_token(batch), len(images), start, end, self._beams, self._max_length)
+        return [self._text(tokens) for tokens in texts.tolist()]
 
-    def _reading(self, batch: Float[Tensor, "images 3 size size"]) -> NextToken:
-        """Encode the images once, and give what continues texts about them."""
+    def _next_token(self, batch: Float[Tensor, "images 3 size size"]) -> NextToken:
+        """Encode the images once, and return the function that predicts the next tokens of their texts."""
         encoded = self._model(batch)
-        about = {
+        image_inputs = {
             "image_latent": encoded["image_features"].repeat_interleave(self._beams, dim=0),
             "image_embs": encoded["image_embs"].repeat_interleave(self._beams, dim=0),
         }
 
         def log_next(texts: Int[Tensor, "texts length"]) -> Float[Tensor, "texts vocabulary"]:
-            read = self._model(None, texts.to(self._device), **about, output_labels=False)
-            logits = read["logits"][:, -1].float().cpu()
+            output = self._model(None, texts.to(self._device), **image_inputs, output_labels=False)
+            logits = output["logits"][:, -1].float().cpu()
             logits[:, self._tokenizer.sot_token_id] = -torch.inf
             return logits.log_softmax(dim=1)
 
@@ -145,7 +145,7 @@ def load_captioner(spec: Any, device: str = "cpu") -> CoCa:
     Raises
     ------
     UserError
-        If it is no captioner, its weights cannot be had, or it writes no texts of max_length tokens.
+        If the model is no captioner, its weights cannot be loaded, or max_length exceeds its context.
     """
     import open_clip
 
@@ -153,9 +153,11 @@ def load_captioner(spec: Any, device: str = "cpu") -> CoCa:
     model, transform = published(spec.name, weights, PARAM, "checkpoint, with pretrained: checkpoint")
     tokenizer = open_clip.get_tokenizer(spec.name)
     if not isinstance(model, open_clip.CoCa) or not isinstance(tokenizer, open_clip.SimpleTokenizer):
-        raise UserError(f"{PARAM}.name: {spec.name!r} is no captioner; use coca_ViT-L-14 or coca_ViT-B-32 of open_clip")
+        raise UserError(
+            f"{PARAM}.name: {spec.name!r} is not a captioner; use coca_ViT-L-14 or coca_ViT-B-32 of open_clip"
+        )
     if spec.max_length > model.context_length:
         raise UserError(
-            f"{PARAM}.max_length: {spec.max_length} is more than {spec.name!r} writes; use at most {model.context_length}"
+            f"{PARAM}.max_length: {spec.max_length} exceeds the context of {spec.name!r}; use at most {model.context_length}"
         )
     return CoCa(model, tokenizer, transform, spec.beams, spec.max_length, device)

@@ -1,4 +1,4 @@
-"""Embeddings that come with a caption corpus: read where they lie, a block at a time, never copied."""
+"""Read embeddings that come with a caption corpus in place, in blocks, without copying the files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from falcon_dvc.errors import UserError
 FLOATS = {"F16": np.float16, "F32": np.float32}
 SUFFIXES = (".npy", ".safetensors")
 FORMAT = "save a two-dimensional float16 or float32 array as .npy or .safetensors"
-SHORT = 1e-12  # squares of numbers beyond this and 1 / SHORT leave single precision
+SHORT = 1e-12  # least squared length that single precision computes accurately
 
 
 class UnitRows:
-    """Rows of several arrays as one array of unit rows in single precision; a slice or an array of places reads only what it names.
+    """Rows of several arrays as one array of unit rows in single precision. Indexing reads only the rows that it names.
 
     Parameters
     ----------
-    arrays : memory-mapped, (rows, dim) each, in any float type.
-    rows : number, in all arrays together, of each row of this one; all of them if not given.
+    arrays : sequence of memory-mapped arrays (rows, dim)
+        Of any float type.
+    rows : (rows,) integer array, optional
+        Number of each row, counted over all arrays; all rows by default.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray], rows: Int[np.ndarray, " rows"] | None = None) -> None:
@@ -37,30 +39,30 @@ class UnitRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, places: slice | np.ndarray) -> Float32[np.ndarray, "some dim"]:
-        """The rows at some places; a row of zeros or one that is no number comes as zeros."""
+    def __getitem__(self, places: slice | np.ndarray) -> Float32[np.ndarray, "selected dim"]:
+        """Return the unit rows at `places`; a row of zeros, or with a number that is not finite, gives zeros."""
         return unit_rows(self._raw(self._rows[places]))[0]
 
     def part(self, places: slice) -> UnitRows:
-        """Some rows, of the arrays alone that hold them."""
+        """Return the rows at `places`, with references only to the arrays that hold them."""
         rows = self._rows[places]
         if not len(rows):
             return UnitRows(self._arrays[:1], rows)
         low, high = np.searchsorted(self._first, [rows.min(), rows.max()], side="right")
         return UnitRows(self._arrays[low - 1 : high], rows - self._first[low - 1])
 
-    def _raw(self, wanted: np.ndarray) -> Float32[np.ndarray, "some dim"]:
-        """Some rows as they stand in the files."""
-        found = np.empty((len(wanted), self.shape[1]), dtype=np.float32)
-        of = np.searchsorted(self._first, wanted, side="right") - 1
-        for number in np.unique(of):
-            here = np.flatnonzero(of == number)
-            found[here] = _gathered(mapped_anew(self._arrays[number]), wanted[here] - self._first[number])
-        return found
+    def _raw(self, wanted: np.ndarray) -> Float32[np.ndarray, "selected dim"]:
+        """Read rows from the files, not normalised."""
+        rows = np.empty((len(wanted), self.shape[1]), dtype=np.float32)
+        array_numbers = np.searchsorted(self._first, wanted, side="right") - 1
+        for number in np.unique(array_numbers):
+            here = np.flatnonzero(array_numbers == number)
+            rows[here] = _gathered(mapped_anew(self._arrays[number]), wanted[here] - self._first[number])
+        return rows
 
 
 def mapped_anew(array: np.ndarray) -> np.ndarray:
-    """The same array, of whose file nothing is in memory yet; what is read of it leaves the memory when it is forgotten."""
+    """Return a new memory map of the same array. Its pages leave the memory when the new map is deleted."""
     if not isinstance(array, np.memmap) or array.filename is None:
         return array
     order: Literal["F", "C"] = "C" if array.flags.c_contiguous else "F"
@@ -68,61 +70,71 @@ def mapped_anew(array: np.ndarray) -> np.ndarray:
 
 
 class RowsElsewhere:
-    """Some rows of embeddings, which another process reads from the same file: what travels is the file's name.
+    """Rows of embeddings that another process reads from the same file. Pickling sends the name of the file.
 
     Parameters
     ----------
-    embeddings : memory-mapped, or `UnitRows` of memory-mapped arrays; an array in memory travels itself.
-    places : of the rows.
+    embeddings : array or UnitRows
+        Memory-mapped. Pickling an array in memory sends its rows.
+    places : slice
+        The rows.
     """
 
     def __init__(self, embeddings: Rows, places: slice) -> None:
         self._embeddings, self._places = embeddings, places
 
     def read(self) -> np.ndarray:
-        """The rows."""
+        """Read the rows."""
         return self._embeddings[self._places]
 
     def __reduce__(self) -> tuple:
         if isinstance(self._embeddings, UnitRows):
-            part = self._embeddings.part(self._places)
-            return _unit_rows_of, ([_named(array) for array in part._arrays], part._rows)
-        return _rows_of, (_named(self._embeddings, self._places), slice(None))
+            block = self._embeddings.part(self._places)
+            return _unit_rows_of, ([_location(array) for array in block._arrays], block._rows)
+        return _rows_of, (_location(self._embeddings, self._places), slice(None))
 
 
-def _named(array: Any, places: slice = slice(None)) -> Any:
-    """How to map a memory-mapped array anew; another array's rows at `places`."""
+def _location(array: Any, places: slice = slice(None)) -> Any:
+    """Return file, type, offset and shape of the rows of a memory-mapped array; the rows themselves of another array."""
     whole = isinstance(array, np.memmap) and array.flags.c_contiguous and not isinstance(array.base, np.ndarray)
-    if not whole:  # of a view, numpy keeps the offset of what it is a view of
+    if not whole:  # the offset of a view is that of its base
         return np.ascontiguousarray(array[places])
     start, stop, _ = places.indices(len(array))
     row = array.dtype.itemsize * array.shape[1]
     return str(array.filename), array.dtype.str, array.offset + start * row, (max(stop - start, 0), array.shape[1])
 
 
-def _mapped(named: Any) -> np.ndarray:
-    if isinstance(named, np.ndarray):
-        return named
-    name, dtype, offset, shape = named
+def _mapped(location: Any) -> np.ndarray:
+    if isinstance(location, np.ndarray):
+        return location
+    name, dtype, offset, shape = location
     return np.memmap(name, np.dtype(dtype), "r", offset, shape) if 0 not in shape else np.empty(shape, dtype)
 
 
-def _rows_of(named: Any, places: slice) -> RowsElsewhere:
-    return RowsElsewhere(_mapped(named), places)
+def _rows_of(location: Any, places: slice) -> RowsElsewhere:
+    return RowsElsewhere(_mapped(location), places)
 
 
-def _unit_rows_of(named: list, rows: np.ndarray) -> RowsElsewhere:
-    return RowsElsewhere(UnitRows([_mapped(one) for one in named], rows), slice(None))
+def _unit_rows_of(locations: list, rows: np.ndarray) -> RowsElsewhere:
+    return RowsElsewhere(UnitRows([_mapped(location) for location in locations], rows), slice(None))
 
 
 def _gathered(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Some rows of a memory-mapped array; nearly all of a stretch are read as one."""
+    """Return rows of a memory-mapped array; if at least half of a range is needed, the range is read in one piece."""
     low, high = rows.min(), rows.max() + 1
     return array[low:high][rows - low] if high - low <= 2 * len(rows) else array[rows]
 
 
 def unit_rows(rows: np.ndarray) -> tuple[Float32[np.ndarray, "rows dim"], Bool[np.ndarray, " rows"]]:
-    """Rows scaled to length 1 in single precision, and which of them have a length: others are zeros."""
+    """Scale rows to length 1 in single precision.
+
+    Returns
+    -------
+    rows : (rows, dim) array
+        Unit rows; zeros for a row that is not usable.
+    usable : (rows,) bool array
+        Whether a row is finite and not zero.
+    """
     rows = np.asarray(rows, dtype=np.float32)
     squares = np.einsum("ij,ij->i", rows, rows)
     usable = np.isfinite(squares) & (squares > SHORT)
@@ -136,7 +148,7 @@ def unit_rows(rows: np.ndarray) -> tuple[Float32[np.ndarray, "rows dim"], Bool[n
 
 
 def _scaled(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows whose squares leave single precision, divided by their largest number."""
+    """Divide rows by their largest number, so that single precision can represent their squares."""
     largest = np.abs(rows).max(axis=1)
     usable = np.isfinite(rows).all(axis=1) & (largest > 0)
     return np.where(usable[:, None], rows, 0) / np.where(usable, largest, 1)[:, None], usable
@@ -148,7 +160,7 @@ def open_embeddings(path: str | Path) -> np.ndarray:
     Raises
     ------
     UserError
-        If it is missing, cut short, not an array of two dimensions, or of another type than float16 and float32.
+        If it is missing or truncated, is no array of two dimensions, or is neither float16 nor float32.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -167,8 +179,8 @@ def _mapped_npy(path: Path) -> np.ndarray:
 
 
 def _mapped_safetensors(path: Path) -> np.ndarray:
-    """The tensor called embeddings, or the only one of two dimensions."""
-    # Opening it checks the header: places inside the file, sizes that fit the shapes.
+    """Return the tensor called embeddings, or the only one of two dimensions."""
+    # Opening the file validates the header: offsets within the file, sizes that match the shapes.
     with safe_open(path, framework="np") as file:
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a dictionary)
     wide = [name for name, shape in shapes.items() if len(shape) == 2]
@@ -185,19 +197,19 @@ def _mapped_safetensors(path: Path) -> np.ndarray:
 
 
 def _header(path: Path) -> tuple[int, dict]:
-    """Where the tensors begin, and the header, in which safetensors keeps their places."""
+    """Return the offset of the tensors, and the header with their positions."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         return 8 + length, json.loads(file.read(length))
 
 
 def caption_ids(path: str | Path) -> np.ndarray | None:
-    """Numbers of the captions that the rows belong to, if the file names them: the tensor ids, or ``NAME.ids.npy`` beside ``NAME.npy``.
+    """Return the ids of the rows' captions: the tensor ids, or ``NAME.ids.npy`` beside ``NAME.npy``; None without ids.
 
     Raises
     ------
     UserError
-        If they are no whole numbers, if one comes twice, or if they are more or fewer than the rows.
+        If they are no integers, if one occurs twice, or if their number differs from that of the rows.
     """
     path = Path(path)
     try:
@@ -230,12 +242,12 @@ def _ids_inside(path: Path) -> np.ndarray | None:
 
 
 def _short(error: Exception) -> str:
-    """A library's message on one line."""
+    """Return the start of a library's message on one line."""
     return " ".join(str(error).split())[:160]
 
 
 class Rows(Protocol):
-    """An array of two dimensions, or what reads one in parts: rows by slice, or by an array of places."""
+    """An array of two dimensions, or an object that reads one in blocks. Rows are indexed by a slice or by positions."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...

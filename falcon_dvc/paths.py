@@ -1,4 +1,4 @@
-"""Names of the files that pass between stages, in one place; the schemas of the tables are in docs/artifacts.md."""
+"""Paths of all files that stages exchange. docs/artifacts.md describes the tables."""
 
 from pathlib import Path
 
@@ -11,55 +11,55 @@ CAPTIONS = DATA / "captions"
 MENTIONS = DATA / "mentions.parquet"
 EXPLAINABILITY = DATA / "explainability"
 FAILURES = DATA / "failures"
-# The report depends on the folder, so it must exist in a run that has no pair of encoders.
+# A dependency of the report, so the folder must exist even in a run without pairs of encoders.
 TRANSFERS = DATA / "transfers"
 
 
 def code() -> list[Path]:
-    """Folders of the code that computes: this library, and the stages of the project in the working folder, if it has any."""
+    """Return the folders of the code: this library, and the folder stages in the working folder, if it exists."""
     return [Path(__file__).parent, *(folder.resolve() for folder in [Path("stages")] if folder.is_dir())]
 
 
 def activations(encoder: str) -> Path:
-    """``features.npy`` (images, features) and, if heatmaps are made of it, ``maps.npy`` (images, features, height, width)."""
+    """Return the folder of ``features.npy`` (images, features) and of ``maps.npy`` (images, features, height, width), if any."""
     return DATA / "activations" / encoder
 
 
 def groups(encoder: str) -> Path:
-    """``groups.parquet`` and ``sets.parquet``."""
+    """Return the folder of ``groups.parquet`` and ``sets.parquet``."""
     return DATA / "groups" / encoder
 
 
 def crops(name: str) -> Path:
-    """``crops.parquet``, ``heatmaps.npy``, ``embeddings.npy``, row by row."""
+    """Return the folder of ``crops.parquet``, ``heatmaps.npy`` and ``embeddings.npy``, whose rows correspond."""
     return DATA / "crops" / name
 
 
 def generated(name: str) -> Path:
-    """Captions generated for the crops: line i is about row i of ``crops.parquet``."""
+    """Return the file of captions generated for the crops. Line i belongs to row i of ``crops.parquet``."""
     return DATA / "generated" / f"{name}.txt"
 
 
 def concepts(name: str) -> Path:
-    """``concepts.parquet`` and ``evidence.parquet``."""
+    """Return the folder of ``concepts.parquet`` and ``evidence.parquet``."""
     return DATA / "concepts" / name
 
 
 def transfers(pair: str) -> Path:
-    """Held-out images of each carried group, found through the map."""
+    """Return the table of the held-out images of each transferred group, selected through the map."""
     return TRANSFERS / f"{pair}.parquet"
 
 
 def metrics(name: str) -> Path:
-    """A metrics file."""
+    """Return the path of a metrics file."""
     return REPORTS / "metrics" / f"{name}.json"
 
 
 def table(name: str) -> Path:
-    """A table for people, in git."""
+    """Return the path of a CSV table in git."""
     return REPORTS / "tables" / f"{name}.csv"
 
 
 def plot(name: str) -> Path:
-    """Plot data, in git."""
+    """Return the path of plot data in git."""
     return REPORTS / "plots" / f"{name}.csv"

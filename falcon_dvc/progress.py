@@ -1,4 +1,4 @@
-"""Progress on everything that takes longer than two seconds; quiet where nobody watches."""
+"""Show progress of work that takes longer than two seconds: a bar in a terminal, else one line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ T = TypeVar("T")
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Generator[T, None, None]:
-    """Yield `items`, drawing a bar with rate and time left if somebody watches standard error, else one line at the start."""
-    if not _watched():
+    """Yield `items` and draw a bar with rate and time left; without a terminal, print one line at the start."""
+    if not _is_interactive():
         print(f"{description} ...", file=sys.stderr, flush=True)
         yield from items
         return
@@ -23,13 +23,13 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Gen
         yield from progress.track(items, total=total, description=description)
 
 
-def _watched() -> bool:
-    """Whether standard error is a terminal, and not that of a build machine (which says so by ``CI``)."""
+def _is_interactive() -> bool:
+    """Return whether standard error is a terminal, and not that of a build machine, which sets ``CI``."""
     return sys.stderr.isatty() and os.environ.get("CI", "").lower() in ("", "0", "false")
 
 
 def _bar() -> Progress:
-    """Description, bar, count, rate, time gone and time left."""
+    """Build a bar with description, count, rate, elapsed time and time left."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -53,7 +53,7 @@ def _bar() -> Progress:
 
 
 def rate(speed: float | None) -> str:
-    """Items a second, or the seconds that one takes; nothing as long as nobody knows."""
+    """Format a speed as items per second, or as seconds per item; "" if it is unknown."""
     if not speed:
         return ""
     return f"{speed:.0f}/s" if speed >= 10 else f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each"

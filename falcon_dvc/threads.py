@@ -1,29 +1,38 @@
-"""Blocks of rows that threads share."""
+"""Process blocks of rows in threads."""
 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-# Threads: one for each core that this process may use. What comes out does not depend on them.
+# Threads: one for each core that this process may use. Results do not depend on their number.
 WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-def in_blocks(work: Callable[[slice], Found], rows: int, at_once: int) -> list[Found]:
-    """What `work` finds in each block of at most `at_once` of the rows, in their order.
+def in_blocks(work: Callable[[slice], Result], rows: int, at_once: int) -> list[Result]:
+    """Apply `work` to blocks of at most `at_once` rows in threads; return the results in the order of the rows.
 
-    Threads take blocks in turn until none is left; what fails in one is raised when all have ended.
+    Each thread takes the next block until none is left. An exception is raised after all threads have ended.
+
+    Parameters
+    ----------
+    work : callable
+        From the slice of a block to its result.
+    rows : int
+        Number of rows.
+    at_once : int
+        Rows of a block.
     """
     blocks = [slice(start, start + at_once) for start in range(0, rows, at_once)]
-    found: dict[int, Found] = {}
-    left = iter(range(len(blocks)))
+    results: dict[int, Result] = {}
+    remaining = iter(range(len(blocks)))
 
-    def take_turns(_: int) -> None:
-        for place in left:
-            found[place] = work(blocks[place])
+    def process_blocks(_: int) -> None:
+        for place in remaining:
+            results[place] = work(blocks[place])
 
-    # Handed over by the pool one at a time, blocks that fit in a processor's cache wait about as long as they take.
+    # Submitting each block to the pool would take about as long as computing a block that fits in a processor's cache.
     with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(take_turns, range(WORKERS)))
-    return [found[place] for place in range(len(blocks))]
+        list(pool.map(process_blocks, range(WORKERS)))
+    return [results[place] for place in range(len(blocks))]

@@ -13,7 +13,7 @@ from falcon_dvc.captions.formats import is_plain, open_captions, open_given
 from falcon_dvc.captions.selection import Selection, select, selected
 from falcon_dvc.captions.vectors import GivenEmbeddings
 from falcon_dvc.compute.device import best_device
-from falcon_dvc.compute.executor import Once
+from falcon_dvc.compute.executor import PerProcess
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import resumable
 from falcon_dvc.concepts.retrieval.write_index import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def run(params: Params) -> StageSummary:
     """Index the corpus with the run's image-text encoder."""
-    return build(params, Once(_encoder, params.image_text))
+    return build(params, PerProcess(_encoder, params.image_text))
 
 
 def _encoder(spec: ImageTextSpec) -> ImageTextEncoder:

@@ -13,7 +13,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_array, write_json
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.device import all_devices
-from falcon_dvc.compute.executor import Executor, Once, Task
+from falcon_dvc.compute.executor import Executor, PerProcess, Task
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import Checkpoint, resumable
 from falcon_dvc.errors import UserError
@@ -35,7 +35,7 @@ def run(params: Params, name: str) -> StageSummary:
     There is no ``maps.npy`` where heatmaps are not made of the features' own maps.
     """
     table = read_table(paths.IMAGES)
-    opened = Once(_opened, params.data, params.encoders[name], name)
+    opened = PerProcess(_opened, params.data, params.encoders[name], name)
     source, (encoder, *_) = opened()
     fields = [encoder.field(width, height) for width, height in zip(table["width"], table["height"], strict=True)]
     folder = paths.activations(name)
@@ -76,7 +76,7 @@ def _opened(data: Data, spec: EncoderSpec, name: str) -> tuple[ImageSource, Sequ
     return open_images(data, read_table(paths.IMAGES)), replicas
 
 
-def _extract(opened: Once, work: Checkpoint, settings: ExtractActivations, name: str, executor: Executor) -> None:
+def _extract(opened: PerProcess, work: Checkpoint, settings: ExtractActivations, name: str, executor: Executor) -> None:
     """Stream features, and the maps if there are any, to disk; only a few batches are ever in memory."""
     source, (encoder, *_) = opened()
     features = work.array("features.npy", (len(source), encoder.width), np.float32)
@@ -100,7 +100,7 @@ def _check_finite(features: np.ndarray, rows: range, precision: str, name: str) 
         )
 
 
-def _passes(opened: Once, batches: list[range], precision: str, executor: Executor) -> Iterator[Pass]:
+def _passes(opened: PerProcess, batches: list[range], precision: str, executor: Executor) -> Iterator[Pass]:
     """Features and maps of each batch: in this process all in one pass, elsewhere each a task."""
     if executor.distributed:
         tasks = (Task(f"images {rows.start}-{rows.stop - 1}", (rows, precision)) for rows in batches)
@@ -111,7 +111,7 @@ def _passes(opened: Once, batches: list[range], precision: str, executor: Execut
         yield found, maps
 
 
-def _pass(opened: Once, rows: range, precision: str) -> Pass:
+def _pass(opened: PerProcess, rows: range, precision: str) -> Pass:
     """One batch, in a worker."""
     source, replicas = opened()
     ((_, found, maps),) = activations(source, replicas, [rows], precision)

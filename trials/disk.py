@@ -1,4 +1,4 @@
-"""Stages on a disk that is full, or that cannot be written to: one clear line, nothing half-written, earlier results intact.
+"""Run stages on a full or read-only disk. Each must fail with one line, without partial files, and keep earlier results.
 
 ``python -m trials.disk --folder FOLDER``. It mounts a small disk in memory at the folder, in a name space of its own (``unshare``).
 """
@@ -37,7 +37,7 @@ INSIDE = "FALCON_DISK_TRIAL"
 
 
 def main(folder: Annotated[Path, typer.Option(help="An empty folder, on which the disk is mounted.")]) -> None:
-    """Run the tiny pipeline; then every stage again with too little space, and with none to write in."""
+    """Run the tiny pipeline; then run every stage again with too little space, and on a read-only folder."""
     if INSIDE not in os.environ:
         os.execvpe("unshare", ["unshare", "-rm", sys.executable, *sys.argv], {**os.environ, INSIDE: "1"})
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def main(folder: Annotated[Path, typer.Option(help="An empty folder, on which th
 
 
 def tried(log: Path) -> dict[str, int]:
-    """Counts over all stages and shares of space."""
+    """Return the counts over all stages and shares of space."""
     load_libraries()
     stages = list(stages_in_order(load_params()))
     for stage in stages:
@@ -66,7 +66,7 @@ def tried(log: Path) -> dict[str, int]:
 
 
 def _ended(stage: Stage, log: Path) -> tuple[int, str]:
-    """Exit code and last line of a stage."""
+    """Return the exit code and last line of a stage."""
     child = start(stage, log)
     child.join()
     return child.exitcode or 0, log.read_text().strip().rpartition("\n")[2]
@@ -111,13 +111,13 @@ def _judge(stage: Stage, code: int, line: str, words: tuple[str, ...], counts: d
 
 
 def _others(stage: Stage, expected: dict[str, str]) -> dict[str, str]:
-    """The files of all other stages."""
+    """Return the files of all other stages."""
     own = outputs(stage)
     return {name: digest for name, digest in expected.items() if not any(Path(name).is_relative_to(out) for out in own)}
 
 
 def _left_over(stage: Stage) -> int:
-    """Temporary files that nothing will go on from."""
+    """Return the temporary files that no run can resume from."""
     hidden = [path for result in RESULTS for path in Path(result).rglob(".*") if ".checkpoints" not in path.parts]
     return len(hidden)
 

@@ -1,4 +1,4 @@
-"""Kills stages and whole runs at random moments, runs them again without cleaning, and compares the bytes with those of an undisturbed run.
+"""Kill stages and whole runs at random moments, run them again, and compare the results with those of an undisturbed run.
 
 ``python -m trials.kills stages --kills 100`` and ``python -m trials.kills repro --kills 20``, each with ``--folder FOLDER``.
 """
@@ -55,7 +55,7 @@ def kill_stages(folder: Folder, kills: Kills = 100, seed: Seed = 0) -> None:
 
 @app.command("repro")
 def kill_repro(folder: Folder, kills: Kills = 20, seed: Seed = 0) -> None:
-    """Kill ``dvc repro`` with all that it started at random moments, and let it go on."""
+    """Kill ``dvc repro`` and its processes at random moments, and resume it."""
     make_project(folder)
     found = killed_repro(folder, kills, random.Random(seed))
     write_json(REPORT / "kills_of_repro.json", found)
@@ -63,7 +63,7 @@ def kill_repro(folder: Folder, kills: Kills = 20, seed: Seed = 0) -> None:
 
 
 def killed_stages(params: Params, kills: int, chance: random.Random) -> dict:
-    """Run every stage undisturbed; then kill each in turn, run it again to its end, and look at all bytes."""
+    """Run every stage undisturbed; then kill each in turn, run it again to its end, and compare all bytes."""
     load_libraries()
     stages = list(stages_in_order(params))
     seconds = {stage: _timed(stage) for stage in stages}
@@ -72,11 +72,11 @@ def killed_stages(params: Params, kills: int, chance: random.Random) -> dict:
         {"kills": 0, "too_late": 0, "with_finished_work": 0, "runs_that_ended": 0, "differing": 0},
     )
     for stage in islice(cycle(stages), kills):
-        for _ in range(chance.choice((1, 1, 2))):  # now and then killed again before it has come to its end
+        for _ in range(chance.choice((1, 1, 2))):  # with probability 1/3 killed twice
             killed = _run(stage, chance.uniform(0, seconds[stage]))
             counts["kills" if killed else "too_late"] += 1
             counts["with_finished_work"] += any(resume.FOLDER.glob(f"*/*/{resume.STATE}"))
-            # As DVC does before it runs a stage; by hand nobody does.
+            # DVC deletes the outputs before it runs a stage; a run by hand does not.
             if chance.random() < 0.5:
                 remove(outputs(stage))
         assert not _run(stage, None)
@@ -89,7 +89,7 @@ def killed_stages(params: Params, kills: int, chance: random.Random) -> dict:
 
 
 def _timed(stage: Stage) -> float:
-    """Seconds that a stage runs."""
+    """Return the seconds that a stage runs."""
     began = time.monotonic()
     assert not _run(stage, None)
     return time.monotonic() - began
@@ -108,7 +108,7 @@ def _run(stage: Stage, until: float | None) -> bool:
 
 
 def killed_repro(folder: Path, kills: int, chance: random.Random) -> dict:
-    """One project runs undisturbed; others beside it are killed until they come to their end."""
+    """Run one project undisturbed, and kill and resume others until they are complete."""
     seconds = _repro(folder, None)
     expected, counts = _results(folder), {"kills": 0, "projects": 0, "runs_that_ended": 0, "differing": 0}
     while counts["kills"] < kills:
@@ -123,12 +123,12 @@ def killed_repro(folder: Path, kills: int, chance: random.Random) -> dict:
 
 
 def _results(folder: Path) -> dict[str, str]:
-    """All results and what DVC wrote down of them."""
+    """Return all results and what DVC wrote down of them."""
     return fingerprints(folder) | {"dvc.lock": (folder / "dvc.lock").read_text()}
 
 
 def _repro(folder: Path, until: float | None) -> float | None:
-    """Seconds that ``dvc repro`` took; None if it was killed, with all its processes, before."""
+    """Return the seconds that ``dvc repro`` took; None if it was killed, with all its processes, before."""
     start = time.monotonic()
     log = (folder / "repro.log").open("ab")
     process = subprocess.Popen(

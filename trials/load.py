@@ -1,4 +1,4 @@
-"""Time and memory of the stages that work on features and captions, at a size of one's choice, on a synthetic workspace.
+"""Measure time and memory of the stages that process features and captions, on a synthetic workspace of any size.
 
 ``python -m trials.load --folder FOLDER`` is 50 000 images of 2048 features and a million captions: 6 GB of disk. Each stage
 runs in a process of its own; its memory is watched from outside. What a stage may take is `MEMORY`, which docs/memory.md shows.
@@ -64,7 +64,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 EXPLAINED, UNSEEN = "supervised", "simclr"
 UNIT = 10_000  # captions or images that are made together
-WORDS = 10_000  # of the captions' vocabulary, besides the words of the rendered world
+WORDS = 10_000  # of the captions' vocabulary, in addition to the words of the synthetic data set
 GRID = 7  # cells a side of a synthetic activation map
 MAPPED = 500  # images that have one; the others take theirs from these, in turn
 LIMIT_GB = 8.0
@@ -127,7 +127,7 @@ class Size:
 
 
 class Nothing:
-    """Stands for the image-text encoder: the embeddings come with the corpus."""
+    """A placeholder for the image-text encoder: the embeddings come with the corpus."""
 
     fingerprint, preprocessing = "synthetic", "none"
 
@@ -147,7 +147,7 @@ def main(
     doc: Annotated[Path | None, typer.Option(help="Document whose table is written from --out at the end.")] = None,
     keep: Annotated[bool, typer.Option(help="Leave the workspace: a later run with it goes on there.")] = False,
 ) -> None:
-    """Make a workspace, run the stages on it one after the other; print time and memory of each."""
+    """Make a workspace, run the stages on it, and print time and memory of each."""
     if unknown := set(only or ()) - set(STAGES):
         raise typer.BadParameter(f"no such stage: {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
     size, file = Size(images, features, captions, dim, crops), out and out.resolve()
@@ -206,7 +206,7 @@ def _judged(found: dict[str, dict], letters: dict[str, int]) -> dict:
 
 
 def sizes(size: Size) -> dict[str, int]:
-    """The letters of `MEMORY`, of the workspace that is the working folder.
+    """Return the letters of `MEMORY`, of the workspace that is the working folder.
 
     N images explained, H held out, r features, d width of the embeddings, C captions, W their different words, G groups, K crops,
     M of them of one group at most. B captions, S groups, J heatmaps, T pairs of a crop and a caption are handled together: constants
@@ -234,12 +234,12 @@ def sizes(size: Size) -> dict[str, int]:
 
 
 def _rows(path: Path, expected: int) -> int:
-    """How many rows a table has, or is expected to have where it is not made yet."""
+    """Return the number of rows of a table, or the expected number if the table does not exist."""
     return pq.read_metadata(path).num_rows if path.exists() else expected
 
 
 def _words() -> int:
-    """Different words of the corpus; while it is not parsed, all that it is made of."""
+    """Return the number of different words of the corpus; all words of the vocabulary before it is parsed."""
     if not paths.MENTIONS.exists():
         return WORDS + len(lexicon())
     # In parts: the stages are forked from this process, and what it held would count as theirs.
@@ -252,7 +252,7 @@ def _words() -> int:
 
 
 def allowed_bytes(name: str, letters: dict[str, int]) -> float:
-    """What `MEMORY` says for a stage."""
+    """Return the memory of a stage by the formula `MEMORY`."""
     return sum(factor * math.prod(letters[letter] for letter in term.split()) for term, factor in MEMORY[name].items())
 
 
@@ -278,7 +278,7 @@ def _watched(work: Callable[[], object]) -> dict[str, float]:
 
 
 def _status(pid: int | None) -> dict[str, int]:
-    """Numbers of a process's memory, in KB; none once it has ended."""
+    """Return the numbers of a process's memory, in KB; none once it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -291,7 +291,7 @@ def _status(pid: int | None) -> dict[str, int]:
 
 
 def _params(size: Size) -> Params:
-    """The project's params with this corpus, as many crops as asked for, and fewer repeats of what one repeat after the other does."""
+    """Return the project's params with this corpus, the requested number of crops, and fewer repetitions."""
     content = read_yaml(ROOT / "params.yaml")
     merge(
         content,
@@ -314,7 +314,7 @@ def _build_caption_index(params: Params) -> None:
 
 
 def _mine_crops(params: Params) -> None:
-    """The part that needs neither images nor an encoder: heatmaps and boxes of all crops."""
+    """Run the part of the stage that needs neither images nor an encoder: heatmaps and boxes of all crops."""
     images, sets = read_table(paths.IMAGES), read_table(paths.groups(EXPLAINED) / "sets.parquet")
     rows = pd.Index(images["image"]).get_indexer(sets["image"])
     members = mine_crops._members(EXPLAINED, sets)
@@ -329,7 +329,7 @@ def _mine_crops(params: Params) -> None:
 
 
 def _transfer(params: Params) -> None:
-    """All maps and their measurements; captioning the images found again needs images and an encoder."""
+    """Run the maps and their measurements, without explaining the selected images, which needs images and an encoder."""
     settings = params.transfer
     spaces = transfer._read(EXPLAINED, UNSEEN)
     maps = fit_maps(spaces, settings)
@@ -367,7 +367,7 @@ def _make(size: Size) -> None:
 
 
 def _make_images(size: Size) -> np.ndarray:
-    """The tables of images, attributes and words; which image has which attribute."""
+    """Return the tables of images, attributes and words; which image has which attribute."""
     count = size.images + size.heldout
     attributes = draw_attributes(count, np.random.default_rng([size.seed, 0]))
     split = np.where(np.arange(count) < size.images, "probe", "test")
@@ -391,7 +391,7 @@ def _make_features(name: str, attributes: np.ndarray, size: Size, number: int) -
 
 
 def _make_maps(size: Size) -> None:
-    """A few activation maps, on disk as the encoders leave them."""
+    """Write a few activation maps in the format of the encoders."""
     rng = np.random.default_rng([size.seed, 3])
     with _filled_in("maps.npy", (MAPPED, size.features, GRID, GRID), np.float16) as maps:
         for row in range(MAPPED):
@@ -406,7 +406,7 @@ def _filled_in(path: str | Path, shape: tuple[int, ...], dtype: type = np.float3
 
 
 def _vocabulary(size: Size) -> tuple[list[str], list[str], np.ndarray, np.ndarray]:
-    """Nouns (those of the rendered world first), adjectives, and a direction of each."""
+    """Return nouns (those of the synthetic data set first), adjectives, and a direction of each."""
     rng, known = np.random.default_rng([size.seed, 4]), sorted(_lexicon().items())
     by_tag = {
         tag: [word for word, its in known if its == tag and word.isalpha() and len(word) > 3] for tag in ("NN", "JJ")
@@ -418,7 +418,7 @@ def _vocabulary(size: Size) -> tuple[list[str], list[str], np.ndarray, np.ndarra
 
 
 def _make_captions(size: Size) -> None:
-    """A shard as LAION publishes them: captions of words as frequent as words are (Zipf), each embedded near its words."""
+    """Write a shard in LAION's format: captions of words with Zipf frequencies, each embedded near its words."""
     Path("corpus").mkdir()
     nouns, adjectives, *directions = _vocabulary(size)
     schema, shape = pa.schema([("caption", pa.string())]), (size.captions, size.dim)
@@ -439,7 +439,7 @@ def _make_captions(size: Size) -> None:
 
 
 def _zipf(words: int, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Words drawn so that the n-th has a probability in proportion to 1 / n."""
+    """Return words drawn so that the n-th has a probability in proportion to 1 / n."""
     reach = np.cumsum(1 / np.arange(1, words + 1))
     return np.searchsorted(reach, rng.random(shape) * reach[-1])
 
@@ -473,33 +473,33 @@ def _make_crops(size: Size) -> None:
 
 
 def formula(name: str) -> str:
-    """What `MEMORY` says of a stage, to read: bytes."""
+    """Return what `MEMORY` says of a stage, to read: bytes."""
     terms = {term.replace(" ", "·"): factor for term, factor in MEMORY[name].items()}
     return " + ".join(f"{factor:g} {term}" if term else f"{factor / 1e6:g} MB" for term, factor in terms.items())
 
 
 def documented(found: dict) -> str:
-    """The table of docs/memory.md; a stage that was not run at this size says so."""
+    """Return the table of docs/memory.md; a stage that was not run at this size says so."""
     rows = [f"| `{name}` | {formula(name)} | {_shown(found, name)} | {BOUNDED[name]} |" for name in STAGES]
     head = ["| stage | bytes | by the formula | measured peak | time | bounded by |", "|---|---|---|---|---|---|"]
     return "\n".join([*head, *rows])
 
 
 def _shown(found: dict, name: str) -> str:
-    """What the formula says for these sizes, and what was measured."""
+    """Return what the formula says for these sizes, and what was measured."""
     allowed, one = f"{allowed_bytes(name, found['sizes']) / 1e6:.0f} MB", found["stages"].get(name)
     return f"{allowed} | {one['peak_mb']:.0f} MB | {one['seconds']:.0f} s" if one else f"{allowed} | not measured | "
 
 
 def write_document(path: Path, found: dict) -> None:
-    """Put the table in its place."""
+    """Replace the table in docs/memory.md."""
     before, rest = path.read_text(encoding="utf-8").split(TABLE[0])
     _, after = rest.split(TABLE[1])
     write_text(path, f"{before}{TABLE[0]}\n\n{documented(found)}\n\n{TABLE[1]}{after}")
 
 
 def as_markdown(found: dict) -> str:
-    """The results as a table."""
+    """Return the results as a table."""
     lines = [
         "sizes: " + ", ".join(f"{letter} = {value}" for letter, value in found["sizes"].items()),
         "",

@@ -1,4 +1,4 @@
-"""Writes ``reports/reliability.md``: what was tried, how often, and what happened, from the JSON files that the trials leave.
+"""Write ``reports/reliability.md`` from the JSON files of the trials: what was tried, how often, and the results.
 
 ``make reliability`` runs all trials and this; ``python -m trials.reliability`` writes the table from what is there.
 """
@@ -139,7 +139,7 @@ TRIALS: dict[str, tuple[str, Callable[[dict], Iterator[Row]]]] = {
 
 
 def table() -> str:
-    """The report; a trial without a result is said to have none."""
+    """Return the report; a trial without a result is said to have none."""
     lines = []
     for name, (command, rows) in TRIALS.items():
         file = FOLDER / f"{name}.json"

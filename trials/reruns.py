@@ -1,4 +1,4 @@
-"""Each value of params.yaml changed in turn: are the stages that DVC would run again those whose code reads it?
+"""Change each value of params.yaml, and check that DVC would rerun exactly the stages whose code reads it.
 
 ``python -m trials.reruns`` needs a project whose dvc.lock is complete and whose outputs are in the cache (after ``dvc repro``
 and a commit). What the code reads is recorded while the tiny pipeline of the tests runs; DVC is asked in a clone, where nothing runs.
@@ -29,7 +29,7 @@ from tests.support.reruns import Reads, Stage, other_settings, stage_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A value that cannot change alone: what changes with it, by the section and the last key.
+# Values that cannot change alone: the values that change with them, by the section and the last key.
 TOGETHER: dict[tuple[str, str], list[dict]] = {
     ("encoders", "kind"): [{"variant": 0}],
     ("train", "objective"): [
@@ -55,7 +55,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Answer:
-    """What DVC makes of a change: the stages that there are, and those that it would run again."""
+    """DVC's decision on a change: all stages, and those that it would rerun."""
 
     stages: frozenset[Stage]
     stale: frozenset[Stage]
@@ -80,7 +80,7 @@ def main(
 
 
 def cloned(project: Path, clone: Path) -> Path:
-    """The last commit of a project with its outputs, from its own cache."""
+    """Return the last commit of a project with its outputs, from its own cache."""
     cache = dvc(project, "cache", "dir").strip()
     subprocess.run(["git", "clone", "-q", "--shared", str(project), str(clone)], check=True)
     dvc(clone, "cache", "dir", "--local", cache)
@@ -89,13 +89,13 @@ def cloned(project: Path, clone: Path) -> Path:
 
 
 def dvc(folder: Path, *arguments: str) -> str:
-    """What a command of DVC prints."""
+    """Return what a command of DVC prints."""
     command = [sys.executable, "-m", "dvc", *arguments]
     return subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def recorded(scratch: Path) -> Reads:
-    """What the code of each stage reads."""
+    """Return what the code of each stage reads."""
     folders = scratch / "tiny", scratch / "other"
     for folder in folders:
         folder.mkdir()
@@ -129,7 +129,7 @@ def measured(clone: Path, reads: Reads, before: Answer) -> dict[str, Any]:
 
 
 def asked(clone: Path) -> Answer:
-    """The stages that DVC finds changed; nothing runs."""
+    """Return the stages that DVC finds changed; nothing runs."""
     from dvc.repo import Repo
 
     with parsed_once(), Repo(str(clone)) as repo, repo.lock:
@@ -140,7 +140,7 @@ def asked(clone: Path) -> Answer:
 
 @contextmanager
 def parsed_once() -> Iterator[None]:
-    """Most of DVC's time goes into parsing dvc.yaml, dvc.lock and, for each stage, params.yaml; texts that are the same are parsed once."""
+    """Parse each different YAML text only once, because parsing dvc.yaml, dvc.lock and params.yaml takes most of DVC's time."""
     plain = YAML.load
 
     def load(parser: YAML, stream: Any) -> Any:
@@ -155,7 +155,7 @@ def parsed_once() -> Iterator[None]:
 
 
 def compared(change: Change, reads: Reads, stages: frozenset[Stage], stale: frozenset[Stage]) -> list[str]:
-    """Stages for which DVC decides otherwise than the code."""
+    """Return the stages for which DVC decides otherwise than the code."""
     name = ".".join(change.leaf)
     needed = {stage for stage in stages if reads.get(stage, set()) & change.differs}
     few = [f"{name}: too few: {' '.join(stage)}" for stage in sorted(needed - stale)]
@@ -193,7 +193,7 @@ def _valid(content: dict, leaf: Leaf, words: list[str]) -> Iterator[Change]:
 
 
 def accepted(content: dict) -> Params | None:
-    """What the schema makes of these params; nothing if it refuses them."""
+    """Return the validated params; None if the schema refuses them."""
     try:
         return validated(content)
     except ValidationError:
@@ -201,7 +201,7 @@ def accepted(content: dict) -> Params | None:
 
 
 def other_values(value: Any, words: list[str]) -> Iterator[Any]:
-    """Values of the same type, the likely ones first; some of them will not do."""
+    """Yield values of the same type, the likely ones first. The schema may refuse them."""
     if isinstance(value, bool):
         yield from (not value, *words)
     elif isinstance(value, int):
@@ -217,7 +217,7 @@ def other_values(value: Any, words: list[str]) -> Iterator[Any]:
 
 
 def schema_words(schema: Any) -> set[str]:
-    """Every word that the schema allows anywhere."""
+    """Return every word that the schema allows anywhere."""
     if isinstance(schema, list):
         return set().union(*map(schema_words, schema))
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""Twenty runs in a row with other params each time: what stays behind in files, in the cache, and in memory.
+"""Twenty successive runs with different params: which files, cache entries and memory remain.
 
 ``python -m trials.soak --folder FOLDER`` makes a tiny project there (the real stages and dvc.yaml, small worlds and networks), runs
 `dvc repro` again and again, then clears the cache with `dvc gc`; and runs the same stages as often in one process.
@@ -77,7 +77,7 @@ def main(
 
 
 def prepare(folder: Path) -> None:
-    """The tiny project; the first run trains the models."""
+    """Make the tiny project; the first run trains the models."""
     make_project(folder)
     (folder / "tmp").mkdir()
     _repro(folder)
@@ -94,7 +94,7 @@ def _dvc() -> list[str]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """What the stages are started with: temporary files go to a folder that can be looked at."""
+    """Return what the stages are started with: temporary files go to a folder that can be looked at."""
     return {**environment(), "TMPDIR": str(folder / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -140,7 +140,7 @@ def _named(change: dict[str, dict[str, Any]]) -> str:
 
 
 def left_behind(folder: Path) -> list[str]:
-    """Files that no stage declares: in data, models, reports, DVC's and the system's temporary folder."""
+    """Return the files that no stage declares: in data, models, reports, DVC's and the system's temporary folder."""
     declared = _outs(folder / "dvc.lock")
     places = [path for name in ("data", "models", "reports") for path in _files(folder / name)]
     ours = {name for name in CODE if name.startswith("reports")}
@@ -160,13 +160,13 @@ def _inside(path: Path, declared: Iterable[str]) -> bool:
 
 
 def _outs(lock: Path) -> set[str]:
-    """Paths of all outputs."""
+    """Return the paths of all outputs."""
     stages = YAML(typ="safe").load(lock.read_text(encoding="utf-8"))["stages"]
     return {out["path"] for stage in stages.values() for out in stage.get("outs", [])}
 
 
 def objects_of(lock: Path, folder: Path) -> set[str]:
-    """Names of the objects that a dvc.lock's outputs are made of; a folder's list of files is one, too."""
+    """Return the names of the objects that a dvc.lock's outputs are made of; a folder's list of files is one, too."""
     stages = YAML(typ="safe").load(lock.read_text(encoding="utf-8"))["stages"]
     found = {out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
     for name in [some for some in found if some.endswith(".dir")]:
@@ -180,7 +180,7 @@ def _object(folder: Path, name: str) -> Path:
 
 
 def _cache(folder: Path, known: set[str]) -> dict[str, float]:
-    """Size of the cache, of what the runs so far put out, and of what is in the cache for no such reason; in MB."""
+    """Return the size of the cache, of what the runs so far put out, and of what is in the cache for no such reason; in MB."""
     store = folder / ".dvc/cache/files/md5"
     sizes = {path.parent.name + path.name: path.stat().st_size for path in _files(store)}
     runs = sum(path.stat().st_size for path in _files(folder / ".dvc/cache/runs"))
@@ -193,7 +193,7 @@ def _cache(folder: Path, known: set[str]) -> dict[str, float]:
 
 
 def cleared(folder: Path) -> dict[str, float]:
-    """The cache before and after `dvc gc --workspace`, beside what the workspace needs; the run after it has nothing to do."""
+    """Return the cache before and after `dvc gc --workspace`, beside what the workspace needs; the run after it has nothing to do."""
     needed = objects_of(folder / "dvc.lock", folder)
     before = _cache(folder, needed)
     subprocess.run([*_dvc(), "gc", "-q", "--workspace", "--force"], cwd=folder, check=True, env=_environment(folder))
@@ -211,7 +211,7 @@ def cleared(folder: Path) -> dict[str, float]:
 
 
 def in_one_process(folder: Path, runs: int) -> dict[str, Any]:
-    """Memory of one process that runs all stages but the training ones, after each round, in MB."""
+    """Return the memory of one process that runs all stages but the training ones, after each round, in MB."""
     out = folder / "tmp" / "memory.json"
     process = FORK.Process(target=_rounds, args=(folder, runs, out))
     process.start()
@@ -240,7 +240,7 @@ def _rounds(folder: Path, runs: int, out: Path) -> None:
 
 
 def _own_memory() -> float:
-    """Anonymous memory of this process, in MB."""
+    """Return the anonymous memory of this process, in MB."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
     return round(int(line.split()[1]) / 1e3, 1)
 
@@ -249,7 +249,7 @@ def _own_memory() -> float:
 
 
 def grown(found: dict) -> list[str]:
-    """What grew that should not have."""
+    """Return the measurements that exceed their limits."""
     complaints = [
         f"run {one['run']} left {', '.join(one['left_behind'])}" for one in found["runs"] if one["left_behind"]
     ]
@@ -266,7 +266,7 @@ def grown(found: dict) -> list[str]:
 
 
 def as_markdown(found: dict) -> str:
-    """The results as tables."""
+    """Return the results as tables."""
     lines = ["| run | changed | seconds | left behind | cache MB | of outputs MB | other objects |", "|---" * 7 + "|"]
     for one in found["runs"]:
         cells = (one["run"], one["changed"], one["seconds"], len(one["left_behind"]))

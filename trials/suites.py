@@ -1,4 +1,4 @@
-"""Counts what the tests of reliability try: bad inputs, attacks, properties, and fuzzing with many more examples than the suite's.
+"""Count the reliability tests: bad inputs, attacks, properties, and fuzzing with more examples than in the test suite.
 
 ``python -m trials.suites --examples 1000`` runs them and writes ``reports/reliability/tests.json``.
 """
@@ -34,7 +34,7 @@ def main(examples: Annotated[int, typer.Option(min=1, help="Of each test that fu
 
 
 def counted(arguments: list[str], examples: int) -> dict[str, int]:
-    """Tests of a suite by what became of them."""
+    """Return the number of tests of a suite by outcome."""
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", f"--junitxml={report}", *arguments]

@@ -1,4 +1,4 @@
-"""The whole pipeline at a tiny size: what the trials of its reliability, and some tests, run."""
+"""The whole pipeline at a tiny size, for the reliability trials and for tests."""
 
 import hashlib
 import multiprocessing
@@ -55,12 +55,12 @@ RESULTS = ("data", "models", "reports")
 
 
 def definitions() -> dict[str, dict]:
-    """The stages of dvc.yaml, in their order."""
+    """Return the stages of dvc.yaml, in their order."""
     return {name: stage.get("do", stage) for name, stage in read_yaml(ROOT / "dvc.yaml")["stages"].items()}
 
 
 def stages_in_order(params: Params) -> Iterator[Stage]:
-    """Every stage of dvc.yaml with the key it runs for."""
+    """Yield every stage of dvc.yaml with the key it runs for."""
     for name, definition in definitions().items():
         command = definition["cmd"].split()
         section = "transfers" if name == "transfer" else "train" if name == "train_encoder" else "encoders"
@@ -80,7 +80,7 @@ def write_params(folder: Path, changes: dict | None = None) -> None:
 
 
 def make_project(folder: Path) -> None:
-    """A git and DVC repository of the tiny run, with nothing run yet."""
+    """Make a git and DVC repository of the tiny run, without outputs."""
     for name in CODE:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def make_project(folder: Path) -> None:
 
 
 def outputs(stage: Stage) -> list[Path]:
-    """What a stage writes."""
+    """Return what a stage writes."""
     name, key = stage
     definition = definitions()[name]
     declared = [entry for kind in ("outs", "metrics", "plots") for entry in definition.get(kind, [])]
@@ -117,7 +117,7 @@ def start(stage: Stage, log: Path = Path(os.devnull)) -> BaseProcess:
 
 
 def _in_child(stage: Stage, log: Path) -> None:
-    resume.SECONDS = 0.0  # so that little runs, too, leave something to go on from
+    resume.SECONDS = 0.0  # so that short runs also leave checkpoints to resume from
     sys.stdout = sys.stderr = log.open("w")
     name, key = stage
     sys.argv = ["stages", name, *key]
@@ -125,17 +125,17 @@ def _in_child(stage: Stage, log: Path) -> None:
 
 
 def load_libraries() -> None:
-    """Import what the stages import, before children are forked; nothing may be computed here."""
+    """Import the libraries of the stages before children are forked; nothing may be computed here."""
     import open_clip  # noqa: F401
     import torch  # noqa: F401
 
 
 def environment() -> dict[str, str]:
-    """That of this process, in which the commands of dvc.yaml find this Python."""
+    """Return the environment of this process, in which the commands of dvc.yaml find this Python."""
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
 
 
 def fingerprints(folder: Path, results: tuple[str, ...] = RESULTS) -> dict[str, str]:
-    """SHA-256 of every file of the results, whatever its name."""
+    """Return the SHA-256 of every file of the results."""
     found = sorted(path for result in results for path in (folder / result).rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}

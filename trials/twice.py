@@ -1,4 +1,4 @@
-"""Is what comes out always the same? Two clean runs to the byte; other threads and batches after rounding; two runs at once.
+"""Check that results are reproducible: two clean runs byte by byte, other threads and batches after rounding, concurrent runs.
 
 ``python -m trials.twice clean``, ``settings`` and ``together``, each with ``--folder FOLDER``.
 """
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 REPORT = ROOT / "reports" / "reliability"
 TRAINING = ("render_scenes", "train_clip", "train_encoder")
-# One run has all cores, the other one core, so other numbers of workers; and all that a program may depend on without wanting to.
+# One run has all cores, the other has one core and so other numbers of workers. Other settings of the environment differ too.
 SURROUNDINGS = (
     {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C", "OMP_NUM_THREADS": "1"},
     {
@@ -35,7 +35,7 @@ SURROUNDINGS = (
         "HOME": "/nonexistent",
     },
 )
-# What may change no id, table or metric: threads of the mathematics, and how much is computed at once.
+# Settings that must not change an id, table or metric: threads of the libraries, and sizes of blocks and batches.
 SETTINGS = {
     "one thread": {"threads": 1},
     "two threads": {"threads": 2},
@@ -121,7 +121,7 @@ def settings(folder: Folder) -> None:
 
 @app.command()
 def together(folder: Folder) -> None:
-    """Start what ``make repro`` starts while another one runs in the same project."""
+    """Start the commands of ``make repro`` while another run is active in the same project."""
     make_project(folder)
     with (folder / "repro.log").open("ab") as log:
         first = subprocess.Popen(REPRO, cwd=folder, env=environment(), stdout=log, stderr=log)
@@ -162,7 +162,7 @@ def once(name: str, folder: Folder) -> None:
 
 
 def _rounded(folder: Path) -> dict[str, str]:
-    """Ids, tables and metrics as text; floats of tables in six digits, as they are written in metrics and CSV files."""
+    """Return the ids, tables and metrics as text; floats of tables in six digits, as they are written in metrics and CSV files."""
     found = {}
     for path in sorted([*folder.glob("reports/metrics/*.json"), *folder.glob("reports/tables/*.csv")]):
         found[str(path.relative_to(folder))] = path.read_text()

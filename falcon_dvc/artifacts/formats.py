@@ -18,18 +18,19 @@ from falcon_dvc.errors import UserError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 INTACT = "results that were finished before are intact; then run the same command again"
 MADE_AGAIN = "run `dvc repro` to make it again"
-# What makes a spreadsheet take a cell for a formula; some take the wide forms of the same letters too.
+# A spreadsheet reads a cell that starts with one of these as a formula; some also accept the full-width forms.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# A number, with its interval or without: begins like a formula and is none.
+# A number, with or without its interval: it can start like a formula but is none.
 FIGURE = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?( \[[+-]?[\d.]+, [+-]?[\d.]+\])?", re.ASCII)
 
 
 @contextmanager
 def finished(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path`, which takes the place of `path` when the block ends without an error.
+    """Write a file atomically: yield a temporary path, which replaces `path` when the block ends without an error.
 
-    A reader never sees half a file. The name is always the same, so that what a killed process left is overwritten.
+    Other processes never read an incomplete file. The temporary name is fixed, so that the file of a killed process is
+    overwritten.
 
     Raises
     ------
@@ -48,7 +49,13 @@ def finished(path: str | Path) -> Iterator[Path]:
 
 
 def _create(partial: Path, path: Path) -> None:
-    """An empty file, or one clear line."""
+    """Create an empty file.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
@@ -60,7 +67,7 @@ def _create(partial: Path, path: Path) -> None:
 
 @contextmanager
 def reporting_full_disk(path: str | Path) -> Iterator[None]:
-    """One clear line in place of an error of the system, if the disk that `path` lies on is full."""
+    """Raise a `UserError` in place of a system error if the disk of `path` is full."""
     try:
         yield
     except OSError as error:
@@ -70,7 +77,9 @@ def reporting_full_disk(path: str | Path) -> Iterator[None]:
 
 
 def allocated(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
-    """A new ``.npy`` file to be filled in, whose space is taken now: on a full disk a mapped file would end the process unheard.
+    """Create a ``.npy`` file to fill in, and allocate its space.
+
+    Without allocation, a write to a memory-mapped file on a full disk would kill the process without a message.
 
     Raises
     ------
@@ -84,7 +93,7 @@ def allocated(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
 
 
 def _atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write to a temporary name in the same folder, then rename."""
+    """Write to a temporary file in the same folder, then rename it."""
     with finished(path) as partial, partial.open("wb") as file:
         write(file)
 
@@ -93,12 +102,12 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
     """Save one array as ``.npy``, C-ordered."""
     array = np.ascontiguousarray(array)
     with finished(path) as partial:
-        # Not numpy's own writer, which does not say that the disk is full.
+        # numpy's own writer does not report a full disk.
         allocated(partial, array.shape, array.dtype)[...] = array
 
 
 def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
-    """Open a ``.npy`` file, memory-mapped unless told otherwise.
+    """Open a ``.npy`` file, memory-mapped by default.
 
     Raises
     ------
@@ -112,19 +121,22 @@ def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
 
 
 def _in_memory(path: str | Path) -> np.ndarray:
-    # Not np.load, which also opens archives (.npz) and so returns something that is no array.
+    # np.load would also open archives (.npz), which are no arrays.
     with open(path, "rb") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def read_rows(path: str | Path, count: int, table: str | Path) -> np.ndarray:
-    """Open numbers of which each row is about one row of a table.
+    """Open a ``.npy`` file whose rows correspond to the rows of a table.
 
     Parameters
     ----------
-    path : a ``.npy`` file of two dimensions.
-    count : rows of the table.
-    table : the table's path, for the message.
+    path : path
+        A ``.npy`` file of two dimensions.
+    count : int
+        Rows of the table.
+    table : path
+        The table, for the error message.
 
     Raises
     ------
@@ -140,7 +152,10 @@ def read_rows(path: str | Path, count: int, table: str | Path) -> np.ndarray:
 
 
 class StoredTable(pd.DataFrame):
-    """A table as it was read: a column that it lacks is no defect of the program, but of the file. What is made of it is a plain table."""
+    """A table that was read from a file.
+
+    A missing column raises a `UserError` that names the file. Results of operations are plain DataFrames.
+    """
 
     _metadata: ClassVar[list[str]] = ["source"]
     source: str
@@ -150,7 +165,7 @@ class StoredTable(pd.DataFrame):
         return pd.DataFrame
 
     def __getitem__(self, key: Any) -> Any:
-        """Give a column, several, or rows."""
+        """Return a column, several columns, or rows."""
         try:
             return super().__getitem__(key)
         except KeyError as error:
@@ -159,12 +174,12 @@ class StoredTable(pd.DataFrame):
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Save a table as parquet (``.csv`` if the name ends so), without an index and without pandas metadata of the machine.
+    """Save a table as parquet, or as CSV if the name ends in ``.csv``, without index and pandas metadata.
 
-    No cell of a ``.csv`` is a formula, whatever a caption, a class or a file was called; see `safe_cell`.
+    Cells of a CSV file are escaped, so that a spreadsheet does not read them as formulas; see `safe_cell`.
     """
     if Path(path).suffix == ".csv":
-        text = _of_safe_cells(table).to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        text = _with_safe_cells(table).to_csv(index=False, lineterminator="\n", float_format="%.6g")
         return write_text(path, text)
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -173,7 +188,7 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
     _atomically(path, lambda file: pq.write_table(arrow, file, compression="zstd"))
 
 
-def _of_safe_cells(table: pd.DataFrame) -> pd.DataFrame:
+def _with_safe_cells(table: pd.DataFrame) -> pd.DataFrame:
     texts = table.select_dtypes(exclude=["number", "bool"]).columns
     safe = table.assign(**{name: table[name].map(_safe_if_text) for name in texts})
     return safe.rename(columns=_safe_if_text)
@@ -184,7 +199,7 @@ def _safe_if_text(cell: Any) -> Any:
 
 
 def safe_cell(text: str) -> str:
-    """A cell that stays one line and that no spreadsheet takes for a formula; a safe one stays as it is."""
+    """Return a text as one line that a spreadsheet does not read as a formula. A safe text is not changed."""
     text = CONTROL.sub(" ", text)
     return f"'{text}" if text.lstrip().startswith(FORMULA) and not FIGURE.fullmatch(text) else text
 
@@ -221,7 +236,10 @@ def read_json(path: str | Path) -> Any:
 
 
 def rounded(value: Any, digits: int = 6) -> Any:
-    """Round every float inside nested dicts and lists to `digits` significant digits, so that the last bits of a sum do not show."""
+    """Round every float in nested dicts and lists to `digits` significant digits.
+
+    This removes differences in the last bits of sums between machines.
+    """
     if isinstance(value, dict):
         return {key: rounded(item, digits) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

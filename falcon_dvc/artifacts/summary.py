@@ -1,27 +1,30 @@
-"""What a stage read, dropped and wrote, in numbers: every stage returns it, and its metrics carry the share that it dropped."""
+"""Summarise what a stage read, dropped and wrote. Every stage returns a summary, and its metrics hold the dropped shares."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-WORTH_SAYING = 0.01  # share of an input; a stage that drops more of it says so
+WARNING_SHARE = 0.01  # share of an input; a stage that drops more prints a warning
 
 
 @dataclass(frozen=True)
 class StageSummary:
-    """The summary of one run of a stage; texts are the program's own, never a name or a caption.
+    """The summary of one run of a stage. Its texts come from the program, not from names or captions of the user.
 
     Attributes
     ----------
-    read, wrote : what, in the plural ("images", "rows to data/images.parquet"), and how many.
-    dropped : of what was read, how many had no part in what was written, by reason.
-    noted : what happened to what was kept ("duplicates merged"), and how often.
+    read, wrote : dict of str to int
+        Number of items by kind, in the plural ("images", "rows to data/images.parquet").
+    dropped : dict of str to dict of str to int
+        Number of read items that were not used, by kind and reason.
+    noted : dict of str to int
+        Number of changes to the items that were kept, by change ("duplicates merged").
 
     Raises
     ------
     ValueError
-        If more of something was dropped than read.
+        If more items of a kind were dropped than read.
     """
 
     read: Mapping[str, int]
@@ -36,38 +39,38 @@ class StageSummary:
 
     @property
     def shares(self) -> dict[str, float]:
-        """The share of each input that was dropped."""
+        """The dropped share of each input."""
         return {what: sum(reasons.values()) / max(self.read[what], 1) for what, reasons in self.dropped.items()}
 
     @property
     def metrics(self) -> dict:
-        """Those shares as metrics, with a flag if one is worth saying.
+        """The shares as metrics, with a flag if one is larger than `WARNING_SHARE`.
 
-        The shares are always there, so that ``dvc metrics diff`` shows a change; the flag only when it is up, so that it shows itself.
+        The shares are always present, so that ``dvc metrics diff`` shows a change. The flag is present only if it is set.
         """
         shares = {what.replace(" ", "_"): share for what, share in self.shares.items()}
-        flag = {"dropped_more_than_1_percent": 1} if any(share > WORTH_SAYING for share in shares.values()) else {}
+        flag = {"dropped_more_than_1_percent": 1} if any(share > WARNING_SHARE for share in shares.values()) else {}
         return {"dropped_share": shares, **flag}
 
 
 def lines(stage: str, summary: StageSummary) -> Iterator[str]:
-    """One line; one more for each input of which so much was dropped that it is worth saying."""
-    parts = [("read", _counted(summary.read)), ("dropped", _dropped(summary)), ("", _counted(summary.noted))]
-    parts.append(("wrote", _counted(summary.wrote)))
-    yield f"{stage}: " + "; ".join(f"{verb} {text}".strip() for verb, text in parts if text)
+    """Yield the summary as one line, then a warning for each input with a dropped share above `WARNING_SHARE`."""
+    clauses = [("read", _counted(summary.read)), ("dropped", _dropped(summary)), ("", _counted(summary.noted))]
+    clauses.append(("wrote", _counted(summary.wrote)))
+    yield f"{stage}: " + "; ".join(f"{verb} {text}".strip() for verb, text in clauses if text)
     for what, share in summary.shares.items():
-        if share > WORTH_SAYING:
+        if share > WARNING_SHARE:
             yield f"{stage}: warning: {_percent(share)} of the {what} were dropped ({_counted(summary.dropped[what])})"
 
 
 def _dropped(summary: StageSummary) -> str:
-    """What was dropped, with its share and the reasons; "nothing" where something could have been."""
-    some = [
+    """Describe what was dropped, with shares and reasons; "nothing" if the stage can drop items but did not."""
+    descriptions = [
         f"{sum(reasons.values())} {what} ({_percent(summary.shares[what])}): {_counted(reasons)}"
         for what, reasons in summary.dropped.items()
         if any(reasons.values())
     ]
-    return ", ".join(some) or ("nothing" if summary.dropped else "")
+    return ", ".join(descriptions) or ("nothing" if summary.dropped else "")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

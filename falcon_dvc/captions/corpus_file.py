@@ -1,4 +1,4 @@
-"""Caption corpora: what every format gives, how a caption is cleaned, and the plain format, one caption a line."""
+"""Caption corpora: the interface of every format, the cleaning of a caption, and text files with one caption a line."""
 
 import codecs
 import re
@@ -14,11 +14,11 @@ import numpy as np
 from falcon_dvc.errors import UserError
 
 MAX_LETTERS = 1000
-# Nothing beyond this is read of a line, so that a file without line ends cannot fill the memory.
+# The rest of a longer line is skipped, so that a file without line ends cannot fill the memory.
 MAX_LINE_BYTES = 65_536
 ROWS_AT_ONCE = 8192
 BYTES_AT_ONCE = 64 << 20
-# What a table writer puts where a caption is missing.
+# Texts that table writers write for a missing caption.
 MISSING = frozenset({"", "none", "nan"})
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -29,20 +29,20 @@ FIX = "point data.captions at a text file with one caption a line"
 
 @dataclass(frozen=True)
 class Batch:
-    """Captions of one file, row after row, as they stand there.
+    """Consecutive captions of one file, not cleaned.
 
     Attributes
     ----------
     file : int
-        Its number among the source's files.
+        Number of the file among the source's files, from 0.
     row : int
-        Number of the first of them in the file, from 0.
+        Number of the first caption in the file, from 0.
     texts : sequence of str or None
-        None where the file says that there is none.
+        None for a missing caption.
     undecodable : int
-        How many had bytes that are not UTF-8 (replaced by U+FFFD).
+        Number of captions with bytes that are not UTF-8 (replaced by U+FFFD).
     ids : (texts,) integer array or None
-        The file's own names of the captions, if it has any.
+        The file's own ids of the captions, if it has any.
     """
 
     file: int
@@ -53,33 +53,33 @@ class Batch:
 
 
 class CaptionSource(Protocol):
-    """A caption corpus that can be read again and again from its beginning.
+    """A caption corpus that can be read several times.
 
     Attributes
     ----------
     files : sequence of str
-        Where the captions come from.
+        The files that hold the captions.
     unit : str
-        What a caption is called there: lines, rows, annotations.
+        What messages call the captions: lines, rows, annotations.
     """
 
     unit: str
 
     @property
     def files(self) -> Sequence[str]:
-        """Give their names."""
+        """Names of the files."""
         ...
 
     def batches(self) -> Iterator[Batch]:
-        """Give all captions in the order of files and rows, a bounded number at once."""
+        """Yield all captions in the order of files and rows, in batches of bounded size."""
         ...
 
 
 class LineFiles:
     r"""Text files with one caption a line.
 
-    Only ``\n`` ends a line: other separators (``\r``, form feed, U+2028) stand inside captions, and splitting there
-    would shift the ids of all that follow.
+    Only ``\n`` ends a line. Other separators (``\r``, form feed, U+2028) occur inside captions, and splitting there
+    would shift the ids of all later captions.
     """
 
     unit = "lines"
@@ -88,7 +88,7 @@ class LineFiles:
         self.files = files
 
     def batches(self) -> Iterator[Batch]:
-        """Give all lines.
+        """Yield all lines.
 
         Raises
         ------
@@ -105,22 +105,22 @@ class LineFiles:
 
 
 def refuse_other_than_text(path: str, file: BufferedReader) -> None:
-    """Stop where the first bytes of a file say that all of it is something else than UTF-8.
+    """Raise if the first bytes of a file show that it is not text in UTF-8.
 
     Raises
     ------
     UserError
-        If it is packed, or UTF-16 with or without its mark.
+        If it is compressed, or UTF-16 with or without a byte order mark.
     """
     start = file.peek(MAX_LINE_BYTES)[:MAX_LINE_BYTES]
     if start.startswith(PACKED):
-        raise UserError(f"data.captions: {path} is packed; unpack it")
-    if start.startswith(UTF_16) or _zeros_at_every_other_place(start):
+        raise UserError(f"data.captions: {path} is compressed; decompress it")
+    if start.startswith(UTF_16) or _alternate_bytes_are_zero(start):
         raise UserError(f"data.captions: {path} is UTF-16; save it as UTF-8")
 
 
-def _zeros_at_every_other_place(start: bytes) -> bool:
-    """Tell whether bytes are Latin letters of 16 bits each."""
+def _alternate_bytes_are_zero(start: bytes) -> bool:
+    """Return whether bytes look like Latin letters of 16 bits each."""
     zeros = sorted((start[::2].count(0), start[1::2].count(0)))
     return 20 * zeros[0] < zeros[1] and 2 * zeros[1] > len(start) // 2
 
@@ -134,39 +134,39 @@ def _line_batches(number: int, file: BufferedReader) -> Iterator[Batch]:
 
 
 def in_batches(lines: Iterable[bytes], rows: int) -> Iterator[list[bytes]]:
-    """Lines in lists of `rows` each, or of fewer where they are long."""
-    waiting: list[bytes] = []
+    """Yield lists of `rows` lines, or of fewer if they exceed `BYTES_AT_ONCE`."""
+    batch: list[bytes] = []
     size = 0
     for line in lines:
-        waiting.append(line)
+        batch.append(line)
         size += len(line)
-        if len(waiting) >= rows or size >= BYTES_AT_ONCE:
-            yield waiting
-            waiting, size = [], 0
-    if waiting:
-        yield waiting
+        if len(batch) >= rows or size >= BYTES_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def short_lines(file: BufferedReader, most: int = MAX_LINE_BYTES) -> Iterator[bytes]:
-    """Give the lines, each cut at `most` bytes; a byte order mark at the start of the file is dropped."""
+    """Yield the lines, each cut at `most` bytes; skip a byte order mark at the start of the file."""
     if file.peek(3)[:3] == codecs.BOM_UTF8:
         file.read(3)
     while line := file.readline(most):
-        part = line
-        while len(part) == most and not part.endswith(b"\n"):
-            part = file.readline(most)
+        piece = line
+        while len(piece) == most and not piece.endswith(b"\n"):
+            piece = file.readline(most)
         yield line
 
 
 def decoded(cells: Sequence[bytes | None]) -> tuple[list[str | None], int]:
-    """Texts of some bytes, and how many of them are not UTF-8."""
+    """Decode cells to texts; return the texts, and how many cells are not UTF-8."""
     texts = [None if cell is None else cell.decode("utf-8", errors="replace") for cell in cells]
     doubtful = (cell for cell, text in zip(cells, texts, strict=True) if text and "\ufffd" in text and cell)
     return texts, sum(not _is_utf8(cell) for cell in doubtful)
 
 
 def _is_utf8(raw: bytes) -> bool:
-    """Tell whether bytes can be decoded without loss."""
+    """Return whether bytes can be decoded without loss."""
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -175,12 +175,12 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def as_text(value: object) -> str | None:
-    """The text of a cell: numbers as they are written, and no half of a surrogate pair, which no file can hold.
+    """Return a cell as text. Single surrogates are replaced, because UTF-8 cannot encode them.
 
     Raises
     ------
     TypeError
-        If it is a list or another thing that is no caption.
+        If the value is neither text nor a number, for instance a list.
     """
     if value is None or isinstance(value, str):
         return None if value is None else SURROGATE.sub("\ufffd", value)
@@ -190,10 +190,10 @@ def as_text(value: object) -> str | None:
 
 
 def is_missing(text: str) -> bool:
-    """Tell whether nothing stands there."""
+    """Return whether a text stands for a missing caption."""
     return text.casefold() in MISSING
 
 
 def clean_caption(text: str) -> str:
-    """Bring a caption to one form: NFC, control characters and runs of white space as one space, none at the ends."""
+    """Normalise a caption: NFC, control characters and runs of white space as one space, no space at the ends."""
     return " ".join(unicodedata.normalize("NFC", CONTROL.sub(" ", text)).split())

@@ -1,4 +1,4 @@
-"""Folders of captions: what lies in one stays in it."""
+"""Check that the files of a caption folder lie in that folder."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,12 +7,14 @@ from falcon_dvc.errors import UserError
 
 
 def refuse_links_out(folder: Path, files: Iterable[Path]) -> None:
-    """Refuse files that are links out of the folder: a corpus from elsewhere must not bring what else lies on this machine into a report.
+    """Refuse files that are links out of the folder.
+
+    A downloaded corpus must not copy other files of this machine into a report.
 
     Raises
     ------
     UserError
-        If there is one.
+        If a file is such a link.
     """
     root = folder.resolve()
     for file in files:

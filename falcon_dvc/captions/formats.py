@@ -1,4 +1,4 @@
-"""Which format a caption corpus has, and its reader."""
+"""Detect the format of a caption corpus and open it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from falcon_dvc.captions.laion import Laion, is_laion
 from falcon_dvc.captions.tables import CocoFiles, JsonLines, TableFiles
 from falcon_dvc.captions.templates import Templates
 from falcon_dvc.captions.vectors import GivenEmbeddings
-from falcon_dvc.embeddings import SUFFIXES as OF_EMBEDDINGS
+from falcon_dvc.embeddings import SUFFIXES as EMBEDDING_SUFFIXES
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SUFFIXES = {
     ".yaml": "templates",
     ".yml": "templates",
 }
-OF_FILES: dict[str, Callable[[Sequence[str], str], CaptionSource]] = {
+FILE_FORMATS: dict[str, Callable[[Sequence[str], str], CaptionSource]] = {
     "lines": lambda files, column: LineFiles(files),
     "jsonl": JsonLines,
     "coco": lambda files, column: CocoFiles(files),
@@ -39,12 +39,12 @@ OF_FILES: dict[str, Callable[[Sequence[str], str], CaptionSource]] = {
 
 
 def open_captions(data: Data) -> CaptionSource:
-    """The corpus that ``data.captions`` names, in the format ``data.caption_format``.
+    """Open the corpus that ``data.captions`` names, in the format ``data.caption_format``.
 
     Raises
     ------
     UserError
-        If it is missing, if its format cannot be told, or if it is not of the format.
+        If it is missing, if its format cannot be detected, or if it has another format.
     """
     path = Path(data.captions)
     if not path.exists():
@@ -54,17 +54,17 @@ def open_captions(data: Data) -> CaptionSource:
         return Laion(data.captions, data.caption_column)
     if kind == "templates":
         return Templates(data.captions)
-    return OF_FILES[kind](_files(path, kind), data.caption_column)
+    return FILE_FORMATS[kind](_files(path, kind), data.caption_column)
 
 
 def is_plain(data: Data) -> bool:
-    """Tell whether the corpus is one text file with one caption a line: a caption's number says where it comes from."""
+    """Return whether the corpus is one text file with one caption a line. A caption's number is then its line."""
     path, kind = Path(data.captions), data.caption_format
     return path.is_file() and (format_of(path) if kind == "auto" else kind) == "lines"
 
 
 def format_of(path: Path) -> str:
-    """What `auto` stands for: by the suffix, by what lies in a folder, else by the first bytes."""
+    """Detect the format by the suffix, by the contents of a folder, or else by the first bytes."""
     if path.is_dir():
         return _format_of_folder(path)
     return SUFFIXES.get(path.suffix.lower()) or _format_of_contents(path)
@@ -77,13 +77,13 @@ def _format_of_folder(path: Path) -> str:
         return "templates"
     kinds = sorted({SUFFIXES[file.suffix.lower()] for file in path.iterdir() if file.suffix.lower() in SUFFIXES})
     if len(kinds) != 1:
-        found = f"captions of several formats ({', '.join(kinds)})" if kinds else "no captions"
-        raise UserError(f"data.captions: {path} holds {found}; set data.caption_format, or {FIX}")
+        contents = f"captions of several formats ({', '.join(kinds)})" if kinds else "no captions"
+        raise UserError(f"data.captions: {path} holds {contents}; set data.caption_format, or {FIX}")
     return kinds[0]
 
 
 def _format_of_contents(path: Path) -> str:
-    """By the first bytes: parquet has a mark, JSON lines begin with an object; anything else is plain text."""
+    """Detect the format by the first bytes: parquet has a signature, JSON lines begin with an object, the rest is text."""
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -93,7 +93,7 @@ def _format_of_contents(path: Path) -> str:
 
 
 def _files(path: Path, kind: str) -> list[str]:
-    """The file, or the files of the format in a folder, in the order of the numbers in their names."""
+    """Return the file, or the files of one format in a folder, in the order of the numbers in their names."""
     if not path.is_dir():
         return [str(path)]
     names = [file for file in path.iterdir() if SUFFIXES.get(file.suffix.lower()) == kind and file.is_file()]
@@ -104,18 +104,27 @@ def _files(path: Path, kind: str) -> list[str]:
 
 
 def _natural(name: str) -> list[str | int]:
-    """Sorts part10 after part9."""
-    parts = re.split(r"([0-9]+)", name)
-    return [int(part) if number % 2 else part for number, part in enumerate(parts)]
+    """Return a key that sorts part10 after part9."""
+    pieces = re.split(r"([0-9]+)", name)
+    return [int(piece) if number % 2 else piece for number, piece in enumerate(pieces)]
 
 
 def open_given(data: Data, source: CaptionSource, dim: Callable[[], int]) -> GivenEmbeddings | None:
-    """The embeddings that come with the corpus; None if the captions are to be embedded.
+    """Open the embeddings that come with the corpus; return None if the captions must be embedded.
+
+    Parameters
+    ----------
+    data : Data
+        The section of params.yaml.
+    source : CaptionSource
+        The opened corpus.
+    dim : callable
+        Returns the width of the image-text encoder's space; called only if there are embeddings.
 
     Raises
     ------
     UserError
-        If they are not readable, of another width than `dim()`, or lie outside the folder ``data.captions``.
+        If they are not readable, have another width than `dim()`, or lie outside the folder ``data.captions``.
     """
     if isinstance(source, Laion):
         if data.caption_embeddings:
@@ -127,12 +136,12 @@ def open_given(data: Data, source: CaptionSource, dim: Callable[[], int]) -> Giv
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """The file of embeddings, which DVC follows because it lies in the folder of the captions."""
+    """Return the file of embeddings. It must be in the folder of the captions, which DVC tracks."""
     path = folder / name
-    if not folder.is_dir() or Path(name).name != name or path.suffix not in OF_EMBEDDINGS or not path.is_file():
+    if not folder.is_dir() or Path(name).name != name or path.suffix not in EMBEDDING_SUFFIXES or not path.is_file():
         raise UserError(
             f"data.caption_embeddings: {name} is no file of embeddings in the folder {folder}; "
-            f"put the captions and a {' or '.join(OF_EMBEDDINGS)} file into one folder and point data.captions at it"
+            f"put the captions and a {' or '.join(EMBEDDING_SUFFIXES)} file into one folder and point data.captions at it"
         )
     refuse_links_out(folder, [path])
     return path

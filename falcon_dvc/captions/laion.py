@@ -1,4 +1,4 @@
-"""LAION as it is published: pairs ``metadata_N.parquet`` and ``text_emb_N.npy``, row by row alike."""
+"""Read LAION's published shards: pairs ``metadata_N.parquet`` and ``text_emb_N.npy`` with corresponding rows."""
 
 import re
 from collections.abc import Iterator
@@ -22,12 +22,15 @@ class Laion:
 
     Attributes
     ----------
-    files : the metadata; `embeddings`: the file of text embeddings of each.
+    files : tuple of str
+        The metadata files.
+    embeddings : tuple of str
+        The file of text embeddings of each.
 
     Raises
     ------
     UserError
-        If half of a pair is missing, or the two do not have the same number of rows.
+        If a file of a pair is missing, or the two have different numbers of rows.
     """
 
     unit = "rows"
@@ -47,31 +50,31 @@ class Laion:
         self._tables = TableFiles(self.files, column)
 
     def batches(self) -> Iterator[Batch]:
-        """Give all captions."""
+        """Yield all captions."""
         return self._tables.batches()
 
 
 def is_laion(folder: Path) -> bool:
-    """Tell whether a folder looks like shards of LAION."""
-    return any(_named(folder, *names) for names in PAIR)
+    """Return whether a folder holds files named like shards of LAION."""
+    return any(_matching(folder, *names) for names in PAIR)
 
 
-def _named(folder: Path, inside: str, start: str, end: str) -> list[Path]:
-    """Files of one kind, in the folder and in its sub-folder."""
-    return sorted([*folder.glob(f"{start}_*{end}"), *(folder / inside).glob(f"{start}_*{end}")])
+def _matching(folder: Path, subfolder: str, start: str, end: str) -> list[Path]:
+    """Return the files of one kind, in the folder and in its sub-folder."""
+    return sorted([*folder.glob(f"{start}_*{end}"), *(folder / subfolder).glob(f"{start}_*{end}")])
 
 
-def _numbered(folder: Path, inside: str, start: str, end: str) -> dict[int, Path]:
-    """The files of one kind by their number."""
-    found: dict[int, Path] = {}
-    for path in _named(folder, inside, start, end):
+def _numbered(folder: Path, subfolder: str, start: str, end: str) -> dict[int, Path]:
+    """Return the files of one kind by their number."""
+    files: dict[int, Path] = {}
+    for path in _matching(folder, subfolder, start, end):
         number = re.fullmatch(r"[0-9]{1,18}", path.name[len(start) + 1 : -len(end)])
         if number is None:
             raise UserError(f"data.captions: {path} has no number; {LAYOUT}")
-        if int(number[0]) in found:
-            raise UserError(f"data.captions: {found[int(number[0])]} and {path} have the same number; {LAYOUT}")
-        found[int(number[0])] = path
-    return found
+        if int(number[0]) in files:
+            raise UserError(f"data.captions: {files[int(number[0])]} and {path} have the same number; {LAYOUT}")
+        files[int(number[0])] = path
+    return files
 
 
 def _check_rows(metadata: str, embeddings: str) -> None:

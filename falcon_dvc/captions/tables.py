@@ -1,4 +1,4 @@
-"""Captions in tables: a column of CSV, TSV or parquet files, a key of JSON lines, the annotations of a COCO file."""
+"""Read captions from tables: a column of CSV, TSV or parquet, a key of JSON lines, the annotations of a COCO file."""
 
 import csv
 import json
@@ -33,8 +33,10 @@ class TableFiles:
 
     Parameters
     ----------
-    files : their suffix says what they are.
-    column : "" for the first of `COLUMNS` that there is.
+    files : sequence of str
+        The suffix of each determines its format.
+    column : str
+        "" for the first of `COLUMNS` that the file has.
     """
 
     unit = "rows"
@@ -43,23 +45,23 @@ class TableFiles:
         self.files, self._column = files, column
 
     def batches(self) -> Iterator[Batch]:
-        """Give all rows.
+        """Yield all rows.
 
         Raises
         ------
         UserError
-            If a file is missing, no table, or has no such column of text.
+            If a file is missing, is no table, or has no such column of text.
         """
         for number, path in enumerate(self.files):
             row = 0
-            for column in _guarded(path, _columns(path, self._column)):
+            for column in _reporting_errors(path, _columns(path, self._column)):
                 texts, undecodable = _texts(path, column)
                 yield Batch(number, row, texts, undecodable)
                 row += len(texts)
 
 
 def _columns(path: str, column: str) -> Iterator[pa.Array]:
-    """The column of one file, in parts."""
+    """Yield the column of one file, in batches."""
     if Path(path).suffix.lower() in SEPARATORS:
         yield from _csv_columns(path, column, SEPARATORS[Path(path).suffix.lower()])
     else:
@@ -67,7 +69,7 @@ def _columns(path: str, column: str) -> Iterator[pa.Array]:
 
 
 def parquet_columns(path: str, column: str) -> Iterator[pa.Array]:
-    """A column of a parquet file, in parts."""
+    """Yield a column of a parquet file, in batches."""
     with pq.ParquetFile(path) as file:
         name = chosen_column(path, file.schema_arrow.names, column)
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=[name]):
@@ -75,13 +77,13 @@ def parquet_columns(path: str, column: str) -> Iterator[pa.Array]:
 
 
 def _csv_columns(path: str, column: str, separator: str) -> Iterator[pa.Array]:
-    """A column of a CSV file, in parts; quoted cells may hold line ends."""
+    """Yield a column of a CSV file, in batches; quoted cells may hold line ends."""
     header = _header(path, separator)
     name = chosen_column(path, header, column)
     reader = arrow_csv.open_csv(
         path,
         arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
-        # With a single column an empty line is an empty cell, which has a number; with more there can be no such row.
+        # With a single column, an empty line is an empty cell and has a row number. With more columns it is no row.
         arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True, ignore_empty_lines=len(header) > 1),
         arrow_csv.ConvertOptions(include_columns=[name], column_types={name: pa.binary()}, strings_can_be_null=False),
     )
@@ -98,35 +100,35 @@ def _header(path: str, separator: str) -> list[str]:
 
 
 def chosen_column(path: str, names: Sequence[str], column: str) -> str:
-    """The column that was asked for, or the first of `COLUMNS` that there is.
+    """Return the requested column, or the first of `COLUMNS` that the file has.
 
     Raises
     ------
     UserError
-        If it is not there, or there twice.
+        If the column is missing or occurs twice.
     """
     wanted = (column,) if column else COLUMNS
-    found = [name for name in wanted if name in names]
-    if not found:
+    existing = [name for name in wanted if name in names]
+    if not existing:
         raise UserError(
-            f"data.captions: {path} has no column {' or '.join(wanted)}; set data.caption_column to one of: {_listed(names)}"
+            f"data.captions: {path} has no column {' or '.join(wanted)}; set data.caption_column to one of: {_one_line(names)}"
         )
-    if list(names).count(found[0]) > 1:
-        raise UserError(f"data.captions: {path} has several columns {found[0]}; set data.caption_column to another")
-    return found[0]
+    if list(names).count(existing[0]) > 1:
+        raise UserError(f"data.captions: {path} has several columns {existing[0]}; set data.caption_column to another")
+    return existing[0]
 
 
-def _listed(names: Sequence[str]) -> str:
-    """Some names on one line."""
+def _one_line(names: Sequence[str]) -> str:
+    """Return the first names on one line, for a message."""
     return " ".join(", ".join(map(str, names[:20])).split())[:300] or "none"
 
 
 def _texts(path: str, column: pa.Array) -> tuple[list[str | None], int]:
-    """The cells of a column as texts, and how many are not UTF-8."""
+    """Return the cells of a column as texts, and the number of cells that are not UTF-8."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        column = column.cast(pa.large_binary())  # a file may hold other bytes than it promises
+        column = column.cast(pa.large_binary())  # a damaged file may hold other bytes than UTF-8
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         return decoded(column.to_pylist())
     try:
@@ -135,21 +137,24 @@ def _texts(path: str, column: pa.Array) -> tuple[list[str | None], int]:
         raise UserError(f"data.captions: {path}: {error}; set data.caption_column to a column of text") from error
 
 
-def _guarded(path: str, parts: Iterable[pa.Array]) -> Iterator[pa.Array]:
-    """Turn what goes wrong while reading into one line."""
+def _reporting_errors(path: str, columns: Iterable[pa.Array]) -> Iterator[pa.Array]:
+    """Yield columns; report an error of the reader in one line."""
     try:
-        yield from parts
+        yield from columns
     except (OSError, csv.Error, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"data.captions: {path} is not a readable table ({reason})") from error
 
 
 class JsonLines:
-    """Files with one JSON object a line; a caption's row is its line.
+    """Files with one JSON object a line. A caption's row is its line.
 
     Parameters
     ----------
-    column : key of the caption; "" for the first of `COLUMNS` that the first object has.
+    files : sequence of str
+        The files.
+    column : str
+        Key of the caption; "" for the first of `COLUMNS` that the first object has.
     """
 
     unit = "lines"
@@ -158,7 +163,7 @@ class JsonLines:
         self.files, self._column = files, column
 
     def batches(self) -> Iterator[Batch]:
-        """Give all lines; an empty line is a missing caption.
+        """Yield all lines; an empty line is a missing caption.
 
         Raises
         ------
@@ -181,34 +186,37 @@ def _json_batches(number: int, path: str, file: BufferedReader, column: str) -> 
         objects = [_object(path, row + place, text or "") for place, text in enumerate(texts)]
         if not column and any(objects):
             column = chosen_column(path, list(next(filter(None, objects))), "")
-        yield Batch(number, row, [_value(path, row + at, some, column) for at, some in enumerate(objects)], undecodable)
+        captions = [_value(path, row + place, fields, column) for place, fields in enumerate(objects)]
+        yield Batch(number, row, captions, undecodable)
         row += len(raw)
 
 
 def _object(path: str, row: int, line: str) -> dict:
-    """One line of JSON."""
+    """Parse one line of JSON; an empty line gives an empty object."""
     if not line.strip():
         return {}
     try:
-        found = json.loads(line)
+        fields = json.loads(line)
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise UserError(f"data.captions: {path}, line {row + 1}: no JSON ({reason}); give one object a line") from error
-    if not isinstance(found, dict):
-        raise UserError(f"data.captions: {path}, line {row + 1}: no JSON object; give one object a line")
-    return found
+        raise UserError(
+            f"data.captions: {path}, line {row + 1}: not valid JSON ({reason}); give one object a line"
+        ) from error
+    if not isinstance(fields, dict):
+        raise UserError(f"data.captions: {path}, line {row + 1}: not a JSON object; give one object a line")
+    return fields
 
 
-def _value(path: str, row: int, found: dict, column: str) -> str | None:
-    """The caption of one object."""
+def _value(path: str, row: int, fields: dict, column: str) -> str | None:
+    """Return the caption of one object."""
     try:
-        return as_text(found.get(column))
+        return as_text(fields.get(column))
     except TypeError as error:
         raise UserError(f"data.captions: {path}, line {row + 1}: {error}; set data.caption_column") from error
 
 
 class CocoFiles:
-    """Annotation files of COCO: ``{"annotations": [{"id": 7, "caption": "a cat"}, ...]}``, each read whole."""
+    """Annotation files of COCO: ``{"annotations": [{"id": 7, "caption": "a cat"}, ...]}``. Each is read into memory."""
 
     unit = "annotations"
 
@@ -216,28 +224,29 @@ class CocoFiles:
         self.files = files
 
     def batches(self) -> Iterator[Batch]:
-        """Give all annotations with their ids.
+        """Yield all annotations with their ids.
 
         Raises
         ------
         UserError
-            If a file is missing or is no such file, or an annotation has no whole number as id.
+            If a file is missing or has another format, or the id of an annotation is no integer.
         """
         for number, path in enumerate(self.files):
             annotations = _annotations(path)
             for row in range(0, len(annotations), ROWS_AT_ONCE):
-                some = annotations[row : row + ROWS_AT_ONCE]
-                yield Batch(number, row, [_caption(path, one) for one in some], ids=_ids(path, some))
+                block = annotations[row : row + ROWS_AT_ONCE]
+                captions = [_caption(path, annotation) for annotation in block]
+                yield Batch(number, row, captions, ids=_ids(path, block))
 
 
 def _annotations(path: str) -> list[dict]:
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"data.captions: {path} is not readable JSON ({reason})") from error
-    annotations = found.get("annotations") if isinstance(found, dict) else None
-    if not isinstance(annotations, list) or not all(isinstance(one, dict) for one in annotations):
+    annotations = content.get("annotations") if isinstance(content, dict) else None
+    if not isinstance(annotations, list) or not all(isinstance(annotation, dict) for annotation in annotations):
         raise UserError(f"data.captions: {path} has no list of annotations; give a caption file of COCO")
     return annotations
 
@@ -250,7 +259,7 @@ def _caption(path: str, annotation: dict) -> str | None:
 
 
 def _ids(path: str, annotations: list[dict]) -> np.ndarray:
-    ids = [one.get("id") for one in annotations]
-    if not all(type(one) is int and abs(one) < 2**63 for one in ids):
+    ids = [annotation.get("id") for annotation in annotations]
+    if not all(type(key) is int and abs(key) < 2**63 for key in ids):
         raise UserError(f"data.captions: {path}: an annotation has no whole number as id")
     return np.array(ids, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The embeddings that come with a caption corpus: which row belongs to which caption, and which rows can be used."""
+"""Match the embeddings that come with a caption corpus to its captions."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,18 +16,21 @@ ROWS_AT_ONCE = 16_384
 
 
 class GivenEmbeddings:
-    """Embeddings in files, which stay where they are.
+    """Embeddings of captions in files, which are memory-mapped and not copied.
 
     Parameters
     ----------
-    files : in the order of the corpus.
-    dim : width of the image-text encoder's space.
-    named : the first file says which captions its rows belong to, if it has a list of ids.
+    files : sequence of str
+        In the order of the corpus.
+    dim : int
+        Width of the image-text encoder's space.
+    named : bool
+        Match captions by the list of ids in the first file, if it has one.
 
     Raises
     ------
     UserError
-        If a file is not readable or of another width.
+        If a file is not readable or has another width.
     """
 
     def __init__(self, files: Sequence[str], dim: int, named: bool = False) -> None:
@@ -44,40 +47,47 @@ class GivenEmbeddings:
         self._usable = np.concatenate([_usable(array) for array in track(self.arrays, "checking embeddings")])
 
     def rows_of(self, batch: Batch, first: int) -> Int[np.ndarray, " texts"]:
-        """For each caption the row of its embedding, in all files together; -1 where there is none.
+        """Return the row of each caption's embedding over all files; -1 for a caption without one.
 
-        Captions are named by the file's own ids, if it has any, else by their numbers in the corpus (`first` and on).
+        Captions are matched by the ids of their file, if it has any, else by their numbers in the corpus.
+
+        Parameters
+        ----------
+        batch : Batch
+            The captions.
+        first : int
+            Number of its first caption in the corpus.
         """
         numbers = np.arange(first, first + len(batch.texts))
         if self._ids is None or self._order is None:
             return np.where(numbers < len(self._usable), numbers, -1)
         wanted = numbers if batch.ids is None else batch.ids
         place = np.searchsorted(self._ids, wanted, sorter=self._order)
-        inside = place < len(self._order)
+        in_range = place < len(self._order)
         rows = np.full(len(wanted), -1)
-        rows[inside] = self._order[place[inside]]
-        return np.where(inside & (self._ids[rows] == wanted), rows, -1) if len(self._ids) else rows
+        rows[in_range] = self._order[place[in_range]]
+        return np.where(in_range & (self._ids[rows] == wanted), rows, -1) if len(self._ids) else rows
 
     def usable(self, rows: Int[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
-        """Tell which rows there are that have a direction: not zero, nothing in them that is no number."""
-        found = rows >= 0
-        found[found] = self._usable[rows[found]]
-        return found
+        """Return which rows exist, are finite and are not zero."""
+        usable = rows >= 0
+        usable[usable] = self._usable[rows[usable]]
+        return usable
 
     def check_fit(self, rows: Int[np.ndarray, " captions"]) -> None:
-        """Refuse embeddings that belong to other captions, given the row of every caption.
+        """Raise unless the embeddings match the captions, given the row of every caption.
 
         Raises
         ------
         UserError
-            If there are more or fewer than captions, or, with ids, if some name no caption or several.
+            If their numbers differ, or, with ids, if an id names no caption or several.
         """
         count, where = len(self._usable), self.files[0]
         used = np.bincount(rows[rows >= 0], minlength=count)
         if self._ids is None and count != len(rows):
             raise UserError(
                 f"data.caption_embeddings: {where} has {count} embeddings for {len(rows)} captions; "
-                "their rows must be alike, or the file must list ids"
+                "give one row for each caption in the same order, or list ids in the file"
             )
         if (used != 1).any():
             raise UserError(
@@ -86,21 +96,21 @@ class GivenEmbeddings:
             )
 
     def described(self) -> list[dict]:
-        """Name, rows and content hash of each file."""
+        """Return name, number of rows and SHA-256 of each file."""
         files = track(zip(self.files, self.arrays, strict=True), "hashing embeddings", total=len(self.files))
         return [{"file": file, "rows": len(array), "sha256": _sha256(file)} for file, array in files]
 
     def unit(self, rows: Int[np.ndarray, " rows"]) -> UnitRows:
-        """Some rows as unit rows, read where asked for."""
+        """Return rows, scaled to length 1, that are read from the files on access."""
         return UnitRows(self.arrays, rows)
 
 
 def _usable(array: np.ndarray) -> Bool[np.ndarray, " rows"]:
-    """Rows with a direction."""
-    parts = [
+    """Return which rows are finite and not zero."""
+    blocks = [
         unit_rows(mapped_anew(array)[start : start + ROWS_AT_ONCE])[1] for start in range(0, len(array), ROWS_AT_ONCE)
     ]
-    return np.concatenate([np.zeros(0, dtype=bool), *parts])
+    return np.concatenate([np.zeros(0, dtype=bool), *blocks])
 
 
 def _sha256(path: str) -> str:

@@ -1,1 +1,1 @@
-"""How long work runs: devices, threads, several machines, resuming."""
+"""Run long work: devices, threads, several machines, resuming."""

@@ -1,4 +1,4 @@
-"""Where the shards of a long stage are computed: in this process, or on a cluster (``executor`` in params.yaml)."""
+"""Compute the shards of a long stage, in this process or on a cluster (``executor`` in params.yaml)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ class Task(NamedTuple):
 
     Attributes
     ----------
-    name : what errors call it: ``captions 16384-32767``.
-    arguments : of the function, for this shard alone; small, since they travel.
+    name : str
+        Name in error messages, for instance ``captions 16384-32767``.
+    arguments : tuple
+        Arguments of the function for this shard only. They are sent to a worker and should be small.
     """
 
     name: str
@@ -32,7 +34,8 @@ class Executor(Protocol):
 
     Attributes
     ----------
-    distributed : whether other processes do.
+    distributed : bool
+        Whether the shards are computed in other processes.
     """
 
     distributed: bool
@@ -40,29 +43,34 @@ class Executor(Protocol):
     def map(
         self, function: Callable[..., T], tasks: Iterable[Task], *shared: Any, accelerated: bool = False
     ) -> Iterator[T]:
-        """Give ``function(*shared, *task.arguments)`` of each task, in their order.
+        """Yield ``function(*shared, *task.arguments)`` of each task, in the order of the tasks.
 
         Parameters
         ----------
-        function : of a module, without side effects: a shard may be computed twice.
-        tasks : asked for one after the other; never many more than are being computed.
-        shared : arguments of all tasks; they travel once.
-        accelerated : a task takes a GPU where there are any.
+        function : callable
+            A function of a module. It must not have side effects, because a shard may be computed twice.
+        tasks : iterable of Task
+            Read lazily, a bounded number ahead of the results.
+        shared : object
+            Arguments of all tasks, sent to the workers once.
+        accelerated : bool
+            A task takes one GPU if the machines have any.
 
         Raises
         ------
         UserError
-            If a shard fails: its name and the cause.
+            If a shard fails, with its name and the cause.
         """
         ...
 
 
 class Local:
-    """One shard after the other, in this process, each when it is asked for.
+    """Computes shards in this process, one at a time, each when its result is requested.
 
     Parameters
     ----------
-    stage : what errors call the work.
+    stage : str
+        Name of the stage, for error messages.
     """
 
     distributed = False
@@ -76,26 +84,30 @@ class Local:
         """See `Executor`."""
         for task in tasks:
             try:
-                found = function(*shared, *task.arguments)
+                result = function(*shared, *task.arguments)
             except Exception as error:
-                raise of_shard(self._stage, task.name, error) from error
-            yield found
+                raise shard_error(self._stage, task.name, error) from error
+            yield result
 
 
-def of_shard(stage: str, name: str, error: Exception) -> UserError:
-    """What the user reads of a shard that failed; the function's own message, if it was meant for the user."""
+def shard_error(stage: str, name: str, error: Exception) -> UserError:
+    """Return the error to show for a failed shard: `error` itself if it is a `UserError`, else its type and message."""
     if isinstance(error, UserError):
         return error
     return UserError(f"{stage}: {name}: {type(error).__name__}: {error}")
 
 
-class Once(Generic[T]):
-    """Something that every process makes for itself, when it needs it first: a model, an open file.
+class PerProcess(Generic[T]):
+    """An object that each process makes for itself at first use, for instance a model or an open file.
+
+    Pickling sends the function and its arguments instead of the object.
 
     Parameters
     ----------
-    make : function of a module.
-    arguments : of it; they travel in its place.
+    make : callable
+        A function of a module that returns the object.
+    arguments : object
+        Arguments of `make`.
     """
 
     def __init__(self, make: Callable[..., T], *arguments: Any) -> None:
@@ -103,21 +115,21 @@ class Once(Generic[T]):
         self._own: list[T] = []
 
     def __call__(self) -> T:
-        """Give it."""
+        """Return the object; make it at the first call."""
         if not self._own:
             self._own.append(self._make(*self._arguments))
         return self._own[0]
 
     def __reduce__(self) -> tuple:
-        return _once, (self._key, self._make, self._arguments)
+        return _received, (self._key, self._make, self._arguments)
 
 
-_ARRIVED: dict[str, Once] = {}  # in a worker: the one whose shards it computes
+_RECEIVED: dict[str, PerProcess] = {}  # in a worker: the object of the stage whose shards it computes
 
 
-def _once(key: str, make: Callable, arguments: tuple) -> Once:
-    """The same in every shard that a process computes; what an earlier stage's was is forgotten."""
-    if key not in _ARRIVED:
-        _ARRIVED.clear()
-        _ARRIVED[key] = Once(make, *arguments)
-    return _ARRIVED[key]
+def _received(key: str, make: Callable, arguments: tuple) -> PerProcess:
+    """Return the same instance for all shards in a process; drop the instance of an earlier stage."""
+    if key not in _RECEIVED:
+        _RECEIVED.clear()
+        _RECEIVED[key] = PerProcess(make, *arguments)
+    return _RECEIVED[key]

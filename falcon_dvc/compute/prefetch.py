@@ -1,4 +1,4 @@
-"""Prepare batches in threads while a network computes; the results do not depend on the number of threads."""
+"""Prepare batches in threads while a network computes. The results do not depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -15,55 +15,63 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# Batches that are made ready before the network asks for them: one would do if all took the same time.
+# Batches that are prepared ahead. One would be enough if all batches took the same time.
 AHEAD = 2
 
 Batch = TypeVar("Batch")
-Part = TypeVar("Part")
+Piece = TypeVar("Piece")
 Ready = TypeVar("Ready")
 Result = TypeVar("Result")
 
 
-def collated(parts: Iterable[tuple[int, Tensor]], device: str = "cpu") -> Tensor:
-    """Put what was prepared of the images of a batch together, in the order of their rows.
+def collated(pieces: Iterable[tuple[int, Tensor]], device: str = "cpu") -> Tensor:
+    """Concatenate the prepared images of a batch in the order of their rows.
 
-    For a GPU it lies where the GPU can fetch it while other work goes on (pinned memory).
+    For a GPU the batch is in pinned memory, which allows asynchronous transfer.
+
+    Parameters
+    ----------
+    pieces
+        Row number and tensor (1, ...) of each image, in any order.
+    device
+        Device of the network.
     """
     import torch
 
-    batch = torch.cat([prepared for _, prepared in sorted(parts, key=lambda part: part[0])])
+    batch = torch.cat([prepared for _, prepared in sorted(pieces, key=lambda piece: piece[0])])
     return batch.pin_memory() if torch.device(device).type == "cuda" else batch
 
 
 def prefetched(
     batches: Iterable[Batch],
-    jobs: Callable[[Batch], Iterable[Callable[[], Part]]],
-    join: Callable[[list[Part]], Ready],
+    jobs: Callable[[Batch], Iterable[Callable[[], Piece]]],
+    join: Callable[[list[Piece]], Ready],
     ahead: int = AHEAD,
     workers: int = WORKERS,
 ) -> Generator[tuple[Batch, Ready], None, None]:
-    """Make batches ready in threads, in order, some before they are asked for.
+    """Prepare batches in threads, in order and ahead of their use.
 
     Parameters
     ----------
     batches
-        What is known of each batch beforehand.
+        Description of each batch, for instance its rows.
     jobs
-        The parts of a batch, each to be done by any thread: all threads work on one batch, so no more pictures are decoded at
-        once than there are threads.
+        From a batch to the jobs that prepare its pieces. All threads work on the same batch, so that at most `workers`
+        pictures are decoded at the same time.
     join
-        Makes the batch of what the jobs gave, in their order.
+        From the results of the jobs, in their order, to the prepared batch.
     ahead
-        Batches that are kept besides the one that was asked for.
+        Number of prepared batches beyond the requested one.
     workers
-        Threads.
+        Number of threads.
 
     Yields
     ------
     batch, ready
-        An error of a job is raised in its place. When the iterator is closed, what has not begun is given up.
+        Each batch and its prepared form. An error of a job is raised at its batch. Closing the iterator cancels jobs
+        that have not started.
     """
-    # The parts end first: whatever joins them then ends, too.
+    # The workers are shut down first, so that the thread that joins their results can end too.
     with _threads(1) as joining, _threads(workers) as working:
         started = (
             (batch, joining.submit(_joined, [working.submit(job) for job in jobs(batch)], join)) for batch in batches
@@ -71,14 +79,17 @@ def prefetched(
         yield from _in_order(started, ahead)
 
 
-def _joined(parts: list[Future[Part]], join: Callable[[list[Part]], Ready]) -> Ready:
-    return join([part.result() for part in parts])
+def _joined(pieces: list[Future[Piece]], join: Callable[[list[Piece]], Ready]) -> Ready:
+    return join([piece.result() for piece in pieces])
 
 
-def in_turn(
+def round_robin(
     batches: Iterable[tuple[Batch, Ready]], networks: Sequence[Callable[[Ready], Result]]
 ) -> Iterator[tuple[Batch, Result]]:
-    """Give batches to networks in turn, to each in a thread of its own; the results come in the order of the batches."""
+    """Distribute batches over networks in round-robin order and yield the results in the order of the batches.
+
+    Each network computes in a thread of its own. With a single network, no thread is used.
+    """
     if len(networks) == 1:
         yield from ((batch, networks[0](ready)) for batch, ready in batches)
         return
@@ -92,7 +103,7 @@ def in_turn(
 
 
 def _in_order(started: Iterable[tuple[Batch, Future[Result]]], ahead: int) -> Iterator[tuple[Batch, Result]]:
-    """Results in the order in which they were started, `ahead` more being started than are asked for."""
+    """Yield results in the order in which they were started, with `ahead` more started than requested."""
     waiting: deque[tuple[Batch, Future[Result]]] = deque()
     for pair in started:
         waiting.append(pair)
@@ -109,7 +120,7 @@ def _first(waiting: deque[tuple[Batch, Future[Result]]]) -> tuple[Batch, Result]
 
 @contextmanager
 def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that end with the block, which waits for no more than what they have begun."""
+    """Open a pool of threads. At the end of the block, jobs that have not started are cancelled."""
     pool = ThreadPoolExecutor(count)
     try:
         yield pool

@@ -1,4 +1,4 @@
-"""Shards computed by Ray, on as many machines as its cluster has."""
+"""Compute shards on the machines of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -24,20 +24,28 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AHEAD = (
-    3  # shards under way, or waiting to be taken up in their order, for each that the cluster computes at the same time
-)
+AHEAD = 3  # shards in progress or finished but not yet yielded, as a multiple of the shards that the cluster computes at once
 RETRIES = 3  # of a shard whose node or process died
-SECONDS = 15.0  # that a cluster may take to answer, twice
-# Read when Ray is imported: nothing is sent to its makers; a machine without GPUs for a shard shows it none, as before, and says nothing.
+SECONDS = 15.0  # timeout of the connection, and again of the health check
+# Ray reads these on import. No usage statistics are sent, and GPUs are hidden without a warning from shards that take none.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1", "RAY_DEDUP_LOGS": "0"}
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What comes back of a shard that failed: plain texts, whatever was raised."""
+    """Result of a shard that failed, as texts, because not every exception can be pickled.
 
-    told: UserError | None
+    Attributes
+    ----------
+    user_error : UserError or None
+        The exception, if it was a `UserError`.
+    cause : str
+        Type and message of the exception.
+    trace : str
+        The traceback on the node.
+    """
+
+    user_error: UserError | None
     cause: str
     trace: str
 
@@ -47,13 +55,16 @@ class OnNodeError(Exception):
 
 
 class OnRay:
-    """The executor of a cluster that this process is connected to.
+    """The executor of a Ray cluster that this process is connected to.
 
     Parameters
     ----------
-    ray : the package.
-    stage : what errors call the work.
-    cpus : of a shard.
+    ray : module
+        The package.
+    stage : str
+        Name of the stage, for error messages.
+    cpus : int
+        Processor cores of a shard.
     """
 
     distributed = True
@@ -67,18 +78,18 @@ class OnRay:
         """See `falcon_dvc.compute.executor.Executor`."""
         needs = self._needs(accelerated)
         remote = self._ray.remote(on_node).options(max_retries=RETRIES, **needs)
-        once = [self._ray.put(argument) for argument in shared]
-        under_way: deque[tuple[str, Any]] = deque()
+        references = [self._ray.put(argument) for argument in shared]
+        in_progress: deque[tuple[str, Any]] = deque()
         tasks = iter(tasks)
         while True:
-            for task in islice(tasks, max(AHEAD * self._at_once(needs) - len(under_way), 0)):
-                under_way.append((task.name, remote.remote(os.getcwd(), function, task.arguments, *once)))
-            if not under_way:
+            for task in islice(tasks, max(AHEAD * self._at_once(needs) - len(in_progress), 0)):
+                in_progress.append((task.name, remote.remote(os.getcwd(), function, task.arguments, *references)))
+            if not in_progress:
                 return
-            yield self._result(*under_way.popleft())
+            yield self._result(*in_progress.popleft())
 
     def _needs(self, accelerated: bool) -> dict[str, int]:
-        """What a shard takes of a node."""
+        """Return the resources that a shard takes of a node."""
         needs = {"num_cpus": self._cpus, "num_gpus": 0}
         if accelerated and self._ray.cluster_resources().get("GPU", 0) >= 1:
             needs["num_gpus"] = 1
@@ -89,19 +100,21 @@ class OnRay:
         return needs
 
     def _at_once(self, needs: dict[str, int]) -> int:
-        """Shards that the nodes which are alive can compute at the same time."""
+        """Return the number of shards that the live nodes can compute at the same time."""
         keys = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"]}
         alive = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        return sum(min(int(has.get(key, 0) // need) for key, need in keys.items() if need) for has in alive)
+        return sum(min(int(node.get(key, 0) // need) for key, need in keys.items() if need) for node in alive)
 
     def _result(self, name: str, reference: Any) -> Any:
         try:
-            found = self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:  # its process was killed again and again, or never came up
+            result = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:  # its process died in every attempt, or did not start
             raise UserError(f"{self._stage}: {name}: {_brief(error)}") from error
-        if isinstance(found, Failure):
-            raise found.told or UserError(f"{self._stage}: {name}: {found.cause}") from OnNodeError(found.trace)
-        return found
+        if isinstance(result, Failure):
+            raise result.user_error or UserError(f"{self._stage}: {name}: {result.cause}") from OnNodeError(
+                result.trace
+            )
+        return result
 
 
 def on_node(folder: str, function: Callable[..., T], arguments: tuple, *shared: Any) -> T | Failure:
@@ -110,42 +123,42 @@ def on_node(folder: str, function: Callable[..., T], arguments: tuple, *shared: 
         _enter(folder)
         return function(*shared, *arguments)
     except Exception as error:
-        told = error if isinstance(error, UserError) else None
-        return Failure(told, f"{type(error).__name__}: {error}", traceback.format_exc())
+        user_error = error if isinstance(error, UserError) else None
+        return Failure(user_error, f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
 def _enter(folder: str) -> None:
-    """Files are named as in the driver's process, and the user's own modules found as there."""
+    """Change to the project's folder, so that relative paths and the user's modules resolve as in the driver."""
     try:
         os.chdir(folder)
     except OSError as error:
         raise UserError(
             f"{folder}: not on the node {socket.gethostname()} ({error.strerror}); "
-            "the project must lie where every node sees it under the same path"
+            "put the project where every node sees it under the same path"
         ) from error
     if folder not in sys.path:
         sys.path.insert(0, folder)
 
 
 def _brief(error: Exception) -> str:
-    """The first lines of what Ray has to say, which may be a page."""
+    """Return the start of Ray's message, which may be a page, on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 @contextmanager
 def cluster(settings: Ray, stage: str) -> Iterator[OnRay]:
-    """Join the cluster of the params, or start one that ends with the block; a connection that is there is used.
+    """Connect to the cluster of the params, or start one that ends with the block. An existing connection is reused.
 
     Raises
     ------
     UserError
-        If Ray is not installed, or nothing answers at the address.
+        If Ray is not installed, or there is no cluster at the address.
     """
     ray = _package(settings.address)
     if ray.is_initialized():
         yield OnRay(ray, stage, settings.cpus)
         return
-    # Ray's own folder, which it never empties; short, because the path of a socket has at most 107 bytes.
+    # Ray's temporary folder, which Ray does not delete. It is short, because the path of a socket has at most 107 bytes.
     with TemporaryDirectory(prefix="falcon-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         try:
             _connect(ray, settings.address, folder)
@@ -171,15 +184,15 @@ def _package(address: str) -> Any:
 
 
 def _connect(ray: Any, address: str, folder: str) -> None:
-    said = {"log_to_driver": False, "logging_level": "ERROR"}
+    logging = {"log_to_driver": False, "logging_level": "ERROR"}
     if not address:
-        # Ray takes an address from its environment where none is given; `local` is a new cluster in any case.
-        ray.init(address="local", include_dashboard=False, _temp_dir=folder, **said)
+        # Without an address Ray reads one from the environment; `local` always starts a new cluster.
+        ray.init(address="local", include_dashboard=False, _temp_dir=folder, **logging)
         return
-    _answers(address)
+    _check_address(address)
     try:
-        # The nodes run this code, whatever is installed on them.
-        ray.init(address=address, runtime_env={"py_modules": [str(folder) for folder in paths.code()]}, **said)
+        # The nodes run this code, not a version that is installed on them.
+        ray.init(address=address, runtime_env={"py_modules": [str(folder) for folder in paths.code()]}, **logging)
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"ray.address: {address}: {_brief(error)}; start a node of the cluster on this machine "
@@ -187,13 +200,13 @@ def _connect(ray: Any, address: str, folder: str) -> None:
         ) from error
 
 
-def _answers(address: str) -> None:
-    """Ray itself tries for minutes, and cannot be interrupted meanwhile.
+def _check_address(address: str) -> None:
+    """Check that a cluster answers. Ray itself would retry for minutes, without a way to interrupt it.
 
     Raises
     ------
     UserError
-        If nothing listens, or what listens is no cluster.
+        If nothing listens at the address, or it is no cluster.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
@@ -209,10 +222,10 @@ def _answers(address: str) -> None:
 
 
 def _healthy(address: str) -> bool:
-    """What Ray's own command says, which can be stopped."""
+    """Return whether Ray's own health check succeeds. It runs in a process, which can be stopped."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=SECONDS)
+        completed = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         return False
-    return done.returncode == 0
+    return completed.returncode == 0

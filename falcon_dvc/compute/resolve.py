@@ -1,4 +1,4 @@
-"""The executor that params.yaml asks for."""
+"""Open the executor that params.yaml names."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ if TYPE_CHECKING:
 
 @contextmanager
 def executor_of(params: Params, stage: str) -> Iterator[Executor]:
-    """The executor that params.yaml asks for.
+    """Open the executor that params.yaml names.
 
     Parameters
     ----------
-    stage : name of the stage, for errors.
+    params : Params
+        All of params.yaml.
+    stage : str
+        Name of the stage, for error messages.
 
     Raises
     ------
     UserError
-        If there is no Ray, or no cluster at the address.
+        If Ray is not installed, or there is no cluster at the address.
     """
     if params.executor == "local":
         yield Local(stage)
         return
     from falcon_dvc.compute.ray_cluster import cluster
 
-    with cluster(params.ray, stage) as found:
-        yield found
+    with cluster(params.ray, stage) as executor:
+        yield executor

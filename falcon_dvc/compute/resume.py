@@ -1,7 +1,7 @@
-"""Work of a long stage that survives its end: what is finished of it is kept outside the stage's outputs and taken up again.
+"""Resume long stages: finished work is kept in ``data/.checkpoints`` until the stage is complete.
 
-DVC deletes the outputs of a stage before it runs it, so the work lies in ``data/.checkpoints`` until the stage is complete. A part of it is
-taken up only if everything that it was made of is still the same, else it is thrown away.
+DVC deletes the outputs of a stage before it runs it, so the checkpoints are kept outside of them. A checkpoint is used
+only if everything that it depends on is unchanged, else it is deleted.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from falcon_dvc.errors import UserError
 
 FOLDER = paths.DATA / ".checkpoints"
 STATE = "state.safetensors"
-SECONDS = 10.0  # of work that may be lost
+SECONDS = 10.0  # between two saves: the most work that can be lost
 LIBRARIES = ("numpy", "scipy", "torch", "torchvision", "open_clip_torch", "pillow")
 
 
 class Checkpoint:
-    """A part of a stage's work: arrays that are filled row by row, and how many steps are finished.
+    """Intermediate results of a stage: arrays that are filled row by row, and the number of finished steps.
 
     Parameters
     ----------
     folder
-        Where it is kept.
+        Folder of the checkpoint.
     depends_on
-        Digest of everything that it depends on.
+        Digest of everything that the results depend on.
 
     Attributes
     ----------
     finished : int
-        Steps that need not be done again.
+        Number of finished steps, which are not repeated.
     saved : dict of str to array
-        What was noted with them.
+        Other arrays that were saved with them.
     """
 
     def __init__(self, folder: Path, depends_on: str) -> None:
@@ -61,7 +61,7 @@ class Checkpoint:
         self._time = time.monotonic()
 
     def _earlier_state(self) -> tuple[int, dict[str, np.ndarray], list[str]]:
-        """Steps that an earlier process finished, what it noted, and its arrays; nothing if they are of other work."""
+        """Return the finished steps, saved arrays and array names of an earlier process; empty if they do not match."""
         try:
             with safe_open(self._folder / STATE, framework="np") as file:
                 state = json.loads(file.metadata()["state"])
@@ -77,11 +77,11 @@ class Checkpoint:
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """Names of the arrays, those among them that nothing has asked for since an earlier process made them."""
+        """Names of all arrays, including those of an earlier process."""
         return tuple(sorted({*self._earlier, *self._arrays}))
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """An array on disk, to be filled in; what finished steps filled in is there.
+        """Return a memory-mapped array to fill in. It contains the rows of finished steps.
 
         Raises
         ------
@@ -100,10 +100,20 @@ class Checkpoint:
             return allocated(path, shape, dtype)
 
     def save(self, finished: int, at_once: bool = False, **saved: np.ndarray) -> None:
-        """Say how many steps are finished, and what else has to be known of them; written down every `SECONDS`, or at once."""
+        """Save the number of finished steps and other arrays.
+
+        Parameters
+        ----------
+        finished
+            Number of finished steps.
+        at_once
+            Save now. By default a call is ignored if the last save was less than `SECONDS` ago.
+        **saved
+            Small arrays that resuming needs.
+        """
         if not at_once and time.monotonic() - self._time < SECONDS:
             return
-        # The arrays first: a step that is noted is on the disk.
+        # The arrays are flushed first, so that every step that counts as finished is on the disk.
         for array in self._arrays.values():
             array.flush()
         state = {"depends_on": self._depends_on, "finished": finished, "arrays": self.arrays}
@@ -111,7 +121,7 @@ class Checkpoint:
         self._time = time.monotonic()
 
     def move(self, name: str, path: Path) -> None:
-        """Move a complete array to its place."""
+        """Move a complete array to its final path."""
         if name in self._arrays:
             self._arrays.pop(name).flush()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,33 +129,33 @@ class Checkpoint:
 
 
 class Resumable:
-    """The parts of one stage's work.
+    """The checkpoints of one stage.
 
     Attributes
     ----------
     folder : Path
-        Where they are kept; it may hold other files that the stage needs for itself.
+        Folder of the checkpoints. The stage may put other temporary files there.
     """
 
     def __init__(self, name: str) -> None:
         self._name, self.folder = name, FOLDER / name
 
     def checkpoint(self, name: str, values: Mapping[str, Any], inputs: Iterable[str | Path] = ()) -> Checkpoint:
-        """A part, taken up where an earlier process left it.
+        """Open a checkpoint, with the results of an earlier process if they match.
 
         Parameters
         ----------
         name
-            Of the part, fit for a folder.
+            Name of the checkpoint, valid as the name of a folder.
         values
-            What it depends on, as JSON can hold it; texts among it that name files or folders are read by it, too.
+            Values that the results depend on, as JSON can hold them. A text that names a file or folder counts as an input.
         inputs
-            Other files and folders that it reads.
+            Other files and folders that the results depend on.
         """
         checkpoint = Checkpoint(self.folder / name, digest_of(values, inputs))
         if checkpoint.finished:
             print(
-                f"{self._name}: goes on after {checkpoint.finished} finished before ({name})",
+                f"{self._name}: resumes after {checkpoint.finished} finished steps ({name})",
                 file=sys.stderr,
                 flush=True,
             )
@@ -154,7 +164,7 @@ class Resumable:
 
 @contextmanager
 def resumable(name: str) -> Iterator[Resumable]:
-    """The work of a stage, named so; all that was kept of it is forgotten when the block ends without an error."""
+    """Open the checkpoints of a stage; delete them when the block ends without an error."""
     work = Resumable(name)
     yield work
     shutil.rmtree(work.folder, ignore_errors=True)
@@ -163,17 +173,17 @@ def resumable(name: str) -> Iterator[Resumable]:
 
 @contextmanager
 def exclusive(name: str) -> Iterator[None]:
-    """Refuse to run what another process is running.
+    """Lock a stage, so that only one process runs it.
 
     Raises
     ------
     UserError
-        If it does, or if nothing can be written.
+        If another process runs it, or the lock cannot be written.
     """
     lock = FOLDER / f"{name}.lock"
     with _opened(lock) as file:
         try:
-            # Not flock, which lives on in processes that a killed one started.
+            # Not flock, which child processes of a killed process would keep.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"{name} is being run by another process; wait until that has ended") from error
@@ -193,44 +203,44 @@ def _opened(lock: Path) -> IO[bytes]:
 
 
 def _remove_if_empty() -> None:
-    with suppress(OSError):  # other work is left in it, or there never was any
+    with suppress(OSError):  # it is not empty, or it does not exist
         FOLDER.rmdir()
 
 
 def digest_of(values: Mapping[str, Any], inputs: Iterable[str | Path] = ()) -> str:
-    """SHA-256 of the code, the libraries, some values, and names, sizes and times of change of all files read."""
-    digest = hashlib.sha256(json.dumps([_program(), values], sort_keys=True).encode())
-    for path in [*_named(values), *map(Path, inputs)]:
-        for line in _listed(path):
+    """Return the SHA-256 of code, library versions, `values`, and names, sizes and change times of all files read."""
+    digest = hashlib.sha256(json.dumps([_code_and_versions(), values], sort_keys=True).encode())
+    for path in [*_named_paths(values), *map(Path, inputs)]:
+        for line in _file_states(path):
             digest.update(line)
     return digest.hexdigest()
 
 
 @cache
-def _program() -> list[str]:
-    """The versions of what computes."""
+def _code_and_versions() -> list[str]:
+    """Return a digest of the code, and the versions of the libraries."""
     sources = sorted(source for folder in paths.code() for source in folder.rglob("*.py"))
     code = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
     return [code, *(f"{name} {version(name)}" for name in LIBRARIES)]
 
 
-def _named(values: Any) -> Iterator[Path]:
-    """Files and folders that are named in nested values."""
+def _named_paths(values: Any) -> Iterator[Path]:
+    """Yield the files and folders that nested values name."""
     if isinstance(values, str) and "\0" not in values and os.path.exists(values):
         yield Path(values)
     elif isinstance(values, Mapping):
-        yield from _named(list(values.values()))
+        yield from _named_paths(list(values.values()))
     elif isinstance(values, (list, tuple)):
         for value in values:
-            yield from _named(value)
+            yield from _named_paths(value)
 
 
-def _listed(path: Path) -> Iterator[bytes]:
-    """Name, size and time of change of a file, or of all files of a folder."""
-    inside = sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names)
-    for file in inside or [path]:
+def _file_states(path: Path) -> Iterator[bytes]:
+    """Yield name, size and change time of a file, or of all files of a folder."""
+    files = sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    for file in files or [path]:
         try:
             status = file.stat()
-        except OSError:  # what reads it will say what is wrong
+        except OSError:  # the stage that reads the file reports it
             continue
         yield os.fsencode(file) + f" {status.st_size} {status.st_mtime_ns}\n".encode()

@@ -107,7 +107,7 @@ def _jobs(
     source: ImageSource, prepare: Callable[[Sequence[Picture]], Cut], batch: Crops
 ) -> Iterator[Callable[[], tuple[int, Cut]]]:
     """One job for each image of a batch, `crops` being sorted by image: its pictures need not all be in memory."""
-    for row in source.by_place(np.unique(batch[:, 0]).tolist()):
+    for row in source.in_storage_order(np.unique(batch[:, 0]).tolist()):
         yield partial(_cut, source, prepare, row, batch[batch[:, 0] == row, 1:])
 
 

@@ -1,4 +1,4 @@
-"""Files that hold many pictures each: one, or all of a folder."""
+"""Find the files that hold many pictures each, such as parquet files and tar shards."""
 
 import os
 from pathlib import Path
@@ -9,26 +9,26 @@ from falcon_dvc.images.listing import inside
 
 
 def containers(path: str | Path, suffix: str) -> list[tuple[str, Path]]:
-    """Give the file `path`, or the files of a folder and its sub-folders, by name.
+    """Return the file `path`, or the files with a suffix in a folder and its sub-folders.
 
-    Hidden files and folders are passed over.
+    Hidden files and folders are ignored.
 
     Parameters
     ----------
     path : path
         The param ``data.images``.
     suffix : str
-        What the names of the files of a folder end with, in any case.
+        End of the file names, for instance ``.tar``; upper and lower case count as equal.
 
     Returns
     -------
     list of (str, path)
-        Names relative to the folder, with ``/``, sorted by their bytes; for a file its own name.
+        Name relative to the folder, with ``/``, and path; sorted by the bytes of the names. A file has its own name.
 
     Raises
     ------
     UserError
-        If there is no such file, or one is a link that leads elsewhere.
+        If there is no such file, or a file is a link that leads out of the folder.
     """
     path = Path(path)
     fix = f"point data.images at a {suffix} file or at a folder of them"
@@ -44,7 +44,7 @@ def containers(path: str | Path, suffix: str) -> list[tuple[str, Path]]:
 
 
 def _names(root: Path, suffix: str) -> list[str]:
-    """Give the relative names of the files, and of linked folders (to be refused by name)."""
+    """Return the relative names of the files, and of linked folders, which `inside` refuses."""
 
     def stop(error: OSError) -> None:
         raise UserError(
@@ -54,14 +54,14 @@ def _names(root: Path, suffix: str) -> list[str]:
     names: list[str] = []
     for folder, subfolders, files in os.walk(root, onerror=stop):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        found = [name for name in subfolders if Path(folder, name).is_symlink()]
-        found += [name for name in files if not name.startswith(".") and name.lower().endswith(suffix)]
-        names += (Path(folder, name).relative_to(root).as_posix() for name in found)
+        links = [name for name in subfolders if Path(folder, name).is_symlink()]
+        matching = [name for name in files if not name.startswith(".") and name.lower().endswith(suffix)]
+        names += (Path(folder, name).relative_to(root).as_posix() for name in links + matching)
     return names
 
 
 def _file(root: Path, name: str) -> Path:
-    """Give the file of the folder."""
+    """Return the path of a file in the folder; name the file in the error."""
     try:
         return inside(root, name)
     except UnreadableImageError as error:

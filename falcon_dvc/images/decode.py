@@ -1,4 +1,4 @@
-"""Decode images to uint8 RGB: the one place where bytes become pictures."""
+"""Decode images to uint8 RGB. All image bytes are decoded here."""
 
 from functools import partial
 from pathlib import Path
@@ -9,16 +9,16 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-# Only these decoders see a file, whatever its name: others start foreign programs (EPS) or are rarely looked after.
+# Only these decoders read a file, whatever its name: others start external programs (EPS) or are rarely maintained.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-# More pixels are taken for a decompression bomb: Pillow's own warning level, a quarter of a gigabyte as RGB.
+# An image with more pixels is refused as a decompression bomb: Pillow's own warning level, a quarter of a gigabyte as RGB.
 MAX_PIXELS = 89_478_485
-# A progressive JPEG is drawn anew by each scan, however short: a megabyte of them takes minutes. Encoders write about ten.
+# Each scan of a progressive JPEG redraws the image: a megabyte of short scans takes minutes. Encoders write about ten.
 MAX_SCANS = 1000
 SCAN = b"\xff\xda"
-# What the largest picture takes without compression (four channels of 16 bits): no honest file is longer.
+# Size of the largest picture without compression (four channels of 16 bits); a valid file is not longer.
 MAX_BYTES = 8 * MAX_PIXELS
-# A table or an archive can hold any name; of a longer one the beginning is shown.
+# A table or an archive can hold names of any length; messages show this many characters.
 MAX_NAME = 255
 ORIENTATION_TAG = 0x0112
 ORIENTATIONS = {
@@ -37,22 +37,22 @@ Box = tuple[int, int, int, int]
 
 
 class UnreadableImageError(Exception):
-    """What should be an image and cannot be shown as one."""
+    """An image that cannot be decoded; the message is the reason."""
 
 
 def printable(name: str) -> str:
-    """Escape what would break a line or a terminal; no more of a name than a file can have."""
+    """Escape the characters of a name that are not printable, and shorten it to `MAX_NAME` characters."""
     shown = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
 
 
 def decoded(file: Path | BinaryIO, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """Decode the first frame of an image file in full, as RGB, upright; only the decoders of `formats` see it.
+    """Decode the first frame of an image file in full, as upright RGB, with the decoders of `formats` only.
 
     Raises
     ------
     UnreadableImageError
-        Whatever is wrong with the file.
+        If the file cannot be decoded, for any reason.
     """
     try:
         with Image.open(file, formats=formats) as image:
@@ -66,18 +66,18 @@ def decoded(file: Path | BinaryIO, formats: tuple[str, ...] = FORMATS) -> Image.
 
 
 def _refuse_many_scans(image: Image.Image) -> None:
-    """Refuse a JPEG that would be drawn for hours; its mark of a scan cannot stand inside one."""
+    """Refuse a JPEG with too many scans; the marker of a scan cannot occur in the data of a scan."""
     if isinstance(image, JpegImageFile) and image.fp is not None:
-        place = image.fp.tell()
+        position = image.fp.tell()
         image.fp.seek(0)
         scans = sum(block.count(SCAN) for block in iter(partial(image.fp.read, 2**20), b""))
-        image.fp.seek(place)
+        image.fp.seek(position)
         if scans > MAX_SCANS:
             raise UnreadableImageError(f"more than {MAX_SCANS} scans")
 
 
 def as_picture(image: Image.Image) -> Image.Image:
-    """Give an image that may still have to be decoded as RGB, upright.
+    """Decode an image if necessary, and return it as upright RGB.
 
     Raises
     ------
@@ -91,14 +91,14 @@ def as_picture(image: Image.Image) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF orientation says, in RGB."""
+    """Convert an image to RGB and apply its EXIF orientation."""
     orientation = image.getexif().get(ORIENTATION_TAG, 1)
     rgb = _as_rgb(image)
     return rgb.transpose(ORIENTATIONS[orientation]) if orientation in ORIENTATIONS else rgb
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to 8-bit RGB; what is transparent becomes white."""
+    """Convert any mode to 8-bit RGB; transparent areas become white."""
     if image.mode == "F" or image.mode.startswith("I"):
         return Image.fromarray(_as_bytes(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
@@ -108,7 +108,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _as_bytes(grey: np.ndarray) -> UInt8[np.ndarray, "height width"]:
-    """Scale deep grey to 8 bits: integers from 16 bits (Pillow would clip at 255), floats from their own range."""
+    """Scale grey values to 8 bits: integers from 16 bits (Pillow would clip at 255), floats from their own range."""
     if np.issubdtype(grey.dtype, np.integer):
         return (np.clip(grey, 0, 65535) >> 8).astype(np.uint8)
     finite = np.nan_to_num(grey.astype(np.float64), posinf=0.0, neginf=0.0)
@@ -123,7 +123,7 @@ def cut(image: Picture, box: Box) -> Picture:
     ----------
     image : (height, width, 3) uint8 array
     box : (left, top, right, bottom)
-        Whole pixels, right and bottom exclusive, inside the image.
+        In pixels, right and bottom exclusive, inside the image.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def cut(image: Picture, box: Box) -> Picture:
 def resized(image: Picture, size: int, box: Box | None = None) -> UInt8[np.ndarray, "{size} {size} 3"]:
     """Scale an image, or a box of it, to `size` by `size` pixels (bicubic, antialiased), whatever its aspect ratio.
 
-    At the edges of a box the filter reaches outside it, as when one scales first and crops then.
+    At the edges of a box the filter reads pixels outside the box, as if the image were scaled first and cropped then.
     """
     if box is None and image.shape[:2] == (size, size):
         return image

@@ -1,4 +1,4 @@
-"""List the pictures of a collection, decoding each in full so that damaged files show early."""
+"""List the pictures of a collection. Each is decoded in full, which detects damaged files before any other work."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,22 +20,22 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 
 @dataclass(frozen=True)
 class Collection:
-    """Pictures that were found and not yet decoded.
+    """Pictures that are located but not decoded.
 
     Attributes
     ----------
     place : str
-        Where they are, for messages.
+        Folder, file or data set that holds them, for error messages.
     ids : list of str
-        One for each picture, in the order in which the pictures lie.
+        One for each picture, in the order in which the pictures are stored.
     labels : list of str
         Their classes; "" where there is none.
     decode : callable
-        Gives the picture at a position of `ids`, or raises `UnreadableImageError`; called from several threads.
+        From a position in `ids` to the picture. Raises `UnreadableImageError`. Must be safe to call from several threads.
     splits : list of str, optional
         ``probe`` or ``test`` for each, where the source divides its pictures itself.
     damaged : list of str
-        What is lost and has no id, each as ``name: reason``.
+        Parts of the source that cannot be read and have no id, each as ``name: reason``.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class Collection:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source holds.
+    """The readable images of a source, and those that were skipped.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Listing:
         Columns image (id; rows are sorted by its bytes), label, width and height (pixels, after the EXIF orientation is
         applied), and split if the source divides its pictures itself.
     skipped : list of str
-        The images left out, each as ``name: reason``, in the same order, and what is lost and has no id.
+        The skipped images, each as ``name: reason``, in the same order, then `Collection.damaged`.
     """
 
     table: pd.DataFrame
@@ -76,61 +76,71 @@ class Listing:
 
 
 def list_images(folder: str | Path, unreadable: Literal["skip", "fail"]) -> Listing:
-    """List the pictures in a folder and its sub-folders, decoding each in full so that truncated files show now.
+    """List the pictures in a folder and its sub-folders. Each is decoded in full, which detects truncated files.
 
-    Hidden files and folders are passed over. Links that lead out of the folder and linked folders count as unreadable.
-    The ids are paths relative to the folder, with ``/``; the label is the first sub-folder, or "".
+    Hidden files and folders are ignored. Linked folders, and links that lead out of the folder, count as unreadable.
+    The ids are paths relative to the folder, with ``/``. The label is the first sub-folder, or "".
 
     Parameters
     ----------
     folder : path
         Where the pictures are (param ``data.images``).
     unreadable : {"skip", "fail"}
-        Whether an image that cannot be decoded is left out and listed, or ends the run.
+        What to do with an image that cannot be decoded: skip and list it, or raise.
 
     Raises
     ------
     UserError
-        If the folder is missing, is none, or holds no readable image; with "fail", if any image is unreadable.
+        If the folder is missing, is a file, or holds no readable image. With "fail", if any image is unreadable.
     """
     root = existing_folder(Path(folder))
-    names = sorted(_candidates(root), key=os.fsencode)
+    names = sorted(_image_names(root), key=os.fsencode)
     if not names:
         known = " ".join(sorted(SUFFIXES))
         raise UserError(
             f"data.images: no images under {folder} (looked for {known}); point data.images at a folder of pictures"
         )
     labels = [name.split("/")[0] if "/" in name else "" for name in names]
-    found = Collection(str(folder), names, labels, lambda row: decoded(inside(root, names[row])))
-    return list_collection(found, unreadable)
+    collection = Collection(str(folder), names, labels, lambda row: decoded(inside(root, names[row])))
+    return list_collection(collection, unreadable)
 
 
-def list_collection(found: Collection, unreadable: Literal["skip", "fail"]) -> Listing:
-    """Decode every picture of a collection and list those that can be decoded, by the bytes of their ids.
+def list_collection(collection: Collection, unreadable: Literal["skip", "fail"]) -> Listing:
+    """Decode every picture of a collection and list the readable ones, sorted by the bytes of their ids.
 
     Raises
     ------
     UserError
-        If none can be decoded; with "fail", if any cannot or something is damaged.
+        If no picture can be decoded. With "fail", if any cannot be decoded or a part of the source is damaged.
     """
-    findings = _inspected(found)
-    order = sorted(range(len(found.ids)), key=lambda row: os.fsencode(found.ids[row]))
-    skipped = [f"{printable(found.ids[row])}: {findings[row]}" for row in order if isinstance(findings[row], str)]
-    skipped += found.damaged
+    sizes_or_reasons = _inspected(collection)
+    order = sorted(range(len(collection.ids)), key=lambda row: os.fsencode(collection.ids[row]))
+    skipped = [
+        f"{printable(collection.ids[row])}: {sizes_or_reasons[row]}"
+        for row in order
+        if isinstance(sizes_or_reasons[row], str)
+    ]
+    skipped += collection.damaged
     if skipped and unreadable == "fail":
-        raise UserError(f"data.images: {skipped[0]}; remove it from {found.place} or set data.unreadable to skip")
-    readable = [row for row in order if not isinstance(findings[row], str)]
+        raise UserError(f"data.images: {skipped[0]}; remove it from {collection.place} or set data.unreadable to skip")
+    readable = [row for row in order if not isinstance(sizes_or_reasons[row], str)]
     if not readable:
         first = f" (first: {skipped[0]})" if skipped else ""
         raise UserError(
-            f"data.images: none of the {len(order)} images in {found.place} can be read{first}; "
+            f"data.images: none of the {len(order)} images in {collection.place} can be read{first}; "
             "point data.images at pictures that can"
         )
-    return Listing(_table(found, findings, readable), skipped)
+    return Listing(_table(collection, sizes_or_reasons, readable), skipped)
 
 
 def existing_folder(folder: Path) -> Path:
-    """Give the folder with its links resolved."""
+    """Return the folder with its links resolved.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder.
+    """
     if not folder.exists():
         raise UserError(f"data.images: there is no folder {folder}; point data.images at a folder of pictures")
     if not folder.is_dir():
@@ -138,8 +148,8 @@ def existing_folder(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _candidates(root: Path) -> Iterator[str]:
-    """Give the relative names of all that claims to be an image, and of linked folders (to be refused by name)."""
+def _image_names(root: Path) -> Iterator[str]:
+    """Yield the relative names of all files with an image suffix, and of linked folders, which `inside` refuses."""
 
     def stop(error: OSError) -> None:
         raise UserError(
@@ -153,38 +163,40 @@ def _candidates(root: Path) -> Iterator[str]:
         yield from (Path(folder, name).relative_to(root).as_posix() for name in links + images)
 
 
-def _inspected(found: Collection) -> list[tuple[int, int] | str]:
-    """Decode every image; give its width and height, or why it cannot be had."""
+def _inspected(collection: Collection) -> list[tuple[int, int] | str]:
+    """Decode every image; return its width and height, or why it cannot be read."""
 
     def inspect(row: int) -> tuple[int, int] | str:
         try:
-            _unicode_or_refused(found.ids[row])
-            return found.decode(row).size
+            _check_unicode(collection.ids[row])
+            return collection.decode(row).size
         except UnreadableImageError as error:
             return str(error)
 
-    rows = range(len(found.ids))
+    rows = range(len(collection.ids))
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(track(pool.map(inspect, rows), "Decoding images", total=len(rows)))
 
 
-def _table(found: Collection, findings: Sequence[tuple[int, int] | str], rows: Sequence[int]) -> pd.DataFrame:
+def _table(
+    collection: Collection, sizes_or_reasons: Sequence[tuple[int, int] | str], rows: Sequence[int]
+) -> pd.DataFrame:
     """Make the table of the readable images."""
     table = pd.DataFrame(
-        [(found.ids[row], found.labels[row], *findings[row]) for row in rows],
+        [(collection.ids[row], collection.labels[row], *sizes_or_reasons[row]) for row in rows],
         columns=["image", "label", "width", "height"],
     )
-    return table if found.splits is None else table.assign(split=[found.splits[row] for row in rows])
+    return table if collection.splits is None else table.assign(split=[collection.splits[row] for row in rows])
 
 
 def numbered(count: int) -> list[str]:
-    """Give the numbers from 0 as texts of one length: as texts they have the order that they have as numbers."""
+    """Return the numbers from 0 with leading zeros, so that their order as texts is their order as numbers."""
     digits = len(str(max(0, count - 1)))
     return [f"{number:0{digits}}" for number in range(count)]
 
 
-def _unicode_or_refused(name: str) -> None:
-    """Refuse names that are not Unicode: no table can hold them."""
+def _check_unicode(name: str) -> None:
+    """Refuse names that are not Unicode, because a table cannot hold them."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -192,16 +204,22 @@ def _unicode_or_refused(name: str) -> None:
 
 
 def inside(root: Path, name: str) -> Path:
-    """Give the regular file `name` of the folder, or refuse: links and ``..`` must not lead out of it."""
+    """Return the path of the regular file `name` in the folder.
+
+    Raises
+    ------
+    UnreadableImageError
+        If it is no regular file, or if links or ``..`` lead out of the folder.
+    """
     path = root / name
     try:
         if path.is_symlink() and path.is_dir():
             raise UnreadableImageError("a linked folder")
         if not Path(os.path.realpath(path)).is_relative_to(root):
             raise UnreadableImageError("leads out of the folder")
-        # A pipe or a device would block for ever.
+        # Reading a pipe or a device could block without end.
         if not path.is_file():
             raise UnreadableImageError("not a regular file")
-    except (OSError, ValueError) as error:  # too long, or with a zero in it
+    except (OSError, ValueError) as error:  # too long, or contains a NUL
         raise UnreadableImageError("no possible name of a file") from error
     return path

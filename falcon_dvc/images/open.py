@@ -1,4 +1,4 @@
-"""Images from wherever the params say: how each source is listed and opened."""
+"""List and open the images of the source that the params name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def which_images(data: Data) -> dict[str, str | None]:
-    """The params that decide which images there are, by name."""
+    """Return the params that select the images, by name."""
     return {
         "source": data.source,
         "images": data.images,
@@ -27,17 +27,18 @@ def which_images(data: Data) -> dict[str, str | None]:
 
 
 def list_source(data: Data) -> Listing:
-    """List the user's images, decoding each.
+    """List the user's images and decode each.
 
     Parameters
     ----------
-    data : the section of params.yaml; its source is none that the project renders.
+    data : Data
+        The section of params.yaml, with any source but ``scenes``.
 
     Raises
     ------
     UserError
-        If the source is missing, holds no readable image, or is not what the params say; if ``data.unreadable`` is
-        "fail", if any image is unreadable.
+        If the source is missing, holds no readable image, or does not match the params. If ``data.unreadable`` is
+        "fail", also if any image is unreadable.
     """
     if data.source == "images":
         return list_images(data.images, data.unreadable)
@@ -49,14 +50,15 @@ def open_images(data: Data, table: pd.DataFrame) -> ImageSource:
 
     Parameters
     ----------
-    data : the section of params.yaml.
+    data : Data
+        The section of params.yaml.
     table : pandas.DataFrame
         ``data/images.parquet``; its column image holds the ids.
 
     Raises
     ------
     UserError
-        If the source is unknown or its files are not there.
+        If the source is unknown or its files are missing.
     """
     ids = table["image"].tolist()
     if data.source == "scenes":
@@ -67,11 +69,11 @@ def open_images(data: Data, table: pd.DataFrame) -> ImageSource:
 
 
 def _collection(data: Data) -> Collection:
-    """Find the images of a source that has to be searched before one of its images can be opened."""
+    """Find the images of a source that must be searched before an image of it can be opened."""
     if data.source == "list":
-        from falcon_dvc.images.table import find_listed
+        from falcon_dvc.images.table import find_in_table
 
-        return find_listed(data.images, str(data.list))
+        return find_in_table(data.images, str(data.list))
     if data.source == "parquet":
         from falcon_dvc.images.parquet import find_in_parquet
 

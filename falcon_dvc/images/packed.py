@@ -12,19 +12,19 @@ from falcon_dvc.images.decode import Picture
 
 
 class PackedImages:
-    """The rendered world: a memory-mapped array ``images.npy`` and ``attributes.parquet`` with a row for each image.
+    """The synthetic data set: a memory-mapped array ``images.npy`` and ``attributes.parquet`` with a row for each image.
 
     Parameters
     ----------
     folder : path
-        Where both files are.
+        Holds both files.
     ids : sequence, optional
-        The images to give, in row order, by their ids in the table; all if not given.
+        The ids in the table of the images to open, in row order; by default all.
 
     Raises
     ------
     UserError
-        If the files are missing, are not images, or do not belong together.
+        If a file is missing, does not hold images, or does not match the other.
     """
 
     def __init__(self, folder: str | Path, ids: Sequence | None = None) -> None:
@@ -41,16 +41,16 @@ class PackedImages:
         return np.array(self._images[self._rows[row]])
 
     def load_many(self, rows: Sequence[int], workers: int = 1) -> list[Picture]:
-        """Read several images, in the order of `rows`; there is nothing to decode, so `workers` is not used."""
+        """Read several images, in the order of `rows`; `workers` has no effect, since the images are not encoded."""
         return [self.load(row) for row in rows]
 
-    def by_place(self, rows: Sequence[int]) -> list[int]:
-        """Give `rows` as they are: they lie in memory."""
+    def in_storage_order(self, rows: Sequence[int]) -> list[int]:
+        """Return `rows` unchanged: the array is memory-mapped, and any order is fast."""
         return list(rows)
 
 
 def _attributes(path: Path) -> pd.Index:
-    """Read the ids of the rendered images."""
+    """Read the ids of the synthetic images."""
     table = read_table(path)
     if "image" not in table or table["image"].duplicated().any():
         raise UserError(
@@ -60,7 +60,7 @@ def _attributes(path: Path) -> pd.Index:
 
 
 def _check_packed(folder: Path, images: np.ndarray, ids: pd.Index) -> None:
-    """Stop unless the array is square RGB images, one for each row of the table."""
+    """Raise unless the array holds square RGB images, one for each row of the table."""
     shape = images.shape
     if images.dtype != np.uint8 or len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
         raise UserError(

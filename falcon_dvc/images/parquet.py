@@ -1,4 +1,4 @@
-"""Pictures in parquet files, as Hugging Face datasets and img2dataset write them: read row group by row group."""
+"""Read pictures from parquet files in the formats of Hugging Face datasets and img2dataset, one row group at a time."""
 
 from __future__ import annotations
 
@@ -27,18 +27,34 @@ if TYPE_CHECKING:
 
 COLUMNS = ("image", "bytes", "jpg")
 KEYS = ("key", "image_id", "id")
-# What one row group may hold: a picture in it is had by reading all of it.
+# Largest row group: to read one picture, its whole row group is read.
 MAX_GROUP_BYTES = 512 * 1024**2
-# A few bytes of metadata can claim any number of rows.
+# Damaged metadata of a few bytes can claim any number of rows.
 MAX_ROWS = 20_000_000
-# Row groups that are kept, so that neighbours are read together.
+# Row groups that are kept in memory, so that neighbouring pictures need one read.
 KEPT_GROUPS = 2
 BATCH = 16
 
 
 @dataclass(frozen=True)
 class File:
-    """What one file holds besides pictures; `groups` are the numbers of rows of its row groups."""
+    """What one file holds besides pictures.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    column : str
+        Path of the column that holds the encoded pictures.
+    groups : list of int
+        Number of rows of each row group.
+    ids : list of str
+        ``FILE:ROW`` of each row.
+    keys : list of str or None
+        Value of each row in a column of keys, if there is one.
+    labels : list of str
+        Class of each row; "" if it has none.
+    """
 
     path: Path
     column: str
@@ -52,17 +68,17 @@ def find_in_parquet(path: str | Path) -> Collection:
     """Find the pictures in a parquet file or in the parquet files of a folder, without reading them.
 
     The pictures are the encoded files in the column image (a struct with a field bytes, or binary), bytes or jpg. A
-    column key, image_id or id gives the ids if all its values are there and differ over all files; else they are
-    ``FILE:ROW``, the row counted from 0. Labels come from a column label, as names where the file says them.
+    column key, image_id or id gives the ids if no value is missing and all differ over all files. Otherwise the ids are
+    ``FILE:ROW``, with rows counted from 0. Labels come from a column label, as names if the file holds the names.
 
     Raises
     ------
     UserError
-        If no parquet file can be read, or one has no column of pictures, too many rows, or row groups that are too large.
+        If no parquet file can be read, or if a file has no column of pictures, too many rows, or too large row groups.
     """
-    found = [_read_file(name, file) for name, file in track(containers(path, ".parquet"), "Reading tables")]
-    files = [file for file in found if isinstance(file, File)]
-    damaged = [file for file in found if isinstance(file, str)]
+    files_or_reasons = [_read_file(name, file) for name, file in track(containers(path, ".parquet"), "Reading tables")]
+    files = [file for file in files_or_reasons if isinstance(file, File)]
+    damaged = [reason for reason in files_or_reasons if isinstance(reason, str)]
     ids = _ids(files)
     if not ids:
         cause = f" ({damaged[0]})" if damaged else ""
@@ -74,14 +90,14 @@ def find_in_parquet(path: str | Path) -> Collection:
 
 
 def _ids(files: list[File]) -> list[str]:
-    """Give the keys if every file has them and they differ, else file and row."""
+    """Return the keys if every file has them and all differ, else file and row."""
     keys = [key for file in files for key in file.keys or []]
     everywhere = all(file.keys is not None for file in files)
     return keys if everywhere and len(set(keys)) == len(keys) else [name for file in files for name in file.ids]
 
 
 def _read_file(name: str, path: Path) -> File | str:
-    """Read the ids and labels of a file; or say as ``name: reason`` why it cannot be read."""
+    """Read the ids and labels of a file, or return ``name: reason`` if it cannot be read."""
     try:
         with _opened(path) as file:
             column = _column(path, file.schema_arrow)
@@ -99,19 +115,19 @@ def _read_file(name: str, path: Path) -> File | str:
 
 
 def _first_line(error: Exception) -> str:
-    """Give the start of a message, on one line."""
+    """Return the start of an error's message, on one line."""
     return printable(str(error).partition("\n")[0])[:200]
 
 
 def _opened(path: Path) -> pq.ParquetFile:
-    """Open a file so that no more than the pages at hand are in memory."""
+    """Open a file so that only the pages in use are in memory."""
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=1024**2)
 
 
 def _column(path: Path, schema: pa.Schema) -> str:
-    """Give the path of the column that holds the encoded pictures."""
+    """Return the path of the column that holds the encoded pictures."""
     import pyarrow.types as types
 
     for name in (name for name in COLUMNS if schema.get_field_index(name) >= 0):
@@ -127,10 +143,10 @@ def _column(path: Path, schema: pa.Schema) -> str:
 
 
 def _groups(path: Path, file: pq.ParquetFile) -> list[int]:
-    """Give the rows of each row group, or stop if they cannot be held in memory."""
+    """Return the number of rows of each row group; raise if a group is too large for memory."""
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
     for number, group in enumerate(groups):
-        # Not the size of the one column: pyarrow aborts the process when the metadata of a column are damaged.
+        # The size of the one column is not read: pyarrow aborts the process if the metadata of a column are damaged.
         if group.total_byte_size > MAX_GROUP_BYTES:
             raise UserError(
                 f"data.images: {path}: row group {number} has {group.total_byte_size} bytes, more than {MAX_GROUP_BYTES}; "
@@ -142,13 +158,13 @@ def _groups(path: Path, file: pq.ParquetFile) -> list[int]:
 
 
 def _values(file: pq.ParquetFile, column: str) -> Iterator[Any]:
-    """Give the values of a column, a batch at a time."""
+    """Yield the values of a column; read them in batches."""
     for batch in file.iter_batches(batch_size=65_536, columns=[column]):
         yield from batch.column(0).to_pylist()
 
 
-def _names_things(schema: pa.Schema, column: str) -> bool:
-    """Tell whether there is such a column, once, of text or whole numbers."""
+def _is_text_or_integer(schema: pa.Schema, column: str) -> bool:
+    """Return whether the column exists exactly once and holds texts or integers."""
     import pyarrow.types as types
 
     index = schema.get_field_index(column)
@@ -158,9 +174,9 @@ def _names_things(schema: pa.Schema, column: str) -> bool:
 
 
 def _keys(file: pq.ParquetFile) -> list[str] | None:
-    """Give the first column of keys whose values are all there and differ; none if there is no such column."""
+    """Return the first column of `KEYS` without missing or repeated values; None if there is no such column."""
     for name in KEYS:
-        if _names_things(file.schema_arrow, name):
+        if _is_text_or_integer(file.schema_arrow, name):
             values = list(_values(file, name))
             if not {None, ""} & set(values) and len(set(values)) == len(values):
                 return [str(value) for value in values]
@@ -168,22 +184,22 @@ def _keys(file: pq.ParquetFile) -> list[str] | None:
 
 
 def _labels(file: pq.ParquetFile, rows: int) -> list[str]:
-    """Give the label of each row; "" if there is none."""
-    if not _names_things(file.schema_arrow, "label"):
+    """Return the label of each row; "" if there is none."""
+    if not _is_text_or_integer(file.schema_arrow, "label"):
         return [""] * rows
     names = _class_names(file.schema_arrow.metadata or {})
     return [_label(value, names) for value in _values(file, "label")]
 
 
 def _label(value: int | str | None, names: list[str]) -> str:
-    """Give the name of a class by its number, or what stands there."""
+    """Return the class name for a number, or the value as text."""
     if isinstance(value, int) and 0 <= value < len(names):
         return names[value]
     return "" if value is None else str(value)
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
-    """Read the names of the classes from what Hugging Face datasets write beside the schema; none if they are not there."""
+    """Read the class names from the metadata of Hugging Face datasets; an empty list if they are missing."""
     try:
         names = json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
     except (KeyError, TypeError, ValueError, RecursionError):
@@ -192,12 +208,12 @@ def _class_names(metadata: dict[bytes, bytes]) -> list[str]:
 
 
 class RowGroups:
-    """The pictures of parquet files by their number over all files; the row groups read last are kept.
+    """The pictures of parquet files, numbered over all files. The row groups read last stay in memory.
 
     Parameters
     ----------
     files : list of File
-        In the order in which their rows count.
+        In the order of the rows.
     """
 
     def __init__(self, files: list[File]) -> None:
@@ -212,7 +228,7 @@ class RowGroups:
         Raises
         ------
         UnreadableImageError
-            If its row group cannot be read, its row holds no bytes, or they are no picture.
+            If its row group cannot be read, or its row holds no bytes or no picture.
         """
         number = bisect.bisect_right(self._starts, row) - 1
         values = self._values(number)
@@ -227,7 +243,7 @@ class RowGroups:
         return decoded(io.BytesIO(content))
 
     def _values(self, number: int) -> pa.ChunkedArray | str:
-        """Give the encoded pictures of a row group, or why they cannot be had."""
+        """Return the encoded pictures of a row group, or why they cannot be read."""
         with self._lock:
             if number not in self._kept:
                 if len(self._kept) >= KEPT_GROUPS:
@@ -238,20 +254,20 @@ class RowGroups:
 
 
 def _read_group(file: File, group: int) -> pa.ChunkedArray | str:
-    """Read the encoded pictures of a row group, or say why they cannot be read.
+    """Read the encoded pictures of a row group, or return why they cannot be read.
 
-    In small batches, because a dictionary can make more of a few bytes than the metadata say.
+    Small batches bound the memory: decoded dictionaries can be far larger than the metadata say.
     """
     import pyarrow as pa
 
     batches: list[pa.Array] = []
-    held = 0
+    total_bytes = 0
     try:
         with _opened(file.path) as opened:
             for batch in opened.iter_batches(batch_size=BATCH, row_groups=[group], columns=[file.column]):
                 batches.append(batch.column(0))
-                held += batches[-1].nbytes
-                if held > MAX_GROUP_BYTES:
+                total_bytes += batches[-1].nbytes
+                if total_bytes > MAX_GROUP_BYTES:
                     return f"its row group holds more than {MAX_GROUP_BYTES} bytes"
     except Exception as error:  # as in `_read_file`
         return f"its row group cannot be read ({_first_line(error)})"

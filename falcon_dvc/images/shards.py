@@ -1,4 +1,4 @@
-"""Pictures in tar shards as img2dataset and WebDataset write them: read in place, by the positions of their bytes."""
+"""Read pictures from tar shards in the format of img2dataset and WebDataset, in place, by the positions of their bytes."""
 
 import io
 import tarfile
@@ -14,15 +14,15 @@ from falcon_dvc.images.decode import MAX_BYTES, UnreadableImageError, decoded, p
 from falcon_dvc.images.listing import SUFFIXES, Collection
 from falcon_dvc.progress import track
 
-# A class is a number or a name; what is longer is none.
+# A label is a number or a name; longer contents are ignored.
 MAX_LABEL_BYTES = 256
-# A header claims how long a name or a comment is; a longer one would be read into memory first.
+# A header states the length of a name or a comment, which tarfile reads into memory; a longer one is refused.
 MAX_HEADER_BYTES = 1_048_576
 
 
 @dataclass(frozen=True)
 class Member:
-    """Where the bytes of a member lie in its shard."""
+    """Position of the bytes of a member in its shard."""
 
     shard: Path
     offset: int
@@ -30,10 +30,16 @@ class Member:
 
 
 class HeaderReader(io.BufferedReader):
-    """A file of which no header can make the reader take more than `MAX_HEADER_BYTES` at once."""
+    """A file that refuses reads of more than `MAX_HEADER_BYTES` at once."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read as much as was asked for, or refuse."""
+        """Read `size` bytes.
+
+        Raises
+        ------
+        tarfile.ReadError
+            If `size` is larger than `MAX_HEADER_BYTES`.
+        """
         if size is None or not 0 <= size <= MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {size} bytes")
         return super().read(size)
@@ -41,7 +47,7 @@ class HeaderReader(io.BufferedReader):
 
 @dataclass
 class Shard:
-    """What was found in one shard, by the key of the sample."""
+    """Contents of one shard: pictures and labels by the key of their sample, and damage as ``name: reason``."""
 
     pictures: dict[str, Member] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
@@ -51,14 +57,14 @@ class Shard:
 def find_in_shards(path: str | Path) -> Collection:
     """Find the pictures in a tar file or in the tar files of a folder, from the headers of their members.
 
-    A sample is all members of one key, the name up to the first dot of its last part. Its picture is the member whose
-    name goes on with the suffix of an image and nothing else, its label the text of ``KEY.cls``; the id is
+    A sample is all members with the same key: the name up to the first dot of its last component. The picture is the
+    member whose key is followed by the suffix of an image only. The label is the text of ``KEY.cls``. The id is
     ``SHARD:KEY``. Names of members are never used as paths.
 
     Raises
     ------
     UserError
-        If there is no tar file, one is none, or none holds a picture.
+        If there is no tar file, or the tar files hold no picture.
     """
     ids: list[str] = []
     labels: list[str] = []
@@ -102,7 +108,7 @@ def _add(shard: Shard, name: str, file: HeaderReader, member: str, place: Member
 
 
 def _members(file: HeaderReader, name: str, damaged: list[str]) -> Iterator[tarfile.TarInfo]:
-    """Give the plain files of a shard as far as it can be read; where that is not to its end mark, say so in `damaged`."""
+    """Yield the regular files of a shard; if it cannot be read to its end mark, append to `damaged`."""
     end = file.seek(0, 2)
     file.seek(0)
     last = "its beginning"
@@ -118,7 +124,7 @@ def _members(file: HeaderReader, name: str, damaged: list[str]) -> Iterator[tarf
                 if member.isreg() and not member.issparse():
                     yield member
             after = archive.offset
-        whole = member is None and _ends(file, after)
+        whole = member is None and _has_end_mark(file, after)
     except (
         Exception
     ):  # tarfile raises anything on a damaged header: TarError, ValueError, RecursionError, EOFError, ...
@@ -127,21 +133,21 @@ def _members(file: HeaderReader, name: str, damaged: list[str]) -> Iterator[tarf
         damaged.append(f"{printable(name)}: cut off or damaged after {last}; what follows is left out")
 
 
-def _ends(file: HeaderReader, offset: int) -> bool:
-    """Tell whether the mark of the end, a block of zeros, stands where the last member ends."""
+def _has_end_mark(file: HeaderReader, offset: int) -> bool:
+    """Return whether the end mark, a block of zeros, follows the last member."""
     file.seek(offset)
     return file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
 def _key_and_suffix(name: str) -> tuple[str, str]:
-    """Divide ``a/b.JPG`` into ``a/b`` and ``.jpg``, ``b.mask.png`` into ``b`` and ``.mask.png``; a hidden file has no suffix."""
+    """Split ``a/b.JPG`` into ``a/b`` and ``.jpg``, ``b.mask.png`` into ``b`` and ``.mask.png``; a hidden file has no suffix."""
     folder, slash, last = name.rpartition("/")
     stem, dot, rest = last.partition(".")
     return f"{folder}{slash}{stem}", f".{rest.lower()}" if stem and dot else ""
 
 
 def _label(file: HeaderReader, place: Member) -> str:
-    """Read the text of a class; "" if it is none."""
+    """Read the text of a label; "" if it is too long."""
     if place.size > MAX_LABEL_BYTES:
         return ""
     file.seek(place.offset)
@@ -149,7 +155,7 @@ def _label(file: HeaderReader, place: Member) -> str:
 
 
 def _picture(place: Member) -> Image.Image:
-    """Decode a member where it lies."""
+    """Decode a member in place."""
     if place.size > MAX_BYTES:
         raise UnreadableImageError(f"more than {MAX_BYTES} bytes")
     try:

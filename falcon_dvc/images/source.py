@@ -1,4 +1,4 @@
-"""Images as uint8 RGB: the one place where bytes become pictures, and the rendered world's array and folders."""
+"""Image sources: images as uint8 RGB arrays, by row number."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,34 +16,34 @@ from falcon_dvc.threads import WORKERS
 
 
 class ImageSource(Protocol):
-    """Images by row number: row i is the i-th row of the table of images."""
+    """Images by row number. Row i is row i of the table of images."""
 
     def __len__(self) -> int: ...
 
     def load(self, row: int) -> Picture:
-        """Give one image."""
+        """Return one image."""
         ...
 
     def load_many(self, rows: Sequence[int], workers: int = WORKERS) -> list[Picture]:
-        """Give several images, in the order of `rows`."""
+        """Return several images, in the order of `rows`."""
         ...
 
-    def by_place(self, rows: Sequence[int]) -> list[int]:
-        """Give `rows` in the order in which their images are best read."""
+    def in_storage_order(self, rows: Sequence[int]) -> list[int]:
+        """Return `rows` in the order that reads their images fastest."""
         ...
 
 
 class DecodedImages:
-    """Pictures that are decoded when asked for.
+    """Pictures that are decoded on request.
 
     Parameters
     ----------
     ids : sequence of str
         Their ids, in row order.
     decode : callable
-        Gives the picture at a position of the source, or raises `UnreadableImageError`.
+        From a position in the source to the picture; raises `UnreadableImageError`.
     positions : sequence of int, optional
-        Where in the source each row lies; the row itself if not given.
+        Position in the source of each row; by default the row number.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class DecodedImages:
         Raises
         ------
         UserError
-            If it has gone or changed since it was listed.
+            If it was removed or damaged since it was listed.
         """
         try:
             return np.array(self._decode(self._positions[row]))
@@ -72,14 +72,14 @@ class DecodedImages:
             ) from error
 
     def load_many(self, rows: Sequence[int], workers: int = WORKERS) -> list[Picture]:
-        """Decode several images in threads, in the order of `rows`, reading them in the order in which they lie."""
+        """Decode several images in threads; read them in storage order, return them in the order of `rows`."""
         order = sorted(range(len(rows)), key=lambda index: self._positions[rows[index]])
         with ThreadPoolExecutor(workers) as pool:
             loaded = dict(zip(order, pool.map(lambda index: self.load(rows[index]), order), strict=True))
         return [loaded[index] for index in range(len(rows))]
 
-    def by_place(self, rows: Sequence[int]) -> list[int]:
-        """Give `rows` in the order in which their images lie: neighbours are read together."""
+    def in_storage_order(self, rows: Sequence[int]) -> list[int]:
+        """Return `rows` sorted by the positions of their images, so that neighbours are read together."""
         return sorted(rows, key=lambda row: self._positions[row])
 
 
@@ -99,18 +99,18 @@ class FolderImages(DecodedImages):
         super().__init__(names, lambda row: decoded(inside(root, names[row])))
 
 
-def open_collection(found: Collection, ids: Sequence[str]) -> DecodedImages:
-    """Give the images of a collection by their ids, in the order of `ids`.
+def open_collection(collection: Collection, ids: Sequence[str]) -> DecodedImages:
+    """Open the images of a collection by their ids, in the order of `ids`.
 
     Raises
     ------
     UserError
-        If the collection has no image of that id.
+        If the collection has no image with one of the ids.
     """
-    positions = pd.Index(found.ids, dtype=object).get_indexer(pd.Index(ids, dtype=object))
+    positions = pd.Index(collection.ids, dtype=object).get_indexer(pd.Index(ids, dtype=object))
     if (positions < 0).any():
         missing = printable(ids[int(np.flatnonzero(positions < 0)[0])])
         raise UserError(
-            f"data.images: {found.place} has no image {missing!r} (any more); run `dvc repro` to list the images again"
+            f"data.images: {collection.place} has no image {missing!r}; run `dvc repro` to list the images again"
         )
-    return DecodedImages(ids, found.decode, positions.tolist())
+    return DecodedImages(ids, collection.decode, positions.tolist())

@@ -1,4 +1,4 @@
-"""Pictures of a folder that a table names, with their labels and splits: CSV, or TSV by the suffix ``.tsv``."""
+"""Find the pictures that a table names, with their labels and splits. The table is CSV, or TSV if it ends in ``.tsv``."""
 
 import csv
 from collections.abc import Iterator
@@ -13,22 +13,22 @@ from falcon_dvc.images.listing import Collection, existing_folder, inside
 SPLITS = ("probe", "test")
 
 
-def find_listed(folder: str | Path, table: str) -> Collection:
-    """Find the pictures that a table names; their ids are the paths as they stand there.
+def find_in_table(folder: str | Path, table: str) -> Collection:
+    """Find the pictures that a table names. Their ids are the paths in the table.
 
     Parameters
     ----------
     folder : path
-        The param ``data.images``: what the paths are relative to, and where the table is.
+        The param ``data.images``. It holds the table, and the paths in the table are relative to it.
     table : str
-        The param ``data.list``: the table's path in the folder. Its column image holds paths with ``/``; columns label
-        and split (``probe`` or ``test``) may be there.
+        The param ``data.list``: the table's path in the folder. Its column image holds paths with ``/``. The columns
+        label and split (``probe`` or ``test``) are optional.
 
     Raises
     ------
     UserError
-        If the folder or the table is missing, or the table cannot be read, names nothing, names a picture twice or has a
-        split of another name.
+        If the folder or the table is missing, or the table cannot be read, is empty, names a picture twice or has an
+        unknown split.
     """
     root = existing_folder(Path(folder))
     path = _table_inside(root, table)
@@ -38,11 +38,11 @@ def find_listed(folder: str | Path, table: str) -> Collection:
     ids = [row["image"] for _, row in rows]
     splits = [_split(path, line, row["split"]) for line, row in rows] if "split" in rows[0][1] else None
     labels = [row.get("label", "") for _, row in rows]
-    return Collection(str(path), ids, labels, lambda row: _listed(root, ids[row]), splits)
+    return Collection(str(path), ids, labels, lambda row: _named_picture(root, ids[row]), splits)
 
 
-def _listed(root: Path, name: str) -> Image.Image:
-    """Decode a picture of the folder; the name comes from a table, so it may be anything."""
+def _named_picture(root: Path, name: str) -> Image.Image:
+    """Decode a picture of the folder; the name comes from a table and is not trusted."""
     path = PurePosixPath(name)
     if path.is_absolute():
         raise UnreadableImageError("an absolute path")
@@ -52,7 +52,7 @@ def _listed(root: Path, name: str) -> Image.Image:
 
 
 def _table_inside(root: Path, table: str) -> Path:
-    """Give the path of the table, which must be in the folder: DVC watches nothing else."""
+    """Return the path of the table, which must be in the folder, because DVC tracks the folder only."""
     try:
         return inside(root, table)
     except UnreadableImageError as error:
@@ -62,7 +62,7 @@ def _table_inside(root: Path, table: str) -> Path:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Give the rows of the table by column, each with the number of the line on which it ends."""
+    """Yield each row of the table by column, with the number of its last line."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -80,7 +80,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _header(path: Path, columns: list[str]) -> list[str]:
-    """Check the first line."""
+    """Return the column names if they are valid."""
     if "image" not in columns:
         shown = ", ".join(printable(column) for column in columns) or "none"
         raise UserError(f"data.list: {path} has no column image (it has: {shown}); name the column of the paths so")
@@ -90,7 +90,7 @@ def _header(path: Path, columns: list[str]) -> list[str]:
 
 
 def _split(path: Path, line: int, name: str) -> str:
-    """Check the split of a row."""
+    """Return the split of a row if it is valid."""
     if name not in SPLITS:
         raise UserError(
             f"data.list: {path}, line {line}: the split is {printable(name)!r}; write probe (explained) or test (held out)"

@@ -1,4 +1,7 @@
-"""Data sets that torchvision reads from disk, by name: those whose readers never unpickle. Nothing is downloaded."""
+"""Read data sets of torchvision from disk, by name. Only data sets that are read without pickle are supported.
+
+The data sets are not downloaded.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,11 @@ TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}
 
 
 def _by_split(*names: str) -> dict[str, dict[str, Any]]:
-    """Arguments of the data sets whose argument split has these values."""
+    """Return the arguments for a data set whose argument ``split`` has these values."""
     return {name: {"split": name} for name in names}
 
 
-# Name, then the arguments of each split. Those of the first table hold pixels, the others name files, which we decode.
+# Name, then the arguments of each split. A data set in ARRAYS holds pixels. A data set in FILES names files to decode.
 ARRAYS: dict[str, dict[str, dict[str, Any]]] = {
     "MNIST": TRAIN_TEST,
     "FashionMNIST": TRAIN_TEST,
@@ -55,22 +58,22 @@ REFUSED = {
 
 
 def find_in_dataset(root: str | Path, name: str, split: str) -> Collection:
-    """Find the pictures of a split of a data set that lies on disk as torchvision lays it out.
+    """Find the pictures of a split of a data set in torchvision's layout on disk.
 
-    The ids are paths relative to `root`, or, where a data set is one array, numbers from 0. The labels are the names of the
-    classes, or their numbers where torchvision knows no names.
+    The ids are paths relative to `root`, or numbers from 0 if the data set is one array. The labels are the names of the
+    classes, or their numbers if torchvision has no names.
 
     Parameters
     ----------
     root : path
-        The param ``data.images``: what torchvision calls root.
+        The param ``data.images``; torchvision's argument root.
     name, split : str
         The params ``data.dataset`` and ``data.dataset_split``.
 
     Raises
     ------
     UserError
-        If the data set or the split is unknown or refused, or the files are not there or are not as torchvision wants them.
+        If the data set or the split is unknown or refused, or the files are missing or not in torchvision's layout.
     """
     folder, arguments = existing_folder(Path(root)), _arguments(name, split)
     try:
@@ -86,14 +89,14 @@ def find_in_dataset(root: str | Path, name: str, split: str) -> Collection:
         raise UserError(f"data.images: {place} has no images in its split {split}; complete the data set")
     if name in ARRAYS:
         return Collection(place, numbered(len(labels)), labels, lambda row: _from_array(dataset, row))
-    # A path that leads elsewhere stays as it is, and is refused when it is decoded.
+    # A path outside the folder stays absolute; `inside` refuses it on decoding.
     ids = [path.removeprefix(f"{folder}/") for path in paths]
     formats = (*FORMATS, "PPM") if name == "GTSRB" else FORMATS
     return Collection(place, ids, labels, lambda row: decoded(inside(folder, ids[row]), formats))
 
 
 def _arguments(name: str, split: str) -> dict[str, Any]:
-    """Look up how torchvision is asked for a split."""
+    """Look up torchvision's arguments for a split."""
     if name in REFUSED:
         raise UserError(f"data.dataset: {name} is refused: {REFUSED[name]}")
     splits = ARRAYS.get(name) or FILES.get(name)
@@ -106,17 +109,17 @@ def _arguments(name: str, split: str) -> dict[str, Any]:
 
 
 def _opened(root: Path, name: str, arguments: dict[str, Any]) -> VisionDataset:
-    """Let torchvision read what lies on disk; a data set of files gives paths instead of pictures."""
+    """Open a data set with torchvision; a data set of files then gives paths instead of pictures."""
     from torchvision import datasets
 
-    # Two data sets of files take no loader; `_paths_and_labels` asks them for their lists.
-    loads = name in FILES and name not in ("GTSRB", "OxfordIIITPet")
-    given = {"loader": lambda path: path} if loads else {}
-    return getattr(datasets, name)(root, download=False, **arguments, **given)
+    # Two data sets of files take no loader; `_samples` reads their lists of paths instead.
+    takes_loader = name in FILES and name not in ("GTSRB", "OxfordIIITPet")
+    loader = {"loader": lambda path: path} if takes_loader else {}
+    return getattr(datasets, name)(root, download=False, **arguments, **loader)
 
 
 def _paths_and_labels(dataset: VisionDataset, name: str) -> tuple[list[str], list[str]]:
-    """Give the path of each picture (none for an array) and its label."""
+    """Return the paths of the pictures (an empty list for an array) and their labels."""
     if name in ARRAYS:
         targets = dataset.targets if hasattr(dataset, "targets") else dataset.labels
         if len(targets) != len(dataset):
@@ -127,7 +130,7 @@ def _paths_and_labels(dataset: VisionDataset, name: str) -> tuple[list[str], lis
 
 
 def _samples(dataset: VisionDataset, name: str) -> Iterable[tuple[str | Path, int]]:
-    """Give the path and the class of each picture."""
+    """Return the path and the class number of each picture."""
     if name == "GTSRB":
         return dataset._samples
     if name == "OxfordIIITPet":
@@ -136,19 +139,19 @@ def _samples(dataset: VisionDataset, name: str) -> Iterable[tuple[str | Path, in
 
 
 def _labels(dataset: VisionDataset, targets: Iterable[Any]) -> list[str]:
-    """Give the name of each one's class, the first where a class has several, or its number."""
+    """Return the class name of each picture (the first if a class has several), or the class number."""
     names = [name if isinstance(name, str) else name[0] for name in getattr(dataset, "classes", [])]
     numbers = [int(target) for target in targets]
     return [_label(number, names) for number in numbers]
 
 
 def _label(number: int, names: list[str]) -> str:
-    """Give the name of a class; "" for a picture that torchvision calls unlabelled."""
+    """Return the name of a class; "" for a picture that torchvision calls unlabelled."""
     return "" if number < 0 else names[number] if number < len(names) else str(number)
 
 
 def _from_array(dataset: VisionDataset, row: int) -> Image.Image:
-    """Give a picture of a data set that is one array."""
+    """Return one picture of a data set that is one array."""
     try:
         return as_picture(dataset[row][0])
     except UnreadableImageError:

@@ -1,4 +1,4 @@
-"""Models of open_clip by name, with weights that somebody published."""
+"""Load models of open_clip by name, with published weights."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def published(name: str, pretrained: str, param: str, file: str) -> tuple[Any, A
     pretrained : str
         A tag (from the cache of open_clip, or with a network), or a file of weights.
     param, file : str
-        For errors: the section of params.yaml, and its key that names a file of weights.
+        For error messages: the section of params.yaml, and its key that names a file of weights.
 
     Returns
     -------
@@ -26,13 +26,15 @@ def published(name: str, pretrained: str, param: str, file: str) -> tuple[Any, A
     Raises
     ------
     UserError
-        If the name is unknown, or the weights cannot be had or do not fit.
+        If the name is unknown, or the weights cannot be loaded or do not fit.
     """
     import open_clip
 
     try:
         return open_clip.create_model_from_pretrained(name, pretrained, device="cpu", weights_only=True)
-    except Exception as error:  # unknown names, missing files, no network and misfits come as many types
+    except (
+        Exception
+    ) as error:  # open_clip raises many types: for unknown names, missing files, no network, other shapes
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{param}: open_clip cannot load {name!r} with {pretrained!r} ({reason}); "

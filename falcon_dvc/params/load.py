@@ -1,4 +1,4 @@
-"""Read and validate params.yaml; an error names the param and the fix."""
+"""Read and validate params.yaml. Errors name the param and the fix."""
 
 import difflib
 import reprlib
@@ -17,7 +17,7 @@ from falcon_dvc.params.schema import Params
 
 
 def read_yaml(path: Path) -> Any:
-    """Read one YAML file as DVC does (YAML 1.2, no tags that construct objects)."""
+    """Read a YAML file as DVC does (YAML 1.2, without tags that construct objects)."""
     try:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -36,7 +36,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     Raises
     ------
     UserError
-        One line for the first thing that is wrong: where, what, and the closest known key.
+        If the file is not valid. The message is one line on the first problem, with the closest known key.
     """
     path = Path(path)
     content = read_yaml(path)
@@ -49,12 +49,12 @@ def load_params(path: str | Path = "params.yaml") -> Params:
 
 
 def validated(content: dict[str, Any]) -> Params:
-    """Params from a mapping; with ``compat: released`` the released constants take the place of those given.
+    """Validate a mapping and return the params. With ``compat: released``, the released constants replace the given ones.
 
     Raises
     ------
     pydantic.ValidationError
-        If something is unknown, missing or impossible.
+        If a key is unknown or missing, or a value is invalid.
     """
     params = Params.model_validate(content)
     if params.compat == "off":
@@ -77,9 +77,9 @@ def merge(base: Any, overlay: dict[str, Any]) -> None:
 
 
 def _one_line(path: Path, error: ValidationError) -> str:
-    """First problem as ``params.yaml: concepts.contrst: unknown key; did you mean 'contrast'?``.
+    """Format the first problem as ``params.yaml: concepts.contrst: unknown key; did you mean 'contrast'?``.
 
-    An unknown key comes before the missing one that it was meant to be.
+    Unknown keys come before missing ones, because a misspelt key causes both.
     """
     first, count = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden"), error.error_count()
     place = _place(first["loc"])
@@ -93,7 +93,7 @@ def _one_line(path: Path, error: ValidationError) -> str:
     return f"{path}: {place}: {message}{shown}{more}"
 
 
-# Where pydantic puts the kind (or, for a bad name, "[key]") into the location of a problem in these sections; nobody wrote it there.
+# Positions in a location where pydantic inserts the kind (or "[key]" for a bad name), which is not in the file.
 _KIND_AT = {"image_text": (1, 3), "encoders": (2,), "train": (2,)}
 
 
@@ -104,14 +104,14 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
-    """The known key of the same section that is closest to the one that was written."""
+    """Suggest the key of the same section that is closest to the unknown one."""
     known = _known_keys(location[:-1])
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f"; did you mean '{close[0]}'?" if close else (f"; known are: {', '.join(known)}" if known else "")
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Keys of the section at `location`, found by walking the schema."""
+    """Return the keys of the section at `location` of the schema."""
     model: type[BaseModel] | None = Params
     for part in location:
         field = model.model_fields.get(str(part)) if model else None

@@ -1,9 +1,9 @@
-"""The constants of the released code, which ``compat: released`` switches on."""
+"""The constants of the released code, which ``compat: released`` sets."""
 
 from typing import Any
 
-# What `compat: released` sets: the authors' code (falcon-explain, 2023) in every step where ours differs by choice.
-# Its plain defects (batch statistics, the wrong tensor for Grad-CAM, crashes) are not reproduced.
+# Values of the authors' code (falcon-explain, 2023) in every step where this project differs by choice.
+# Defects of that code (batch statistics, the wrong tensor for Grad-CAM, crashes) are not reproduced.
 RELEASED: dict[str, dict[str, Any]] = {
     "find_groups": {
         "rule": "sigma",

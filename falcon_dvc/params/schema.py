@@ -1,4 +1,4 @@
-"""The schema of params.yaml: an unknown key, a wrong type or an impossible value stops before any work."""
+"""The schema of params.yaml, which rejects unknown keys, wrong types and impossible values before any work."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,28 +14,28 @@ from pydantic import (
 
 from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
 
-# Slugs become parts of file names, which end at 255 bytes.
+# Slugs become parts of file names, which have at most 255 bytes.
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Between = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
-Precision = Literal["float32", "bfloat16", "float16"]  # that networks compute in
+Precision = Literal["float32", "bfloat16", "float16"]  # of networks
 Contrast = Literal[tuple(CONTRASTS)]  # type: ignore[valid-type]
 
 
 class Section(BaseModel):
-    """A section of params.yaml: strict types, no unknown keys, not to be changed once read."""
+    """A section of params.yaml: strict types, no unknown keys, immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     @field_validator("*")
     @classmethod
     def _can_be_passed_on(cls, value: Any) -> Any:
-        """No path and no name of a model holds a NUL; a generator of random numbers takes no more than 64 bits."""
+        """Refuse NUL, which paths and names of models cannot hold, and integers that do not fit into 64 bits."""
         if isinstance(value, str) and "\0" in value:
-            raise ValueError("should hold no NUL character")
+            raise ValueError("should contain no NUL character")
         if isinstance(value, int) and value >= 2**63:
             raise ValueError("should be less than 2^63")
         return value
@@ -189,14 +189,14 @@ class EfficientNetLite(Section):
     variant: Annotated[int, Field(ge=0, le=2)]
 
 
-def _listed(value: Any) -> Any:
-    """One name stands for a list of one."""
+def _as_list(value: Any) -> Any:
+    """Convert a single name to a list of one name."""
     return [value] if isinstance(value, str) else value
 
 
 def _different(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names):
-        raise ValueError("give one name or more, each another")
+        raise ValueError("give one or more different names")
     return names
 
 
@@ -204,23 +204,22 @@ Channels = Annotated[tuple[float, float, float], Field(strict=False)]
 
 
 class Network(Section):
-    """What all networks from elsewhere share; docs/encoders.md has an example of each kind.
+    """Keys of all networks that this project does not train. docs/encoders.md has an example of each kind.
 
-    ``checkpoint`` is a file that DVC watches: the weights to load (``.safetensors``, or a file of torch that holds tensors
-    only), or, where the weights come from elsewhere, any file that pins their version, for instance ``requirements.txt``.
-    ``part`` chooses among several encoders of one file ("student", "momentum_encoder"). ``layer`` is the dotted name of a
-    module (``python -m stages layers NAME`` lists them) or a list of names, whose features stand beside each other and
-    come from one pass, ``pooling`` says how its positions become one vector, and
-    ``heatmap_layer`` where heatmaps are taken if not from ``layer``. ``size``, ``mean``, ``std``, ``crop`` (share of the
-    short side that the central square keeps) and ``squash`` (the whole image instead, whatever its aspect ratio) replace
-    the network's own preprocessing. ``classes`` names the outputs of its classifier in their order, or is imagenet.
-    ``seed`` is of random weights.
+    ``checkpoint`` is a file that DVC tracks: the weights to load (``.safetensors``, or a file of torch that holds tensors
+    only). If the weights come from elsewhere, it is any file that pins their version, for instance ``requirements.txt``.
+    ``part`` selects one of several encoders in a file ("student", "momentum_encoder"). ``layer`` is the dotted name of a
+    module, or a list of names, whose features are placed side by side (``python -m stages layers NAME`` lists the names).
+    ``pooling`` reduces the positions of a layer to one vector. ``heatmap_layer`` is the layer of the heatmaps, if it is not
+    ``layer``. ``size``, ``mean``, ``std``, ``crop`` (side of the central square as a share of the short side) and ``squash``
+    (scale the whole image to a square) replace the network's own preprocessing. ``classes`` lists the names of the
+    classifier's outputs in order, or is imagenet. ``seed`` is the seed of random weights.
     """
 
     checkpoint: str
     part: str | None = None
     layer: (
-        Annotated[tuple[str, ...], BeforeValidator(_listed), Field(strict=False), AfterValidator(_different)] | None
+        Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(strict=False), AfterValidator(_different)] | None
     ) = None
     pooling: Literal["mean", "max", "cls"] | None = None
     heatmap_layer: str | None = None
@@ -229,7 +228,7 @@ class Network(Section):
     std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)] | None = None
     crop: Annotated[float, Field(gt=0, le=1)] | None = None
     squash: bool | None = None
-    classes: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(strict=False)] | None = None
+    classes: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(strict=False)] | None = None
     seed: Natural = 0
 
 
@@ -258,7 +257,7 @@ class OpenClipEncoder(Network):
 
 
 class PythonEncoder(Network):
-    """``factory``: package.module:function, which returns a torch module; ``weights``: what it holds then, or checkpoint."""
+    """``factory``: package.module:function, which returns a torch module; ``weights``: factory (its own), or checkpoint."""
 
     kind: Literal["python"]
     factory: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
@@ -376,7 +375,7 @@ class ParseCaptions(Section):
 
 
 def _off_is_false(value: Any) -> Any:
-    """`contrast: false` is what people write for off."""
+    """Convert false to off, because users write `contrast: false`."""
     return "off" if value is False else value
 
 
@@ -458,7 +457,7 @@ class LearningCurve(Section):
 
 
 def _full_is_none(value: Any) -> Any:
-    """`rank: full` limits nothing."""
+    """Convert full to None, which does not limit the rank."""
     return None if value == "full" else value
 
 
@@ -536,7 +535,7 @@ class Params(Section):
     verify: Verify
 
     @model_validator(mode="after")
-    def _stages_of_some_name_encoders(self) -> "Params":
+    def _sections_name_encoders(self) -> "Params":
         for section in ("generate_captions", "failures"):
             for key in getattr(self, section).encoders:
                 if key not in self.encoders:
@@ -553,5 +552,5 @@ class Params(Section):
                         f"transfers.{name} names the encoder '{key}'; known are: {', '.join(self.encoders)}"
                     )
             if pair.explained == pair.unseen:
-                raise ValueError(f"transfers.{name} carries '{pair.explained}' to itself; name two encoders")
+                raise ValueError(f"transfers.{name} transfers '{pair.explained}' to itself; name two encoders")
         return self

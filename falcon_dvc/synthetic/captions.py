@@ -1,7 +1,7 @@
-"""Captions of the rendered world: a small grammar with synonyms, and everything that makes a web corpus hard.
+"""Captions of the synthetic data set: a small grammar with synonyms, and the typical noise of a web corpus.
 
-A caption mentions some of a scene's attributes in one of several sentence forms. The corpus adds near-duplicates, captions of things
-that are in no image, and junk such as file names and shop slogans.
+A caption mentions some of a scene's attributes in one of several sentence forms. The corpus adds near-duplicates,
+captions of things that occur in no image, and junk such as file names and shop slogans.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ TEXTURE_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "dotted": (("dotted", "spotted"), ("with dots", "with spots")),
     "checkered": (("checkered", "checked"), ("with checks",)),
 }
-# Where the object is, and the ground as a noun phrase of its own.
+# Location of the object, and the ground as a noun phrase.
 GROUND_PHRASES: dict[str, tuple[tuple[str, str], ...]] = {
     "grass": (
         ("on grass", "grass"),
@@ -82,8 +82,8 @@ POSITION_PHRASES: dict[str, tuple[str, ...]] = {
     "bottom": ("at the bottom",),
     "centre": ("in the centre", "in the middle"),
 }
-# Words and noun phrases that name a value, its own name first, as singular lemmas: `check` and `checker` are the lemmas
-# of `checked` and `checkered`.
+# Words and noun phrases that name a value, as singular lemmas, the value's own name first. `check` and `checker` are the
+# lemmas of `checked` and `checkered`.
 LEXICON: dict[str, dict[str, tuple[str, ...]]] = {
     "object": NOUNS,
     "colour": COLOUR_WORDS,
@@ -152,17 +152,17 @@ BORDERS = (
 
 
 class _Draw:
-    """Choices by a generator; a thin layer that keeps the grammar readable."""
+    """Random choices by a generator."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
 
     def one(self, options: Sequence):
-        """Pick an option, all equally likely."""
+        """Draw one option, each with the same probability."""
         return options[int(self.rng.integers(0, len(options)))]
 
     def chance(self, share: float) -> bool:
-        """Tell whether an event of probability `share` happens."""
+        """Draw whether an event of probability `share` occurs."""
         return bool(self.rng.random() < share)
 
     def number(self, low: int, high: int) -> int:
@@ -171,12 +171,12 @@ class _Draw:
 
 
 def lexicon() -> pd.DataFrame:
-    """Table of the words that name each value.
+    """Return the table of the words that name each value.
 
     Returns
     -------
     DataFrame
-        Columns ``kind, value, word``; within a value its own name comes first.
+        Columns ``kind, value, word``. The first word of a value is its own name.
     """
     rows = [
         (kind, value, word) for kind, values in LEXICON.items() for value, words in values.items() for word in words
@@ -185,7 +185,7 @@ def lexicon() -> pd.DataFrame:
 
 
 def prompts(kind: str, value: str) -> list[str]:
-    """Captions that mention one attribute and nothing else, for zero-shot classification.
+    """Return captions that mention only one attribute, for zero-shot classification.
 
     Parameters
     ----------
@@ -209,12 +209,12 @@ def prompts(kind: str, value: str) -> list[str]:
 
 
 def with_article(phrase: str) -> str:
-    """Put the indefinite article before a phrase."""
+    """Prepend the indefinite article to a phrase."""
     return f"{'an' if phrase[0] in 'aeio' else 'a'} {phrase}"
 
 
 def _subject(draw: _Draw, scene: dict[str, str], mentioned: dict[str, bool]) -> str:
-    """Noun phrase of the object with the attributes to mention."""
+    """Draw a noun phrase of the object with the mentioned attributes."""
     noun = draw.one(NOUNS[scene["object"]]) if mentioned["object"] else draw.one(PLACEHOLDERS)
     words = [draw.one(COLOUR_WORDS[scene["colour"]])] if mentioned["colour"] else []
     adjectives, phrases = TEXTURE_WORDS[scene["texture"]]
@@ -236,7 +236,7 @@ def _sentence(draw: _Draw, subject: str, scene: dict[str, str], mentioned: dict[
 
 
 def describe(scene: dict[str, str], rng: np.random.Generator) -> str:
-    """Caption one scene, leaving some of its attributes out.
+    """Draw a caption of a scene that mentions some of its attributes.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def describe(scene: dict[str, str], rng: np.random.Generator) -> str:
 
 
 def absent(rng: np.random.Generator) -> str:
-    """Caption something that no image shows."""
+    """Draw a caption of something that occurs in no image."""
     draw = _Draw(rng)
     return draw.one(("{0}", "a photo of {0}", "{0} in the kitchen", "{0} at the airport")).format(
         f"{draw.one(SUBJECTS)} {draw.one(ACTIVITIES)}"
@@ -262,7 +262,7 @@ def absent(rng: np.random.Generator) -> str:
 
 
 def junk(scene: dict[str, str], rng: np.random.Generator) -> str:
-    """Write what the web has for captions: file names, slogans, addresses, and real captions with junk around them."""
+    """Draw a junk caption: a file name, a slogan, an address, or a real caption with junk around it."""
     draw = _Draw(rng)
     code, goods = f"{draw.one(CODES)}_{draw.number(1, 9999):04d}", draw.one(GOODS)
     pure = (
@@ -275,7 +275,7 @@ def junk(scene: dict[str, str], rng: np.random.Generator) -> str:
 
 
 def _near_duplicate(caption: str, rng: np.random.Generator) -> str:
-    """Change a caption's looks and not its meaning."""
+    """Change the form of a caption but not its meaning."""
     draw = _Draw(rng)
     changes = (
         caption + ".",
@@ -292,31 +292,31 @@ def _near_duplicate(caption: str, rng: np.random.Generator) -> str:
 def corpus(
     scenes: pd.DataFrame, junk_share: float, absent_share: float, rng: np.random.Generator, near_duplicates: float = 0.1
 ) -> list[str]:
-    """Caption corpus, one caption per row of `scenes`.
+    """Draw a caption corpus, one caption per row of `scenes`.
 
     Parameters
     ----------
     scenes
-        Attributes that the captions draw on (of no image in particular).
+        Attributes for the captions. They belong to no image.
     junk_share, absent_share, near_duplicates
-        Shares in [0, 1] of junk, of captions of things that are in no image, and of near-duplicates of an earlier caption;
-        their sum is at most 1.
+        Shares in [0, 1] of junk, of captions of things that occur in no image, and of near-duplicates of an earlier
+        caption. Their sum is at most 1.
     rng
         Source of the choices.
     """
     bounds = np.array([junk_share, absent_share, near_duplicates]).cumsum()
-    sorts = np.searchsorted(bounds, rng.random(len(scenes)), side="right")
+    kinds = np.searchsorted(bounds, rng.random(len(scenes)), side="right")
     captions: list[str] = []
-    for scene, sort in zip(scenes.to_dict("records"), sorts, strict=True):
-        if sort == 2 and captions:
+    for scene, kind in zip(scenes.to_dict("records"), kinds, strict=True):
+        if kind == 2 and captions:
             captions.append(_near_duplicate(captions[int(rng.integers(0, len(captions)))], rng))
         else:
-            captions.append(junk(scene, rng) if sort == 0 else absent(rng) if sort == 1 else describe(scene, rng))
+            captions.append(junk(scene, rng) if kind == 0 else absent(rng) if kind == 1 else describe(scene, rng))
     return captions
 
 
 def training_captions(scenes: pd.DataFrame, each: int, noise: float, rng: np.random.Generator) -> list[list[str]]:
-    """Caption every image several times, with a share of junk and of captions of something else.
+    """Draw several captions of every image, with a share of junk and of captions of something else.
 
     Parameters
     ----------
@@ -325,7 +325,7 @@ def training_captions(scenes: pd.DataFrame, each: int, noise: float, rng: np.ran
     each
         Captions per image.
     noise
-        Share in [0, 1] of captions that are junk or about something else, half and half.
+        Share in [0, 1] of noise. Half of it is junk, half is about something else.
     rng
         Source of the choices.
     """
@@ -333,7 +333,7 @@ def training_captions(scenes: pd.DataFrame, each: int, noise: float, rng: np.ran
 
 
 def _noisy(scene: dict[str, str], noise: float, rng: np.random.Generator) -> str:
-    """Caption a scene, or not."""
+    """Draw a caption of a scene, or noise with probability `noise`."""
     chance = rng.random()
     if chance < noise / 2:
         return junk(scene, rng)

@@ -1,4 +1,4 @@
-"""Losses, augmentations and the training loop of the rendered world's models."""
+"""Losses, augmentations and the training loop of the models of the synthetic data set."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,11 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-THREADS = 2  # fixed, because sums are split among threads: another number is another result
+THREADS = 2  # fixed, because the number of threads changes the order of sums, and so the result
 
 
 def make_deterministic(seed: int) -> torch.Generator:
-    """Fix threads, algorithms and seeds; return the generator of everything random in training."""
+    """Fix threads, algorithms and seeds; return the generator of all random numbers of training."""
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
@@ -20,7 +20,7 @@ def make_deterministic(seed: int) -> torch.Generator:
 
 
 def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Int[Tensor, " size"]]:
-    """Yield the indices of one epoch in random order, whole batches only (a short one would upset BatchNorm and contrastive losses)."""
+    """Yield the indices of one epoch in random order, in full batches, because BatchNorm and contrastive losses need them."""
     order = torch.randperm(count, generator=generator)
     size = min(size, count)
     for start in range(0, count - size + 1, size):
@@ -46,13 +46,13 @@ def fit(
     epochs, rate, weight_decay
         Passes over the data, peak learning rate, decoupled weight decay.
     epoch_batches
-        Gives one epoch's batches of indices.
+        Returns the batches of indices of one epoch.
     steps_per_epoch
         Batches in an epoch.
     loss_of
-        Loss of a batch of indices.
+        From a batch of indices to its loss.
     name
-        What to print with each epoch.
+        Name to print with each epoch.
 
     Returns
     -------
@@ -95,9 +95,9 @@ def windows(
     images
         Square pictures.
     centres, sides
-        Windows as x, y and side, as shares of the picture's side; moved inside the picture where they stick out.
+        Windows as x, y and side, as shares of the picture's side. A window that exceeds the picture is moved inside.
     flip
-        Which windows to mirror, bool (batch,); none by default.
+        The windows to mirror, bool (batch,); none by default.
     """
     half = sides.clamp(max=1) / 2
     centres = torch.minimum(torch.maximum(centres, half[:, None]), 1 - half[:, None])
@@ -118,7 +118,7 @@ def uniform(low: float, high: float, shape: tuple[int, ...], generator: torch.Ge
 def random_windows(
     images: Float[Tensor, "batch 3 rows columns"], smallest: float, generator: torch.Generator
 ) -> Float[Tensor, "batch 3 rows columns"]:
-    """Random-resized crops, half of them mirrored; `smallest` is the least share of the picture's side."""
+    """Cut random windows, half of them mirrored; `smallest` is the least share of the picture's side."""
     count = len(images)
     sides = uniform(smallest, 1.0, (count,), generator)
     flip = torch.rand(count, generator=generator) < 0.5
@@ -128,7 +128,7 @@ def random_windows(
 def jitter_colour(
     images: Float[Tensor, "batch 3 rows columns"], strength: float, generator: torch.Generator
 ) -> Float[Tensor, "batch 3 rows columns"]:
-    """Change brightness, contrast and (by half as much) the balance of channels of each picture; hues stay what they are, roughly."""
+    """Change brightness, contrast and, by half as much, the balance of channels of each picture. Hues change little."""
     count = len(images)
     gain = (
         1
@@ -142,7 +142,7 @@ def jitter_colour(
 def blur_some(
     images: Float[Tensor, "batch 3 rows columns"], share: float, generator: torch.Generator
 ) -> Float[Tensor, "batch 3 rows columns"]:
-    """Blur a share of the pictures a little (a 3x3 mean), so that pixel noise is no cue."""
+    """Blur a share of the pictures by a 3x3 mean, so that models do not rely on pixel noise."""
     chosen = torch.rand(len(images), generator=generator) < share
     blurred = functional.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
     return torch.where(chosen[:, None, None, None], blurred, images)
@@ -151,7 +151,7 @@ def blur_some(
 def grey_some(
     images: Float[Tensor, "batch 3 rows columns"], share: float, generator: torch.Generator
 ) -> Float[Tensor, "batch 3 rows columns"]:
-    """Take the colour out of a share of the pictures, so that views cannot be matched by colour alone."""
+    """Convert a share of the pictures to grey, so that views cannot be matched by colour alone."""
     chosen = torch.rand(len(images), generator=generator) < share
     return torch.where(chosen[:, None, None, None], images.mean(dim=1, keepdim=True), images)
 
@@ -161,7 +161,7 @@ def classification_loss(
     labels: dict[str, Int[Tensor, " batch"]],
     weights: dict[str, float],
 ) -> Float[Tensor, ""]:
-    """Weighted sum of the cross-entropies of all heads."""
+    """Return the weighted sum of the cross-entropies of all heads."""
     return torch.stack(
         [weights[kind] * functional.cross_entropy(scores, labels[kind]) for kind, scores in logits.items()]
     ).sum()
@@ -170,7 +170,7 @@ def classification_loss(
 def nt_xent(
     first: Float[Tensor, "batch width"], second: Float[Tensor, "batch width"], temperature: float
 ) -> Float[Tensor, ""]:
-    """Normalised, temperature-scaled cross-entropy of SimCLR (Chen et al. 2020, Eq. 1).
+    """Return the normalised, temperature-scaled cross-entropy of SimCLR (Chen et al. 2020, Eq. 1).
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def nt_xent(
 
 
 def projection_head(features: int, width: int) -> nn.Module:
-    """SimCLR's projection head: one hidden layer."""
+    """Build SimCLR's projection head with one hidden layer."""
     return nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, width))
 
 
@@ -197,7 +197,7 @@ def ridge_classifier(
     classes: int,
     penalty: float = 1e-3,
 ) -> Callable[[Float[np.ndarray, "images features"]], Int[np.ndarray, " images"]]:
-    """Linear probe in closed form: ridge regression on one-hot labels, the largest output wins.
+    """Fit a linear probe in closed form: ridge regression on one-hot labels. The class is the largest output.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def ridge_classifier(
 def attribute_correlations(
     features: Float[np.ndarray, "images features"], indicators: Float[np.ndarray, "images attributes"]
 ) -> Float[np.ndarray, "features attributes"]:
-    """Pearson correlation of every feature with every binary attribute; 0 where either is constant."""
+    """Return the Pearson correlation of every feature with every binary attribute; 0 if one of them is constant."""
     standardised = [
         np.divide(a - a.mean(axis=0), a.std(axis=0), out=np.zeros(a.shape), where=a.std(axis=0) > 1e-12)
         for a in (features, indicators)

@@ -1,4 +1,4 @@
-"""The studies' command line, called by studies/dvc.yaml: ``python -m worlds STAGE [WORLD]``."""
+"""Command line of the studies, which studies/dvc.yaml calls: ``python -m worlds STAGE [WORLD]``."""
 
 import importlib
 from typing import Annotated
@@ -7,12 +7,14 @@ import typer
 
 from falcon_dvc.cli.errors import reporting_errors
 
-app = typer.Typer(no_args_is_help=True, help="Studies over many worlds; run by `make study`.")
+app = typer.Typer(
+    no_args_is_help=True, help="Studies over several synthetic data sets ('worlds'); `make study` runs them."
+)
 STAGES = {
     "train_world": "Render a world and train its encoders.",
     "train_image_text": "Train another image-text encoder.",
     "measure_world": "Explain the encoders of a world; count what every method and variation gets right.",
-    "plant_cooccurrence": "Plant co-occurrences in a world; see which contrast removes their words.",
+    "plant_cooccurrence": "Plant co-occurrences in a world; measure which contrast removes their words.",
 }
 Key = Annotated[str, typer.Argument(help="A key of `worlds` (or `readers`) in studies/params.yaml.")]
 
@@ -25,7 +27,7 @@ def _add(stage: str, text: str) -> None:
 
 @app.command(help="Shares over all worlds, with intervals.")
 def summarise() -> None:
-    """Import late: the command line stays quick."""
+    # Imported here, so that the command line starts fast.
     from worlds.summarise import run
 
     run()

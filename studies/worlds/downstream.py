@@ -1,4 +1,4 @@
-"""What the concepts of a world are used for: groups (C2), failures (C4) and transfer (C5), as one table of figures."""
+"""Measure the applications of a world's concepts: groups (C2), failures (C4) and transfer (C5), as one table of figures."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ NONE = pd.DataFrame(columns=["metrics", "key", "value"])
 
 
 def worlds() -> list[str]:
-    """The worlds of which groups, failures and transfer are measured too."""
+    """Return the worlds whose groups, failures and transfer are also measured."""
     return list(read_yaml(STUDY).get("used", []))
 
 
 def figures(params: Params, world: World) -> pd.DataFrame:
-    """Run the stages on encoders that are explained already; one row for each number of their metrics.
+    """Run the stages on encoders that are already explained; return one row for each number of their metrics.
 
     Returns
     -------
     table
         Columns ``metrics`` (file), ``key`` (dotted) and ``value``.
     """
-    used = _using(params, world)
+    used = _with_pairs_and_failures(params, world)
     for encoder in used.encoders:
         analyse_groups.run(used, encoder)
     for encoder in used.failures.encoders:
@@ -44,8 +44,8 @@ def figures(params: Params, world: World) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=NONE.columns)
 
 
-def _using(params: Params, world: World) -> Params:
-    """Every ordered pair of the world's encoders, and its supervised classifiers."""
+def _with_pairs_and_failures(params: Params, world: World) -> Params:
+    """Return params with all ordered pairs of the world's encoders, and with the failures of its supervised encoders."""
     names = list(world.encoders)
     pairs = {f"{a}_to_{b}": {"explained": a, "unseen": b} for a in names for b in names if a != b}
     supervised = [name for name, spec in world.encoders.items() if spec.objective == "supervised"]
@@ -53,7 +53,7 @@ def _using(params: Params, world: World) -> Params:
 
 
 def _numbers(content: dict, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of nested metrics with its dotted key; intervals within one world are left out."""
+    """Yield every number of nested metrics with its dotted key, without the intervals within one world."""
     for key, value in content.items():
         if isinstance(value, dict):
             yield from _numbers(value, f"{prefix}{key}.")

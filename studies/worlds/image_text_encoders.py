@@ -1,4 +1,4 @@
-"""Other image-text encoders ("readers"): does what the features are called depend on who reads their crops?"""
+"""Other image-text encoders (``readers`` in studies/params.yaml), to measure how much the concepts depend on the encoder."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Reader(Section):
 
 
 def readers() -> dict[str, Reader]:
-    """The readers of studies/params.yaml.
+    """Return the image-text encoders of studies/params.yaml.
 
     Raises
     ------
     UserError
-        If one is not valid.
+        If the settings of one are not valid.
     """
     try:
         return {name: Reader.model_validate(spec) for name, spec in read_yaml(STUDY).get("readers", {}).items()}
@@ -38,12 +38,12 @@ def readers() -> dict[str, Reader]:
 
 
 def params_of_reader(name: str) -> Params:
-    """params.yaml with the seeds and sizes of a reader.
+    """Return params.yaml with the seeds and sizes of another image-text encoder.
 
     Raises
     ------
     UserError
-        If there is no such reader.
+        If there is no such encoder.
     """
     known = readers()
     if name not in known:

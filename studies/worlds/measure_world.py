@@ -1,4 +1,4 @@
-"""Study stage: explain the encoders of one world and count how often every method and every variation is right."""
+"""Study stage: explain the encoders of one world, and count how often each method and variation is right."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ RELEASED_CONCEPTS = {"normaliser": "shard", "contrast": "released"}
 VARIATIONS: dict[str, dict] = {
     "whole_images": {"mine_crops": {"crop": False}},
     "low_match_released": {"find_groups": {"low_match": "released"}, "concepts": {"contrast": "released"}},
-    # The released scoring on the images that our rule selects: at 5 sigma a small dense space has no highly activating image.
+    # The released scoring on the images of our rule, because no image of a small dense space exceeds 5 sigma.
     "released_scoring": {"find_groups": {"low_images": 10, "low_match": "released"}, "concepts": RELEASED_CONCEPTS},
     "released": {"compat": "released"},
 }
-Found = tuple[str, str, Words]  # variation, method, words
+Result = tuple[str, str, Words]  # variation, method, words
 
 
 def run(name: str) -> None:
     """Write ``tables/NAME_methods.csv`` (hits by encoder, variation and method), ``NAME_explainability.csv`` and ``NAME_uses.csv``."""
-    world, other_readers, used_too = read_world(name), list(readers()), name in downstream.worlds()
+    world, other_encoders, is_used = read_world(name), list(readers()), name in downstream.worlds()
     params = run_stages.without_training(params_of(world))
     with scratch() as home:
         run_stages.borrow_models(home, name, params)
@@ -58,10 +58,10 @@ def run(name: str) -> None:
             run_stages.explain(with_control, encoder)
             explainability.append(_explainability(with_control, encoder))
             counts += _counts(with_control, encoder, _default(params, encoder))
-        used = downstream.figures(params, world) if used_too else downstream.NONE
+        used = downstream.figures(params, world) if is_used else downstream.NONE
         if world.variations:
             counts += _with_fewer_captions(params)
-            counts += _with_other_readers(params, home, other_readers)
+            counts += _with_other_image_text(params, home, other_encoders)
             counts += [row for encoder in params.encoders for row in _counts(params, encoder, _varied(params, encoder))]
         keys = {"world": name, "role": world.role}
         write_table(home / "tables" / f"{name}_methods.csv", pd.DataFrame(counts).assign(**keys))
@@ -70,7 +70,7 @@ def run(name: str) -> None:
 
 
 def _explainability(params: Params, encoder: str) -> pd.DataFrame:
-    """Interpretable groups by size and rule, as counts; the width of the space beside them."""
+    """Return the numbers of interpretable groups by size and rule, with the width of the space."""
     run_stages.measure(params, encoder)
     table = read_table(paths.EXPLAINABILITY / f"{encoder}.parquet")
     shuffled = read_json(paths.metrics(f"explainability_{encoder}"))["shuffled_activations"]
@@ -85,13 +85,13 @@ def _explainability(params: Params, encoder: str) -> pd.DataFrame:
     )
 
 
-def _default(params: Params, encoder: str) -> list[Found]:
-    """Every method on the crops of the default settings."""
+def _default(params: Params, encoder: str) -> list[Result]:
+    """Return every method on the crops of the default settings."""
     return [("default", method, words) for method, words in _all_methods(params, encoder).items()]
 
 
-def _varied(params: Params, encoder: str) -> list[Found]:
-    """FALCON under other settings, from the groups on."""
+def _varied(params: Params, encoder: str) -> list[Result]:
+    """Return the words of FALCON under other settings, from the groups on."""
     return [
         (variation, "falcon", _explained_by(run_stages.varied(params, overlay), encoder))
         for variation, overlay in VARIATIONS.items()
@@ -99,14 +99,14 @@ def _varied(params: Params, encoder: str) -> list[Found]:
 
 
 def _explained_by(params: Params, encoder: str) -> Words:
-    """Words of the single features under other params; none if no feature has enough images."""
+    """Return the words of the single features under other params; empty if no feature has enough images."""
     if not run_stages.explain_again(run_stages.varied(params, {"find_groups": {"max_groups": 0}}), encoder):
         return {}
     return listed_words(read_table(paths.concepts(encoder) / "concepts.parquet"))
 
 
 def _all_methods(params: Params, encoder: str) -> dict[str, Words]:
-    """All methods on the default run's crops; soft-WPMI with the image-text encoder's own embedding of the words too."""
+    """Return the words of all methods on the default run's crops, also of soft-WPMI with embedded texts of the words."""
     from falcon_dvc.compute.device import best_device
     from falcon_dvc.models.image_text.load import load_image_text
 
@@ -118,14 +118,14 @@ def _all_methods(params: Params, encoder: str) -> dict[str, Words]:
     dissected = {
         "soft_wpmi_photo": dissect(mined, corpus, words, directions, settings.top, PUBLISHED),
         "soft_wpmi_photo_tuned": dissect(mined, corpus, words, directions, settings.top, TUNED),
-        "soft_wpmi_told_attributes": _told_attributes(mined, corpus, settings.top),
+        "soft_wpmi_told_attributes": _attribute_words_only(mined, corpus, settings.top),
     }
     own = listed_words(read_table(paths.concepts(encoder) / "concepts.parquet"))
     return {"falcon": own, **all_methods(mined, corpus, settings), **dissected}
 
 
-def _told_attributes(mined: Mined, corpus: Corpus, top: int) -> Words:
-    """soft-WPMI with an advantage: its vocabulary holds no word but those that name an attribute."""
+def _attribute_words_only(mined: Mined, corpus: Corpus, top: int) -> Words:
+    """Return the words of soft-WPMI with a vocabulary of only the words that name an attribute, an advantage."""
     names = names_of_attributes(read_table(paths.SCENES / "lexicon.parquet"))
     words = words_of(corpus)
     known = words[np.isin(corpus.vocabulary[words].astype(str), sorted(set().union(*names.values())))]
@@ -134,7 +134,7 @@ def _told_attributes(mined: Mined, corpus: Corpus, top: int) -> Words:
 
 
 def _with_fewer_captions(params: Params) -> list[dict]:
-    """The same crops, captioned from the first captions of the corpus only."""
+    """Count hits with the same crops and only the first captions of the corpus."""
     captions = Path(params.data.captions)
     lines = captions.read_text(encoding="utf-8").splitlines(keepends=True)
     rows: list[dict] = []
@@ -150,8 +150,8 @@ def _with_fewer_captions(params: Params) -> list[dict]:
     return rows
 
 
-def _with_other_readers(params: Params, home: Path, names: list[str]) -> list[dict]:
-    """The same images, cropped alike, with crops and captions embedded by other image-text encoders."""
+def _with_other_image_text(params: Params, home: Path, names: list[str]) -> list[dict]:
+    """Count hits with the same crops, where other image-text encoders embed crops and captions."""
     rows: list[dict] = []
     for name in names:
         checkpoint = Path("models") / f"reader_{name}.safetensors"
@@ -164,8 +164,8 @@ def _with_other_readers(params: Params, home: Path, names: list[str]) -> list[di
     return rows
 
 
-def _counts(params: Params, encoder: str, found: list[Found]) -> list[dict]:
-    """Hits of each variation and method over the features with a clear truth, explained or not: in all and by kind."""
+def _counts(params: Params, encoder: str, results: list[Result]) -> list[dict]:
+    """Count the hits of each variation and method over all features with a clear ground truth, in total and by kind."""
     rows, attributes = heldout_attributes(params.data.images)
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
     activations = read_array(paths.activations(encoder) / "features.npy")[rows]
@@ -173,12 +173,12 @@ def _counts(params: Params, encoder: str, found: list[Found]) -> list[dict]:
     truth = truth[truth["clear"]].reset_index(drop=True)
     if truth.empty:
         return []
-    if any(method == "falcon_off" for _, method, _ in found):
+    if any(method == "falcon_off" for _, method, _ in results):
         label = constant(truth["group"], best_constant(truth, names, params.concepts.top))
-        found = [*found, ("default", "best_constant", label)]
+        results = [*results, ("default", "best_constant", label)]
     return [
         row
-        for variation, method, words in found
+        for variation, method, words in results
         for row in _hits(
             selectivity_of(judged(truth, words, names), activations, attributes, names), encoder, variation, method
         )
@@ -186,18 +186,18 @@ def _counts(params: Params, encoder: str, found: list[Found]) -> list[dict]:
 
 
 def _hits(table: pd.DataFrame, encoder: str, variation: str, method: str) -> list[dict]:
-    parts = [("all", table), *table.groupby("kind")]
+    by_kind = [("all", table), *table.groupby("kind")]
     return [
         {
             "encoder": encoder,
             "variation": variation,
             "method": method,
             "kind": kind,
-            "features": len(part),
-            "first_right": int(part["hit_first"].sum()),
-            "five_right": int(part["hit_five"].sum()),
-            "truth_listed": int(np.isfinite(part["rank_of_truth"]).sum()),
-            **{measure: float(part[measure].mean()) for measure in MEASURES},
+            "features": len(rows),
+            "first_right": int(rows["hit_first"].sum()),
+            "five_right": int(rows["hit_five"].sum()),
+            "truth_listed": int(np.isfinite(rows["rank_of_truth"]).sum()),
+            **{measure: float(rows[measure].mean()) for measure in MEASURES},
         }
-        for kind, part in parts
+        for kind, rows in by_kind
     ]

@@ -1,7 +1,8 @@
-"""Study stage (C3): plant spurious co-occurrences in the images that are explained, and see which contrast removes their word.
+"""Study stage (C3): plant spurious co-occurrences in the explained images, and measure which contrast removes their words.
 
-Half of the objects stand on one ground each, with some probability; every feature that follows such an object (on balanced held-out
-images) is a case. Without contrast the ground's word is often listed; with contrast it should be gone and the object's word still there.
+Half of the objects get one ground each, with a given probability. Each feature that responds to such an object (on
+balanced held-out images) is a case. Without contrast, the ground's word is often listed. Contrast should remove it and
+keep the object's word.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LOW_MATCHES = ("distinct", "released")
 
 
 def run(name: str) -> None:
-    """Write ``tables/NAME_plants.csv``: one row a case, low-image matching and contrast."""
+    """Write ``tables/NAME_plants.csv``, one row for each case, rule for lowly activating images, and contrast."""
     world = read_world(name)
     params = run_stages.without_training(params_of(world))
     with scratch() as home:
@@ -37,7 +38,7 @@ def run(name: str) -> None:
 
 
 def _cases(params: Params, encoder: str, strength: float) -> pd.DataFrame:
-    """Every case of one strength: the lists with each contrast."""
+    """Return all cases of one strength, with the result of each contrast."""
     plants = _render_planted(params, strength)
     collect_images.run(params)
     extract_activations.run(params, encoder)
@@ -47,7 +48,7 @@ def _cases(params: Params, encoder: str, strength: float) -> pd.DataFrame:
 
 
 def _render_planted(params: Params, strength: float) -> dict[str, str]:
-    """Replace the probe images by planted ones; returns the ground of each planted object."""
+    """Replace the probe images by images with planted co-occurrences; return the ground of each planted object."""
     section = params.render_scenes
     rng = np.random.default_rng([section.seed, round(100 * strength)])
     objects = rng.permutation(np.array(VALUES["object"]))
@@ -70,7 +71,7 @@ def _render_planted(params: Params, strength: float) -> dict[str, str]:
 
 
 def _features_of(params: Params, encoder: str, plants: dict[str, str]) -> pd.DataFrame:
-    """The features whose clear truth is a planted object."""
+    """Return the features whose clear ground truth is a planted object."""
     rows, attributes = heldout_attributes(params.data.images)
     activations = read_array(paths.activations(encoder) / "features.npy")[rows]
     truth = truth_of(activations, attributes, params.evaluate_concepts.clear)
@@ -78,7 +79,7 @@ def _features_of(params: Params, encoder: str, plants: dict[str, str]) -> pd.Dat
 
 
 def _judged(params: Params, encoder: str, cases: pd.DataFrame, plants: dict[str, str], low_match: str) -> pd.DataFrame:
-    """Which of the two words each contrast lists."""
+    """Return which of the two words each contrast lists."""
     varied = run_stages.varied(params, {"find_groups": {"low_match": low_match, "max_groups": 0}})
     find_groups.run(varied, encoder)
     _keep_only(encoder, cases["group"])
@@ -87,12 +88,12 @@ def _judged(params: Params, encoder: str, cases: pd.DataFrame, plants: dict[str,
     words = by_contrast(read_mined(encoder, corpus, settings), corpus, settings)
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
     return pd.concat(
-        [_listed(cases, plants, some, names).assign(contrast=kind) for kind, some in words.items()]
+        [_listed(cases, plants, lists, names).assign(contrast=kind) for kind, lists in words.items()]
     ).assign(low_match=low_match)
 
 
 def _keep_only(encoder: str, groups: pd.Series) -> None:
-    """Explain the cases alone."""
+    """Remove all groups but the cases."""
     for table in ("groups", "sets"):
         path = paths.groups(encoder) / f"{table}.parquet"
         rows = read_table(path)
@@ -100,7 +101,7 @@ def _keep_only(encoder: str, groups: pd.Series) -> None:
 
 
 def _listed(cases: pd.DataFrame, plants: dict[str, str], words: Words, names: dict) -> pd.DataFrame:
-    """Whether the object's and the planted ground's words are in each case's list, and which comes first."""
+    """Return whether the object's and the planted ground's words are in each case's list, and which comes first."""
     lists = [words.get(group, []) for group in cases["group"]]
     true = [names["object", value] for value in cases["value"]]
     spurious = [names["background", plants[value]] for value in cases["value"]]
@@ -109,9 +110,11 @@ def _listed(cases: pd.DataFrame, plants: dict[str, str], words: Words, names: di
             "feature": cases["group"].to_numpy(),
             "object": cases["value"].to_numpy(),
             "ground": [plants[value] for value in cases["value"]],
-            "true_listed": [bool(own & set(some)) for own, some in zip(true, lists, strict=True)],
-            "spurious_listed": [bool(own & set(some)) for own, some in zip(spurious, lists, strict=True)],
-            "true_first": [some[:1] != [] and some[0] in own for own, some in zip(true, lists, strict=True)],
-            "spurious_first": [some[:1] != [] and some[0] in own for own, some in zip(spurious, lists, strict=True)],
+            "true_listed": [bool(names & set(words)) for names, words in zip(true, lists, strict=True)],
+            "spurious_listed": [bool(names & set(words)) for names, words in zip(spurious, lists, strict=True)],
+            "true_first": [words[:1] != [] and words[0] in names for names, words in zip(true, lists, strict=True)],
+            "spurious_first": [
+                words[:1] != [] and words[0] in names for names, words in zip(spurious, lists, strict=True)
+            ],
         }
     )

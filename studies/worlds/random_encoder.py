@@ -1,4 +1,4 @@
-"""A control: an encoder of the same architecture whose weights were never trained."""
+"""Add a control: an encoder of the same architecture with random weights."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ NAME = "untrained"
 
 
 def add_random_encoder(params: Params, seed: int) -> Params:
-    """Save an untrained encoder beside the trained ones and add it to the encoders that are explained."""
+    """Save an untrained encoder next to the trained ones, and add it to the encoders to explain."""
     import torch
 
     from falcon_dvc.models.scenes.checkpoints import save_encoder

@@ -1,4 +1,4 @@
-"""The default run's stages, one after the other in the current folder, for a study."""
+"""Run the stages of the default run in the current folder, for a study."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ from stages import (
     score_concepts,
 )
 
-LEAST = 16  # images of the training splits, which a study of trained encoders does not need
+LEAST = 16  # images of each training split, which a study of trained encoders does not need
 
 
 def borrow_models(home: Path, world: str, params: Params) -> None:
-    """Link the world's encoders and the default run's image-text encoder into the current folder, where the stages look for them."""
+    """Link the world's encoders and the default run's image-text encoder into the folder models, where the stages read them."""
     Path("models").mkdir(exist_ok=True)
     for checkpoint in [*(home / "models" / world).glob("*.safetensors"), home / ".." / params.image_text.checkpoint]:
         (Path("models") / checkpoint.name).symlink_to(checkpoint.resolve())
 
 
 def without_training(params: Params) -> Params:
-    """The same world without the images that only training needs; every split has random numbers of its own."""
+    """Return params without the images that only training needs. The other splits do not change."""
     return varied(params, {"render_scenes": {"encoder_train": LEAST, "clip_train": LEAST}})
 
 
 def varied(params: Params, overlay: dict[str, Any]) -> Params:
-    """Params with some values replaced (a JSON merge patch, as a profile's), validated again."""
+    """Return params with values replaced by `overlay` (a JSON merge patch, as a profile), validated again."""
     content = params.model_dump(mode="python")
     merge(content, overlay)
     return validated(content)
 
 
 def prepare(params: Params) -> None:
-    """Images and captions."""
+    """Make the images and captions."""
     render_scenes.run(params)
     collect_images.run(params)
     read_captions(params)
 
 
 def read_captions(params: Params) -> None:
-    """The caption index and the words of every caption."""
+    """Build the caption index, and parse the words of every caption."""
     build_caption_index.run(params)
     parse_captions.run(params)
 
 
 def explain(params: Params, encoder: str) -> bool:
-    """From activations to concepts; False if no feature has enough images."""
+    """Run the stages from activations to concepts; return False if no feature has enough images."""
     extract_activations.run(params, encoder)
     return explain_again(params, encoder)
 
 
 def explain_again(params: Params, encoder: str) -> bool:
-    """From groups to concepts; False if no feature has enough images."""
+    """Run the stages from groups to concepts; return False if no feature has enough images."""
     try:
         find_groups.run(params, encoder)
     except find_groups.NothingFiresError:
@@ -72,5 +72,5 @@ def explain_again(params: Params, encoder: str) -> bool:
 
 
 def measure(params: Params, encoder: str) -> None:
-    """Coherence of the crops against random ones."""
+    """Measure the coherence of the crops relative to random ones."""
     measure_explainability.run(params, encoder)

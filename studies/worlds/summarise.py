@@ -1,4 +1,4 @@
-"""Study stage: shares over worlds with intervals, from every world's counts. What was chosen on and what is reported stay apart."""
+"""Study stage: compute shares over worlds with intervals, separately for the worlds of selection and the reported worlds."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def run() -> None:
     study = read_yaml(STUDY)
     plants, uses = _all(study["planted"], "plants"), _all(study["used"], "uses")
     for role in ("selection", "reported"):
-        of_role = [some[some["role"] == role] for some in (methods, explainability, plants, uses)]
-        write_json(Path("metrics") / f"{role}.json", _summary(*of_role))
+        tables = [table[table["role"] == role] for table in (methods, explainability, plants, uses)]
+        write_json(Path("metrics") / f"{role}.json", _summary(*tables))
     write_table(Path("plots") / "widths.csv", _widths(explainability, methods))
     write_table(Path("plots") / "methods.csv", _method_bars(methods[methods["role"] == "reported"]))
 
@@ -44,23 +44,23 @@ def _all(worlds: Iterable[str], kind: str) -> pd.DataFrame:
 
 
 def _share(hits: pd.Series, items: pd.Series) -> dict[str, float]:
-    """A share over worlds with its interval."""
-    some = (items > 0).to_numpy()
-    counts = hits.to_numpy()[some].astype(int), items.to_numpy()[some].astype(int)
+    """Return a share over worlds with its interval."""
+    has_items = (items > 0).to_numpy()
+    counts = hits.to_numpy()[has_items].astype(int), items.to_numpy()[has_items].astype(int)
     low, high = interval_over_worlds(*counts, SAMPLES, CONFIDENCE, np.random.default_rng(SEED))
     return {
         "share": float(counts[0].sum() / counts[1].sum()),
         "interval_low": low,
         "interval_high": high,
         "of": int(counts[1].sum()),
-        "worlds": int(some.sum()),
+        "worlds": int(has_items.sum()),
     }
 
 
 def _summary(methods: pd.DataFrame, explainability: pd.DataFrame, plants: pd.DataFrame, uses: pd.DataFrame) -> dict:
     full = methods[methods["encoder"].isin(["supervised", "simclr"])]
     return {
-        "right": {name: _right(part) for name, part in [("both", full), *full.groupby("encoder")]},
+        "right": {name: _right(rows) for name, rows in [("both", full), *full.groupby("encoder")]},
         "by_kind": _by_kind(full),
         "explainability": _explainability(explainability),
         "plants": _plants(plants),
@@ -68,17 +68,17 @@ def _summary(methods: pd.DataFrame, explainability: pd.DataFrame, plants: pd.Dat
     }
 
 
-def _right(part: pd.DataFrame) -> dict:
-    """Share whose first concept is right, by variation and method; the selectivity of the first concepts beside it."""
-    whole = _with_same_worlds(part[part["kind"] == "all"])
+def _right(methods: pd.DataFrame) -> dict:
+    """Return the share of right first concepts and their selectivity, by variation and method."""
+    whole = _with_same_worlds(methods[methods["kind"] == "all"])
     return {
-        variation: {method: _of_method(some) for method, some in rows.groupby("method")}
+        variation: {method: _of_method(counts) for method, counts in rows.groupby("method")}
         for variation, rows in whole.groupby("variation")
     }
 
 
 def _with_same_worlds(whole: pd.DataFrame) -> pd.DataFrame:
-    """Add the default settings' own figures once more, of the worlds in which variations were tried."""
+    """Append the rows of the default settings again, for only the worlds with variations."""
     varied = whole.loc[whole["variation"] != "default", "world"]
     same = whole[whole["world"].isin(varied) & (whole["variation"] == "default") & (whole["method"] == "falcon")]
     return pd.concat([whole, same.assign(variation=SAME_WORLDS)], ignore_index=True)
@@ -94,13 +94,13 @@ def _of_method(rows: pd.DataFrame) -> dict:
 
 
 def _mean_over_worlds(rows: pd.DataFrame, measure: str) -> dict[str, float]:
-    """Mean over features, worlds drawn with replacement."""
+    """Return the mean over features, worlds drawn with replacement."""
     weighted = (rows[measure] * rows["features"]).groupby(rows["world"]).sum()
     return _over_worlds((weighted / rows.groupby("world")["features"].sum()).to_numpy(), "mean")
 
 
 def _by_kind(full: pd.DataFrame) -> dict:
-    """FALCON's first concepts by what the feature sees."""
+    """Return the share of FALCON's right first concepts by the kind of attribute of the feature."""
     own = full[(full["variation"] == "default") & (full["method"] == "falcon") & (full["kind"] != "all")]
     return {
         f"{encoder}_{kind}": _share(rows["first_right"], rows["features"])
@@ -109,18 +109,18 @@ def _by_kind(full: pd.DataFrame) -> dict:
 
 
 def _explainability(table: pd.DataFrame) -> dict:
-    """Interpretable share of single features and of groups by size, of the groups explained and of the whole space."""
-    found: dict = {}
+    """Return the interpretable share of single features and groups by size, relative to the explained ones and to the whole space."""
+    shares: dict = {}
     for encoder, rows in table.groupby("encoder"):
         single = rows[rows["size"] == 1]
         sizes = {
             f"of_{size}": {
-                "interpretable": _share(some["interpretable"], some["explained"]),
-                "released_rule": _share(some["released_rule"], some["explained"]),
+                "interpretable": _share(counts["interpretable"], counts["explained"]),
+                "released_rule": _share(counts["released_rule"], counts["explained"]),
             }
-            for size, some in rows.groupby("size")
+            for size, counts in rows.groupby("size")
         }
-        found[encoder] = {
+        shares[encoder] = {
             **sizes,
             "of_the_space": {
                 "interpretable": _share(single["interpretable"], single["features"]),
@@ -128,11 +128,11 @@ def _explainability(table: pd.DataFrame) -> dict:
             },
             "shuffled_activations": _share(single["shuffled_interpretable"], single["shuffled"]),
         }
-    return found
+    return shares
 
 
 def _plants(plants: pd.DataFrame) -> dict:
-    """Of the cases that list the word without contrast, the share in which it is gone: the planted ground's, and the object's own."""
+    """Return the share of listed words that each contrast removes, for words of the planted ground and of the object."""
     if plants.empty:
         return {}
     case = ["world", "strength", "encoder", "feature", "low_match"]
@@ -152,20 +152,20 @@ def _plants(plants: pd.DataFrame) -> dict:
 
 
 def _uses(uses: pd.DataFrame) -> dict:
-    """Means over worlds of what the concepts are used for, nested as in the worlds' own metrics."""
-    found: dict = {}
+    """Return the means over worlds of the metrics of groups, failures and transfer, nested as in each world's metrics."""
+    means: dict = {}
     for (name, key), values in uses.groupby(["metrics", "key"], sort=True)["value"]:
         if USED.fullmatch(key):
             *sections, last = f"{name}.{key}".split(".")
-            place = found
+            place = means
             for section in sections:
                 place = place.setdefault(section, {})
             place |= _over_worlds(values.to_numpy(), last)
-    return found
+    return means
 
 
 def _over_worlds(values: np.ndarray, name: str) -> dict[str, float]:
-    """Mean over worlds, worlds drawn with replacement."""
+    """Return the mean over worlds, worlds drawn with replacement."""
     low, high = bootstrap_interval(values, SAMPLES, CONFIDENCE, np.random.default_rng(SEED))
     return {name: float(values.mean()), "interval_low": low, "interval_high": high, "worlds": len(values)}
 
@@ -181,12 +181,12 @@ def _counts(rows: pd.DataFrame, hits: pd.Series) -> tuple[pd.Series, pd.Series]:
 
 
 def _widths(explainability: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame:
-    """Plot data: the share that is interpretable, and the share that is named rightly, by the width of the space."""
+    """Return plot data: the interpretable share and the share of right first concepts, by the width of the space."""
     own = methods[(methods["variation"] == "default") & (methods["method"] == "falcon") & (methods["kind"] == "all")]
     named = own.groupby("encoder")[["features", "first_right"]].sum()
     rows = []
-    for (encoder, features, size), part in explainability.groupby(["encoder", "features", "size"]):
-        share = _share(part["interpretable"], part["explained"])
+    for (encoder, features, size), counts in explainability.groupby(["encoder", "features", "size"]):
+        share = _share(counts["interpretable"], counts["explained"])
         clear = named.loc[encoder] if encoder in named.index else pd.Series({"features": 0, "first_right": 0})
         rows.append(
             {
@@ -196,8 +196,8 @@ def _widths(explainability: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame
                 "interpretable": share["share"],
                 "interval_low": share["interval_low"],
                 "interval_high": share["interval_high"],
-                "released_rule": part["released_rule"].sum() / part["explained"].sum(),
-                "explained": int(part["explained"].sum()),
+                "released_rule": counts["released_rule"].sum() / counts["explained"].sum(),
+                "explained": int(counts["explained"].sum()),
                 "clear_truth": int(clear["features"]),
                 "first_right": float(clear["first_right"] / max(clear["features"], 1)),
             }
@@ -206,12 +206,12 @@ def _widths(explainability: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame
 
 
 def _method_bars(methods: pd.DataFrame) -> pd.DataFrame:
-    """Plot data: first concept right, by method and variation, both encoders together."""
+    """Return plot data: the share of right first concepts by method and variation, over both encoders."""
     right = _right(methods[methods["encoder"].isin(["supervised", "simclr"])])
     return pd.DataFrame(
         [
-            {"method": method if variation == "default" else f"{method}, {variation}", **found["first"]}
-            for variation, some in right.items()
-            for method, found in some.items()
+            {"method": method if variation == "default" else f"{method}, {variation}", **shares["first"]}
+            for variation, methods_of_variation in right.items()
+            for method, shares in methods_of_variation.items()
         ]
     )

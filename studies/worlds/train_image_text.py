@@ -1,4 +1,4 @@
-"""Study stage: train another image-text encoder, on images of another world, as the default run trains its own."""
+"""Study stage: train another image-text encoder on images of another world, with the stages of the default run."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Study stage: render a world of another seed and train its encoders, as the default run trains its own."""
+"""Study stage: render a world of another seed and train its encoders, with the stages of the default run."""
 
 import shutil
 from pathlib import Path

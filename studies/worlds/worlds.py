@@ -1,4 +1,4 @@
-"""The worlds of a study: params.yaml with other seeds, in a scratch folder of its own."""
+"""The synthetic data sets ("worlds") of a study: params.yaml with other seeds, run in a temporary folder."""
 
 from __future__ import annotations
 
@@ -16,18 +16,30 @@ from falcon_dvc.params.load import read_yaml, validated
 from falcon_dvc.params.schema import Count, Natural, Params, Section, Slug
 
 BASE, STUDY = Path("../params.yaml"), Path("params.yaml")  # as seen from studies/
-CLIP_IMAGES = 16  # rendered for the image-text encoder, which is not trained again
+CLIP_IMAGES = 16  # for the image-text encoder, which is not trained again
 
 
 class StudyEncoder(Section):
-    """An encoder of a world: its objective's settings are params.yaml's, but for the seed and the number of features."""
+    """An encoder of a world. Its settings are those of its objective in params.yaml, except seed and number of features."""
 
     objective: Literal["supervised", "simclr"]
     features: Count
 
 
 class World(Section):
-    """One seed of world and encoders; `role` says what its numbers may be used for, `variations` whether other settings are tried."""
+    """A synthetic data set with its encoders.
+
+    Attributes
+    ----------
+    seed
+        Seed of the images and the encoders.
+    role
+        Use of its numbers: to select variants, or to report.
+    variations
+        Whether other settings are measured too.
+    encoders
+        The encoders to train.
+    """
 
     seed: Natural
     role: Literal["selection", "reported"]
@@ -36,7 +48,7 @@ class World(Section):
 
 
 def read_world(name: str) -> World:
-    """One world of studies/params.yaml.
+    """Return a world of studies/params.yaml.
 
     Raises
     ------
@@ -55,7 +67,7 @@ def read_world(name: str) -> World:
 
 
 def params_of(world: World) -> Params:
-    """params.yaml with the seeds and encoders of a world."""
+    """Return params.yaml with the seeds and encoders of a world."""
     base: dict[str, Any] = read_yaml(BASE)
     base["render_scenes"] |= {"seed": world.seed, "clip_train": CLIP_IMAGES}
     base["train"] = {name: _training(base["train"], spec, world.seed) for name, spec in world.encoders.items()}
@@ -75,7 +87,7 @@ def _training(train: dict[str, Any], spec: StudyEncoder, seed: int) -> dict[str,
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Work in an empty folder, as the stages expect one; yields the folder that was left, and returns to it."""
+    """Change to an empty temporary folder; yield the original folder, and return to it at the end of the block."""
     home = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="falcon-study-") as folder:
         os.chdir(folder)

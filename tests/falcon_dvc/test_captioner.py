@@ -184,7 +184,7 @@ class Evil:
         ),
         ({"name": "coca_huge"}, "generate_captions: open_clip cannot load 'coca_huge'"),
         ({"pretrained": "no_tag"}, "generate_captions: open_clip cannot load 'coca_tiny' with 'no_tag'"),
-        ({"max_length": 13}, "generate_captions.max_length: 13 is more than 'coca_tiny' writes; use at most 12"),
+        ({"max_length": 13}, "generate_captions.max_length: 13 exceeds the context of 'coca_tiny'; use at most 12"),
     ],
 )
 def test_what_cannot_be_loaded_is_named(changes, message, coca):
@@ -202,5 +202,5 @@ def test_a_model_that_writes_no_texts_is_refused(tmp_path, coca):
     (tmp_path / "clip_tiny_no_texts.json").write_text(json.dumps(TINY_CLIP))
     open_clip.add_model_config(tmp_path / "clip_tiny_no_texts.json")
     save_file(open_clip.create_model("clip_tiny_no_texts").state_dict(), tmp_path / "clip.safetensors")
-    with pytest.raises(UserError, match=r"generate_captions\.name: 'clip_tiny_no_texts' is no captioner; use coca_"):
+    with pytest.raises(UserError, match=r"generate_captions\.name: 'clip_tiny_no_texts' is not a captioner; use coca_"):
         load_captioner(spec(name="clip_tiny_no_texts", checkpoint=str(tmp_path / "clip.safetensors")))

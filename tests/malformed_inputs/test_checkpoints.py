@@ -76,7 +76,7 @@ NAN = torch.full((4, 3, 3, 3), torch.nan)
 ONE_NUMBER = torch.zeros(1).expand(100_000, 100_000)  # four bytes that claim forty gigabytes
 NO_CODE = Refused(r"x\.pt: not a file of tensors only \(reading it could run code\); where you trust it, convert it")
 NO_TORCH = Refused(r"x\.pt: not a readable file of torch \(.*\); download it again|x\.pt: not a file of tensors only")
-FEW = Refused(r"x\.pt: holds \d of the encoder's 4 tensors .*; name the architecture and part that the file is of")
+FEW = Refused(r"x\.pt: holds \d of the encoder's 4 tensors .*; set the architecture and part of this file")
 RELEASED = [
     Row("a whole file", ("x.pt", torch_file(STATE)), Read(4)),
     Row("no file", ("x.pt", None), Refused(r"x\.pt: not a readable checkpoint \(No such file.*\); name an existing file")),
@@ -108,7 +108,7 @@ RELEASED = [
     Row("foreign keys", ("x.pt", torch_file({f"other{name}": tensor for name, tensor in STATE.items()})), FEW),
     Row("keys of a million letters", ("x.pt", torch_file({"a." * 100_000 + "0.weight": torch.zeros(2)})), FEW),
     Row("keys more than needed", ("x.pt", torch_file({**STATE, "queue": torch.zeros(2)})), Read(4)),
-    Row("a key less", ("x.pt", torch_file(without("0.bias"))), Refused(r"holds 3 of the encoder's 4 tensors .*the first that is not there: '0\.bias'")),
+    Row("a key less", ("x.pt", torch_file(without("0.bias"))), Refused(r"holds 3 of the encoder's 4 tensors .*first missing: '0\.bias'")),
     Row("another shape", ("x.pt", torch_file(changed("0.weight", torch.zeros(4, 3, 5, 5)))), Refused(r"holds 3 of the encoder's 4 tensors .*'0\.weight'")),
     Row("NaN", ("x.pt", torch_file(changed("0.weight", NAN))), Refused(r"x\.pt: holds values that are not finite; use another checkpoint")),
     Row("a tensor of one number and forty gigabytes", ("x.pt", torch_file({**STATE, "huge": ONE_NUMBER})), Read(4)),

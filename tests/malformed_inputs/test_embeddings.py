@@ -114,7 +114,7 @@ NPY = [
     Row("no width", npy(GOOD[:, :0]), KIND),
     Row("no rows", npy(GOOD[:0]), Refused(r"data\.caption_embeddings: .*e\.npy has 0 embeddings for 4 captions")),
     Row("another width", npy(GOOD[:, :-1]), Refused(rf"e\.npy: embeddings of width {DIM - 1}, but image_text has {DIM}; name the model")),
-    Row("fewer rows than captions", npy(GOOD[:3]), Refused("e.npy has 3 embeddings for 4 captions; their rows must be alike, or the file must list ids")),
+    Row("fewer rows than captions", npy(GOOD[:3]), Refused("e.npy has 3 embeddings for 4 captions; give one row for each caption in the same order, or list ids in the file")),
     Row("more rows than captions", npy(np.vstack([GOOD, GOOD])), Refused("e.npy has 8 embeddings for 4 captions")),
     Row("NaN in a row", npy(changed(1, np.nan)), Read([0, 2, 3])),
     Row("infinity in a row", npy(changed(1, np.inf)), Read([0, 2, 3])),

@@ -16,7 +16,7 @@ import pytest
 
 from falcon_dvc.artifacts.formats import write_array
 from falcon_dvc.compute import resume
-from falcon_dvc.compute.executor import Local, Once, Task
+from falcon_dvc.compute.executor import Local, PerProcess, Task
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import Checkpoint
 from falcon_dvc.concepts.retrieval import write_index
@@ -164,7 +164,7 @@ def test_embeddings_of_captions_are_those_of_one_process(on_ray, executor, tmp_p
     (tmp_path / "c.txt").write_text("\n".join(f"a {number} cat and {number * number} dogs" for number in range(200)))
     found = []
     for changes in ({}, on_ray):
-        build_caption_index.build(params_with({"data": {"captions": "c.txt"}, **changes}), Once(Letters))
+        build_caption_index.build(params_with({"data": {"captions": "c.txt"}, **changes}), PerProcess(Letters))
         found.append(fingerprints(tmp_path, ("data",)))
         shutil.rmtree(tmp_path / "data")
     assert found[0] == found[1] and "data/captions/embeddings.npy" in found[0]

@@ -1,7 +1,7 @@
 """A world's metrics become rows; its readers are params.yaml with other seeds and sizes."""
 
 import pytest
-from worlds.downstream import _numbers, _using, worlds
+from worlds.downstream import _numbers, _with_pairs_and_failures, worlds
 from worlds.image_text_encoders import params_of_reader, readers
 from worlds.worlds import params_of, read_world
 
@@ -24,7 +24,7 @@ def test_every_pair_of_encoders_and_every_classifier_is_used():
     assert len(worlds()) >= 5
     for name in worlds():
         world = read_world(name)
-        used = _using(params_of(world), world)
+        used = _with_pairs_and_failures(params_of(world), world)
         pairs = {(pair.explained, pair.unseen) for pair in used.transfers.values()}
         assert pairs == {("supervised", "simclr"), ("simclr", "supervised")}
         assert used.failures.encoders == ("supervised",)

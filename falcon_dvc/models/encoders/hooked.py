@@ -1,14 +1,14 @@
-"""An encoder to explain that is any layer, or several, of any network: features, maps where there are some, and Grad-CAM elsewhere.
+"""An encoder to explain that reads one or several layers of any network: features, and maps or Grad-CAM for heatmaps.
 
-Features are the mean or the maximum over the positions of a layer, its class token, or its vector. Where they are pooled from
+Features are the mean or the maximum over the positions of a layer, its class token, or its vector. If they are pooled from
 all positions of one layer, that layer's maps give heatmaps in closed form (`falcon_dvc.crops.heatmaps.heatmaps_of`):
 
-- mean: ``f_j = 1/P sum_p A_jp``. The gradient of ``sum_j d_j f_j`` with respect to ``A_jp`` is ``d_j / P`` at every position, and
-  so is its mean over positions, Grad-CAM's weight.
-- max: ``f_j = max_p A_jp``. The gradient is ``d_j`` at the largest position and 0 at the others, so its mean over positions
-  is ``d_j / P`` again. (Where several positions are largest, they share it; the sum stays.)
+- mean: ``f_j = 1/P sum_p A_jp``. The gradient of ``sum_j d_j f_j`` with respect to ``A_jp`` is ``d_j / P`` at every
+  position. Its mean over positions, Grad-CAM's weight, is the same.
+- max: ``f_j = max_p A_jp``. The gradient is ``d_j`` at the largest position and 0 at the others. Its mean over positions
+  is ``d_j / P`` again. (Several largest positions share the gradient; its sum is the same.)
 
-So both are ``ReLU(sum_j d_j A_j)`` but for the factor 1/P, which the box and the shown heatmap do not depend on.
+Both are ``ReLU(sum_j d_j A_j)`` up to the factor 1/P. The box and the shown heatmap do not depend on this factor.
 """
 
 import hashlib
@@ -28,12 +28,12 @@ from falcon_dvc.models.encoders.networks import Network, build_network
 from falcon_dvc.models.encoders.readouts import Readout, Readouts
 
 Picture = UInt8[np.ndarray, "height width 3"]
-BATCH = 64  # images that are classified at once
+BATCH = 64  # images that are classified together
 LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 class HookedEncoder:
-    """A layer of a network, or several beside each other.
+    """Features of one layer of a network, or of several layers side by side.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class HookedEncoder:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What was read where, for people and for JSON."""
+        """Layers, pooling, input and checkpoint, as JSON can hold them."""
         preparation = self._network.preparation
         return {
             "layers": [
@@ -82,49 +82,52 @@ class HookedEncoder:
         }
 
     def described_preparation(self) -> str:
-        """What the network sees of an image, in words."""
-        given = self._network.preparation
-        if given.transform is not None:
+        """Describe the preprocessing of an image in words."""
+        preparation = self._network.preparation
+        if preparation.transform is not None:
             return "by the network's own preprocess"
-        kept = f"{'the whole image' if given.squash else 'the central square'}, {given.share:.4g} of its side"
-        return f"{kept}, at {given.size} x {given.size} ({given.resample.name}), mean {given.mean}, std {given.std}"
+        field = (
+            f"{'the whole image' if preparation.squash else 'the central square'}, {preparation.share:.4g} of its side"
+        )
+        scaled = f"at {preparation.size} x {preparation.size} ({preparation.resample.name})"
+        return f"{field}, {scaled}, mean {preparation.mean}, std {preparation.std}"
 
     def field(self, width: int, height: int) -> Box:
-        """Give the box of an image of this size that the network sees, in its pixels."""
+        """Return the box of an image of this size that the network sees, in its pixels."""
         return self._network.preparation.field(width, height)
 
     def activations(
         self, images: Sequence[Picture]
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
-        """Give features, and the maps that they are pooled from; None if heatmaps have to come from `heatmaps`."""
+        """Return features, and the maps that they are pooled from; None if heatmaps need gradients (see `heatmaps`)."""
         return self.forward(self.prepare(images))
 
     def prepare(self, images: Sequence[Picture]) -> Float[Tensor, "images 3 size size"]:
-        """Make the network's input, for one or more images, on the CPU."""
+        """Make the network's input from one or more images, on the CPU."""
         return self._network.preparation.batch(images)
 
     def forward(
         self, batch: Float[Tensor, "images 3 size size"]
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
-        """Give what `activations` gives, for images that are prepared."""
+        """Return features and maps, as `activations`, of prepared images."""
         with torch.inference_mode():
             features, maps = self._readouts.read(self._network.module, batch.to(self.device, non_blocking=True))
             if maps is not None:
-                # Maps are stored in half precision, which must not make large values infinite.
+                # Maps are stored in half precision, where larger values would become infinite.
                 maps = maps.clamp(-LARGEST_HALF, LARGEST_HALF).cpu()
             return features.cpu().numpy(), None if maps is None else maps.numpy()
 
     def heatmaps(
         self, images: Sequence[Picture], directions: Float[np.ndarray, "images features"]
     ) -> Float32[np.ndarray, "images rows columns"]:
-        """Give Grad-CAM of a direction of the features in each image, by gradients.
+        """Return Grad-CAM of a direction of the features in each image, by gradients.
 
         Parameters
         ----------
         images : sequence of (height, width, 3) uint8 arrays
             One or more, of any size.
         directions : array
-            One for each image; a group is the direction of ones on its members.
+            One for each image. The direction of a group is 1 for its members and 0 for other features.
         """
         target = torch.from_numpy(np.ascontiguousarray(directions, dtype=np.float32)).to(self.device)
         batch = self.prepare(images).to(self.device)
@@ -136,25 +139,25 @@ class HookedEncoder:
         return self._network.classes
 
     def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
-        """Give the softmax of the network's own logits; see `outputs` for whether it has some."""
+        """Return the softmax of the network's logits; `outputs` tells whether it has a classifier."""
         return self.probabilities(self.prepare(images))
 
     def probabilities(self, batch: Float[Tensor, "images 3 size size"]) -> Float32[np.ndarray, "images classes"]:
-        """Give what `class_probabilities` gives, for images that are prepared."""
+        """Return the class probabilities of prepared images."""
         with torch.inference_mode():
-            logits = [self._network.module(part.to(self.device)).float() for part in batch.split(BATCH)]
+            logits = [self._network.module(chunk.to(self.device)).float() for chunk in batch.split(BATCH)]
             return torch.cat(logits).softmax(dim=1).cpu().numpy()
 
     def outputs(self) -> int | None:
-        """How many classes the network tells apart; None if it has no classifier, or one that its checkpoint left random."""
-        if self._left_random():
+        """Return the number of classes; None without a classifier, or if the checkpoint does not hold its weights."""
+        if self._classifier_is_random():
             return None
         with torch.inference_mode():
             logits = self._network.module(_probe(self._network, self.device))
         return logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else None
 
     def weights_digest(self) -> str:
-        """Give the SHA-256 of names, types, shapes and values of the network's tensors."""
+        """Return the SHA-256 of names, types, shapes and values of the network's tensors."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self._network.module.state_dict().items()):
             values = tensor.detach().cpu().contiguous()
@@ -162,38 +165,38 @@ class HookedEncoder:
             digest.update(values.reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    def _left_random(self) -> bool:
-        """Whether the checkpoint did not hold the classifier."""
+    def _classifier_is_random(self) -> bool:
+        """Return whether the checkpoint lacks the weights of the classifier."""
         return self._network.loaded is not None and not self._network.loaded["classifier_loaded"]
 
     def final_layer(self) -> tuple[Float32[np.ndarray, "classes features"], Float32[np.ndarray, " classes"]] | None:
-        """Give weights and bias of the classifier, if its logits are linear in these features and it was not left random."""
+        """Return weights and bias of the classifier; None if it is random or not linear in these features."""
         network = self._network
         modules = dict(network.module.named_modules())
         linear = modules.get(network.classifiers[0]) if len(network.classifiers) == 1 else None
-        if len(self._readouts) > 1 or self._left_random():
+        if len(self._readouts) > 1 or self._classifier_is_random():
             return None
         if not isinstance(linear, torch.nn.Linear) or linear.in_features != self.width:
             return None
         batch = _probe(network, self.device)
         with torch.inference_mode():
             logits = network.module(batch)
-            # Another layer, another pooling or a normalisation between would show here.
+            # This detects another layer, another pooling, or a normalisation in between.
             features, _ = self._readouts.read(network.module, batch)
             same = bool((linear(features) - logits).abs().max() < 1e-3 * logits.std())
         bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias
         return (linear.weight.float().cpu().numpy(), bias.float().cpu().numpy()) if same else None
 
     def _readout(self, layers: Sequence[Layer], layer: Layer, spec: Any, param: str) -> Readout:
-        """Choose how one layer is pooled, and where its heatmaps are taken."""
+        """Choose the pooling of one layer, and the layer of its heatmaps."""
         readout = Readout(layer, _pooling(layer, spec.pooling, self._network.class_token, f"{param}.pooling"))
-        where = self._elsewhere(layers, readout, spec.heatmap_layer, f"{param}.heatmap_layer")
-        return replace(readout, heatmap_layer=where)
+        heatmap_layer = self._heatmap_layer(layers, readout, spec.heatmap_layer, f"{param}.heatmap_layer")
+        return replace(readout, heatmap_layer=heatmap_layer)
 
-    def _elsewhere(self, layers: Sequence[Layer], readout: Readout, name: str | None, param: str) -> Layer | None:
-        """Give the layer of the heatmaps, if it is not the layer of the features."""
+    def _heatmap_layer(self, layers: Sequence[Layer], readout: Readout, name: str | None, param: str) -> Layer | None:
+        """Return the layer of the heatmaps; None if it is the layer of the features."""
         if name is not None:
-            return self._told(named(layers, name, param), readout, param)
+            return self._checked_heatmap_layer(named(layers, name, param), readout, param)
         if readout.pooling in ("mean", "max"):
             return None
         for candidate in _before(layers, readout.layer, self._network):
@@ -203,7 +206,7 @@ class HookedEncoder:
             f"{param}: the features at '{readout.layer.name}' depend on no layer with positions; name another layer"
         )
 
-    def _told(self, layer: Layer, readout: Readout, param: str) -> Layer | None:
+    def _checked_heatmap_layer(self, layer: Layer, readout: Readout, param: str) -> Layer | None:
         if layer == readout.layer and readout.pooling in ("mean", "max"):
             return None
         if not layer.grid or layer.last > readout.layer.last or not self._reaches(layer, readout):
@@ -214,17 +217,17 @@ class HookedEncoder:
         return layer
 
     def _reaches(self, layer: Layer, readout: Readout) -> bool:
-        """Whether the features depend on the positions of a layer."""
-        everything = torch.ones(1, readout.layer.width, device=self.device)
-        # The plain sum of normalised features does not depend on anything.
-        everything[:, ::2] = -1
+        """Return whether the features depend on the positions of a layer."""
+        direction = torch.ones(1, readout.layer.width, device=self.device)
+        # With equal signs, the sum of layer-normalised features would be constant, and its gradient zero.
+        direction[:, ::2] = -1
         probe = _probe(self._network, self.device)
-        _, gradient = readout.gradients(self._network.module, probe, everything, layer)
+        _, gradient = readout.gradients(self._network.module, probe, direction, layer)
         return bool(gradient.abs().amax() > 0)
 
 
 def _probe(network: Network, device: str) -> Float[Tensor, "1 3 size size"]:
-    """Give a picture of noise, as the network takes it."""
+    """Return a picture of noise as the network's input."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     return network.preparation.batch([noise]).to(device)
 
@@ -235,7 +238,7 @@ def layers_of(network: Network, device: str = "cpu", param: str = "encoders") ->
     Raises
     ------
     UserError
-        If it does not take a picture of its size.
+        If the network does not accept a picture of its input size.
     """
     image = _probe(network, device)
     if image.shape[2] != image.shape[3]:
@@ -250,12 +253,12 @@ def layers_of(network: Network, device: str = "cpu", param: str = "encoders") ->
 
 
 def default(layers: Sequence[Layer], network: Network, param: str = "encoders") -> Layer:
-    """Choose the layer of a network that feeds its classifier."""
+    """Choose the layer before the classifier of a network."""
     return default_layer(layers, network.classifiers, network.width, param)
 
 
 def _before(layers: Sequence[Layer], layer: Layer, network: Network) -> Iterator[Layer]:
-    """Layers to take heatmaps from, for features that have no maps of their own, the best first."""
+    """Yield candidates for the heatmaps of features that have no maps of their own, the best first."""
     earlier = [other for other in layers if other.grid and other.last < layer.last]
     if layer.layout == "vector" and earlier:
         layer = default(earlier, network)
@@ -265,16 +268,16 @@ def _before(layers: Sequence[Layer], layer: Layer, network: Network) -> Iterator
     yield from reversed(earlier)
 
 
-def _pooling(layer: Layer, told: str | None, class_token: bool | None, param: str) -> str:
-    """Choose how the positions of a layer become one vector: "mean" unless told otherwise; "none" for a vector."""
+def _pooling(layer: Layer, requested: str | None, class_token: bool | None, param: str) -> str:
+    """Return the pooling of a layer: `requested`, else "mean"; "none" for a vector."""
     if layer.layout == "vector":
-        if told is not None:
+        if requested is not None:
             raise UserError(f"{param}: the output of '{layer.name}' is a vector; leave pooling out")
         return "none"
-    if told == "cls" and (layer.layout != "tokens" or not layer.prefix or class_token is False):
+    if requested == "cls" and (layer.layout != "tokens" or not layer.prefix or class_token is False):
         raise UserError(f"{param}: the output of '{layer.name}' holds no class token; use mean or max")
-    if told != "cls" and not layer.grid:
+    if requested != "cls" and not layer.grid:
         raise UserError(
             f"{param}: the output of '{layer.name}' ({layer.shape}) has no square grid of positions; use cls"
         )
-    return told or "mean"
+    return requested or "mean"

@@ -1,4 +1,4 @@
-"""The modules of a network as places to read features from: their names, shapes, positions, and gradients (Grad-CAM)."""
+"""The layers of a network: names and shapes of their outputs, their features on a grid, and gradients (Grad-CAM)."""
 
 import difflib
 import re
@@ -20,20 +20,20 @@ Layout = Literal["map", "map, channels last", "tokens", "vector"]
 
 @dataclass(frozen=True)
 class Layer:
-    """A module whose output can be features.
+    """A module whose output can be read as features.
 
     Attributes
     ----------
     name, kind
-        Its dotted name and its class.
+        Dotted name and class of the module.
     shape
-        Of its output for one image, without the axis of images.
+        Shape of its output for one image, without the axis of images.
     layout
-        What the axes are.
+        Meaning of the axes.
     calls
-        How often a forward pass calls it; its last output counts.
+        Number of calls in a forward pass. The last output is used.
     first, last
-        When its first and last call ended, among all calls.
+        Position of the ends of its first and last call among the ends of all calls.
     prefix
         Tokens before those of the positions, for instance 1 for a class token.
     """
@@ -54,7 +54,7 @@ class Layer:
 
     @property
     def grid(self) -> tuple[int, int] | None:
-        """Rows and columns of positions; None if there is one position only, or none."""
+        """Rows and columns of positions; None without a square grid of at least two positions."""
         rows, columns = {
             "map": self.shape[1:],
             "map, channels last": self.shape[:2],
@@ -66,12 +66,16 @@ class Layer:
 
 
 def traced(network: nn.Module, image: Float[Tensor, "1 3 size size"], prefix: int | None = None) -> list[Layer]:
-    """List the modules whose output is a map, tokens or a vector, in the order in which they end.
+    """List the modules whose output is a map, tokens or a vector, in the order in which their last calls end.
 
     Parameters
     ----------
+    network
+        In evaluation mode.
+    image
+        One picture, as the network's input.
     prefix
-        Tokens before those of the positions; None: as many as exceed the largest square.
+        Tokens before those of the positions. None: the number of tokens beyond the largest square number.
     """
     clock = count()
     ends: dict[str, list[int]] = {}
@@ -105,21 +109,27 @@ def _layer(name: str, module: nn.Module, shape: tuple[int, ...], ends: list[int]
 
 
 def _layout(shape: Sequence[int]) -> Layout | None:
-    """What the axes of an output for one image are; images are square, and so are maps, which tells channels from positions."""
+    """Return the meaning of the axes of an output for one image.
+
+    Images are square, so maps are square too, which distinguishes channels from positions.
+    """
     if not len(shape) or shape[0] != 1:
         return None
     if len(shape) == 4 and 1 in (prod(shape[1:3]), prod(shape[2:])):
-        return "vector"  # one position: what an average pool leaves
+        return "vector"  # a single position, as after an average pool
     if len(shape) == 4 and shape[2] != shape[3]:
         return "map, channels last" if shape[1] == shape[2] else None
     by_axes: dict[int, Layout] = {4: "map", 3: "tokens", 2: "vector"}
     return by_axes.get(len(shape))
 
 
-def _prefix(tokens: int, given: int | None) -> int:
-    """Tokens before those of the positions: as given if the rest makes a square, else what exceeds the largest square."""
-    if given is not None and tokens > given and isqrt(tokens - given) ** 2 == tokens - given:
-        return given
+def _prefix(tokens: int, expected: int | None) -> int:
+    """Return the number of tokens before those of the positions.
+
+    This is `expected` if the other tokens form a square, else the number of tokens beyond the largest square number.
+    """
+    if expected is not None and tokens > expected and isqrt(tokens - expected) ** 2 == tokens - expected:
+        return expected
     return tokens - isqrt(tokens) ** 2
 
 
@@ -129,7 +139,7 @@ def named(layers: Sequence[Layer], name: str, param: str) -> Layer:
     Raises
     ------
     UserError
-        With close names, if there is none.
+        If there is no such layer, with similar names.
     """
     for layer in layers:
         if layer.name == name:
@@ -142,15 +152,15 @@ def named(layers: Sequence[Layer], name: str, param: str) -> Layer:
 def default_layer(
     layers: Sequence[Layer], classifiers: Sequence[str] = (), width: int | None = None, param: str = "encoders"
 ) -> Layer:
-    """Choose what feeds the classifier: the last maps or tokens before it, of the network's width if that is known.
+    """Choose the layer before the classifier: the last maps or tokens, of the network's width if that is known.
 
     Raises
     ------
     UserError
         If the network has no maps and no tokens.
     """
-    inside = [layer.first for layer in layers if _within(layer.name, classifiers)]
-    before = [layer for layer in layers if layer.grid and (not inside or layer.last < min(inside))]
+    starts = [layer.first for layer in layers if _within(layer.name, classifiers)]
+    before = [layer for layer in layers if layer.grid and (not starts or layer.last < min(starts))]
     for choice in ([layer for layer in before if layer.width == width], before):
         if choice:
             return choice[-1]
@@ -162,7 +172,7 @@ def _within(name: str, modules: Sequence[str]) -> bool:
 
 
 def entering_block(layers: Sequence[Layer], layer: Layer) -> Layer | None:
-    """Find the tokens that enter the block that ends with `layer` (or the last block before it): the output of what ran before.
+    """Find the layer whose output is the input of the block that ends with `layer`, or of the last block before it.
 
     Blocks are the outermost modules with a number at the end of their name and tokens of the layer's shape.
     """
@@ -184,12 +194,12 @@ def _ancestors(name: str) -> Iterator[str]:
 
 
 class _ReachedError(Exception):
-    """Ends a forward pass at a layer."""
+    """Raised in a hook to end a forward pass at a layer."""
 
 
 @contextmanager
 def _hooked(network: nn.Module, layer: Layer, act: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
-    """Give the last output of a layer in a pass to `act`, which may replace it."""
+    """Call `act` with the last output of a layer in a pass; its result, if any, replaces the output."""
     call = count(1)
 
     def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor | None:
@@ -203,12 +213,12 @@ def _hooked(network: nn.Module, layer: Layer, act: Callable[[Tensor], Tensor | N
 
 
 def outputs_of(network: nn.Module, layers: Sequence[Layer], batch: Float[Tensor, "images 3 size size"]) -> list[Tensor]:
-    """Run a network once, up to the last of some layers, and give the output of each."""
+    """Run a network once, up to the last of `layers`, and return the output of each."""
     outputs: dict[str, Tensor] = {}
 
     def keep(layer: Layer) -> Callable[[Tensor], None]:
         def act(output: Tensor) -> None:
-            # What comes next may work in place.
+            # The next module may modify the output in place.
             outputs[layer.name] = output if len(layers) == 1 else output.clone()
             if len(outputs) == len(layers):
                 raise _ReachedError
@@ -226,7 +236,7 @@ def outputs_of(network: nn.Module, layers: Sequence[Layer], batch: Float[Tensor,
 
 
 def positions(output: Tensor, layer: Layer) -> Float[Tensor, "images features rows columns"]:
-    """Put the output of a layer with positions onto its grid; tokens before those of the positions are left out."""
+    """Arrange the output of a layer with positions on its grid, without the tokens before those of the positions."""
     if layer.layout == "map":
         return output
     if layer.layout == "map, channels last":
@@ -242,26 +252,30 @@ def activation_and_gradient(
     batch: Float[Tensor, "images 3 size size"],
     directions: Float[Tensor, "images features"],
 ) -> tuple[Float[Tensor, "images channels rows columns"], Float[Tensor, "images channels rows columns"]]:
-    """Give a layer's output on its grid, and the gradient of the features' products with directions with respect to it.
+    """Return a layer's output on its grid, and the gradient of ``features @ direction`` with respect to it.
 
     Parameters
     ----------
+    network
+        The network.
     features
         From a batch to features.
     layer
-        One with positions that ends no later than the features are read.
+        A layer with positions that ends no later than the features are read.
+    batch
+        Input of the network.
     directions
-        One for each image.
+        One direction of the features for each image.
     """
     reached: list[Tensor] = []
 
     def start_here(output: Tensor) -> Tensor:
         reached.append(output.detach().requires_grad_())
-        return reached[0].clone()  # what comes next may work in place, which a leaf forbids
+        return reached[0].clone()  # the next module may work in place, which torch forbids on a leaf
 
     with torch.enable_grad(), _hooked(network, layer, start_here):
         score = (features(batch) * directions).sum()
-    # A layer beside the path to the features (their own maps, seen by a class token) has no gradient at all.
+    # A layer that does not lead to the features has no gradient (for instance the maps beside a class token).
     connected = score.requires_grad
     gradient = torch.autograd.grad(score, reached[0], allow_unused=True)[0] if connected else None
     activation = reached[0].detach()
@@ -273,5 +287,8 @@ def activation_and_gradient(
 def class_activation(
     activation: Float[Tensor, "images channels rows columns"], gradient: Float[Tensor, "images channels rows columns"]
 ) -> Float[Tensor, "images rows columns"]:
-    """Give ``sum_c w_c A_c``; ``w_c`` is the mean of the gradient over positions. Its positive part is Grad-CAM (Selvaraju et al. 2017)."""
+    """Return ``sum_c w_c A_c``, where ``w_c`` is the mean of the gradient over positions.
+
+    Its positive part is Grad-CAM (Selvaraju et al. 2017).
+    """
     return (gradient.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1)

@@ -1,4 +1,4 @@
-"""The encoders to explain: each turns images of any size into activation maps, in its own preprocessing."""
+"""Load the encoders to explain. Each computes activation maps of images of any size, with its own preprocessing."""
 
 import json
 from collections import Counter
@@ -19,16 +19,16 @@ Picture = UInt8[np.ndarray, "height width 3"]
 Features = Float32[np.ndarray, "images features"]
 Maps = Float32[np.ndarray, "images features rows columns"]
 NETWORKS = ("torchvision", "timm", "open_clip", "python")
-LABELLED = "object"  # the kind of attribute that is the label of an image of the rendered world
+LABELLED = "object"  # the kind of attribute that is the label of a synthetic image
 
 
 class Encoder(Protocol):
-    """What the pipeline asks of an encoder.
+    """The interface of an encoder to explain.
 
     Attributes
     ----------
     width : int
-        How many features it has.
+        Number of features.
     device : str
         Where it runs.
     """
@@ -37,39 +37,39 @@ class Encoder(Protocol):
     device: str
 
     def prepare(self, images: Sequence[Picture]) -> "Tensor":
-        """Make the input of the network of one or more images, on the CPU; called from several threads."""
+        """Make the network's input from one or more images, on the CPU; must be safe to call from several threads."""
         ...
 
     def forward(self, batch: "Tensor") -> tuple[Features, Maps | None]:
-        """Give what `activations` gives, for images that are prepared."""
+        """Return features and maps, as `activations`, of prepared images."""
         ...
 
     def activations(self, images: Sequence[Picture]) -> tuple[Features, Maps | None]:
-        """Give the features of one or more images, and the maps that they are pooled from, if heatmaps can be made of those."""
+        """Return the features of one or more images, and the maps that they are pooled from; None if heatmaps need gradients."""
         ...
 
     def field(self, width: int, height: int) -> Box:
-        """Give the box of an image of this size that the maps cover, in its pixels: (left, top, right, bottom)."""
+        """Return the box of an image of this size that the maps cover, in pixels: (left, top, right, bottom)."""
         ...
 
 
 class LocatedByGradients(Encoder, Protocol):
-    """An encoder whose features need not be pooled from maps of their own."""
+    """An encoder that computes heatmaps by gradients, for features that are not pooled from maps."""
 
     @property
     def description(self) -> dict[str, Any]:
-        """Layer, pooling, input and weights, as JSON."""
+        """Layers, pooling, input and weights, as JSON can hold them."""
         ...
 
     def heatmaps(
         self, images: Sequence[Picture], directions: Float[np.ndarray, "images features"]
     ) -> Float32[np.ndarray, "images rows columns"]:
-        """Give Grad-CAM of one direction of the features for each image."""
+        """Return Grad-CAM of one direction of the features for each image."""
         ...
 
 
 class ScenesEncoder:
-    """An encoder that this project trained on the rendered world; it sees the whole image, squashed to its input size.
+    """An encoder that this project trained on the synthetic data set. It sees the whole image, scaled to its input size.
 
     Parameters
     ----------
@@ -94,20 +94,20 @@ class ScenesEncoder:
         self.width = self._network.width
 
     def activations(self, images: Sequence[Picture]) -> tuple[Features, Maps | None]:
-        """Give the last activation maps and their mean over positions."""
+        """Return the last activation maps and their mean over positions."""
         return self.forward(self.prepare(images))
 
     def forward(self, batch: "Tensor") -> tuple[Features, Maps | None]:
-        """Give what `activations` gives, for images that are prepared."""
+        """Return features and maps, as `activations`, of prepared images."""
         maps = self._maps(batch)
         return maps.mean(axis=(2, 3)), maps
 
     def activation_maps(self, images: Sequence[Picture]) -> Maps:
-        """Give the last activation maps; their mean over positions is the feature vector."""
+        """Return the last activation maps; their mean over positions is the feature vector."""
         return self._maps(self.prepare(images))
 
     def prepare(self, images: Sequence[Picture]) -> "Tensor":
-        """Scale; bytes (images, rows, columns, 3)."""
+        """Scale images to the input size; uint8 (images, rows, columns, 3)."""
         import torch
 
         return torch.from_numpy(np.stack([resized(image, self.size) for image in images]))
@@ -120,7 +120,7 @@ class ScenesEncoder:
             return self._network.activation_maps(pixels).float().cpu().numpy()
 
     def field(self, width: int, height: int) -> Box:
-        """Give the whole image."""
+        """Return the whole image."""
         return 0, 0, width, height
 
 
@@ -130,8 +130,8 @@ def load_encoder(spec: Any, device: str = "cpu", param: str = "encoders") -> Enc
     Parameters
     ----------
     spec
-        Its entry in the param ``encoders``: kind; with scenes, checkpoint; with efficientnet_lite, variant; with the other
-        kinds, all of their schema.
+        Its entry in the param ``encoders``: kind, and checkpoint (kind scenes), variant (kind efficientnet_lite), or all
+        of the schema (other kinds).
     device : str
         Where it runs, for instance "cpu" or "cuda".
     param : str
@@ -161,7 +161,7 @@ def load_located(spec: Any, device: str = "cpu", param: str = "encoders") -> Loc
     Raises
     ------
     UserError
-        As `load_encoder`, or if the encoder's heatmaps are made of its maps.
+        As `load_encoder`, or if the encoder's heatmaps are computed from its maps.
     """
     if spec.kind not in NETWORKS:
         raise UserError(f"{param}: heatmaps of kind {spec.kind!r} need maps.npy; run `dvc repro` to make it")
@@ -172,16 +172,16 @@ def load_located(spec: Any, device: str = "cpu", param: str = "encoders") -> Loc
 
 @dataclass(frozen=True)
 class LinearClassifier:
-    """The last layer of an encoder that was trained to classify; its logits are ``weights @ features + bias``.
+    """The last layer of an encoder that was trained to classify. Its logits are ``weights @ features + bias``.
 
     Attributes
     ----------
     weights, bias
         One row, and one number, for each class.
     names
-        What people call the classes; no two are the same.
+        Readable names of the classes, all different.
     ids
-        What folders of a data set call them: synsets for ImageNet, otherwise the names.
+        Names of the classes as folders of a data set: synsets for ImageNet, otherwise `names`.
     """
 
     weights: Float32[np.ndarray, "classes features"]
@@ -191,7 +191,7 @@ class LinearClassifier:
 
 
 def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | None:
-    """Read the classifier of an encoder to explain, without the encoder itself; None if it has none.
+    """Read the classifier of an encoder to explain, without the encoder if possible; None if it has no classifier.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | 
     Raises
     ------
     UserError
-        If the checkpoint is missing or is none of this project, or packages are missing.
+        If the checkpoint is missing or is not from this project, or packages are missing.
     """
     if spec.kind == "efficientnet_lite":
         from falcon_dvc.models.encoders.efficientnet_lite import classifier, imagenet_class_names, imagenet_synsets
@@ -211,33 +211,35 @@ def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | 
         ids = imagenet_synsets()
         return LinearClassifier(*classifier(spec.variant, param), _distinct(imagenet_class_names(), ids), tuple(ids))
     if spec.kind in NETWORKS:
-        return _of_network(spec, param)
-    return _head(spec.checkpoint) if spec.kind == "scenes" else None
+        return _network_classifier(spec, param)
+    return _scenes_classifier(spec.checkpoint) if spec.kind == "scenes" else None
 
 
-def _of_network(spec: Any, param: str) -> LinearClassifier | None:
+def _network_classifier(spec: Any, param: str) -> LinearClassifier | None:
     """Read the classifier of a network by name, if the names of its classes are known."""
     from falcon_dvc.models.encoders.efficientnet_lite import imagenet_class_names, imagenet_synsets
     from falcon_dvc.models.encoders.hooked import HookedEncoder
 
     encoder = HookedEncoder(spec, param=param)
-    found, classes = encoder.final_layer(), encoder.classes
-    if found is None or classes is None:
+    layer, classes = encoder.final_layer(), encoder.classes
+    if layer is None or classes is None:
         return None
     ids, names = (imagenet_synsets(), imagenet_class_names()) if classes == ("imagenet",) else (classes, classes)
-    if len(ids) != len(found[1]) or len(set(ids)) != len(ids):
-        raise UserError(f"{param}.classes: must name the {len(found[1])} outputs of the classifier, each another")
-    return LinearClassifier(*found, _distinct(names, ids), tuple(ids))
+    if len(ids) != len(layer[1]) or len(set(ids)) != len(ids):
+        raise UserError(
+            f"{param}.classes: must hold {len(layer[1])} different names, one for each output of the classifier"
+        )
+    return LinearClassifier(*layer, _distinct(names, ids), tuple(ids))
 
 
 def _distinct(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
-    """Add the id to a name that several classes share."""
+    """Append the id to a name that several classes share."""
     count = Counter(names)
     return tuple(name if count[name] == 1 else f"{name} ({key})" for name, key in zip(names, ids, strict=True))
 
 
-def _head(checkpoint: str) -> LinearClassifier | None:
-    """Read the head of the images' labels from a checkpoint of the rendered world, without torch."""
+def _scenes_classifier(checkpoint: str) -> LinearClassifier | None:
+    """Read the classification head of the images' labels from a checkpoint of this project, without torch."""
     from safetensors import SafetensorError, safe_open
 
     try:

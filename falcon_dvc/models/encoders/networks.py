@@ -1,4 +1,4 @@
-"""Networks by name from torchvision, timm and open_clip, or from a function of the user, each with its own preprocessing."""
+"""Build networks by name from torchvision, timm or open_clip, or from a function of the user, with their preprocessing."""
 
 import difflib
 import importlib
@@ -21,34 +21,34 @@ RESAMPLE = {
     "bilinear": Image.Resampling.BILINEAR,
     "nearest": Image.Resampling.NEAREST,
 }
-# Released weights of these expect another standardisation, which the network does itself if told so.
+# Released weights of these expect another standardisation, which the network applies with transform_input.
 STANDARDISE_INSIDE = ("googlenet", "inception_v3")
 IMAGENET = ("imagenet",)
-HEADS = ("fc", "head", "heads", "classifier")  # what people call the classifier of a network
+HEADS = ("fc", "head", "heads", "classifier")  # common names of the classifier of a network
 
 
 @dataclass
 class Network:
-    """A network, and what the pipeline has to know about it.
+    """A network and its properties.
 
     Attributes
     ----------
     module
         In evaluation mode, without gradients of its weights.
     preparation
-        What makes images its input.
+        The preprocessing of images.
     classifiers
-        Names of the modules that make features logits.
+        Names of the modules that compute logits from features.
     prefix_tokens
         Tokens before those of the positions; None if not known.
     class_token
-        Whether the first token is one of the class, not a register; None if not known.
+        Whether the first token is a class token and not a register; None if not known.
     width
-        Number of its features; None if not known.
+        Number of features; None if not known.
     classes
         Names of the outputs of its classifier, or ``("imagenet",)``; None if not known.
     loaded
-        What was taken from the checkpoint; None if nothing was.
+        Report of `load_released`; None without a checkpoint.
     """
 
     module: nn.Module
@@ -74,7 +74,7 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
     Raises
     ------
     UserError
-        If the name or the weights are unknown, cannot be had, or do not fit.
+        If the name or the weights are unknown, or the weights cannot be loaded or do not fit.
     """
     build, source = {
         "torchvision": (_torchvision, "weights"),
@@ -86,25 +86,25 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
         network = build(spec, param)
     if getattr(spec, source) == "checkpoint":
         network.loaded = load_released(network.module, spec.checkpoint, network.classifiers, spec.part)
-    network.preparation, network.classes = _as_told(network.preparation, spec), spec.classes or network.classes
+    network.preparation, network.classes = _overridden(network.preparation, spec), spec.classes or network.classes
     network.module.eval().requires_grad_(False)
     return network
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Draw random weights from a seed and leave the generator as it was."""
+    """Draw random weights from a seed; restore the state of the generator afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
-def _as_told(preparation: Preparation, spec: Any) -> Preparation:
-    """Replace what params say about the preprocessing."""
-    given = {key: getattr(spec, key) for key in ("size", "mean", "std") if getattr(spec, key) is not None}
+def _overridden(preparation: Preparation, spec: Any) -> Preparation:
+    """Replace the preprocessing by the values that the params set."""
+    values = {key: getattr(spec, key) for key in ("size", "mean", "std") if getattr(spec, key) is not None}
     if spec.squash is not None or spec.crop is not None:
-        given |= {"squash": bool(spec.squash), "share": spec.crop or 1.0}
-    return replace(preparation, **given)
+        values |= {"squash": bool(spec.squash), "share": spec.crop or 1.0}
+    return replace(preparation, **values)
 
 
 def _known(name: str, names: Sequence[str], param: str, what: str) -> str:
@@ -115,24 +115,30 @@ def _known(name: str, names: Sequence[str], param: str, what: str) -> str:
 
 
 def _fetched(fetch: Callable[[], Any], param: str, what: str) -> Any:
-    """Call what may need a network."""
+    """Call a function that may download weights; report its errors.
+
+    Raises
+    ------
+    UserError
+        If the function fails.
+    """
     try:
         return fetch()
-    except Exception as error:  # the hubs' clients raise what their HTTP libraries raise
+    except Exception as error:  # the clients of the hubs pass on the exceptions of their HTTP libraries
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{param}: {what} could not be had ({type(error).__name__}: {reason}); without a network, put the weights "
+            f"{param}: {what} could not be loaded ({type(error).__name__}: {reason}); without a network, put the weights "
             "into a file and name it as checkpoint, with weights (or pretrained) set to checkpoint"
         ) from error
 
 
 def _sized(build: Callable[..., nn.Module], key: str, size: int | None) -> nn.Module:
-    """Build for another input size, where the network has to know it."""
+    """Build a network for another input size, if its constructor takes one."""
     if size is not None:
         try:
             return build(**{key: size})
         except TypeError:
-            pass  # convolutions take any size
+            pass  # convolutional networks accept any size
     return build()
 
 
@@ -145,7 +151,7 @@ def _torchvision(spec: Any, param: str) -> Network:
     weights = (
         released[_known(spec.weights, list(released.__members__), param, f"weights of {spec.name}")] if loads else None
     )
-    # The first weights of a network are those of its paper; checkpoints from elsewhere mostly share their preprocessing.
+    # The first weights of a network are those of its paper. Most other checkpoints use the same preprocessing.
     described = weights or next(iter(released))
     options = {"transform_input": True} if loads and spec.name in STANDARDISE_INSIDE else {}
     module = _sized(
@@ -156,14 +162,14 @@ def _torchvision(spec: Any, param: str) -> Network:
         module.load_state_dict(_fetched(fetch, param, f"{spec.name} {spec.weights}"))
     return Network(
         module,
-        _of_torchvision(described.transforms()),
+        _torchvision_preparation(described.transforms()),
         _last_layer(module),
         prefix_tokens=1 if hasattr(module, "class_token") else None,
         classes=IMAGENET if loads else None,
     )
 
 
-def _of_torchvision(transforms: Any) -> Preparation:
+def _torchvision_preparation(transforms: Any) -> Preparation:
     size, short = transforms.crop_size[0], transforms.resize_size[0]
     return Preparation(
         size,
@@ -175,11 +181,11 @@ def _of_torchvision(transforms: Any) -> Preparation:
 
 
 def _last_layer(module: nn.Module) -> tuple[str, ...]:
-    """The classifier of torchvision's networks: the last linear layer or, without one, the last convolution."""
+    """Return the classifier of a network of torchvision: the last linear layer or, without one, the last convolution."""
     for kind in (nn.Linear, nn.Conv2d):
-        found = [name for name, child in module.named_modules() if type(child) is kind]
-        if found:
-            return (found[-1],)
+        names = [name for name, child in module.named_modules() if type(child) is kind]
+        if names:
+            return (names[-1],)
     return ()
 
 
@@ -198,7 +204,7 @@ def _timm(spec: Any, param: str) -> Network:
     classifier = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
     return Network(
         module,
-        _of_timm(resolve_model_data_config(module)),
+        _timm_preparation(resolve_model_data_config(module)),
         (classifier,) if isinstance(classifier, str) else tuple(classifier),
         classes=IMAGENET if pretrained and getattr(module, "num_classes", 0) == 1000 else None,
         prefix_tokens=getattr(module, "num_prefix_tokens", None),
@@ -211,7 +217,7 @@ def _has_class_token(module: nn.Module | None) -> bool | None:
     return module.cls_token is not None if hasattr(module, "cls_token") else None  # type: ignore[union-attr]
 
 
-def _of_timm(config: dict[str, Any]) -> Preparation:
+def _timm_preparation(config: dict[str, Any]) -> Preparation:
     return Preparation(
         config["input_size"][-1],
         tuple(config["mean"]),
@@ -236,7 +242,7 @@ def _open_clip(spec: Any, param: str) -> Network:
     trunk = getattr(module.visual, "trunk", None)
     return Network(
         module.visual,
-        _of_open_clip(open_clip.get_model_preprocess_cfg(module)),
+        _open_clip_preparation(open_clip.get_model_preprocess_cfg(module)),
         prefix_tokens=getattr(trunk, "num_prefix_tokens", None) if trunk else _class_tokens(module.visual),
         class_token=_has_class_token(trunk),
         width=getattr(trunk, "num_features", None),
@@ -253,7 +259,7 @@ def _class_tokens(visual: nn.Module) -> int | None:
     return 1 if hasattr(visual, "class_embedding") else None
 
 
-def _of_open_clip(config: dict[str, Any]) -> Preparation:
+def _open_clip_preparation(config: dict[str, Any]) -> Preparation:
     size = config.get("size", 224)
     return Preparation(
         size if isinstance(size, int) else size[0],
@@ -265,25 +271,25 @@ def _of_open_clip(config: dict[str, Any]) -> Preparation:
 
 
 def _python(spec: Any, param: str) -> Network:
-    module = _made(spec.factory, param)
-    own = getattr(module, "preprocess", None)
-    told = {key: getattr(spec, key) or getattr(module, key, None) for key in ("size", "mean", "std")}
-    if own is None and None in told.values():
-        missing = ", ".join(key for key, value in told.items() if value is None)
+    module = _call_factory(spec.factory, param)
+    preprocess = getattr(module, "preprocess", None)
+    settings = {key: getattr(spec, key) or getattr(module, key, None) for key in ("size", "mean", "std")}
+    if preprocess is None and None in settings.values():
+        missing = ", ".join(key for key, value in settings.items() if value is None)
         raise UserError(f"{param}: the network of {spec.factory} has no attribute `preprocess`; give {missing}")
     known: dict[str, Any] = {
-        key: value if key == "size" else tuple(value) for key, value in told.items() if value is not None
+        key: value if key == "size" else tuple(value) for key, value in settings.items() if value is not None
     }
     return Network(
         module,
-        Preparation(**known, squash=True, transform=own),
+        Preparation(**known, squash=True, transform=preprocess),
         tuple(name for name, _ in module.named_children() if name in HEADS),
         prefix_tokens=getattr(module, "num_prefix_tokens", None),
     )
 
 
-def _made(factory: str, param: str) -> nn.Module:
-    """Call the function of the user: the one place where code runs that params name, and nothing else that they hold."""
+def _call_factory(factory: str, param: str) -> nn.Module:
+    """Call the user's function that ``factory`` names. No other param can run code."""
     path, _, function = factory.partition(":")
     if path.partition(".")[0] in sys.stdlib_module_names:
         raise UserError(
@@ -291,8 +297,10 @@ def _made(factory: str, param: str) -> nn.Module:
         )
     try:
         module = getattr(importlib.import_module(path), function)()
-    except (Exception, SystemExit) as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # the user's code can raise any exception
         raise UserError(f"{param}: factory {factory} failed ({type(error).__name__}: {error}); correct it") from error
     if not isinstance(module, nn.Module):
-        raise UserError(f"{param}: factory {factory} gave a {type(module).__name__}; it must return a torch.nn.Module")
+        raise UserError(
+            f"{param}: factory {factory} returned a {type(module).__name__}; it must return a torch.nn.Module"
+        )
     return module

@@ -1,7 +1,7 @@
-"""Passes of a network over many pictures: while it computes, threads decode and prepare the batches that come next.
+"""Run an encoder over many pictures. While it computes, threads decode and prepare the next batches.
 
-What comes out depends neither on the number of threads nor on how far they are ahead: batches hold the same pictures, in the same
-order, as if they were made one after the other.
+The result depends neither on the number of threads nor on the number of batches ahead. Batches hold the same pictures in
+the same order as without threads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from falcon_dvc.compute.device import computing_in
-from falcon_dvc.compute.prefetch import AHEAD, collated, in_turn, prefetched
+from falcon_dvc.compute.prefetch import AHEAD, collated, prefetched, round_robin
 from falcon_dvc.threads import WORKERS
 
 if TYPE_CHECKING:
@@ -25,42 +25,42 @@ if TYPE_CHECKING:
 def activations(
     source: ImageSource, replicas: Sequence[Encoder], batches: Iterable[range], precision: str = "float32"
 ) -> Iterator[tuple[range, Features, Maps | None]]:
-    """Run an encoder over images, once for features and maps of all its layers.
+    """Run an encoder over images in one pass, which gives features and maps of all its layers.
 
     Parameters
     ----------
     source
-        Where the images are.
+        The images.
     replicas
-        The encoder, once for each device; they take the batches in turn.
+        The encoder, once for each device. Batches are distributed in round-robin order.
     batches
         Rows of the images of each batch.
     precision : {"float32", "bfloat16", "float16"}
-        What the network computes in; the results are float32.
+        Precision of the network. The results are float32.
 
     Yields
     ------
     rows, features, maps
-        Of each batch in its order; maps are None where heatmaps cannot be made of them.
+        Results of each batch, in order. Maps are None if heatmaps need gradients.
 
     Raises
     ------
     UserError
-        If an image has gone or changed, when its batch is asked for.
+        If an image was removed or damaged since it was listed, when its batch is requested.
     """
     networks = [_reading(replica, precision) for replica in replicas]
     with closing(prepared(source, replicas[0], batches, AHEAD * len(replicas))) as ready:
-        for rows, (features, maps) in in_turn(ready, networks):
+        for rows, (features, maps) in round_robin(ready, networks):
             yield rows, features, maps
 
 
 def prepared(
     source: ImageSource, encoder: Encoder, batches: Iterable[range], ahead: int = AHEAD, workers: int = WORKERS
 ) -> Generator[tuple[range, Tensor], None, None]:
-    """Decode and prepare images for an encoder, in threads; see `activations` and `prefetched`."""
+    """Decode and prepare images for an encoder in threads; see `activations` and `prefetched`."""
 
     def images(rows: range) -> list[Callable[[], tuple[int, Tensor]]]:
-        return [partial(_prepared, source, encoder, row) for row in source.by_place(rows)]
+        return [partial(_prepared, source, encoder, row) for row in source.in_storage_order(rows)]
 
     return prefetched(batches, images, partial(collated, device=encoder.device), ahead, workers)
 
@@ -70,7 +70,7 @@ def _prepared(source: ImageSource, encoder: Encoder, row: int) -> tuple[int, Ten
 
 
 def _reading(encoder: Encoder, precision: str) -> Callable[[Tensor], tuple[Features, Maps | None]]:
-    """What a replica does with a batch; the precision is one of the thread that computes."""
+    """Return a function that runs a replica on a batch. It sets the precision, which torch keeps per thread."""
 
     def read(batch: Tensor) -> tuple[Features, Maps | None]:
         with computing_in(precision, encoder.device):

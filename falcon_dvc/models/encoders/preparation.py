@@ -1,4 +1,4 @@
-"""From images of any size to the batch that a network takes."""
+"""Make the input batch of a network from images of any size."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ Picture = UInt8[np.ndarray, "height width 3"]
 
 @dataclass(frozen=True)
 class Preparation:
-    """Cut, scale and standardise.
+    """Preprocessing of an image: crop, scale, standardise.
 
     Attributes
     ----------
     size : int
-        Side of the square that goes in.
+        Side of the square input, in pixels.
     mean, std : three numbers
-        Of the channels, whose values lie in [0, 1].
+        Mean and standard deviation of the channels, for values in [0, 1].
     share : float
-        Of the short side that the central square keeps; of both sides if `squash`.
+        Side of the central square as a share of the image's short side. With `squash`, share of both sides.
     squash : bool
-        Keep the aspect ratio of the image instead of cutting a square.
+        Crop with the aspect ratio of the image, and scale that to a square, instead of cropping a square.
     resample : PIL.Image.Resampling
-        How to scale.
+        Filter for scaling.
     transform : callable, optional
-        From a PIL image to a tensor (3, size, size), in place of all of the above but the field.
+        From a PIL image to a tensor (3, size, size). It replaces all of the above, but not `field`.
     """
 
     size: int = 224
@@ -43,14 +43,14 @@ class Preparation:
     transform: Callable[[Image.Image], Any] | None = None
 
     def field(self, width: int, height: int) -> Box:
-        """Give the box of an image of this size that goes in, in its pixels: (left, top, right, bottom)."""
+        """Return the box of an image of this size that the network sees, in pixels: (left, top, right, bottom)."""
         short = min(width, height)
         across, down = (max(1, int(self.share * (side if self.squash else short))) for side in (width, height))
         left, top = (width - across) // 2, (height - down) // 2
         return left, top, left + across, top + down
 
     def batch(self, images: Sequence[Picture]) -> Float[torch.Tensor, "images 3 size size"]:
-        """Give the network's input, for one or more images."""
+        """Return the network's input for one or more images."""
         if self.transform is not None:
             return torch.stack([torch.as_tensor(self.transform(Image.fromarray(image))) for image in images])
         pixels = np.stack([self._scaled(image) for image in images]).astype(np.float32) / 255

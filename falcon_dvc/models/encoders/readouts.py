@@ -1,4 +1,4 @@
-"""Features read from one layer of a network: how its positions become one vector, and where their heatmaps are taken."""
+"""Read features from the layers of a network: the pooling of their positions, and the layers of their heatmaps."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ class Readout:
     Attributes
     ----------
     layer
-        Where they are read.
+        The layer of the features.
     pooling
         "mean" or "max" over its positions, "cls" for its first token, "none" for a vector.
     heatmap_layer
-        Where Grad-CAM is taken; None: the layer's own maps, in closed form.
+        The layer of Grad-CAM. None: heatmaps come from the layer's own maps, in closed form.
     """
 
     layer: Layer
@@ -34,13 +34,13 @@ class Readout:
 
     @property
     def grid(self) -> Grid:
-        """Rows and columns of its heatmaps."""
+        """Rows and columns of the heatmaps."""
         grid = (self.heatmap_layer or self.layer).grid
         assert grid, "the layer of the heatmaps was checked to have positions"
         return grid
 
     def pooled(self, output: Tensor) -> Float[Tensor, "images features"]:
-        """Give the features, from the layer's output."""
+        """Pool the layer's output to features."""
         if self.pooling == "none":
             return output.flatten(1)
         if self.pooling == "cls":
@@ -49,7 +49,7 @@ class Readout:
         return maps.mean(dim=(2, 3)) if self.pooling == "mean" else maps.amax(dim=(2, 3))
 
     def features(self, network: nn.Module, batch: Float[Tensor, "images 3 size size"]) -> Tensor:
-        """Give the features of a batch."""
+        """Return the features of a batch."""
         return self.pooled(outputs_of(network, [self.layer], batch)[0])
 
     def gradients(
@@ -59,20 +59,20 @@ class Readout:
         directions: Float[Tensor, "images features"],
         where: Layer | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Give the activation of the layer of the heatmaps, and the gradient of a direction with respect to it."""
+        """Return the activation of the heatmap layer, and the gradient of ``features @ direction`` with respect to it."""
         place = where or self.heatmap_layer or self.layer
         return activation_and_gradient(network, lambda images: self.features(network, images), place, batch, directions)
 
 
 class Readouts:
-    """The features of several layers beside each other, from one pass.
+    """The features of several layers side by side, from one forward pass.
 
-    Maps and heatmaps of all lie on the finest grid; a coarser map is repeated, which leaves its mean and maximum as they are.
+    All maps and heatmaps have the finest grid. Coarser maps are repeated, which does not change their mean and maximum.
 
     Raises
     ------
     UserError
-        If a grid does not divide the finest.
+        If a grid does not divide the finest grid.
     """
 
     def __init__(self, readouts: Sequence[Readout], param: str) -> None:
@@ -97,12 +97,12 @@ class Readouts:
         return sum(readout.layer.width for readout in self._each)
 
     def parts(self) -> list[slice]:
-        """Give the features of each layer."""
+        """Return the range of feature numbers of each layer."""
         ends = accumulate((readout.layer.width for readout in self._each), initial=0)
         return [slice(first, last) for first, last in pairwise(ends)]
 
     def read(self, network: nn.Module, batch: Float[Tensor, "images 3 size size"]) -> tuple[Tensor, Tensor | None]:
-        """Give features, and the maps they are pooled from; None if some have no maps of their own."""
+        """Return features, and the maps that they are pooled from; None if a layer's heatmaps need gradients."""
         outputs = outputs_of(network, [readout.layer for readout in self._each], batch)
         pairs = [(readout, output.float()) for readout, output in zip(self._each, outputs, strict=True)]
         features = torch.cat([readout.pooled(output) for readout, output in pairs], dim=1)
@@ -116,19 +116,21 @@ class Readouts:
         batch: Float[Tensor, "images 3 size size"],
         directions: Float[Tensor, "images features"],
     ) -> Float[Tensor, "images rows columns"]:
-        """Give Grad-CAM of a direction in each image: the positive part of the sum over layers.
+        """Return Grad-CAM of a direction in each image: the positive part of the sum over layers.
 
-        The gradient of a mean over P positions is 1/P of that of a sum: layers are weighted by their P, so that a mean
-        counts alike on any grid.
+        The gradient of a mean over P positions is 1/P of the gradient of the sum. Each layer is weighted by its P, so
+        that a mean has the same weight on any grid.
         """
         total = torch.zeros(len(batch), *self._grid, device=batch.device)
         for readout, part in zip(self._each, self.parts(), strict=True):
             if directions[:, part].any():
-                found = class_activation(*readout.gradients(network, batch, directions[:, part]))
-                total += self._fitted(found) * found.shape[1] * found.shape[2]
+                heatmap = class_activation(*readout.gradients(network, batch, directions[:, part]))
+                total += self._fitted(heatmap) * heatmap.shape[1] * heatmap.shape[2]
         return total.relu()
 
-    def _fitted(self, maps: Float[Tensor, "*some rows columns"]) -> Float[Tensor, "*some finer_rows finer_columns"]:
+    def _fitted(
+        self, maps: Float[Tensor, "*leading rows columns"]
+    ) -> Float[Tensor, "*leading finer_rows finer_columns"]:
         """Repeat a map onto the finest grid."""
         for axis, fine in zip((-2, -1), self._grid, strict=True):
             times = fine // maps.shape[axis]

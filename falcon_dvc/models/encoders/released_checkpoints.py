@@ -1,8 +1,8 @@
-"""Weights of encoders as their authors released them: nested, prefixed, with heads that nobody needs.
+"""Load encoder weights from the files that their authors released: nested, prefixed, with additional heads.
 
-Which nesting and which prefix a file has is not asked: of all that occur, the one counts that gives the encoder most of its
-tensors, by name and shape. So ``state_dict`` with ``module.encoder_q.`` (MoCo), ``teacher`` with ``backbone.`` (DINO) and
-bare keys are one case. Files are read without unpickling.
+The nesting and the prefix of a file are detected: the combination that matches most of the encoder's tensors, by name
+and shape, is used. This covers ``state_dict`` with ``module.encoder_q.`` (MoCo), ``teacher`` with ``backbone.`` (DINO)
+and bare keys. Files are read without pickle.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from falcon_dvc.errors import UserError
 
 LEAST_SHARE = 0.95  # of the encoder's tensors that a file must hold
-DEEPEST = 3  # dictionaries inside each other
+DEEPEST = 3  # levels of nested dictionaries
 COUNTER = "num_batches_tracked"  # of batch normalisation: old files lack it, and evaluation does not read it
-# Of two encoders in one file that fit alike, these copies come second: methods are evaluated with the other one.
+# If two encoders of one file match equally well, the other one is preferred: methods are evaluated with it.
 SECOND = ("student", "encoder_k", "momentum_encoder", "target_encoder", "target_network")
 
 Shapes = Mapping[str, Sequence[int]]
@@ -29,18 +29,18 @@ Shapes = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True)
 class Match:
-    """What a file gives an encoder.
+    """The tensors of an encoder in a file.
 
     Attributes
     ----------
     tensors
-        By the encoder's names.
+        Tensors by the encoder's names.
     taken, left
         Keys of the file's table of tensors that were used, and the others.
     missing, misfits
-        Names of the encoder that the table lacks, and that it holds in another shape.
+        Names of the encoder that the table lacks, and names whose tensors have another shape.
     nesting, prefix
-        Where the table lies ("state_dict"), and what stands before each name.
+        Path of the table in the file ("state_dict"), and prefix of its keys.
     """
 
     tensors: dict[str, Tensor]
@@ -58,7 +58,7 @@ def read_checkpoint(path: str | Path) -> Any:
     Raises
     ------
     UserError
-        If the file is missing, broken, or would have to be unpickled.
+        If the file is missing, damaged, or contains objects that only pickle can read.
     """
     try:
         return _safetensors(path) if Path(path).suffix == ".safetensors" else _without_code(path)
@@ -84,7 +84,7 @@ def _safetensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def _without_code(path: str | Path) -> Any:
-    # A namespace only holds values; released files of DINO keep their command line in one.
+    # A namespace holds values only; DINO's released files store their command line in one.
     with torch.serialization.safe_globals([argparse.Namespace]):
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -96,7 +96,7 @@ def _without_code(path: str | Path) -> Any:
 
 
 def match(content: Any, wanted: Shapes, numbered: Mapping[str, str] | None = None, part: str | None = None) -> Match:
-    """Find an encoder's tensors in the content of a file: the nesting and prefix that give most of them.
+    """Find an encoder's tensors in the content of a file, by the nesting and prefix that match most of them.
 
     Parameters
     ----------
@@ -105,14 +105,14 @@ def match(content: Any, wanted: Shapes, numbered: Mapping[str, str] | None = Non
     wanted
         Names and shapes of the encoder.
     numbered
-        Other spellings of the names, as keys, for the names.
+        From other spellings of the names to the names.
     part
-        Text that nesting or prefix must hold.
+        Text that nesting or prefix must contain.
 
     Returns
     -------
     Match
-        Of equal ones the first, in the order of the file, that is no averaged copy; an empty one if nothing fits.
+        The best match. Among equal ones, the first in the file that is not in `SECOND`. Empty if no tensor matches.
     """
     spellings = [{name: name for name in wanted}, *([dict(numbered)] if numbered else [])]
     best, most = Match({}, [], [], list(wanted), [], "", ""), (0, False)
@@ -127,7 +127,7 @@ def match(content: Any, wanted: Shapes, numbered: Mapping[str, str] | None = Non
 
 
 def _tables(content: Any, nesting: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Every dictionary that holds tensors, and where it lies."""
+    """Yield the path and the tensors of every dictionary that holds tensors."""
     if not isinstance(content, Mapping) or depth > DEEPEST:
         return
     table = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
@@ -139,16 +139,16 @@ def _tables(content: Any, nesting: str = "", depth: int = 0) -> Iterator[tuple[s
 
 
 def _prefixes(table: Mapping[str, Tensor], wanted: Shapes, spelling: Mapping[str, str]) -> Counter:
-    """How many tensors of the encoder stand behind each prefix, by name and shape."""
-    found: Counter = Counter()
+    """Count the encoder's tensors, by name and shape, for each prefix."""
+    counts: Counter = Counter()
     deepest = max((name.count(".") for name in spelling), default=0) + 1
     for key, tensor in table.items():
         parts = key.split(".")
         for start in range(max(0, len(parts) - deepest), len(parts)):
             name = spelling.get(".".join(parts[start:]))
             if name is not None and tuple(tensor.shape) == tuple(wanted[name]) and not name.endswith(COUNTER):
-                found["".join(f"{part}." for part in parts[:start])] += 1
-    return found
+                counts["".join(f"{part}." for part in parts[:start])] += 1
+    return counts
 
 
 def _matched(
@@ -175,42 +175,42 @@ def load_released(
     Parameters
     ----------
     classifiers
-        Names of the modules that classify: their tensors are taken where they fit, and not counted.
+        Names of the modules that classify. Their tensors are loaded if they fit, but are not required.
     part
-        Which of several encoders in the file.
+        Selects one of several encoders in the file.
 
     Returns
     -------
     dict
-        What was taken and left, for people and for JSON.
+        Report on the loaded, missing and unused tensors, as JSON can hold it.
 
     Raises
     ------
     UserError
-        If the file is no checkpoint, gives fewer than `LEAST_SHARE` of the tensors, holds one in another shape or kind of
-        number, or values that are not finite.
+        If the file is no checkpoint, has less than `LEAST_SHARE` of the tensors, or a tensor has another shape, another
+        kind of number, or values that are not finite.
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    found = match(read_checkpoint(path), wanted, _numbered(module, wanted), part)
+    matched = match(read_checkpoint(path), wanted, _numbered(module, wanted), part)
     counted = [name for name in wanted if not name.endswith(COUNTER) and not _inside(name, classifiers)]
-    _check_kinds(found, module, path)
-    _check(found, counted, path, part)
-    module.load_state_dict(found.tensors, strict=False)
+    _check_kinds(matched, module, path)
+    _check(matched, counted, path, part)
+    module.load_state_dict(matched.tensors, strict=False)
     return {
         "file": str(path),
-        "nesting": found.nesting,
-        "prefix": found.prefix,
+        "nesting": matched.nesting,
+        "prefix": matched.prefix,
         "tensors_of_encoder": len(counted),
-        "tensors_loaded": sum(name in found.tensors for name in counted),
-        "classifier_loaded": all(name in found.tensors for name in wanted if _inside(name, classifiers)),
-        "missing": [name for name in counted if name not in found.tensors],
-        "taken": found.taken,
-        "left": found.left,
+        "tensors_loaded": sum(name in matched.tensors for name in counted),
+        "classifier_loaded": all(name in matched.tensors for name in wanted if _inside(name, classifiers)),
+        "missing": [name for name in counted if name not in matched.tensors],
+        "taken": matched.taken,
+        "left": matched.left,
     }
 
 
 def _numbered(module: nn.Module, names: Shapes) -> dict[str, str]:
-    """The names as they are if the network's children were put into one ``nn.Sequential``, as some methods do."""
+    """Map the names with numbered children, as in an ``nn.Sequential`` of the network's children, to the names."""
     place = {child: str(index) for index, (child, _) in enumerate(module.named_children())}
     split = ((name, *name.partition(".")) for name in names)
     return {f"{place[first]}.{rest}": name for name, first, _, rest in split if first in place and rest}
@@ -220,10 +220,10 @@ def _inside(name: str, modules: Sequence[str]) -> bool:
     return any(name.startswith(f"{module}.") for module in modules)
 
 
-def _check_kinds(found: Match, module: nn.Module, path: str | Path) -> None:
-    """Stop at a tensor that would have to be made into another kind of number, or is not stored number by number."""
+def _check_kinds(matched: Match, module: nn.Module, path: str | Path) -> None:
+    """Raise if a tensor has another kind of number than the encoder's, or a layout that is not dense."""
     own = module.state_dict()
-    for name, tensor in found.tensors.items():
+    for name, tensor in matched.tensors.items():
         alike = tensor.is_floating_point() == own[name].is_floating_point() and not tensor.is_complex()
         if not alike or tensor.layout != torch.strided:
             stored = "" if tensor.layout == torch.strided else f" ({tensor.layout})"
@@ -232,25 +232,25 @@ def _check_kinds(found: Match, module: nn.Module, path: str | Path) -> None:
             )
 
 
-def _check(found: Match, counted: Sequence[str], path: str | Path, part: str | None) -> None:
-    """Stop unless (nearly) all of the encoder came from the file, in its shape, finite."""
-    where = f"in '{found.nesting}' behind '{found.prefix}'" + (f", part '{part}'" if part else "")
-    misfits = [name for name in found.misfits if name in set(counted)]
-    loaded = sum(name in found.tensors for name in counted)
+def _check(matched: Match, counted: Sequence[str], path: str | Path, part: str | None) -> None:
+    """Raise unless the file holds at least `LEAST_SHARE` of the tensors, in their shapes, with finite values."""
+    where = f"in '{matched.nesting}' behind '{matched.prefix}'" + (f", part '{part}'" if part else "")
+    misfits = [name for name in matched.misfits if name in set(counted)]
+    loaded = sum(name in matched.tensors for name in counted)
     if loaded < LEAST_SHARE * len(counted):
-        first = next(name for name in counted if name not in found.tensors)
+        first = next(name for name in counted if name not in matched.tensors)
         raise UserError(
-            f"{path}: holds {loaded} of the encoder's {len(counted)} tensors (best {where}; the first that is not there: "
-            f"'{first}'); name the architecture and part that the file is of"
+            f"{path}: holds {loaded} of the encoder's {len(counted)} tensors (best {where}; first missing: "
+            f"'{first}'); set the architecture and part of this file"
         )
     if misfits:
         raise UserError(f"{path}: '{misfits[0]}' has another shape in the file; name the right architecture or size")
-    if not all(bool(tensor.isfinite().all()) for tensor in found.tensors.values()):
+    if not all(bool(tensor.isfinite().all()) for tensor in matched.tensors.values()):
         raise UserError(f"{path}: holds values that are not finite; use another checkpoint")
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """One line on what `load_released` took and left."""
+    """Format the report of `load_released` in one line."""
     heads = sorted({key.removeprefix(report["prefix"]).split(".")[0] for key in report["left"]})
     left = f"; left: {len(report['left'])} ({', '.join(heads[:4])})" if heads else ""
     missing = f"; not in the file: {', '.join(report['missing'])}" if report["missing"] else ""

@@ -1,4 +1,4 @@
-"""What the pipeline asks of an image-text encoder."""
+"""The interface of image-text encoders."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ Picture = UInt8[np.ndarray, "height width 3"]
 
 
 class ImageTextEncoder(Protocol):
-    """What the pipeline asks of an image-text encoder.
+    """The interface of an image-text encoder: images and texts as unit vectors of one space.
 
     Attributes
     ----------
     dim : int
         Width of the joint space.
     fingerprint : str
-        Kind, names and weights: two encoders with the same give the same embeddings.
+        Kind, names and weights. Encoders with the same fingerprint return the same embeddings.
     preprocessing : str
-        What is done to an image before the network sees it, in words.
+        Description of the preprocessing of an image.
     """
 
     dim: int
@@ -35,23 +35,23 @@ class ImageTextEncoder(Protocol):
     preprocessing: str
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
-        """Give unit rows, one for each image of any size."""
+        """Return unit rows, one for each image of any size."""
         ...
 
     def prepare(self, images: Sequence[Picture]) -> "torch.Tensor":
-        """Make the input of the network of one or more images, on the CPU; called from several threads."""
+        """Make the network's input from one or more images, on the CPU; must be safe to call from several threads."""
         ...
 
     def embed_prepared(self, batch: "torch.Tensor") -> Float32[np.ndarray, "images dim"]:
-        """Give what `embed_images` gives, for images that are prepared."""
+        """Return the embeddings, as `embed_images`, of prepared images."""
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
-        """Give unit rows, one for each text."""
+        """Return unit rows, one for each text."""
         ...
 
 
 def sha256(path: str | Path) -> str:
-    """Give the SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""ConSE: a joint image-text encoder made of a classifier and the sentence embeddings of its class names.
+"""ConSE: a joint image-text encoder from a classifier and the sentence embeddings of its class names.
 
 References
 ----------
@@ -27,7 +27,7 @@ from falcon_dvc.models.encoders.networks import IMAGENET
 from falcon_dvc.models.image_text.base import PARAM, sha256
 
 DEFAULT_VARIANT = 2
-# What is read of a folder of a sentence encoder: configuration, tokenizer, weights.
+# Suffixes of the files that a sentence encoder reads: configuration, tokenizer, weights.
 READ = (".json", ".txt", ".model", ".safetensors")
 # Longer texts are cut: the length that the sentence encoder was trained with.
 MAX_TOKENS = 256
@@ -41,7 +41,7 @@ def convex_combination(
 ) -> Float[np.ndarray, "images dim"]:
     """Embed images as the mean of their `top` most probable classes, weighted by probability, scaled to length 1.
 
-    ``f(x) = 1/Z sum_{t <= T} p(y_t | x) s(y_t)``; of equally probable classes the first are taken.
+    ``f(x) = 1/Z sum_{t <= T} p(y_t | x) s(y_t)``. Among equally probable classes the first are used.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def convex_combination(
     class_embeddings : (classes, dim) array
         Unit rows.
     top : int
-        T, how many classes take part.
+        T, the number of classes that are used.
 
     Returns
     -------
@@ -67,16 +67,16 @@ def convex_combination(
 def mean_pooled(
     tokens: Float[torch.Tensor, "texts length dim"], mask: Float[torch.Tensor, "texts length"]
 ) -> Float[torch.Tensor, "texts dim"]:
-    """Average the tokens that the mask holds, scaled to length 1."""
+    """Average the tokens where the mask is 1; return rows of length 1."""
     summed = (tokens * mask.unsqueeze(-1)).sum(dim=1)
     return torch.nn.functional.normalize(summed / mask.sum(dim=1, keepdim=True), dim=1)
 
 
 class Classifier(Protocol):
-    """What ConSE asks of a network."""
+    """The interface of ConSE's classifier."""
 
     def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
-        """Give rows >= 0 with sum 1."""
+        """Return the class probabilities of images."""
         ...
 
     def prepare(self, images: Sequence[Picture]) -> torch.Tensor:
@@ -84,7 +84,7 @@ class Classifier(Protocol):
         ...
 
     def probabilities(self, batch: torch.Tensor) -> Float32[np.ndarray, "images classes"]:
-        """Give what `class_probabilities` gives, for images that are prepared."""
+        """Return the class probabilities of prepared images."""
         ...
 
 
@@ -94,13 +94,13 @@ class ConSE:
     Parameters
     ----------
     top : int
-        How many classes make up an image's embedding (10 in the paper's best results).
+        Number of classes in an image's embedding (10 in the paper's best results).
     device : str
         Where both networks run.
     classifier
-        An entry as in the param ``encoders``, of a network with a classifier and class names; None for EfficientNet-Lite2.
+        An entry as in the param ``encoders``, of a network with a classifier and class names. None: EfficientNet-Lite2.
     sentences : str, optional
-        A folder, see `SentenceEncoder`; None for the installed MiniLM.
+        Folder of a `SentenceEncoder`. None: the installed MiniLM.
 
     Raises
     ------
@@ -112,37 +112,37 @@ class ConSE:
         self, top: int, device: str = "cpu", classifier: Any | None = None, sentences: str | None = None
     ) -> None:
         self._top = top
-        self._classifier, self._names, of_classifier, self.preprocessing = load_classifier(classifier, device)
+        self._classifier, self._names, classifier_digest, self.preprocessing = load_classifier(classifier, device)
         folder = Path(sentences) if sentences is not None else installed_sentences()
-        of_sentences = sha256(folder / "model.safetensors") if sentences is None else folder_digest(folder)
+        sentences_digest = sha256(folder / "model.safetensors") if sentences is None else folder_digest(folder)
         self._sentences = SentenceEncoder(folder, device)
         self.dim = self._sentences.dim
-        self.fingerprint = ":".join(["conse", str(top), of_classifier, of_sentences])
+        self.fingerprint = ":".join(["conse", str(top), classifier_digest, sentences_digest])
 
     @cached_property
     def _class_embeddings(self) -> Float32[np.ndarray, "classes dim"]:
-        """Embed the class names when the first image comes: texts alone do not need them."""
+        """Embeddings of the class names, computed for the first image, because texts do not need them."""
         return self._sentences.embed(self._names)
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
-        """Give unit rows, one for each image of any size."""
+        """Return unit rows, one for each image of any size."""
         return self.embed_prepared(self.prepare(images))
 
     def prepare(self, images: Sequence[Picture]) -> torch.Tensor:
-        """Make the classifier's input of one or more images, on the CPU."""
+        """Make the classifier's input from one or more images, on the CPU."""
         return self._classifier.prepare(images)
 
     def embed_prepared(self, batch: torch.Tensor) -> Float32[np.ndarray, "images dim"]:
-        """Give what `embed_images` gives, for images that are prepared."""
+        """Return the embeddings, as `embed_images`, of prepared images."""
         return convex_combination(self._classifier.probabilities(batch), self._class_embeddings, self._top)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
-        """Give unit rows, one for each text."""
+        """Return unit rows, one for each text."""
         return self._sentences.embed(texts)
 
 
 def load_classifier(spec: Any | None, device: str) -> tuple[Classifier, Sequence[str], str, str]:
-    """Load a classifier, the names of its classes, the digest of its weights, and what it sees, in words.
+    """Load a classifier; return it with its class names, the digest of its weights, and a description of its preprocessing.
 
     Raises
     ------
@@ -154,20 +154,20 @@ def load_classifier(spec: Any | None, device: str) -> tuple[Classifier, Sequence
         network = EfficientNetLite(variant, device, param)
         seen = f"as EfficientNet-Lite{variant}"
         return network, imagenet_class_names(), sha256(weights_path(variant, param)), seen
-    return _any_network(spec, device, f"{PARAM}.classifier")
+    return _hooked_classifier(spec, device, f"{PARAM}.classifier")
 
 
-def _any_network(spec: Any, device: str, param: str) -> tuple[Classifier, Sequence[str], str, str]:
-    """Load a network by name, whose classifier must be its own."""
+def _hooked_classifier(spec: Any, device: str, param: str) -> tuple[Classifier, Sequence[str], str, str]:
+    """Load a network by name with its classifier."""
     network = HookedEncoder(spec, device, param)
     outputs, classes = network.outputs(), network.classes
     if outputs is None:
         raise UserError(f"{param}: this network has no classifier with weights; name one that was trained to classify")
     names = imagenet_class_names() if classes == IMAGENET else list(classes or ())
     if len(names) != outputs:
-        given = f"{len(names)} names are given" if names else "their names are not known"
+        known = f"{len(names)} names are given" if names else "their names are not known"
         raise UserError(
-            f"{param}: the classifier has {outputs} outputs, and {given}; name each by classes, or give another network"
+            f"{param}: the classifier has {outputs} outputs, and {known}; list their names in classes, or use another network"
         )
     seen = network.described_preparation()
     digest = hashlib.sha256("\n".join([network.weights_digest(), seen, *names]).encode()).hexdigest()
@@ -175,12 +175,12 @@ def _any_network(spec: Any, device: str, param: str) -> tuple[Classifier, Sequen
 
 
 def folder_digest(folder: Path) -> str:
-    """Give the SHA-256 of all that is read of a sentence encoder's folder.
+    """Return the SHA-256 of all files that a sentence encoder reads from its folder.
 
     Raises
     ------
     UserError
-        If it is no such folder, or its weights would have to be unpickled.
+        If the folder has no configuration, or no weights as safetensors.
     """
     param = f"{PARAM}.sentences"
     if not (folder / "config.json").is_file():
@@ -202,7 +202,7 @@ class SentenceEncoder:
     Parameters
     ----------
     folder : path
-        A model in the format of `transformers`, weights as safetensors; nothing is downloaded, no code of the folder is run.
+        A model in the format of `transformers`, with weights as safetensors. Code in the folder is not run.
     device : str
         Where it runs.
 
@@ -219,12 +219,12 @@ class SentenceEncoder:
         except ImportError as error:
             raise UserError(f"{PARAM}: conse {MISSING_PACKAGES}") from error
         logging.disable_progress_bar()
-        self._device, own = device, {"local_files_only": True, "trust_remote_code": False}
+        self._device, safe = device, {"local_files_only": True, "trust_remote_code": False}
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, **own)
-            model = AutoModel.from_pretrained(folder, use_safetensors=True, **own)
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
+            model = AutoModel.from_pretrained(folder, use_safetensors=True, **safe)
             self.dim: int = model.config.hidden_size
-        except Exception as error:  # transformers raises what its parts raise
+        except Exception as error:  # transformers passes on the exceptions of other libraries
             reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"{PARAM}.sentences: {folder} is no sentence encoder that transformers can load ({reason}); name another folder"
@@ -232,9 +232,9 @@ class SentenceEncoder:
         self._model = model.eval().float().to(device)
 
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
-        """Give unit rows, one for each text."""
+        """Return unit rows, one for each text."""
         embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
-        # Texts of like length share a batch: less padding to compute on.
+        # Texts of similar length share a batch, which needs less padding.
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
         for start in range(0, len(texts), BATCH):
             rows = order[start : start + BATCH]
@@ -243,7 +243,7 @@ class SentenceEncoder:
 
     @torch.inference_mode()
     def _embed_batch(self, texts: list[str]) -> Float32[np.ndarray, "texts dim"]:
-        """Embed texts that fit the memory together."""
+        """Embed one batch of texts."""
         tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         tokens = tokens.to(self._device)
         return (
@@ -252,7 +252,7 @@ class SentenceEncoder:
 
 
 def installed_sentences() -> Path:
-    """Find the installed sentence encoder.
+    """Return the folder of the installed sentence encoder.
 
     Raises
     ------

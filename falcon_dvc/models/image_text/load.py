@@ -1,4 +1,4 @@
-"""The joint image-text encoders: images and texts as unit vectors of one space."""
+"""Load the joint image-text encoder, which maps images and texts to unit vectors of one space."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,17 +27,17 @@ class OpenClip:
     Parameters
     ----------
     model : open_clip.model.CLIP
-        Or another with ``encode_image`` and ``encode_text``.
+        Or another model with ``encode_image`` and ``encode_text``.
     tokenizer : callable
-        List of texts to token ids.
+        From a list of texts to token ids.
     preprocess : callable
-        List of images of any size to one batch of the model's input.
+        From a list of images of any size to one batch of the model's input.
     fingerprint : str
         Kind, names and weights.
     device : str
         Where it runs.
     preprocessing : str
-        What `preprocess` does, in words.
+        Description of `preprocess`.
     """
 
     def __init__(
@@ -55,23 +55,23 @@ class OpenClip:
         self.dim = self.embed_texts(["a"]).shape[1]
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
-        """Give unit rows, one for each image of any size."""
+        """Return unit rows, one for each image of any size."""
         return self.embed_prepared(self.prepare(images))
 
     def prepare(self, images: Sequence[Picture]) -> "torch.Tensor":
-        """Make the model's input of one or more images, on the CPU."""
+        """Make the model's input from one or more images, on the CPU."""
         return self._preprocess(images)
 
     def embed_prepared(self, batch: "torch.Tensor") -> Float32[np.ndarray, "images dim"]:
-        """Give what `embed_images` gives, for images that are prepared."""
+        """Return the embeddings, as `embed_images`, of prepared images."""
         return self._embedded(self._model.encode_image, batch.split(IMAGE_BATCH))
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
-        """Give unit rows, one for each text."""
+        """Return unit rows, one for each text."""
         return self._embedded(self._model.encode_text, map(self._tokenizer, _batches(texts, TEXT_BATCH)))
 
     def _embedded(self, encode: Callable, batches: "Iterable[torch.Tensor]") -> Float32[np.ndarray, "items dim"]:
-        """Run a tower over batches."""
+        """Run a tower over batches; return unit rows."""
         import torch
 
         with torch.inference_mode():
@@ -80,14 +80,14 @@ class OpenClip:
 
 
 class InPrecision:
-    """An image-text encoder whose networks compute in half precision; its embeddings are float32 still.
+    """An image-text encoder whose networks compute in half precision. Its embeddings are float32.
 
     Parameters
     ----------
     encoder : ImageTextEncoder
-        In single precision.
+        The encoder, in single precision.
     precision : {"bfloat16", "float16"}
-        What its networks compute in, wherever that is safe.
+        Precision of the operations that torch's autocast considers safe.
     device : str
         Where it runs.
     """
@@ -98,23 +98,23 @@ class InPrecision:
         self.fingerprint = f"{encoder.fingerprint}:{precision}"
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
-        """Give unit rows, one for each image of any size."""
+        """Return unit rows, one for each image of any size."""
         return self._embedded(self._encoder.embed_images, images)
 
     def prepare(self, images: Sequence[Picture]) -> "torch.Tensor":
-        """Make the input of the network of one or more images, on the CPU; called from several threads."""
+        """Make the network's input from one or more images, on the CPU; safe to call from several threads."""
         return self._encoder.prepare(images)
 
     def embed_prepared(self, batch: "torch.Tensor") -> Float32[np.ndarray, "images dim"]:
-        """Give what `embed_images` gives, for images that are prepared."""
+        """Return the embeddings, as `embed_images`, of prepared images."""
         return self._embedded(self._encoder.embed_prepared, batch)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
-        """Give unit rows, one for each text."""
+        """Return unit rows, one for each text."""
         return self._embedded(self._encoder.embed_texts, texts)
 
     def _embedded(self, embed: Callable, items: Any) -> Float32[np.ndarray, "items dim"]:
-        """Embed within the precision, and refuse what is beyond its range."""
+        """Embed in half precision; raise if a number exceeds its range."""
         with computing_in(self._precision, self._device):
             rows = embed(items)
         if not np.isfinite(rows).all():
@@ -125,7 +125,7 @@ class InPrecision:
 
 
 def _batches(items: Sequence, size: int) -> Iterator[list]:
-    """Cut a sequence into parts."""
+    """Yield consecutive batches of a sequence."""
     return (list(items[start : start + size]) for start in range(0, len(items), size))
 
 
@@ -135,23 +135,23 @@ def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
     Parameters
     ----------
     spec
-        The param ``image_text``: kind; with open_clip either checkpoint alone (made by the stage train_clip) or name and
-        pretrained too (an architecture of open_clip, and a tag or a file of weights); with conse, top, classifier, sentences;
-        and precision.
+        The param ``image_text``: kind and precision. With kind open_clip, either checkpoint alone (written by the stage
+        train_clip), or also name and pretrained (an architecture of open_clip, and a tag or a file of weights). With kind
+        conse: top, classifier, sentences.
     device : str
         Where it runs, for instance "cpu" or "cuda".
 
     Raises
     ------
     UserError
-        If the kind is unknown, or weights or packages cannot be had.
+        If the kind is unknown, or weights or packages are missing.
     """
     encoder = _in_float32(spec, device)
     return encoder if spec.precision == "float32" else InPrecision(encoder, spec.precision, device)
 
 
 def _in_float32(spec: Any, device: str) -> ImageTextEncoder:
-    """Load the encoder as its kind says."""
+    """Load an encoder of the given kind."""
     if spec.kind == "open_clip":
         if spec.name is None:
             return _own_clip(spec.checkpoint, device)
@@ -164,7 +164,7 @@ def _in_float32(spec: Any, device: str) -> ImageTextEncoder:
 
 
 def _own_clip(checkpoint: str, device: str) -> OpenClip:
-    """Load the CLIP that this project trained; it sees the whole image, squashed to its input size."""
+    """Load the CLIP that this project trained. It sees the whole image, scaled to its input size."""
     from falcon_dvc.models.scenes.checkpoints import load_clip
     from falcon_dvc.models.scenes.small_clip import prepare
     from falcon_dvc.models.scenes.small_resnet import unit_images
@@ -180,12 +180,12 @@ def _own_clip(checkpoint: str, device: str) -> OpenClip:
 
 
 def _side(tower: Any) -> int:
-    """Give the input size of an image tower: open_clip keeps it as a number or as a pair."""
+    """Return the input size of an image tower; open_clip stores it as a number or as a pair."""
     return tower.image_size if isinstance(tower.image_size, int) else tower.image_size[0]
 
 
 def _published_clip(name: str, pretrained: str, device: str) -> OpenClip:
-    """Load a published CLIP, from a file of weights or by its tag (from the cache of open_clip, or with a network)."""
+    """Load a published CLIP from a file of weights or by its tag (from open_clip's cache or the network)."""
     import open_clip
     import torch
 

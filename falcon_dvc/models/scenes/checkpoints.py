@@ -1,4 +1,4 @@
-"""Checkpoints of our own models: safetensors in half precision, with the model's configuration in the file's metadata."""
+"""Checkpoints of the models that this project trains: safetensors in half precision, with the configuration as metadata."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ENCODER_FORMAT, CLIP_FORMAT = "falcon-small-resnet", "falcon-clip"
 LARGER = "the checkpoint's configuration describes a larger model than the file holds; use another file"
-# No width, depth or size of such a model is near this.
+# Larger than any width, depth or size of these models.
 LARGEST = 8192
 TOKEN_TABLE = "token_embedding.weight"
 
@@ -30,7 +30,7 @@ def save_encoder(path: str | Path, model: "SmallResNet", metadata: dict[str, Any
     model
         Encoder.
     metadata
-        Anything JSON can hold that says where the weights come from.
+        Origin of the weights, as JSON can hold it.
     """
     _save(path, _half(model.state_dict()), {"format": ENCODER_FORMAT, "config": model.config, "training": metadata})
 
@@ -41,7 +41,7 @@ def load_encoder_checkpoint(path: str | Path) -> "SmallResNet":
     Raises
     ------
     UserError
-        If the file is missing, is no checkpoint of such an encoder, or its tensors do not fit its configuration.
+        If the file is missing, is not such a checkpoint, or its tensors do not fit its configuration.
     """
     from falcon_dvc.models.scenes.small_resnet import SmallResNet
 
@@ -70,19 +70,19 @@ def save_clip(path: str | Path, model: nn.Module, config: dict[str, Any]) -> Non
 
 
 def load_clip(path: str | Path) -> tuple[nn.Module, Any]:
-    """Load an image-text encoder with the full vocabulary; tokens that training never saw get a zero embedding.
+    """Load an image-text encoder with the full vocabulary. Tokens that do not occur in training get a zero embedding.
 
     Returns
     -------
     model : open_clip.model.CLIP
-        In evaluation mode. Pictures go in as float (batch, 3, 64, 64) by `falcon_dvc.models.scenes.small_clip.prepare`.
+        In evaluation mode. `falcon_dvc.models.scenes.small_clip.prepare` makes its input, float (batch, 3, 64, 64).
     tokenizer : open_clip.SimpleTokenizer
         With the model's context length.
 
     Raises
     ------
     UserError
-        If the file is missing, is no checkpoint of such a model, or its tensors do not fit its configuration.
+        If the file is missing, is not such a checkpoint, or its tensors do not fit its configuration.
     """
     from falcon_dvc.models.scenes.small_clip import build_clip, build_tokenizer
 
@@ -112,14 +112,14 @@ def _scattered(path: str | Path, tensors: dict[str, Tensor], vocabulary: int) ->
 
 
 def _half(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Floating tensors in half precision, all of them contiguous."""
+    """Return the tensors with floats in half precision, all contiguous."""
     return {
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous() for name, tensor in state.items()
     }
 
 
 def _save(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write tensors and metadata; values of the metadata as JSON, since safetensors holds text only."""
+    """Write tensors and metadata. The metadata are JSON, because safetensors holds texts only."""
     from safetensors.torch import save
 
     texts = {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()}
@@ -127,7 +127,7 @@ def _save(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]
 
 
 def _in_order(content: bytes) -> bytes:
-    """The same safetensors with its metadata sorted: the library writes them in another order in each process."""
+    """Return a safetensors file with sorted metadata, whose order otherwise differs between processes."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -150,20 +150,20 @@ def _load(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any
         raise UserError(
             f"{path}: not a {kind} checkpoint (its format is {metadata.get('format')!r}); name one that this project trained"
         )
-    if not all(_bearable(value) for value in metadata["config"].values()):
+    if not all(_within_limits(value) for value in metadata["config"].values()):
         raise UserError(f"{path}: {LARGER}")
     return tensors, metadata
 
 
-def _bearable(value: Any) -> bool:
-    """Tell whether a value of a configuration could be of a model of ours."""
+def _within_limits(value: Any) -> bool:
+    """Return whether all numbers and lengths of a configuration's value are at most `LARGEST`."""
     if isinstance(value, list):
-        return len(value) <= LARGEST and all(map(_bearable, value))
+        return len(value) <= LARGEST and all(map(_within_limits, value))
     return not isinstance(value, (int, float)) or abs(value) <= LARGEST
 
 
 def _built(path: str | Path, build: Any, tensors: dict[str, Tensor]) -> Any:
-    """Build what a checkpoint's configuration describes; first without weights, since it may describe a giant."""
+    """Build the model of a checkpoint's configuration, first without weights, to refuse a model that is too large."""
     try:
         with torch.device("meta"):
             described = sum(tensor.numel() for tensor in build().state_dict().values())
@@ -175,7 +175,7 @@ def _built(path: str | Path, build: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _fill(path: str | Path, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Copy weights into a model and set it to evaluation."""
+    """Copy weights into a model and set it to evaluation mode."""
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise UserError(f"{path}: the checkpoint holds values that are not finite; train the model again")
     try:

@@ -1,4 +1,4 @@
-"""The image-text encoder of the rendered world: an open_clip model, small enough to train on two cores."""
+"""The image-text encoder of the synthetic data set: an open_clip model, small enough to train on two cores."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def build_clip(
     Returns
     -------
     open_clip.model.CLIP
-        Its `visual` is open_clip's ModifiedResNet without the fourth stage, which would leave 2x2 cells of a 64x64 picture.
+        Its `visual` is open_clip's ModifiedResNet without the fourth stage, whose map of a 64x64 picture would be 2x2.
     """
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
@@ -62,36 +62,36 @@ def _attention_pool(cells: int, channels: int, embedding: int) -> nn.Module:
 
 
 def build_tokenizer(context: int) -> Any:
-    """open_clip's own tokenizer."""
+    """Build open_clip's tokenizer with a context length."""
     from open_clip.tokenizer import SimpleTokenizer
 
     return SimpleTokenizer(context_length=context)
 
 
 def prepare(images: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch 3 rows columns"]:
-    """Normalise pictures with values in [0, 1] as the image tower wants them."""
+    """Standardise pictures with values in [0, 1] for the image tower."""
     return (images - MEAN) / DEVIATION
 
 
 def embed_images(model: Any, images: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch embedding"]:
-    """Unit image embeddings of pictures with values in [0, 1]."""
+    """Embed pictures with values in [0, 1]; return unit rows."""
     return model.encode_image(prepare(images), normalize=True)
 
 
 def token_vocabulary(tokens: Int[Tensor, "captions context"]) -> list[int]:
-    """Tokens that occur, ascending (the end-of-text token stays the largest, by which open_clip finds it)."""
+    """Return the tokens that occur, ascending. open_clip finds the end-of-text token as the largest, so it must stay last."""
     return torch.unique(tokens).tolist()
 
 
 def compact_tokens(tokens: Int[Tensor, "captions context"], token_ids: list[int]) -> Int[Tensor, "captions context"]:
-    """Replace tokens by their rows in a vocabulary that holds them all."""
+    """Replace tokens by their positions in `token_ids`, which must contain all of them."""
     return torch.searchsorted(torch.tensor(token_ids), tokens)
 
 
 def zero_shot_weights(
     model: Any, tokens_of_class: list[Int[Tensor, "prompts context"]]
 ) -> Float[Tensor, "classes embedding"]:
-    """One unit text embedding per class: the mean over its prompts."""
+    """Return one unit text embedding per class, the mean over its prompts."""
     with torch.no_grad():
         means = [model.encode_text(tokens, normalize=True).mean(dim=0) for tokens in tokens_of_class]
     return torch.nn.functional.normalize(torch.stack(means), dim=1)

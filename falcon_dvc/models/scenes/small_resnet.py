@@ -1,7 +1,7 @@
-"""The explained encoders of the rendered world: a small ResNet of basic blocks, in plain torch.
+"""The explained encoders of the synthetic data set: a small ResNet of basic blocks.
 
-Built as torchvision's ResNet (stem, max-pool, stages of `BasicBlock`, global average pool), sized for 64x64 pictures: the last activation
-map has 8x8 cells, and its spatial mean is the feature vector.
+The structure is that of torchvision's ResNet: stem, max-pool, stages of `BasicBlock`, global average pool. For pictures
+of 64x64 pixels the last activation map has 8x8 cells. Its spatial mean is the feature vector.
 """
 
 from collections.abc import Mapping, Sequence
@@ -72,21 +72,21 @@ class SmallResNet(nn.Module):
         return self.stages(self.stem((images - MEAN) / DEVIATION))
 
     def forward(self, images: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch features"]:
-        """Features of pictures with values in [0, 1]: the spatial mean of the last maps."""
+        """Return the features of pictures with values in [0, 1]: the spatial mean of the last maps."""
         return self.maps(images).mean(dim=(2, 3))
 
     def logits(self, features: Float[Tensor, "batch features"]) -> dict[str, Float[Tensor, "batch classes"]]:
-        """Outputs of every classification head."""
+        """Return the outputs of every classification head."""
         return {kind: head(features) for kind, head in self.heads.items()}
 
     def activation_maps(
         self, batch: UInt8[np.ndarray | Tensor, "batch rows columns 3"]
     ) -> Float[Tensor, "batch features cells cells"]:
-        """Last activation maps of pictures as stored; their spatial mean is the feature vector."""
+        """Return the last activation maps of uint8 pictures; their spatial mean is the feature vector."""
         return self.maps(unit_images(batch))
 
 
 def unit_images(batch: UInt8[np.ndarray | Tensor, "batch rows columns 3"]) -> Float[Tensor, "batch 3 rows columns"]:
-    """Turn pictures as stored into a channels-last tensor with values in [0, 1]."""
+    """Convert uint8 pictures to a channels-last tensor with values in [0, 1]."""
     pixels = torch.from_numpy(np.array(batch)) if isinstance(batch, np.ndarray) else batch
     return pixels.permute(0, 3, 1, 2).to(torch.float32).div(255).contiguous(memory_format=torch.channels_last)

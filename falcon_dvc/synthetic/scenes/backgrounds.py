@@ -1,7 +1,7 @@
-"""Grounds of the rendered world: a bank of large tiles per kind, from which every picture takes a random window.
+"""Grounds of the synthetic data set: a bank of large tiles per kind. Every picture shows a random window of a tile.
 
-Integers, comparisons and ``+ - *`` only, so that the bank is the same on every machine. Colours are muted (objects are saturated), and
-every ground has its own structure, so that neither a green object on grass nor a blue one on water disappears.
+Only integers, comparisons and ``+ - *`` are used, so that the bank is the same on every machine. The colours are muted
+(objects are saturated) and each ground has a structure, so that a green object on grass and a blue one on water are visible.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ Shade = Int[np.ndarray, "TILE TILE"]
 
 
 def _cells(rng: np.random.Generator, low: int, high: int, height: int, width: int) -> Shade:
-    """Random shades in [low, high], constant over cells of height x width pixels."""
+    """Draw random shades in [low, high], constant over cells of height x width pixels."""
     shades = rng.integers(low, high + 1, size=(TILE // height + 1, TILE // width + 1))
     return shades.repeat(height, axis=0).repeat(width, axis=1)[:TILE, :TILE]
 
 
 def _blurred(shades: Shade, reach: int) -> Shade:
-    """Mean over a square of 2 * reach + 1 pixels a side, wrapped around the edges."""
+    """Return the mean over squares with a side of 2 * reach + 1 pixels; edges wrap around."""
     for axis in (0, 1):
         shades = np.stack([np.roll(shades, step, axis=axis) for step in range(-reach, reach + 1)]).sum(axis=0) // (
             2 * reach + 1
@@ -36,32 +36,32 @@ def _tinted(colour: tuple[int, int, int], shades: Shade) -> Int[np.ndarray, "TIL
 
 
 def _grass(rng: np.random.Generator) -> np.ndarray:
-    """Upright blades, lighter and darker."""
+    """Draw upright blades, lighter and darker."""
     blades = _cells(rng, -34, 26, 5, 1) + _cells(rng, -12, 12, 3, 2)
     return _tinted((98, 122, 70), blades)
 
 
 def _water(rng: np.random.Generator) -> np.ndarray:
-    """Long flat waves with light crests."""
+    """Draw long flat waves with light crests."""
     waves = _blurred(_cells(rng, -60, 50, 4, 20), 2)
     crests = 42 * (_cells(rng, 0, 9, 2, 9) == 0)
     return _tinted((84, 118, 146), waves + crests)
 
 
 def _sand(rng: np.random.Generator) -> np.ndarray:
-    """Fine grains over soft dunes."""
+    """Draw fine grains over soft dunes."""
     dunes = _blurred(_cells(rng, -40, 30, 10, 10), 4)
     return _tinted((205, 186, 146), dunes + _cells(rng, -16, 14, 1, 1))
 
 
 def _snow(rng: np.random.Generator) -> np.ndarray:
-    """White with soft bluish hollows."""
+    """Draw white with soft bluish hollows."""
     hollows = _blurred(_cells(rng, -70, 26, 12, 12), 5)
     return np.array((228, 232, 240)) + hollows[:, :, None] * np.array((5, 4, 3)) // 4
 
 
 def _brick(rng: np.random.Generator) -> np.ndarray:
-    """Courses of bricks, every second one shifted by half a brick, with light joints."""
+    """Draw courses of bricks with light joints, every second course shifted by half a brick."""
     shades = _cells(rng, -18, 18, 8, 16)
     rows, columns = np.indices((TILE, TILE))
     shift = 8 * ((rows // 8) % 2)
@@ -72,21 +72,21 @@ def _brick(rng: np.random.Generator) -> np.ndarray:
 
 
 def _night(rng: np.random.Generator) -> np.ndarray:
-    """Dark blue sky with small stars."""
+    """Draw a dark blue sky with small stars."""
     stars = (rng.integers(0, 70, size=(TILE, TILE)) == 0) * rng.integers(90, 210, size=(TILE, TILE))
     haze = _blurred(_cells(rng, -14, 14, 16, 16), 6)
     return _tinted((20, 22, 46), haze + stars)
 
 
 def _wood(rng: np.random.Generator) -> np.ndarray:
-    """Upright planks with grain and dark gaps."""
+    """Draw upright planks with grain and dark gaps."""
     columns = np.indices((TILE, TILE))[1]
     grain = _cells(rng, -14, 14, 20, 1) + _cells(rng, -16, 16, 80, 12)
     return _tinted((118, 92, 62), grain - 46 * (columns % 12 == 0))
 
 
 def _gravel(rng: np.random.Generator) -> np.ndarray:
-    """Grey pebbles with dark edges."""
+    """Draw grey pebbles with dark edges."""
     pebbles = _blurred(_cells(rng, -120, 120, 4, 4), 1)
     return _tinted((132, 132, 130), np.clip(pebbles, -52, 46))
 

@@ -1,7 +1,7 @@
-"""The rendered world: small pictures of one object on a ground, with every attribute known.
+"""The synthetic data set: small pictures of one object on a ground, with known attributes.
 
-Rendering uses integers and exactly rounded float operations only (see `silhouettes`, `backgrounds`), so the bytes depend on the seed
-and not on the machine. Attributes are uniform and independent, except for what `plant` forces.
+Rendering uses integers and exactly rounded float operations only (see `silhouettes`, `backgrounds`). The bytes depend on
+the seed but not on the machine. Attributes are uniform and independent, except for those that `plant` changes.
 """
 
 from collections.abc import Iterable
@@ -39,16 +39,16 @@ CLASSIFIED = (
     "colour",
     "texture",
     "background",
-)  # what models learn and are measured on: crops lose the position
-BANK_SEED = 20230711  # the grounds' look does not change with the seed of the scenes
+)  # kinds that models learn and are measured on; not the position, which crops remove
+BANK_SEED = 20230711  # fixed, so that the grounds do not depend on the seed of the scenes
 OUTLINE = 22  # grey level of an object's outline
 DARKENED = 5  # the second shade of a texture is the colour times DARKENED / 16
-CHUNK = 512  # images that get their noise in one go
+CHUNK = 512  # images whose noise is drawn together
 
 
 @dataclass(frozen=True)
 class Look:
-    """How scenes are drawn, whatever their attributes.
+    """Settings of rendering that do not depend on the attributes.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ class Look:
     diameters
         Smallest and largest object, in pixels.
     closeups
-        Share of images with an object from `closeup_diameters` instead.
+        Share of images whose object has a diameter from `closeup_diameters` instead.
     closeup_diameters
-        Smallest and largest close-up, in pixels; larger than `size` means cut off by the picture's edge.
+        Smallest and largest close-up, in pixels. An object larger than `size` is cut off by the picture's edge.
     distractors
         Largest number of small grey shapes.
     noise
@@ -75,7 +75,7 @@ class Look:
 
 
 def class_numbers(attributes: pd.DataFrame) -> dict[str, Int[np.ndarray, " images"]]:
-    """Index of every image's value among the values of each classified kind."""
+    """Return the index of every image's value among the values of each classified kind."""
     return {kind: attributes[kind].map(VALUES[kind].index).to_numpy(np.int64) for kind in CLASSIFIED}
 
 
@@ -85,7 +85,7 @@ def draw_attributes(count: int, rng: np.random.Generator) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row an image, one column a kind of `VALUES`, holding names.
+        One row per image, one column of names per kind of `VALUES`.
     """
     return pd.DataFrame(
         {kind: np.array(values)[rng.integers(0, len(values), size=count)] for kind, values in VALUES.items()}
@@ -95,7 +95,7 @@ def draw_attributes(count: int, rng: np.random.Generator) -> pd.DataFrame:
 def plant(
     attributes: pd.DataFrame, name: str, background: str, strength: float, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Put a share of one object's images on one ground, the rest evenly on all the others.
+    """Put a share of one object's images on one ground, and the others uniformly on the other grounds.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def plant(
     name, background
         The object and its ground.
     strength
-        Probability in [0, 1] that the object stands there; 0 keeps it off that ground.
+        Probability in [0, 1] that an image of the object has this ground.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def plant(
 
 
 def _integers(rng: np.random.Generator, bounds: tuple[int, int], count: int) -> Int[np.ndarray, " count"]:
-    """Uniform integers, both bounds included."""
+    """Draw uniform integers, both bounds included."""
     return rng.integers(bounds[0], bounds[1] + 1, size=count)
 
 
@@ -138,7 +138,7 @@ def _place(attributes: pd.DataFrame, look: Look, rng: np.random.Generator) -> pd
 
 
 def _boxes(places: pd.DataFrame, size: int) -> pd.DataFrame:
-    """Boxes of the objects inside the picture: left and top included, right and bottom excluded, in pixels."""
+    """Return the boxes of the objects, cut to the picture, in pixels; right and bottom are exclusive."""
     ends = {
         "left": places["x"],
         "top": places["y"],
@@ -150,20 +150,20 @@ def _boxes(places: pd.DataFrame, size: int) -> pd.DataFrame:
 
 
 def _blend(canvas: np.ndarray, coverage: np.ndarray, paint: np.ndarray, x: int, y: int) -> None:
-    """Paint over the part of `canvas` (uint16, rows, columns, 3) that a mask with its corner at (x, y) covers, in place."""
+    """Paint a mask with its corner at (x, y) on `canvas` (uint16, rows, columns, 3), in place."""
     side, size = coverage.shape[0], canvas.shape[0]
     top, left = max(0, -y), max(0, -x)
     bottom, right = min(side, size - y), min(side, size - x)
     if top >= bottom or left >= right:
         return
     share = coverage[top:bottom, left:right]
-    part = canvas[y + top : y + bottom, x + left : x + right]
+    window = canvas[y + top : y + bottom, x + left : x + right]
     paint = paint[top:bottom, left:right] if paint.ndim == 3 else paint
-    part[...] = (part * (FULL - share) + paint * share + FULL // 2) // FULL
+    window[...] = (window * (FULL - share) + paint * share + FULL // 2) // FULL
 
 
 def _pattern(texture: str, side: int, period: int, phase: int) -> np.ndarray:
-    """Where a texture shows its second, darker shade: bool (side, side)."""
+    """Return the pixels with the darker shade of a texture, bool (side, side)."""
     rows, columns = np.indices((side, side), dtype=np.int32) + phase
     half = (period + 1) // 2
     if texture == "striped":
@@ -175,7 +175,7 @@ def _pattern(texture: str, side: int, period: int, phase: int) -> np.ndarray:
 
 
 def _paint(texture: str, colour: np.ndarray, side: int, phase: int) -> np.ndarray:
-    """Colours of an object's pixels, uint16: (3,) if plain, else (side, side, 3)."""
+    """Return the colours of an object's pixels, uint16: (3,) if plain, else (side, side, 3)."""
     if texture == "plain":
         return colour
     period = max(6, side // 5)
@@ -184,7 +184,7 @@ def _paint(texture: str, colour: np.ndarray, side: int, phase: int) -> np.ndarra
 
 
 def _windows(attributes: pd.DataFrame, look: Look, rng: np.random.Generator) -> Iterable[np.ndarray]:
-    """Yield each image's ground, uint16 (size, size, 3), its brightness jittered."""
+    """Yield each image's ground with random brightness, uint16 (size, size, 3)."""
     bank = background_bank(BANK_SEED)
     kinds = [list(GROUNDS).index(ground) for ground in attributes["background"]]
     variants = rng.integers(0, VARIANTS, size=len(attributes))
@@ -198,7 +198,7 @@ def _windows(attributes: pd.DataFrame, look: Look, rng: np.random.Generator) -> 
 def _distractors(
     count: int, look: Look, rng: np.random.Generator
 ) -> list[list[tuple[np.ndarray, np.ndarray, int, int]]]:
-    """Choose each image's grey shapes: (mask, grey level, x, y)."""
+    """Draw each image's grey shapes: (mask, grey level, x, y)."""
     numbers = rng.integers(0, look.distractors + 1, size=count)
     kinds = rng.integers(0, len(DISTRACTORS), size=(count, look.distractors))
     diameters = rng.integers(5, 9, size=(count, look.distractors))
@@ -214,7 +214,7 @@ def _distractors(
 
 
 def _colours(attributes: pd.DataFrame, rng: np.random.Generator) -> Int[np.ndarray, "images 3"]:
-    """Draw each object's colour: jitter per channel, and in brightness."""
+    """Draw each object's colour, with random changes of the channels and of the brightness."""
     base = np.array([COLOURS[colour] for colour in attributes["colour"]]).reshape(len(attributes), 3)
     jittered = base + rng.integers(-10, 11, size=base.shape)
     return np.clip(jittered * rng.integers(54, 68, size=(len(attributes), 1)) // 64, 0, 255).astype(np.uint16)
@@ -232,7 +232,7 @@ def _add_noise(images: UInt8[np.ndarray, "images rows columns 3"], noise: int, r
 def render(
     attributes: pd.DataFrame, look: Look, rng: np.random.Generator
 ) -> tuple[UInt8[np.ndarray, "images rows columns 3"], pd.DataFrame]:
-    """Draw one picture per row.
+    """Render one picture per row of `attributes`.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def render(
     look
         Sizes, distractors, noise.
     rng
-        Source of everything the attributes leave open.
+        Source of all random choices.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""Object classes of the rendered world: silhouettes as inequalities on a square, and their anti-aliased masks.
+"""Object classes of the synthetic data set: silhouettes as inequalities on a square, and their anti-aliased masks.
 
-Only comparisons and ``+ - * /`` on float64 are used, which IEEE 754 fixes to the last bit, so a mask is the same on every machine.
+Only comparisons and ``+ - * /`` on float64 are used. IEEE 754 defines them exactly, so masks are the same on every machine.
 Coordinates: ``x`` to the right and ``y`` down, both in [-1, 1].
 """
 
@@ -20,19 +20,19 @@ FULL = SUBPIXELS * SUBPIXELS  # coverage of a pixel that lies wholly inside
 def ellipse(
     x: Grid, y: Grid, centre_x: float, centre_y: float, radius_x: float, radius_y: float | None = None
 ) -> Region:
-    """Points inside an ellipse (a disc if one radius is given)."""
+    """Return the points inside an ellipse (a disc if one radius is given)."""
     u = (x - centre_x) / radius_x
     v = (y - centre_y) / (radius_x if radius_y is None else radius_y)
     return u * u + v * v <= 1
 
 
 def box(x: Grid, y: Grid, left: float, top: float, right: float, bottom: float) -> Region:
-    """Points inside an axis-aligned rectangle."""
+    """Return the points inside an axis-aligned rectangle."""
     return (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
 
 
 def polygon(x: Grid, y: Grid, corners: Sequence[tuple[float, float]]) -> Region:
-    """Points inside a polygon, by the even-odd rule (a ray to the right crosses the outline an odd number of times)."""
+    """Return the points inside a polygon by the even-odd rule: a ray to the right crosses the outline an odd number of times."""
     inside = np.zeros(x.shape, dtype=bool)
     for (x0, y0), (x1, y1) in zip(corners, [*corners[1:], corners[0]], strict=True):
         if y0 != y1:
@@ -42,7 +42,7 @@ def polygon(x: Grid, y: Grid, corners: Sequence[tuple[float, float]]) -> Region:
 
 
 def _freight(x: Grid, y: Grid) -> Region:
-    """Cargo and cabin, which boat and truck share: only what is below the deck tells them apart."""
+    """Draw cargo and cabin, which boat and truck share. The two differ only below the deck."""
     cabin = polygon(x, y, [(0.36, -0.2), (0.7, -0.2), (0.92, 0.1), (0.92, 0.32), (0.36, 0.32)])
     return box(x, y, -0.9, -0.6, 0.26, 0.32) | cabin
 
@@ -203,7 +203,7 @@ def _coverage(region: Region) -> Int[np.ndarray, "rows columns 1"]:
 
 
 def _thickened(region: Region) -> Region:
-    """Widen a region by most of a pixel in every direction (octagonal, so that corners stay corners)."""
+    """Widen a region by most of a pixel in eight directions, which preserves corners."""
     reach, diagonal = SUBPIXELS - 1, SUBPIXELS - 2
     steps = [
         (0, reach),
@@ -223,7 +223,7 @@ def _thickened(region: Region) -> Region:
 
 @cache
 def object_masks(name: str, diameter: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage of an object and of the object with its outline.
+    """Return the coverage of an object, and of the object with its outline.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def object_masks(name: str, diameter: int, mirrored: bool) -> tuple[np.ndarray, 
     Returns
     -------
     tuple of uint16 arrays (diameter + 2, diameter + 2, 1)
-        Coverage of object and of object with outline, 0 to FULL; one pixel wider on each side than the silhouette.
+        Coverage of the object and of the object with outline, 0 to FULL. One pixel wider on each side than the silhouette.
     """
     region = _region(SILHOUETTES[name], diameter)
     region = region[:, ::-1] if mirrored else region
@@ -246,5 +246,5 @@ def object_masks(name: str, diameter: int, mirrored: bool) -> tuple[np.ndarray, 
 
 @cache
 def distractor_mask(kind: int, diameter: int) -> np.ndarray:
-    """Coverage of a distractor, uint16 (diameter + 2, diameter + 2, 1), 0 to FULL."""
+    """Return the coverage of a distractor, uint16 (diameter + 2, diameter + 2, 1), 0 to FULL."""
     return _coverage(_region(DISTRACTORS[kind], diameter))

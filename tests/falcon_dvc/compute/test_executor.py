@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon_dvc.compute.executor import Local, Once, Task
+from falcon_dvc.compute.executor import Local, PerProcess, Task
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import read_yaml, validated
@@ -58,7 +58,7 @@ def make(made, what):
 
 def test_what_a_process_needs_is_made_once_and_only_when_it_is_needed():
     made = []
-    once = Once(make, made, "encoder")
+    once = PerProcess(make, made, "encoder")
     assert made == []
     assert [once(), once()] == ["encoder"] * 2 and made == ["encoder"]
 
@@ -79,7 +79,7 @@ def arrived(once):
 
 def test_what_arrives_with_every_shard_is_made_once_in_the_process_that_it_arrives_in():
     MADE.clear()
-    one, other = Once(remember, "one"), Once(remember, "other")
+    one, other = PerProcess(remember, "one"), PerProcess(remember, "other")
     assert [arrived(one)(), arrived(one)(), arrived(other)(), arrived(other)()] == ["one", "one", "other", "other"]
     assert MADE == ["one", "other"]
 

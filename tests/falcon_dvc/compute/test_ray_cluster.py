@@ -115,7 +115,7 @@ def test_a_shard_whose_process_dies_again_and_again_is_named(monkeypatch):
 
 def test_a_node_without_the_project_says_so(tmp_path):
     found = ray_cluster.on_node(str(tmp_path / "nowhere"), doubled, (1,))
-    assert "nowhere: not on the node" in str(found.told) and "same path" in str(found.told)
+    assert "nowhere: not on the node" in str(found.user_error) and "same path" in str(found.user_error)
 
 
 def params_with(**ray):
@@ -142,7 +142,7 @@ def closed_port():
 def test_nobody_at_the_address_is_one_line():
     port = closed_port()
     with pytest.raises(UserError, match=rf"^ray\.address: nothing answers at 127\.0\.0\.1:{port} "):
-        ray_cluster._answers(f"127.0.0.1:{port}")
+        ray_cluster._check_address(f"127.0.0.1:{port}")
 
 
 def test_something_else_at_the_address_is_one_line(monkeypatch):
@@ -151,4 +151,4 @@ def test_something_else_at_the_address_is_one_line(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(UserError, match=rf"^ray\.address: what answers at {address} is no cluster"):
-            ray_cluster._answers(address)
+            ray_cluster._check_address(address)

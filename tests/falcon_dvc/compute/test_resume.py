@@ -92,7 +92,7 @@ def test_other_work_is_thrown_away(change, here, monkeypatch):
         (here / "other").mkdir()
         (here / "other" / "new").touch()
     if change == "code":
-        monkeypatch.setattr(module, "_program", lambda: ["another"])
+        monkeypatch.setattr(module, "_code_and_versions", lambda: ["another"])
     if change == "array":
         (module.FOLDER / "part" / "squares.npy").unlink()
     if change == "state":

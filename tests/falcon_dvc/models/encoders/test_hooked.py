@@ -255,7 +255,7 @@ def test_grids_that_do_not_fit_are_named():
 
 @pytest.mark.parametrize("layers", [[], ["body", "body"]])
 def test_layers_differ(layers):
-    with pytest.raises(ValidationError, match="each another"):
+    with pytest.raises(ValidationError, match="one or more different names"):
         spec(**KINDS["python"] | {"layer": layers})
 
 
@@ -397,7 +397,7 @@ def test_a_checkpoint_of_clip_loads_into_its_tower(tmp_path):
         (KINDS["python"] | {"layer": "body.0", "heatmap_layer": "body"}, r"do not depend on positions of 'body'"),
         ({"kind": "python", "factory": "no.such:network"}, r"encoders\.x: factory no\.such:network failed .*No module"),
         ({"kind": "python", "factory": "factories_of_a_test:none"}, r"factory .*:none failed \(AttributeError"),
-        ({"kind": "python", "factory": "factories_of_a_test:no_network"}, r"gave a int; it must return a torch\.nn\.Mod"),
+        ({"kind": "python", "factory": "factories_of_a_test:no_network"}, r"returned a int; it must return a torch\.nn\.Mod"),
         ({"kind": "python", "factory": "factories_of_a_test:fails"}, r"failed \(ValueError: no weights here\)"),
         ({"kind": "python", "factory": "factories_of_a_test:bare", "size": 32}, r"no attribute `preprocess`; give mean, std"),
         (KINDS["open_clip"] | {"pretrained": "checkpoint", "checkpoint": "none.pt"}, r"none\.pt: not a readable checkpoint"),
@@ -487,7 +487,7 @@ def test_a_classifier_that_is_not_in_the_checkpoint_is_none(tmp_path):
 
 @pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c", "c"], "imagenet"])
 def test_classes_that_do_not_fit_are_refused(classes):
-    with pytest.raises(UserError, match=r"encoders\.x\.classes: must name the 4 outputs"):
+    with pytest.raises(UserError, match=r"encoders\.x\.classes: must hold 4 different names"):
         linear_classifier(spec(**KINDS["python"], classes=classes), "encoders.x")
 
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from falcon_dvc.compute import prefetch
 from falcon_dvc.compute.device import computing_in
-from falcon_dvc.compute.prefetch import AHEAD, collated, in_turn, prefetched
+from falcon_dvc.compute.prefetch import AHEAD, collated, prefetched, round_robin
 from falcon_dvc.crops import embedding
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import UnreadableImageError
@@ -47,7 +47,7 @@ class Pictures:
             raise UserError(f"data.images: image {row} has gone")
         return np.full((2 + row % 3, 2, 3), row % 256, dtype=np.uint8)
 
-    def by_place(self, rows):
+    def in_storage_order(self, rows):
         return list(rows)[::-1]
 
 
@@ -95,7 +95,7 @@ def none_stays():
 def test_rows_come_in_order_whatever_runs_beside(size, ahead, workers, replicas):
     jobs = lambda rows: [partial(lambda row: (row, torch.tensor([row])), row) for row in reversed(rows)]  # noqa: E731
     networks = [lambda batch: batch.tolist()] * replicas
-    found = list(in_turn(prefetched(batches_of(size), jobs, collated, ahead, workers), networks))
+    found = list(round_robin(prefetched(batches_of(size), jobs, collated, ahead, workers), networks))
     assert [list(rows) for rows, _ in found] == [rows for _, rows in found]
     assert [row for _, rows in found for row in rows] == list(range(COUNT))
 
@@ -173,7 +173,7 @@ def test_precision_is_that_of_the_thread_that_computes(replicas):
 
 def test_rows_are_read_in_the_order_in_which_they_lie():
     source = DecodedImages(["a", "b", "c"], lambda place: place, [7, 2, 5])
-    assert source.by_place(range(3)) == [1, 2, 0]
+    assert source.in_storage_order(range(3)) == [1, 2, 0]
 
 
 @pytest.fixture(scope="module")
@@ -260,4 +260,4 @@ def test_a_source_that_changed_is_told(tmp_path):
 
 
 def test_the_rendered_world_is_read_as_it_lies():
-    assert PackedImages.by_place(SimpleNamespace(), range(2, 5)) == [2, 3, 4]
+    assert PackedImages.in_storage_order(SimpleNamespace(), range(2, 5)) == [2, 3, 4]
