@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 from safetensors import safe_open
 
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line
 
 FLOATS = {"F16": np.float16, "F32": np.float32}
 SUFFIXES = (".npy", ".safetensors")
@@ -168,7 +168,7 @@ def open_embeddings(path: str | Path) -> np.ndarray:
     try:
         array = _mapped_npy(path) if path.suffix == ".npy" else _mapped_safetensors(path)
     except Exception as error:  # numpy raises anything on a damaged header: ValueError, OverflowError, TypeError, ...
-        raise UserError(f"{path}: not a readable file of embeddings ({_short(error)}); {FORMAT}") from error
+        raise UserError(f"{path}: not a readable file of embeddings ({one_line(error, 160)}); {FORMAT}") from error
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.newbyteorder("=") not in (np.float16, np.float32):
         raise UserError(f"{path}: embeddings of shape {array.shape} and type {array.dtype}; {FORMAT}")
     return array
@@ -215,7 +215,7 @@ def caption_ids(path: str | Path) -> np.ndarray | None:
     try:
         ids = _ids_beside(path) if path.suffix == ".npy" else _ids_inside(path)
     except Exception as error:  # as in `open_embeddings`
-        raise UserError(f"{path}: its list of ids is not readable ({_short(error)})") from error
+        raise UserError(f"{path}: its list of ids is not readable ({one_line(error, 160)})") from error
     if ids is None:
         return None
     rows = len(open_embeddings(path))
@@ -239,11 +239,6 @@ def _ids_beside(path: Path) -> np.ndarray | None:
 def _ids_inside(path: Path) -> np.ndarray | None:
     with safe_open(path, framework="np") as file:
         return file.get_tensor("ids") if "ids" in file.keys() else None  # noqa: SIM118
-
-
-def _short(error: Exception) -> str:
-    """Return the start of a library's message on one line."""
-    return " ".join(str(error).split())[:160]
 
 
 class Rows(Protocol):

@@ -13,7 +13,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 INTACT = "results that were finished before are intact; then run the same command again"
@@ -215,7 +215,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     try:
         read = pd.read_csv(path, keep_default_na=False) if Path(path).suffix == ".csv" else pd.read_parquet(path)
     except Exception as error:  # pyarrow raises anything on a damaged file: OSError, ArrowInvalid, ...
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(f"{path}: not a readable table ({reason}); {MADE_AGAIN}") from error
     table = StoredTable(read)
     table.source = str(path)

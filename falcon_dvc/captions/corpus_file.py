@@ -75,7 +75,20 @@ class CaptionSource(Protocol):
         ...
 
 
-class LineFiles:
+class FilesOfCaptions:
+    """Files of one format.
+
+    Parameters
+    ----------
+    files : sequence of str
+        The files, in the order of the captions.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self.files = files
+
+
+class LineFiles(FilesOfCaptions):
     r"""Text files with one caption a line.
 
     Only ``\n`` ends a line. Other separators (``\r``, form feed, U+2028) occur inside captions, and splitting there
@@ -83,9 +96,6 @@ class LineFiles:
     """
 
     unit = "lines"
-
-    def __init__(self, files: Sequence[str]) -> None:
-        self.files = files
 
     def batches(self) -> Iterator[Batch]:
         """Yield all lines.

@@ -11,7 +11,7 @@ from falcon_dvc.captions.corpus_file import Batch
 from falcon_dvc.captions.folders import refuse_links_out
 from falcon_dvc.captions.tables import TableFiles
 from falcon_dvc.embeddings import open_embeddings
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line
 
 PAIR = (("metadata", "metadata", ".parquet"), ("text_emb", "text_emb", ".npy"))  # folder, start and end of the name
 LAYOUT = "give metadata_*.parquet and text_emb_*.npy in one folder, or in its sub-folders metadata and text_emb, numbered alike"
@@ -81,7 +81,7 @@ def _check_rows(metadata: str, embeddings: str) -> None:
     try:
         captions = pq.read_metadata(metadata).num_rows
     except (OSError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error, 160)
         raise UserError(f"data.captions: {metadata} is not a readable table ({reason})") from error
     rows = len(open_embeddings(embeddings))
     if captions != rows:

@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 from falcon_dvc.captions.corpus_file import (
     ROWS_AT_ONCE,
     Batch,
+    FilesOfCaptions,
     as_text,
     decoded,
     in_batches,
     refuse_other_than_text,
     short_lines,
 )
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line
 
 COLUMNS = ("caption", "text", "TEXT", "title")
 BLOCK_BYTES = 8 << 20  # of a CSV file; a row must fit
@@ -28,21 +29,26 @@ MAX_OBJECT_BYTES = 16 << 20  # of a JSON line
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
-class TableFiles:
-    """A column of CSV, TSV or parquet files.
+class FilesWithColumns(FilesOfCaptions):
+    """Files of which one column holds the captions.
 
     Parameters
     ----------
     files : sequence of str
-        The suffix of each determines its format.
+        The files, in the order of the captions.
     column : str
         "" for the first of `COLUMNS` that the file has.
     """
 
-    unit = "rows"
-
     def __init__(self, files: Sequence[str], column: str = "") -> None:
-        self.files, self._column = files, column
+        super().__init__(files)
+        self._column = column
+
+
+class TableFiles(FilesWithColumns):
+    """A column of CSV, TSV or parquet files. The suffix of a file determines its format."""
+
+    unit = "rows"
 
     def batches(self) -> Iterator[Batch]:
         """Yield all rows.
@@ -142,25 +148,14 @@ def _reporting_errors(path: str, columns: Iterable[pa.Array]) -> Iterator[pa.Arr
     try:
         yield from columns
     except (OSError, csv.Error, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(f"data.captions: {path} is not a readable table ({reason})") from error
 
 
-class JsonLines:
-    """Files with one JSON object a line. A caption's row is its line.
-
-    Parameters
-    ----------
-    files : sequence of str
-        The files.
-    column : str
-        Key of the caption; "" for the first of `COLUMNS` that the first object has.
-    """
+class JsonLines(FilesWithColumns):
+    """Files with one JSON object a line. A caption's row is its line, and the column is a key of the object."""
 
     unit = "lines"
-
-    def __init__(self, files: Sequence[str], column: str = "") -> None:
-        self.files, self._column = files, column
 
     def batches(self) -> Iterator[Batch]:
         """Yield all lines; an empty line is a missing caption.
@@ -198,7 +193,7 @@ def _object(path: str, row: int, line: str) -> dict:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error, 120)
         raise UserError(
             f"data.captions: {path}, line {row + 1}: not valid JSON ({reason}); give one object a line"
         ) from error
@@ -215,13 +210,10 @@ def _value(path: str, row: int, fields: dict, column: str) -> str | None:
         raise UserError(f"data.captions: {path}, line {row + 1}: {error}; set data.caption_column") from error
 
 
-class CocoFiles:
+class CocoFiles(FilesOfCaptions):
     """Annotation files of COCO: ``{"annotations": [{"id": 7, "caption": "a cat"}, ...]}``. Each is read into memory."""
 
     unit = "annotations"
-
-    def __init__(self, files: Sequence[str]) -> None:
-        self.files = files
 
     def batches(self) -> Iterator[Batch]:
         """Yield all annotations with their ids.
@@ -243,7 +235,7 @@ def _annotations(path: str) -> list[dict]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error, 120)
         raise UserError(f"data.captions: {path} is not readable JSON ({reason})") from error
     annotations = content.get("annotations") if isinstance(content, dict) else None
     if not isinstance(annotations, list) or not all(isinstance(annotation, dict) for annotation in annotations):

@@ -7,7 +7,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from falcon_dvc.captions.corpus_file import ROWS_AT_ONCE, Batch, as_text
 from falcon_dvc.captions.folders import refuse_links_out
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line
 
 PLACEHOLDER = "{}"
 FIX = 'give a YAML file with lists `templates` ("a photo of a {}") and `words`, or a folder with templates.txt and words.txt'
@@ -49,7 +49,7 @@ def _lists(path: Path) -> tuple[list[str], list[str]]:
         lists = [content[name] for name in ("templates", "words")]
         templates, words = ([text for text in map(as_text, texts) if text and text.strip()] for texts in lists)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, YAMLError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error, 120)
         raise UserError(f"data.captions: {path} has no templates and words ({reason}); {FIX}") from error
     if not templates or not words:
         raise UserError(f"data.captions: {path} has {len(templates)} templates and {len(words)} words; {FIX}")

@@ -16,7 +16,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table
 from falcon_dvc.compare.comparison import EncoderComparison, FeatureChange, with_close_call
 from falcon_dvc.compare.revisions import NotInCacheError, Revision, laid_out
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.html.measurements import Measurement
 from falcon_dvc.html.pictures import data_uri, explained_image, with_boxes
 from falcon_dvc.images.decode import Box, UnreadableImageError, resized
@@ -163,7 +163,7 @@ def _drawn(
         except NotInCacheError:
             lacking.append(Missing(revision, tuple(inputs)))
         except (UserError, UnreadableImageError, KeyError, ValueError, OSError) as error:
-            reason = f"the pictures of {encoder} cannot be drawn: {' '.join(str(error).split())[:200]}"
+            reason = f"the pictures of {encoder} cannot be drawn: {one_line(error)}"
             lacking.append(Missing(revision, (), reason))
     return drawn, lacking
 

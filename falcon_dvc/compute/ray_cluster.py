@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from falcon_dvc import paths
 from falcon_dvc.compute.executor import Task
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Ray
@@ -142,7 +142,7 @@ def _enter(folder: str) -> None:
 
 def _brief(error: Exception) -> str:
     """Return the start of Ray's message, which may be a page, on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return f"{type(error).__name__}: {one_line(error, 300)}"
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line
 
 
 def published(name: str, pretrained: str, param: str, file: str) -> tuple[Any, Any]:
@@ -35,7 +35,7 @@ def published(name: str, pretrained: str, param: str, file: str) -> tuple[Any, A
     except (
         Exception
     ) as error:  # open_clip raises many types: for unknown names, missing files, no network, other shapes
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(
             f"{param}: open_clip cannot load {name!r} with {pretrained!r} ({reason}); "
             f"give a known name and tag on a machine with a network, or a local file as {file}"

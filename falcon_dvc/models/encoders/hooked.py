@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.images.decode import Box
 from falcon_dvc.models.encoders.layers import Layer, default_layer, entering_block, named, traced
 from falcon_dvc.models.encoders.networks import Network, build_network
@@ -246,7 +246,7 @@ def layers_of(network: Network, device: str = "cpu", param: str = "encoders") ->
     try:
         return traced(network.module, image, network.prefix_tokens)
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(
             f"{param}: the network does not take images of {image.shape[2]} pixels ({reason}); correct size"
         ) from error

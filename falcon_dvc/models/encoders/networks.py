@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.encoders.preparation import Preparation
 from falcon_dvc.models.encoders.released_checkpoints import load_released
 
@@ -125,7 +125,7 @@ def _fetched(fetch: Callable[[], Any], param: str, what: str) -> Any:
     try:
         return fetch()
     except Exception as error:  # the clients of the hubs pass on the exceptions of their HTTP libraries
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(
             f"{param}: {what} could not be loaded ({type(error).__name__}: {reason}); without a network, put the weights "
             "into a file and name it as checkpoint, with weights (or pretrained) set to checkpoint"

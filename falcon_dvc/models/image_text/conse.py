@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
 
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.encoders.efficientnet_lite import (
     MISSING_PACKAGES,
     EfficientNetLite,
@@ -225,7 +225,7 @@ class SentenceEncoder:
             model = AutoModel.from_pretrained(folder, use_safetensors=True, **safe)
             self.dim: int = model.config.hidden_size
         except Exception as error:  # transformers passes on the exceptions of other libraries
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise UserError(
                 f"{PARAM}.sentences: {folder} is no sentence encoder that transformers can load ({reason}); name another folder"
             ) from error

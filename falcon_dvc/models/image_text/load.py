@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from falcon_dvc.compute.device import computing_in
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.images.decode import resized
 from falcon_dvc.models.image_text.base import PARAM, ImageTextEncoder, Picture, sha256
 from falcon_dvc.models.open_clip import published
@@ -193,7 +193,7 @@ def _published_clip(name: str, pretrained: str, device: str) -> OpenClip:
     try:
         tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # tokenizers of other families come from a hub
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(
             f"{PARAM}: open_clip cannot load the tokenizer of {name!r} ({reason}); do so on a machine with a network"
         ) from error
