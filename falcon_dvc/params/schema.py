@@ -392,32 +392,31 @@ class Concepts(Section):
     confidence: Between
 
 
-class AnalyseGroups(Section):
+class Resampled(Section):
+    """A section whose results have bootstrap intervals."""
+
     seed: Natural
     bootstrap: Annotated[int, Field(ge=10)]
     confidence: Between
 
 
-class MeasureExplainability(Section):
-    seed: Natural
+class AnalyseGroups(Resampled):
+    pass
+
+
+class MeasureExplainability(Resampled):
     released_cut: Annotated[float, Field(ge=-1, le=1)]
     null_sets: Annotated[int, Field(ge=10)]
     size_strata: Count
     fdr: Between
-    bootstrap: Annotated[int, Field(ge=10)]
-    confidence: Between
 
 
-class EvaluateConcepts(Section):
-    seed: Natural
+class EvaluateConcepts(Resampled):
     clear: Between
-    bootstrap: Annotated[int, Field(ge=10)]
-    confidence: Between
 
 
-class Failures(Section):
+class Failures(Resampled):
     encoders: tuple[Slug, ...] = Field(strict=False)
-    seed: Natural
     reference: Literal["right", "all"]
     named: Count
     least_share: Share
@@ -426,18 +425,13 @@ class Failures(Section):
     pairs: Natural
     features: Count
     controls: Count
-    bootstrap: Annotated[int, Field(ge=10)]
-    confidence: Between
 
 
-class EvaluateUnits(Section):
+class EvaluateUnits(Resampled):
     encoders: tuple[Slug, ...] = Field(strict=False)
-    seed: Natural
     images: Count
     thresholds: tuple[Between, ...] = Field(min_length=1, strict=False)
     template: Annotated[str, Field(pattern=r"\{\}")]
-    bootstrap: Annotated[int, Field(ge=10)]
-    confidence: Between
 
 
 class Splits(Section):
@@ -461,8 +455,7 @@ def _full_is_none(value: Any) -> Any:
     return None if value == "full" else value
 
 
-class Transfer(Section):
-    seed: Natural
+class Transfer(Resampled):
     splits: Splits
     ridge: tuple[Positive, ...] = Field(min_length=1, strict=False)
     rank: Annotated[Count | None, BeforeValidator(_full_is_none)]
@@ -471,8 +464,6 @@ class Transfer(Section):
     control_noise: Annotated[float, Field(ge=0)]
     permutations: Count
     top_images: Annotated[int, Field(ge=2)]
-    bootstrap: Annotated[int, Field(ge=10)]
-    confidence: Between
 
 
 class Report(Section):
@@ -481,15 +472,12 @@ class Report(Section):
     thumbnail: Annotated[int, Field(ge=16, le=512)]
 
 
-class Study(Section):
-    seed: Natural
+class Study(Resampled):
     questions: Annotated[int, Field(ge=1, le=500)]
     pictures: Annotated[int, Field(ge=2, le=30)]
     words: Annotated[int, Field(ge=1, le=10)]
     against: tuple[Slug, ...] = Field(min_length=1, max_length=8, strict=False)
     thumbnail: Annotated[int, Field(ge=16, le=512)]
-    bootstrap: Annotated[int, Field(ge=10)]
-    confidence: Between
 
 
 class Verify(Section):

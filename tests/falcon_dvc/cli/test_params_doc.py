@@ -67,7 +67,7 @@ def test_comments_on_the_line_and_above():
 
 
 def test_a_comment_of_a_nested_section_is_that_of_its_params(page):
-    assert "look-alike" in row(page, "render_scenes.shortcut.strength")[4]
+    assert "lookalike" in row(page, "render_scenes.shortcut.strength")[4]
 
 
 def test_docstrings_speak_for_networks(page):
