@@ -18,7 +18,7 @@ from falcon_dvc.failures.blame import (
     logits,
 )
 from falcon_dvc.failures.classified import Classified
-from falcon_dvc.failures.clusters import carried_concepts, cluster_table, failure_table
+from falcon_dvc.failures.clusters import cluster_table, concepts_of_features, failure_table
 from falcon_dvc.failures.repairs import REPAIRS, repair_metrics, repair_plot, repair_table
 from falcon_dvc.failures.shortcut import shortcut_metrics
 from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier
@@ -45,15 +45,15 @@ def run(params: Params, name: str) -> StageSummary:
     settings = params.failures
     images, unnamed = _classified(name, _classifier(params, name))
     first = first_concepts(read_table(paths.concepts(name) / "concepts.parquet"))
-    carried = carried_concepts(first, images.features.shape[1])
+    concepts = concepts_of_features(first, images.features.shape[1])
     measured = "test" if len(images.rows("test")) else "probe"
     rows = images.rows(measured, wrong=True)
     blamed = images.blamed(rows, settings.reference)
     names = np.array(images.classifier.names, dtype=object)
-    failures = failure_table(images.image[rows], names[images.right[rows]], names[images.found[rows]], blamed, carried)
+    failures = failure_table(images.image[rows], names[images.right[rows]], names[images.found[rows]], blamed, concepts)
     groups = read_table(paths.groups(name) / "groups.parquet")
-    clusters = cluster_table(failures, blamed, carried, groups, first, settings)
-    repairs = repair_table(params, images, carried)
+    clusters = cluster_table(failures, blamed, concepts, groups, first, settings)
+    repairs = repair_table(params, images, concepts)
     write_table(paths.FAILURES / f"{name}.parquet", failures[FAILURES])
     write_table(paths.table(f"{name}_failures"), clusters[CLUSTERS])
     write_table(paths.table(f"{name}_repairs"), repairs)
@@ -63,8 +63,8 @@ def run(params: Params, name: str) -> StageSummary:
         "held_out": int(measured == "test"),
         "label_names_no_class": unnamed,
     }
-    found = _metrics(images, measured, failures, clusters, settings)
-    planted = shortcut_metrics(params, images, rows, blamed, carried) if params.worlds else {}
+    metrics = _metrics(images, measured, failures, clusters, settings)
+    planted = shortcut_metrics(params, images, rows, blamed, concepts) if params.worlds else {}
     summary = StageSummary(
         read={"images": len(images.image) + unnamed},
         dropped={"images": {"whose label names no class": unnamed}},
@@ -72,7 +72,8 @@ def run(params: Params, name: str) -> StageSummary:
         wrote={f"rows to {paths.FAILURES / f'{name}.parquet'}": len(failures), "clusters of them": len(clusters)},
     )
     write_json(
-        paths.metrics(f"failures_{name}"), {**counts, **found, **planted, **repair_metrics(repairs), **summary.metrics}
+        paths.metrics(f"failures_{name}"),
+        {**counts, **metrics, **planted, **repair_metrics(repairs), **summary.metrics},
     )
     return summary
 
@@ -95,12 +96,12 @@ def _classified(name: str, classifier: LinearClassifier) -> tuple[Classified, in
         )
     right = _classes(table["label"], classifier)
     rows = np.flatnonzero(right >= 0)
-    some, right = np.asarray(features[rows]), right[rows]
-    found = logits(some, classifier.weights, classifier.bias).argmax(axis=1)
+    labelled, right = np.asarray(features[rows]), right[rows]
+    found = logits(labelled, classifier.weights, classifier.bias).argmax(axis=1)
     image, split = (table[column].to_numpy()[rows] for column in ("image", "split"))
     probe = np.flatnonzero(split == "probe")
-    references = class_references(some[probe], right[probe], found[probe], len(classifier.names))
-    return Classified(classifier, image, split, some, right, found, references), len(table) - len(rows)
+    references = class_references(labelled[probe], right[probe], found[probe], len(classifier.names))
+    return Classified(classifier, image, split, labelled, right, found, references), len(table) - len(rows)
 
 
 def _classes(labels: pd.Series, classifier: LinearClassifier) -> np.ndarray:

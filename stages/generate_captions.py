@@ -38,13 +38,13 @@ def run(params: Params, name: str) -> StageSummary:
 def _generated(params: Params, name: str, crops: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """A text for each different crop, and each row's place among them."""
     from falcon_dvc.compute.resume import resumable
-    from falcon_dvc.crops.embedding import different_crops, part_of_crops
+    from falcon_dvc.crops.embedding import checkpoint_of_crops, different_crops
 
     rows = pd.Index(read_table(paths.IMAGES)["image"]).get_indexer(crops["image"])
     different, which = different_crops(rows, crops[["left", "top", "right", "bottom"]].to_numpy())
     with resumable(f"generate_captions-{name}") as work:
-        part = part_of_crops(work, "captions", params.data, different, _how(params.generate_captions))
-        return _texts(params, different, part), which
+        checkpoint = checkpoint_of_crops(work, "captions", params.data, different, _how(params.generate_captions))
+        return _texts(params, different, checkpoint), which
 
 
 def _how(settings: GenerateCaptions) -> dict:
@@ -53,20 +53,20 @@ def _how(settings: GenerateCaptions) -> dict:
     return {name: getattr(settings, name) for name in names}
 
 
-def _texts(params: Params, crops: np.ndarray, part: Checkpoint) -> list[str]:
+def _texts(params: Params, crops: np.ndarray, checkpoint: Checkpoint) -> list[str]:
     """A text for each crop; those that are finished are not made again."""
     from falcon_dvc.captioner import load_captioner
     from falcon_dvc.compute.device import best_device
     from falcon_dvc.crops.embedding import batches_of_crops, pictures
 
-    settings, finished = params.generate_captions, part.finished
+    settings, finished = params.generate_captions, checkpoint.finished
     captioner = load_captioner(settings, best_device())
-    texts: list[str] = json.loads(part.saved["texts"].tobytes()) if finished else []
+    texts: list[str] = json.loads(checkpoint.saved["texts"].tobytes()) if finished else []
     batches = batches_of_crops(params.data, crops, finished, settings.batch_size, "captioning crops", list, pictures)
     with closing(batches):
         for batch in batches:
             texts += captioner.captions(batch)
-            part.save(len(texts), texts=np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8))
+            checkpoint.save(len(texts), texts=np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8))
     return texts
 
 

@@ -12,7 +12,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import resumable
-from falcon_dvc.crops.heatmaps import Heatmaps, as_bytes, carried, empty
+from falcon_dvc.crops.heatmaps import Heatmaps, as_bytes, empty, moved_to_image
 from falcon_dvc.crops.localisation import Localisation, image_sizes
 from falcon_dvc.members import membership
 
@@ -75,7 +75,7 @@ def _random_like_high(sets: pd.DataFrame, boxes: np.ndarray, shape: tuple[np.nda
     model = high.index[pd.MultiIndex.from_frame(high[["group", "rank"]]).get_indexer(keys)]
     height, width = shape
     boxes = boxes.copy()
-    boxes[random] = carried(boxes[model], (height[model], width[model]), (height[random], width[random]))
+    boxes[random] = moved_to_image(boxes[model], (height[model], width[model]), (height[random], width[random]))
     return boxes
 
 
