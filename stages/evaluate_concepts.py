@@ -11,8 +11,14 @@ from falcon_dvc.artifacts.formats import read_array, read_table, write_json, wri
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
-from falcon_dvc.evaluation.ground_truth import heldout_attributes, judged, names_of_attributes, selectivity_of, truth_of
-from falcon_dvc.evaluation.methods import Words, all_methods, best_constant, constant, read_mined
+from falcon_dvc.evaluation.ground_truth import (
+    heldout_attributes,
+    names_of_attributes,
+    selectivity_of,
+    truth_of,
+    with_rank_of_truth,
+)
+from falcon_dvc.evaluation.methods import Words, all_methods, best_constant, constant, read_captioned_crops
 from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.progress import track
 
@@ -31,7 +37,7 @@ def run(params: Params, name: str) -> StageSummary:
     truth = _explained(truth_of(activations, attributes, settings.clear), name)
     methods = _all_words(params, name, truth, names)
     judgements = {
-        method: selectivity_of(judged(truth, words, names), activations, attributes, names)
+        method: selectivity_of(with_rank_of_truth(truth, words, names), activations, attributes, names)
         for method, words in track(methods.items(), "judging methods", total=len(methods))
     }
     write_table(paths.table(f"{name}_truth"), judgements["falcon"])
@@ -61,7 +67,11 @@ def _all_words(params: Params, name: str, truth: pd.DataFrame, names: dict) -> d
     own = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
     clear = truth[truth["clear"]]
     label = constant(truth["group"], best_constant(clear if len(clear) else truth, names, settings.top))
-    return {"falcon": own, **all_methods(read_mined(name, corpus, settings), corpus, settings), "best_constant": label}
+    return {
+        "falcon": own,
+        **all_methods(read_captioned_crops(name, corpus, settings), corpus, settings),
+        "best_constant": label,
+    }
 
 
 def _methods_table(judgements: dict[str, pd.DataFrame]) -> pd.DataFrame:
