@@ -59,8 +59,8 @@ def _captioned(params: Params, name: str, corpus: Corpus, embeddings: np.ndarray
         "by": concepts.normaliser,
     }
     with executor_of(params, "score_concepts") as executor, resumable(f"score_concepts-{name}") as work:
-        part = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.crops(name)])
-        return corpus.captioned(embeddings, concepts, shards, part, executor)
+        checkpoint = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.crops(name)])
+        return corpus.captioned(embeddings, concepts, shards, checkpoint, executor)
 
 
 def _groups_and_crops(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -77,7 +77,7 @@ def gain_over_best_member(
 
 
 def bootstrap_weights(images: int, samples: int, generator: Generator) -> Float[np.ndarray, "samples images"]:
-    """Weight of every image in each sample drawn with replacement; a sample's weights sum to 1."""
+    """Draw bootstrap samples of images, as weights of the images; the weights of a sample sum to 1."""
     return generator.multinomial(images, np.full(images, 1 / images), samples) / images
 
 

@@ -1,4 +1,4 @@
-"""Write the caption index: embeddings, their description, and an approximate index if asked for."""
+"""Write the caption index: embeddings, their description, and an approximate index if requested."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import BuildCaptionIndex
 
 
-# Captions that are embedded, and that are written, together: multiples of the encoders' batches, so that they change no batch.
+# Captions that are embedded, or written, together. Multiples of the encoders' batches leave the batches unchanged.
 EMBEDDED_AT_ONCE = 4096
 ROWS_AT_ONCE = 65_536
 
 
 def in_row_groups(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Cut a table that comes in parts into parts of `ROWS_AT_ONCE` rows."""
+    """Regroup a streamed table into tables of `ROWS_AT_ONCE` rows."""
     return row_groups(parts, ROWS_AT_ONCE)
 
 
 def write_embedded(
     parts: Iterator[pa.Table], load: Callable[[], ImageTextEncoder], count: int, work: Checkpoint, executor: Executor
 ) -> None:
-    """The captions and their embeddings."""
+    """Write the captions and their embeddings."""
     embeddings = work.array("embeddings.npy", (count, load().dim), np.float32)
     parts = track(written(parts), "embedding captions", total=-(-count // ROWS_AT_ONCE))
     first = work.finished
@@ -52,30 +52,30 @@ def write_embedded(
 
 
 def _tasks(parts: Iterator[pa.Table], finished: int) -> Iterator[Task]:
-    """Every `EMBEDDED_AT_ONCE` captions of each part, but for those that are finished."""
+    """Yield a task for every `EMBEDDED_AT_ONCE` captions of each table, except for finished ones."""
     first = 0
-    for part in parts:
-        for start in range(0, len(part), EMBEDDED_AT_ONCE):
-            some = part["text"].slice(start, EMBEDDED_AT_ONCE).to_pylist()
-            if first + start + len(some) > finished:
-                yield Task(f"captions {first + start}-{first + start + len(some) - 1}", (some,))
-        first += len(part)
+    for table in parts:
+        for start in range(0, len(table), EMBEDDED_AT_ONCE):
+            texts = table["text"].slice(start, EMBEDDED_AT_ONCE).to_pylist()
+            if first + start + len(texts) > finished:
+                yield Task(f"captions {first + start}-{first + start + len(texts) - 1}", (texts,))
+        first += len(table)
 
 
 def _embed(load: Callable[[], ImageTextEncoder], texts: list[str]) -> np.ndarray:
-    """Some captions, in whatever process."""
+    """Embed captions, in any process."""
     return load().embed_texts(texts)
 
 
 def embeddings(given: GivenEmbeddings | None, selection: Selection) -> Rows:
-    """The embeddings of the captions kept, read where asked for."""
+    """Return the embeddings of the kept captions, read on access."""
     if given is None or selection.embeddings is None:
         return read_array(paths.CAPTIONS / "embeddings.npy")
     return given.unit(selection.embeddings)
 
 
 def write_index(texts: Rows, settings: BuildCaptionIndex) -> dict:
-    """The approximate index, if one is asked for, and how it was made."""
+    """Write the approximate index, if requested, and return its params."""
     if settings.index == "exact":
         return {}
     import faiss
@@ -97,7 +97,7 @@ def write_index(texts: Rows, settings: BuildCaptionIndex) -> dict:
 def described(
     source: CaptionSource, given: GivenEmbeddings | None, encoder: ImageTextEncoder, selection: Selection
 ) -> dict:
-    """What a later stage needs to find captions and embeddings again, and to tell whether they are the same."""
+    """Describe the captions and embeddings, so that later stages find them and detect changes."""
     where = {} if given is None else {"embeddings": given.described()}
     return {
         "preprocessing": encoder.preprocessing,
@@ -108,7 +108,7 @@ def described(
 
 
 def written(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The captions, each part written when it is given."""
+    """Write each table of captions when it is yielded."""
     first = next(parts)
     with table_in_parts(paths.CAPTIONS / "captions.parquet", first.schema) as writer:
         for part in chain([first], parts):
