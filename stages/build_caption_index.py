@@ -1,4 +1,4 @@
-"""Clean and embed the caption corpus once, or take the embeddings that come with it (step 8)."""
+"""Clean the caption corpus and embed it once, or use the embeddings that come with it (step 8)."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def run(params: Params) -> StageSummary:
 
 
 def _encoder(spec: ImageTextSpec) -> ImageTextEncoder:
-    """The encoder, in whatever process."""
+    """Load the encoder, in any process."""
     return load_image_text(spec, best_device())
 
 
 def build(params: Params, load: Callable[[], ImageTextEncoder]) -> StageSummary:
-    """Write ``captions.parquet``, ``embeddings.npy`` (row by row alike), ``index.json``, ``index.faiss`` and the counts.
+    """Write ``captions.parquet``, ``embeddings.npy`` (in the same rows), ``index.json``, ``index.faiss`` and the counts.
 
-    Embeddings that are given stay where they are: ``index.json`` names their files. The encoder is loaded when it is
-    needed first, so that a corpus without captions is reported at once.
+    Given embeddings stay at their paths, and ``index.json`` names their files. The encoder is loaded on its first use.
+    So a corpus without captions is reported at once.
     """
     source = open_captions(params.data)
     given = open_given(params.data, source, lambda: load().dim)

@@ -1,4 +1,4 @@
-"""Are the explanations right? Every method's words against what each feature sees, and on held-out images (rendered world)."""
+"""Compare the words of every method with the planted truth, on held-out images of the synthetic data set."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ MEASURES = ("pearson", "auprc", "auc", "mad")
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write each single feature's truth and whether its concepts name it, beside every other method on the same crops."""
+    """Write each single feature's truth and whether its concepts name it, for every method on the same crops."""
     settings = params.evaluate_concepts
     rows, attributes = heldout_attributes(params.data.images)
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
     activations = read_array(paths.activations(name) / "features.npy")[rows]
     truth = _explained(truth_of(activations, attributes, settings.clear), name)
     methods = _all_words(params, name, truth, names)
-    judgements = {
+    compared = {
         method: selectivity_of(with_rank_of_truth(truth, words, names), activations, attributes, names)
-        for method, words in track(methods.items(), "judging methods", total=len(methods))
+        for method, words in track(methods.items(), "comparing methods", total=len(methods))
     }
-    write_table(paths.table(f"{name}_truth"), judgements["falcon"])
-    write_table(paths.table(f"{name}_methods"), _methods_table(judgements))
-    metrics = _metrics(judgements, settings)
+    write_table(paths.table(f"{name}_truth"), compared["falcon"])
+    write_table(paths.table(f"{name}_methods"), _methods_table(compared))
+    metrics = _metrics(compared, settings)
     summary = StageSummary(
         read={"held-out images": len(rows), "features": len(truth)},
         dropped={"features": {"without a clear truth": len(truth) - metrics["clear_truth"]}},
@@ -56,13 +56,13 @@ def run(params: Params, name: str) -> StageSummary:
 
 
 def _explained(truth: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The truth of those features that are explained at all."""
+    """Select the truth of the explained features."""
     explained = read_table(paths.groups(name) / "groups.parquet")["group"]
     return truth[truth["group"].isin(explained)].reset_index(drop=True)
 
 
 def _all_words(params: Params, name: str, truth: pd.DataFrame, names: dict) -> dict[str, Words]:
-    """The words of every method; `falcon` is the run's own explanation, as the report shows it."""
+    """Compute the words of every method; `falcon` is the explanation that the report shows."""
     corpus, settings = read_corpus(), params.concepts
     own = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
     clear = truth[truth["clear"]]
@@ -74,23 +74,23 @@ def _all_words(params: Params, name: str, truth: pd.DataFrame, names: dict) -> d
     }
 
 
-def _methods_table(judgements: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a method and feature with a clear truth."""
+def _methods_table(compared: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """List each method and feature with a clear truth, one row for each pair."""
     columns = ["method", "group", "kind", "value", "first_concept", "rank_of_truth", *MEASURES]
-    parts = [part[part["clear"]].assign(method=method) for method, part in judgements.items()]
-    return pd.concat(parts, ignore_index=True)[columns]
+    tables = [table[table["clear"]].assign(method=method) for method, table in compared.items()]
+    return pd.concat(tables, ignore_index=True)[columns]
 
 
-def _metrics(judgements: dict[str, pd.DataFrame], settings: EvaluateConcepts) -> dict:
-    """Share of the features with a clear truth that are named rightly: in all, by kind, and by method."""
-    own = judgements["falcon"]
+def _metrics(compared: dict[str, pd.DataFrame], settings: EvaluateConcepts) -> dict:
+    """Compute the share of features with a clear truth that are named rightly: in all, by kind and by method."""
+    own = compared["falcon"]
     clear = own[own["clear"]]
     if clear.empty:
         return {"features": len(own), "clear_truth": 0}
-    kinds = {kind: _hits(part, settings) for kind, part in clear.groupby("kind")}
+    kinds = {kind: _hits(table, settings) for kind, table in clear.groupby("kind")}
     methods = {
-        method: _hits(part[part["clear"]], settings) | _selectivity(part[part["clear"]], settings)
-        for method, part in judgements.items()
+        method: _hits(table[table["clear"]], settings) | _selectivity(table[table["clear"]], settings)
+        for method, table in compared.items()
     }
     return {
         "features": len(own),
@@ -101,34 +101,34 @@ def _metrics(judgements: dict[str, pd.DataFrame], settings: EvaluateConcepts) ->
     }
 
 
-def _hits(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
+def _hits(table: pd.DataFrame, settings: EvaluateConcepts) -> dict:
     """Shares over features, with an interval for the first word; a truth that is not listed has no reciprocal rank."""
     return {
-        "features": len(part),
-        **mean_with_interval(part["hit_first"], settings, "top1"),
-        "top5": float(part["hit_five"].mean()),
-        "mean_reciprocal_rank": float((1 / part["rank_of_truth"]).mean()),
+        "features": len(table),
+        **mean_with_interval(table["hit_first"], settings, "top1"),
+        "top5": float(table["hit_five"].mean()),
+        "mean_reciprocal_rank": float((1 / table["rank_of_truth"]).mean()),
     }
 
 
-def _selectivity(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
-    """Mean over features of how well the first word predicts the activation on held-out images."""
-    return {measure: mean_with_interval(part[measure], settings, "mean") for measure in MEASURES}
+def _selectivity(table: pd.DataFrame, settings: EvaluateConcepts) -> dict:
+    """Compute the mean over features of the first word's held-out selectivity."""
+    return {measure: mean_with_interval(table[measure], settings, "mean") for measure in MEASURES}
 
 
 def _by_kind(metrics: dict) -> pd.DataFrame:
-    """Plot data: the share that is right, in all, by kind of truth."""
+    """Compute plot data: the share of right words, in all and by kind of truth."""
     measured = {kind: value for kind, value in metrics.items() if isinstance(value, dict) and kind != "methods"}
     return _bars("truth", measured)
 
 
 def _by_method(metrics: dict) -> pd.DataFrame:
-    """Plot data: the share that is right, by method."""
+    """Compute plot data: the share of right words, by method."""
     return _bars("method", metrics.get("methods", {}))
 
 
 def _by_contrast(metrics: dict) -> pd.DataFrame:
-    """Plot data: the share that is right, by contrast, everything else being equal."""
+    """Compute plot data: the share of right words, by contrast, with all else equal."""
     prefix = "falcon_"
     methods = {
         key.removeprefix(prefix): value for key, value in metrics.get("methods", {}).items() if key.startswith(prefix)

@@ -1,4 +1,4 @@
-"""Why a classifier fails: the features to blame, what they carry, and what switching them off does (claim C4)."""
+"""Explain why a classifier fails: the features to blame, their concepts, and a repair by switching them off (claim C4)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REPAIRS += [f"{when}{end}" for when in ("before", "after", "gain") for end in ("
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write the failures of the encoder `name` with their causes, the clusters they form, repairs, and metrics.
+    """Write the failures of the encoder `name` with causes, clusters, repairs and metrics.
 
     Raises
     ------
@@ -67,9 +67,9 @@ def run(params: Params, name: str) -> StageSummary:
     planted = shortcut_metrics(params, images, rows, blamed, concepts) if params.worlds else {}
     summary = StageSummary(
         read={"images": len(images.image) + unnamed},
-        dropped={"images": {"whose label names no class": unnamed}},
-        noted={"images that are classified wrongly": len(failures)},
-        wrote={f"rows to {paths.FAILURES / f'{name}.parquet'}": len(failures), "clusters of them": len(clusters)},
+        dropped={"images": {"with a label that names no class": unnamed}},
+        noted={"wrongly classified images": len(failures)},
+        wrote={f"rows to {paths.FAILURES / f'{name}.parquet'}": len(failures), "clusters": len(clusters)},
     )
     write_json(
         paths.metrics(f"failures_{name}"),
@@ -86,7 +86,7 @@ def _classifier(params: Params, name: str) -> LinearClassifier:
 
 
 def _classified(name: str, classifier: LinearClassifier) -> tuple[Classified, int]:
-    """Classify the images whose label names a class; count the others."""
+    """Classify the images whose label names a class, and count the others."""
     table, path = read_table(paths.IMAGES), paths.activations(name) / "features.npy"
     features = read_array(path)
     if features.shape != (len(table), classifier.weights.shape[1]):
@@ -105,7 +105,7 @@ def _classified(name: str, classifier: LinearClassifier) -> tuple[Classified, in
 
 
 def _classes(labels: pd.Series, classifier: LinearClassifier) -> np.ndarray:
-    """Class that each label names, by its id or by its name in any case; -1 for none."""
+    """Find the class that each label names, by its id or by its name in any case; -1 if none."""
     number = {name.casefold(): place for place, name in enumerate(classifier.names)}
     number |= {key.casefold(): place for place, key in enumerate(classifier.ids)}
     return labels.fillna("").astype(str).str.casefold().map(number).fillna(-1).to_numpy(dtype=int)
@@ -114,7 +114,7 @@ def _classes(labels: pd.Series, classifier: LinearClassifier) -> np.ndarray:
 def _metrics(
     images: Classified, split: str, failures: pd.DataFrame, clusters: pd.DataFrame, settings: Failures
 ) -> dict[str, Any]:
-    """How often the classifier fails, and how far words account for it."""
+    """Compute how often the classifier fails, and which share of the failures has a word."""
     rows = images.rows(split)
     measured = {
         "accuracy": (images.right == images.found)[rows],

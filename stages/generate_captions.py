@@ -1,4 +1,4 @@
-"""Caption every crop with an image captioner: a corpus made for these crops, for `data.captions` to name (in place of step 8's)."""
+"""Caption every crop with an image captioner; `data.captions` may name these captions as the corpus of step 8."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write the captions of the crops of the encoder `name`: line i is about row i of its ``crops.parquet``; and counts."""
+    """Write the captions of the crops of the encoder `name`, and counts.
+
+    Line i describes row i of its ``crops.parquet``.
+    """
     crops = read_table(paths.crops(name) / "crops.parquet")
     generated, which = _generated(params, name, crops)
     captions = np.array([clean_caption(text) for text in generated], dtype=object)[which]
@@ -36,7 +39,7 @@ def run(params: Params, name: str) -> StageSummary:
 
 
 def _generated(params: Params, name: str, crops: pd.DataFrame) -> tuple[list[str], np.ndarray]:
-    """A text for each different crop, and each row's place among them."""
+    """Generate a text for each different crop, and return the place of each row among them."""
     from falcon_dvc.compute.resume import resumable
     from falcon_dvc.crops.embedding import checkpoint_of_crops, different_crops
 
@@ -48,13 +51,13 @@ def _generated(params: Params, name: str, crops: pd.DataFrame) -> tuple[list[str
 
 
 def _how(settings: GenerateCaptions) -> dict:
-    """The params that decide what is generated for a crop."""
+    """Return the params that decide which text is generated for a crop."""
     names = ("checkpoint", "name", "pretrained", "beams", "max_length", "batch_size")
     return {name: getattr(settings, name) for name in names}
 
 
 def _texts(params: Params, crops: np.ndarray, checkpoint: Checkpoint) -> list[str]:
-    """A text for each crop; those that are finished are not made again."""
+    """Generate a text for each crop; finished ones are read from the checkpoint."""
     from falcon_dvc.captioner import load_captioner
     from falcon_dvc.compute.device import best_device
     from falcon_dvc.crops.embedding import batches_of_crops, pictures
@@ -71,7 +74,7 @@ def _texts(params: Params, crops: np.ndarray, checkpoint: Checkpoint) -> list[st
 
 
 def _counts(captions: np.ndarray, which: np.ndarray) -> dict[str, int]:
-    """Rows, different crops among them, rows with a caption, different captions, rows without one."""
+    """Count rows, different crops, rows with a caption, different captions, and rows without a caption."""
     empty = int((captions == "").sum())
     return {
         "crops": len(captions),
