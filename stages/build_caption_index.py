@@ -51,7 +51,7 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> StageSummary:
     given = open_given(params.data, source, lambda: load().dim)
     selection = select(source, given)
     encoder = load()
-    parts = in_row_groups(selected(source, selection, not is_plain(params.data)))
+    tables = in_row_groups(selected(source, selection, not is_plain(params.data)))
     if given is None:
         depends_on = {
             "corpus": selection.digest,
@@ -60,9 +60,9 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> StageSummary:
         }
         with executor_of(params, "build_caption_index") as executor, resumable("build_caption_index") as work:
             captions = work.checkpoint("captions", depends_on)
-            write_embedded(parts, load, len(selection.captions), captions, executor)
+            write_embedded(tables, load, len(selection.captions), captions, executor)
     else:
-        deque(written(parts), maxlen=0)
+        deque(written(tables), maxlen=0)
     approximate = write_index(embeddings(given, selection), params.build_caption_index)
     write_json(
         paths.CAPTIONS / "index.json",

@@ -102,7 +102,10 @@ def _metrics(compared: dict[str, pd.DataFrame], settings: EvaluateConcepts) -> d
 
 
 def _hits(table: pd.DataFrame, settings: EvaluateConcepts) -> dict:
-    """Shares over features, with an interval for the first word; a truth that is not listed has no reciprocal rank."""
+    """Compute shares over features, with an interval for the first word.
+
+    A truth that is not listed has a reciprocal rank of 0.
+    """
     return {
         "features": len(table),
         **mean_with_interval(table["hit_first"], settings, "top1"),

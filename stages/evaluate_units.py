@@ -33,7 +33,7 @@ METHODS = ("falcon", "soft_wpmi", "soft_wpmi_tuned", "shuffled_units")
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write the rank of each unit's own class name by every method, and the shares in the first one and five.
+    """Write the rank of each unit's own class name by every method, and the shares among the first and first five.
 
     Raises
     ------

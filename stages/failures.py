@@ -50,7 +50,9 @@ def run(params: Params, name: str) -> StageSummary:
     rows = images.rows(measured, wrong=True)
     blamed = images.blamed(rows, settings.reference)
     names = np.array(images.classifier.names, dtype=object)
-    failures = failure_table(images.image[rows], names[images.right[rows]], names[images.found[rows]], blamed, concepts)
+    failures = failure_table(
+        images.image[rows], names[images.right[rows]], names[images.predicted[rows]], blamed, concepts
+    )
     groups = read_table(paths.groups(name) / "groups.parquet")
     clusters = cluster_table(failures, blamed, concepts, groups, first, settings)
     repairs = repair_table(params, images, concepts)
@@ -97,11 +99,11 @@ def _classified(name: str, classifier: LinearClassifier) -> tuple[Classified, in
     right = _classes(table["label"], classifier)
     rows = np.flatnonzero(right >= 0)
     labelled, right = np.asarray(features[rows]), right[rows]
-    found = logits(labelled, classifier.weights, classifier.bias).argmax(axis=1)
+    predicted = logits(labelled, classifier.weights, classifier.bias).argmax(axis=1)
     image, split = (table[column].to_numpy()[rows] for column in ("image", "split"))
     probe = np.flatnonzero(split == "probe")
-    references = class_references(labelled[probe], right[probe], found[probe], len(classifier.names))
-    return Classified(classifier, image, split, labelled, right, found, references), len(table) - len(rows)
+    references = class_references(labelled[probe], right[probe], predicted[probe], len(classifier.names))
+    return Classified(classifier, image, split, labelled, right, predicted, references), len(table) - len(rows)
 
 
 def _classes(labels: pd.Series, classifier: LinearClassifier) -> np.ndarray:
@@ -117,7 +119,7 @@ def _metrics(
     """Compute how often the classifier fails, and which share of the failures has a word."""
     rows = images.rows(split)
     measured = {
-        "accuracy": (images.right == images.found)[rows],
+        "accuracy": (images.right == images.predicted)[rows],
         "first_named_is_a_word": ~failures["concept"].str.fullmatch(r"feature \d+|").to_numpy(dtype=bool),
         "blame_of_first_named": failures["blame_share"].to_numpy(),
     }

@@ -1,4 +1,4 @@
-"""Measure the share of features and groups whose crops look alike, by the released rule and against chance (claims C1, C2)."""
+"""Measure which features and groups have crops that look alike, by the released rule and against chance (claims C1, C2)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Train the image-text encoder of the synthetic data set with open_clip, and measure it on held-out images.
 
-Training has two phases. First the image tower learns all attributes at once, because contrastive learning alone takes
-very long to find the object classes. The attribute heads are then discarded, and the text tower learns to match
-captions with images.
+Training has two phases. First the image tower learns all attributes at once. Contrastive learning alone takes very
+long to find the object classes. The attribute heads are then discarded, and the text tower learns to match captions
+with images.
 """
 
 from pathlib import Path

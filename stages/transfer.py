@@ -37,11 +37,11 @@ def run(params: Params, pair: str) -> StageSummary:
     spaces = _read(names.explained, names.unseen)
     maps = fit_maps(spaces, settings)
     with resumable(f"transfer-{pair}") as work:
-        compared, found, pictures = _transferred(params, names, spaces, maps, work)
+        compared, concepts, pictures = _transferred(params, names, spaces, maps, work)
     by_images = curve_by_images(spaces, maps, settings)
     by_rank, dimensions = curve_by_rank(spaces, maps, settings)
     write_table(paths.transfers(pair), pictures)
-    write_table(paths.table(f"transfer_{pair}"), _for_people(compared, found))
+    write_table(paths.table(f"transfer_{pair}"), _for_people(compared, concepts))
     write_table(paths.plot(f"transfer_{pair}"), r_squared_plot(spaces, maps))
     write_table(paths.plot(f"transfer_{pair}_images"), by_images)
     write_table(paths.plot(f"transfer_{pair}_rank"), by_rank)

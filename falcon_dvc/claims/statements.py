@@ -239,7 +239,7 @@ def _right() -> Iterator[Row]:
             0.9,
             "at least",
         )
-    rivals = (
+    methods = (
         "soft_wpmi",
         "soft_wpmi_photo",
         "soft_wpmi_photo_tuned",
@@ -250,9 +250,9 @@ def _right() -> Iterator[Row]:
         "best_constant",
         "shuffled_activations",
     )
-    for rival in rivals:
-        against = _study(f"right.both.default.{rival}.first.share")
-        yield Row("R", f"first concept right more often than by {rival}", WORLDS, _study(own.format("both")), against)
+    for method in methods:
+        against = _study(f"right.both.default.{method}.first.share")
+        yield Row("R", f"first concept right more often than by {method}", WORLDS, _study(own.format("both")), against)
     for variation in VARIATIONS:
         own_there, against = (
             _study(f"right.both.{settings}.falcon.first.share")

@@ -13,15 +13,12 @@ if TYPE_CHECKING:
     pass
 
 
-# ---- Concepts of higher order
-
-
 def new_concepts(larger: pd.DataFrame, words: dict[str, list[str]]) -> dict[str, list]:
     """Find the words of each group that no member has alone.
 
-    The result also says whether there is such a word, and whether the first word is one, each with a control. A single
-    feature has no concept of higher order. So the control is the share of members with a word that no other member
-    has. It measures the noise at the ends of the lists.
+    The result also says whether there is such a word, and whether the first word is one. Each value has a control. A
+    single feature has no concept of higher order. So the control is the share of members with a word that no other
+    member has. It measures the noise at the ends of the lists.
     """
     alone = [[words.get(f"f{member}", []) for member in members] for members in member_lists(larger["members"])]
     own = [words.get(group, []) for group in larger["group"]]

@@ -42,7 +42,7 @@ def mean_activation_difference(activations: Activations, labels: Labels) -> PerP
     """Compute MAD: the mean activation with the concept minus the mean without it.
 
     The unit is the standard deviation of the activations without the concept. The value is 0 where a concept is on all
-    or no images, or where the activations without it are constant.
+    or no images. It is also 0 where the activations without the concept are constant.
     """
     activations, marks = activations.astype(np.float64), labels.astype(np.float64)
     activations = activations - activations.mean(axis=0)

@@ -50,7 +50,7 @@ def margin(
 
 
 def class_references(
-    features: Float[np.ndarray, "images features"], right: Classes, found: Classes, classes: int
+    features: Float[np.ndarray, "images features"], right: Classes, predicted: Classes, classes: int
 ) -> Float[np.ndarray, "classes features"]:
     """Compute the mean features of the images that are rightly assigned to each class.
 
@@ -58,9 +58,9 @@ def class_references(
 
     Parameters
     ----------
-    right, found : class of each image, and the class that the classifier predicts.
+    right, predicted : class of each image, and the class that the classifier predicts.
     """
-    hits = np.flatnonzero(right == found)
+    hits = np.flatnonzero(right == predicted)
     count = np.bincount(right[hits], minlength=classes)
     members = sparse.csr_array((np.ones(len(hits)), (right[hits], hits)), shape=(classes, len(features)))
     average = members @ features.astype(np.float64) / np.maximum(count, 1)[:, None]

@@ -27,12 +27,12 @@ class Classified:
     split: np.ndarray
     features: np.ndarray
     right: np.ndarray
-    found: np.ndarray
+    predicted: np.ndarray
     references: np.ndarray
 
     def rows(self, split: str, wrong: bool = False) -> np.ndarray:
         """Return the rows of a split, or only those of its failures."""
-        return np.flatnonzero((self.split == split) & ((self.right != self.found) | (not wrong)))
+        return np.flatnonzero((self.split == split) & ((self.right != self.predicted) | (not wrong)))
 
     def blamed(self, rows: np.ndarray, reference: str) -> Blame:
         """Compute the blame of failures against the reference named.
@@ -40,7 +40,7 @@ class Classified:
         The reference ``right`` is the mean of the rightly classified images of the class. Otherwise it is the mean of
         all probe images.
         """
-        right, wrong, features = self.right[rows], self.found[rows], self.features[rows].astype(np.float64)
+        right, wrong, features = self.right[rows], self.predicted[rows], self.features[rows].astype(np.float64)
         against = self.references[right] if reference == "right" else self._probe_mean
         return blame(features, self.classifier.weights, right, wrong, against)
 

@@ -149,11 +149,11 @@ def _sentence(row: Any, summed: _Summed, concepts: FeatureConcepts, settings: Fa
     ]
     named = [(row.first, row.silent)] if row.first >= 0 else []
     named += [pair for pair in others if pair[0] != row.first]
-    parts = [
+    phrases = [
         _phrase(concept, absent, summed.features[row.Index], concepts) for concept, absent in named[: settings.named]
     ]
     count = "1 image" if row.images == 1 else f"{row.images} images"
-    return f"{row.right} called {row.wrong}, {count}: {', '.join(parts) or 'no feature stands out'}"
+    return f"{row.right} called {row.wrong}, {count}: {', '.join(phrases) or 'no feature stands out'}"
 
 
 def _phrase(concept: int, absent: bool, contributions: np.ndarray, concepts: FeatureConcepts) -> str:

@@ -49,7 +49,7 @@ def _pairs(params: Params, images: Classified) -> list[tuple[int, int]]:
     A confusion without held-out images of the right class is left out.
     """
     rows = images.rows("probe", wrong=True)
-    count = pd.DataFrame({"right": images.right[rows], "wrong": images.found[rows]}).value_counts(sort=False)
+    count = pd.DataFrame({"right": images.right[rows], "wrong": images.predicted[rows]}).value_counts(sort=False)
     pairs = list(count.sort_values(ascending=False, kind="stable").index[: params.failures.pairs])
     planted = params.render_scenes.shortcut
     number = {name: place for place, name in enumerate(images.classifier.names)}
@@ -64,7 +64,7 @@ def _repair(
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of one confusion: the features switched off, and the effect on its two classes and on all images."""
     failed = images.rows("probe", wrong=True)
-    failed = failed[(images.right[failed] == right) & (images.found[failed] == wrong)]
+    failed = failed[(images.right[failed] == right) & (images.predicted[failed] == wrong)]
     average = images.blamed(failed, settings.reference).contributions.mean(axis=0)
     before, places = _hits(images, failed[:0]), _places(images, right, wrong)
     names = {key: images.classifier.names[place] for key, place in (("right", right), ("wrong", wrong))}

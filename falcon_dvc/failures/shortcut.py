@@ -70,7 +70,7 @@ def _planted(
 
     These are planted objects off their background, and look-alikes on it that are called the object.
     """
-    right, wrong = (np.array(images.classifier.names)[classes[rows]] for classes in (images.right, images.found))
+    right, wrong = (np.array(images.classifier.names)[classes[rows]] for classes in (images.right, images.predicted))
     there = background == planted.background
     return (right == planted.object) & ~there, (right == planted.lookalike) & there & (wrong == planted.object)
 

@@ -301,7 +301,8 @@ def _closed(firing: _Firing, level: _Level) -> Bool[np.ndarray, " sets"]:
 def _closed_in_block(firing: _Firing, sets: np.ndarray, support: np.ndarray) -> np.ndarray:
     """Decide for one block of sets whether each is closed.
 
-    Only features that fire on a sample of a set's images are counted on all its images, one after the other.
+    Features that fire on a sample of a set's images are counted on all its images. They are counted one after the
+    other.
     """
     further, closed = _on_sample(firing, sets), np.ones(len(sets), dtype=bool)
     waiting = np.flatnonzero(further.any(axis=1))

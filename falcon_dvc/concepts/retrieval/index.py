@@ -32,7 +32,7 @@ def read_captions() -> tuple[pd.DataFrame, Rows, dict]:
     """
     index = read_json(paths.CAPTIONS / "index.json")
     if not isinstance(index, dict) or "image_text" not in index:
-        raise UserError(f"{paths.CAPTIONS / 'index.json'}: does not say which image_text it is of; {MADE_AGAIN}")
+        raise UserError(f"{paths.CAPTIONS / 'index.json'}: has no key image_text; {MADE_AGAIN}")
     given = index.get("embeddings")
     columns = ["caption", "embedding"] if given else ["caption"]
     captions = read_columns(paths.CAPTIONS / "captions.parquet", columns).to_pandas()

@@ -67,7 +67,7 @@ def nearest_captions(
     shards: Iterable[Shard],
     k: int,
     temperature: float | None = None,
-    found: Retrieved | None = None,
+    retrieved: Retrieved | None = None,
 ) -> Retrieved:
     """Find the exact k nearest captions by cosine over all shards.
 
@@ -79,16 +79,16 @@ def nearest_captions(
     shards : caption ids and unit text embeddings, in any order and division. One shard and its cosines to
         `CROPS_AT_ONCE` crops are in memory.
     temperature : also sum ``exp(temperature * cosine)`` over the whole corpus; if not given, `log_total` stays -inf.
-    found : result of other shards. It is changed in place, and complete whenever the next shard is requested.
+    retrieved : result of other shards. It is changed in place, and complete whenever the next shard is requested.
 
     Raises
     ------
     ValueError
         If an embedding holds NaN or infinity.
     """
-    found = found or nothing_retrieved(len(crops), k)
+    retrieved = retrieved or nothing_retrieved(len(crops), k)
     finite(crops)
-    return merged(found, (near_in(crops, shard, found.cosines[:, -1], k, temperature) for shard in shards))
+    return merged(retrieved, (near_in(crops, shard, retrieved.cosines[:, -1], k, temperature) for shard in shards))
 
 
 def near_in(
@@ -121,19 +121,19 @@ def near_in(
         yield Near(crop, np.asarray(ids)[text], cosines, total)
 
 
-def merged(found: Retrieved, shards: Iterable[Iterable[Near]]) -> Retrieved:
+def merged(retrieved: Retrieved, shards: Iterable[Iterable[Near]]) -> Retrieved:
     """Merge the candidates of shards into the k nearest captions.
 
-    `found` is changed in place. Between two shards it is complete. Captions and cosines do not depend on the order of
+    `retrieved` is changed in place. Between two shards it is complete. Captions and cosines do not depend on the order of
     the shards. The last bits of `log_total` do.
     """
     for shard in shards:
         for number, near in enumerate(shard):
             block = slice(number * CROPS_AT_ONCE, (number + 1) * CROPS_AT_ONCE)
-            _merge(found.captions[block], found.cosines[block], near.crop, near.captions, near.cosines)
+            _merge(retrieved.captions[block], retrieved.cosines[block], near.crop, near.captions, near.cosines)
             if near.log_total is not None:
-                found.log_total[block] = np.logaddexp(found.log_total[block], near.log_total)
-    return found
+                retrieved.log_total[block] = np.logaddexp(retrieved.log_total[block], near.log_total)
+    return retrieved
 
 
 def nearest_of(
@@ -160,10 +160,10 @@ def nearest_of(
     return nearest
 
 
-def recall(found: Int[np.ndarray, "crops k"], exact: Int[np.ndarray, "crops k"]) -> float:
+def recall(retrieved: Int[np.ndarray, "crops k"], exact: Int[np.ndarray, "crops k"]) -> float:
     """Compute the share of the exact nearest captions that were found; 1 if there is nothing to find."""
     wanted = exact >= 0
-    hits = (exact[:, :, None] == found[:, None, :]).any(axis=2) & wanted
+    hits = (exact[:, :, None] == retrieved[:, None, :]).any(axis=2) & wanted
     return float(hits.sum() / wanted.sum()) if wanted.any() else 1.0
 
 
@@ -186,10 +186,10 @@ def _all_cosines(crops: np.ndarray, texts: np.ndarray) -> np.ndarray:
 def _candidates(
     crops: np.ndarray, texts: np.ndarray, best: Float[np.ndarray, " crops"], k: int
 ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
-    """Find pairs of a crop and a caption that may be among its k nearest, given its k-th `best` cosine so far.
+    """Find pairs of a crop and a caption that may be among the k nearest of the crop.
 
-    Only few other pairs are returned. Single precision is twice as fast. Its error is within the margin, so no pair is
-    lost.
+    `best` is each crop's k-th cosine so far. Only few other pairs are returned. Single precision is twice as fast. Its
+    error is within the margin, so no pair is lost.
     """
     crops, texts = (np.ascontiguousarray(rows, dtype=np.float32) for rows in (crops, texts))
     margin = 10.0**-DECIMALS + (texts.shape[1] + 2) * np.finfo(np.float32).eps * _longest(crops) * _longest(texts)

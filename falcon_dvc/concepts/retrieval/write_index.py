@@ -32,29 +32,29 @@ EMBEDDED_AT_ONCE = 4096
 ROWS_AT_ONCE = 65_536
 
 
-def in_row_groups(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
+def in_row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """Regroup a streamed table into tables of `ROWS_AT_ONCE` rows."""
-    return row_groups(parts, ROWS_AT_ONCE)
+    return row_groups(tables, ROWS_AT_ONCE)
 
 
 def write_embedded(
-    parts: Iterator[pa.Table], load: Callable[[], ImageTextEncoder], count: int, work: Checkpoint, executor: Executor
+    tables: Iterator[pa.Table], load: Callable[[], ImageTextEncoder], count: int, work: Checkpoint, executor: Executor
 ) -> None:
     """Write the captions and their embeddings."""
     embeddings = work.array("embeddings.npy", (count, load().dim), np.float32)
-    parts = track(written(parts), "embedding captions", total=-(-count // ROWS_AT_ONCE))
+    tables = track(written(tables), "embedding captions", total=-(-count // ROWS_AT_ONCE))
     first = work.finished
-    for rows in executor.map(_embed, _tasks(parts, first), load, accelerated=True):
+    for rows in executor.map(_embed, _tasks(tables, first), load, accelerated=True):
         embeddings[first : first + len(rows)] = rows
         first += len(rows)
         work.save(first)
     work.move("embeddings.npy", paths.CAPTIONS / "embeddings.npy")
 
 
-def _tasks(parts: Iterator[pa.Table], finished: int) -> Iterator[Task]:
+def _tasks(tables: Iterator[pa.Table], finished: int) -> Iterator[Task]:
     """Yield a task for every `EMBEDDED_AT_ONCE` captions of each table, except for finished ones."""
     first = 0
-    for table in parts:
+    for table in tables:
         for start in range(0, len(table), EMBEDDED_AT_ONCE):
             texts = table["text"].slice(start, EMBEDDED_AT_ONCE).to_pylist()
             if first + start + len(texts) > finished:
@@ -80,9 +80,9 @@ def write_index(texts: Rows, settings: BuildCaptionIndex) -> dict:
         return {}
     import faiss
 
-    made = {name: getattr(settings, name) for name in ("index", "seed", "nlist", "nprobe", "train")}
+    settings_of_index = {name: getattr(settings, name) for name in ("index", "seed", "nlist", "nprobe", "train")}
     try:
-        index = build_index(texts, Approximation(**made))
+        index = build_index(texts, Approximation(**settings_of_index))
     except ValueError as error:
         raise UserError(f"build_caption_index.nlist: {error}; set a smaller number, or index: exact") from error
     path = paths.CAPTIONS / "index.faiss"
@@ -91,7 +91,7 @@ def write_index(texts: Rows, settings: BuildCaptionIndex) -> dict:
             faiss.write_index(index, str(name))
         except RuntimeError as error:
             raise UserError(f"{path}: cannot be written ({error}); free some space; {INTACT}") from error
-    return {"approximate": made}
+    return {"approximate": settings_of_index}
 
 
 def described(
@@ -107,10 +107,10 @@ def described(
     }
 
 
-def written(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
+def written(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """Write each table of captions when it is yielded."""
-    first = next(parts)
+    first = next(tables)
     with table_in_parts(paths.CAPTIONS / "captions.parquet", first.schema) as writer:
-        for part in chain([first], parts):
-            writer.write_table(part)
-            yield part
+        for table in chain([first], tables):
+            writer.write_table(table)
+            yield table

@@ -126,7 +126,7 @@ class Corpus:
         shards = track(shards, "nearest captions", total=-(-len(self.captions) // CAPTIONS_AT_ONCE) - first)
         return merged(retrieved, _with_checkpoints(shards, retrieved, checkpoint) if checkpoint else shards)
 
-    def tasks(self, found: Retrieved, first: int = 0) -> Iterator[Task]:
+    def tasks(self, retrieved: Retrieved, first: int = 0) -> Iterator[Task]:
         """Yield a task for every `CAPTIONS_AT_ONCE` captions, from shard number `first` on.
 
         Each task holds the best cosines known when it is requested.
@@ -135,7 +135,7 @@ class Corpus:
         for start in range(first * CAPTIONS_AT_ONCE, len(ids), CAPTIONS_AT_ONCE):
             places = slice(start, min(start + CAPTIONS_AT_ONCE, len(ids)))
             rows = RowsElsewhere(self.embeddings, places)
-            yield Task(f"captions {start}-{places.stop - 1}", (ids[places], rows, found.cosines[:, -1]))
+            yield Task(f"captions {start}-{places.stop - 1}", (ids[places], rows, retrieved.cosines[:, -1]))
 
     def _approximate(self, crops: np.ndarray, k: int) -> Retrieved:
         ids = self.captions["caption"].to_numpy()
@@ -232,7 +232,7 @@ def crop_embeddings(name: str, corpus: Corpus) -> np.ndarray:
     embeddings = read_rows(path, len(read_columns(table, ["role"])), table)
     if embeddings.shape[1] != corpus.embeddings.shape[1]:
         raise UserError(
-            f"{path}: embeddings of width {embeddings.shape[1]}, of captions {corpus.embeddings.shape[1]}; run `dvc repro`"
+            f"{path}: embeddings of width {embeddings.shape[1]}, but those of captions have {corpus.embeddings.shape[1]}; run `dvc repro`"
         )
     return embeddings
 

@@ -79,18 +79,18 @@ def captioned(
     crops: Float[np.ndarray, "crops dim"],
     corpus: Callable[[], Iterable[Shard]],
     settings: ConceptSettings,
-    found: Retrieved | None = None,
+    known: Retrieved | None = None,
 ) -> Captioned:
     """Retrieve the captions of each crop (step 8), by the normaliser of the settings.
 
     Parameters
     ----------
-    found : captions retrieved from other shards, see `nearest_captions`; not used for the normaliser shard.
+    known : captions retrieved from other shards, see `nearest_captions`; not used for the normaliser shard.
     """
     k, temperature = settings.captions_per_image, settings.temperature
     if settings.normaliser == "shard":
         return Captioned(*released_retrieval(crops, corpus(), k, temperature))
-    retrieved = nearest_captions(crops, corpus(), k, summed_at(settings), found)
+    retrieved = nearest_captions(crops, corpus(), k, summed_at(settings), known)
     return weighted(retrieved, settings)
 
 

@@ -62,10 +62,10 @@ def evidence_table(table: pd.DataFrame, crops: pd.DataFrame, captions: Captioned
 
 
 def _mentions_listed(group: pd.Series, captions: Captioned, corpus: Corpus, listed: pd.DataFrame) -> pd.DataFrame:
-    """List each mention of a concept in a retrieved caption of a crop, if the concept is listed for the crop's group.
+    """List the mentions of listed concepts in the retrieved captions of crops.
 
-    The captions of a crop mention listed concepts many times. So the captions are searched in blocks, to bound the
-    memory.
+    A concept must be listed for the crop's group. The captions of a crop mention listed concepts many times. So the
+    captions are searched in blocks, to bound the memory.
     """
     crop, slot = np.nonzero(captions.captions >= 0)
     groups, concepts = pd.Index(listed["group"].unique()), pd.Index(listed["concept"].unique())

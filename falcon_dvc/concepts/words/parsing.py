@@ -86,7 +86,7 @@ _STOP = frozenset(
         "side",
     ]
 )
-# A token is one letter: noun, what may stand before one (adjective or participle), another verb, no content, the end of a caption.
+# One letter stands for a token: noun, adjective or participle, other verb, no content, end of a caption.
 _NOUN, _BEFORE, _VERB, _NO_CONTENT, _END = b"NAV-|"
 # Two or more adjectives and nouns that end in a noun; a token without content ends a phrase.
 _PHRASE = re.compile(rb"A+N+|NN+")
