@@ -1,4 +1,7 @@
-"""Locate where features fire in images: from the stored maps of an encoder, or by gradients if it has none."""
+"""Locate where features fire in images, by the stored maps of an encoder.
+
+If an encoder has no stored maps, gradients locate the features.
+"""
 
 from __future__ import annotations
 

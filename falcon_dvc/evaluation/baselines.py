@@ -11,7 +11,7 @@ WEIGHTS = 0.998, 0.97  # weights of the first and the last ranked image in soft-
 SMALL = 1e-7
 CAPTIONS_AT_ONCE = 65_536  # captions whose embeddings are in memory
 PAIRS_AT_ONCE = 2**27  # pairs of a crop and a concept whose probabilities are in memory
-# A thread normalises the probabilities of so many crops and multiplies those of so many concepts; they fit a cache.
+# Crops whose probabilities a thread normalises at once, and concepts whose probabilities it multiplies; both fit a cache.
 CROPS_AT_ONCE = 16
 CONCEPTS_AT_ONCE = 256
 # Factors in one product. Each is at least 1 - WEIGHTS[0], so the product does not underflow in single precision.

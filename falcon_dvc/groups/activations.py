@@ -13,7 +13,7 @@ Fires = Bool[np.ndarray, "images features"]
 
 CONSTANT = 1e-9  # a range of values below this is rounding
 VALUES_AT_ONCE = 2**18  # values of the matrix that a thread reads at once
-FIRST_IMAGES = 64  # almost every feature that varies does so within these
+FIRST_IMAGES = 64  # almost every feature that varies over all images varies over this number of them
 
 
 def row_normalised(features: Features) -> Features:
