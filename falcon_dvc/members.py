@@ -1,4 +1,4 @@
-"""The features of a group, as tables hold them: ``3 17``."""
+"""Read and write the members of a group as tables store them: ``3 17``."""
 
 from collections.abc import Iterable
 
@@ -7,17 +7,17 @@ from scipy import sparse
 
 
 def as_text(members: Iterable[int]) -> str:
-    """Write the numbers of some features as one text."""
+    """Write feature numbers as one text, separated by spaces."""
     return " ".join(map(str, members))
 
 
 def member_lists(texts: Iterable[str]) -> list[list[int]]:
-    """Read the features of each group."""
+    """Read the feature numbers of each group."""
     return [[int(member) for member in text.split()] for text in texts]
 
 
 def membership(texts: Iterable[str], features: int) -> sparse.csr_array:
-    """Read the features of each group as a sparse 0/1 matrix, groups x features."""
+    """Read the features of each group as a sparse 0/1 matrix (groups, features)."""
     members = member_lists(texts)
     group = np.repeat(np.arange(len(members)), [len(group) for group in members])
     column = np.array([member for group in members for member in group], dtype=int)

@@ -1,9 +1,9 @@
-"""FALCON as a DVC pipeline: one module per stage, the mathematics in ``stages.method``."""
+"""Run FALCON as a DVC pipeline: one module for each stage of dvc.yaml, the mathematics in ``falcon_dvc``."""
 
 import os
 import sys
 
-# `python -m stages` looks for modules in the working folder first: a file there must not pass for an installed package. What the
-# param `factory` names may still lie there.
+# `python -m stages` searches modules in the working folder first. Moved to the end, this folder cannot replace an installed
+# package. The module that the param `factory` names may still be there.
 if sys.argv[:1] == ["-m"] and sys.path[:1] == [os.getcwd()]:
     sys.path.append(sys.path.pop(0))

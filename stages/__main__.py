@@ -1,4 +1,7 @@
-"""Run one stage of ``dvc.yaml``: ``python -m stages NAME [KEY]``. DVC calls it; people call ``falcon``."""
+"""Run one stage of ``dvc.yaml``: ``python -m stages NAME [KEY]``.
+
+DVC calls this program. Users call ``falcon``.
+"""
 
 import importlib
 import sys
@@ -41,7 +44,7 @@ def _known(name: str) -> Stage:
 
 
 def _keys(stage: Stage, params: object, key: str | None) -> list[str]:
-    """Check the key against the params that dvc.yaml names for it."""
+    """Check the key against the params that dvc.yaml names for the stage."""
     known = stage.keys(params)
     if known is None and key is None:
         return []
@@ -53,7 +56,7 @@ def _keys(stage: Stage, params: object, key: str | None) -> list[str]:
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the command line."""
     if "--help" in sys.argv:
         typer.echo("\n".join(f"  {stage.name:24}{stage.description}" for stage in read_stages(PIPELINE).values()))
     reporting_errors(app, "python -m stages")

@@ -1,4 +1,4 @@
-"""What groups add to single features (C2): concepts that no member has alone, and whether a group beats its best member."""
+"""Measure what groups add to single features: concepts that no member has, and a gain over the best member (claim C2)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write the table of groups of two and more of the encoder `name`, and their metrics.
+    """Write the table of groups of two or more features of the encoder `name`, and their metrics.
 
-    Held-out selectivity needs images with known attributes: a run without a rendered world leaves it out.
+    Held-out selectivity needs images with known attributes. It is left out without a synthetic data set.
     """
     groups = read_table(paths.groups(name) / "groups.parquet")
     concepts = read_table(paths.concepts(name) / "concepts.parquet")
@@ -42,9 +42,9 @@ def run(params: Params, name: str) -> StageSummary:
 
 
 def _summary(name: str, table: pd.DataFrame) -> StageSummary:
-    """Groups without a gain could not be compared with their members."""
+    """Summarise the stage; a group without a gain could not be compared with its members."""
     unmeasured = int(table["gain"].isna().sum()) if "gain" in table else 0
-    reason = "whose words name no attribute that some held-out images show"
+    reason = "with words that name no attribute of a held-out image"
     return StageSummary(
         read={"groups": len(table)},
         dropped={"groups": {reason: unmeasured}},
@@ -53,7 +53,7 @@ def _summary(name: str, table: pd.DataFrame) -> StageSummary:
 
 
 def _heldout(params: Params, name: str, groups: pd.DataFrame) -> HeldOut:
-    """Attributes, joined by image, and features of the images of split `test`."""
+    """Read attributes and features of the images of split `test`, joined by image."""
     rows, attributes = heldout_attributes(params.data.images)
     activations = row_normalised(read_array(paths.activations(name) / "features.npy")[rows])
     partners = np.zeros(activations.shape[1], dtype=bool)
@@ -65,7 +65,7 @@ def _heldout(params: Params, name: str, groups: pd.DataFrame) -> HeldOut:
 
 
 def _attributes_of_words(params: Params) -> dict[str, Attribute]:
-    """Which attribute a concept names; of several, the first in the lexicon."""
+    """Read the attribute that each word names; of several, the first in the lexicon."""
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
     return {word: attribute for attribute, words in reversed(names.items()) for word in words}
 
@@ -74,7 +74,7 @@ def _attributes_of_words(params: Params) -> dict[str, Attribute]:
 
 
 def _metrics(groups: pd.DataFrame, table: pd.DataFrame, settings: AnalyseGroups) -> dict:
-    """Number of groups by size, how often they fire beyond chance, and what they add to their members, by size."""
+    """Compute metrics by size: number of groups, lift, and what groups add to their members."""
     sizes = {f"of_{size}": int(count) for size, count in groups["size"].value_counts().sort_index().items()}
     if table.empty:
         return {"groups": sizes}
@@ -83,25 +83,25 @@ def _metrics(groups: pd.DataFrame, table: pd.DataFrame, settings: AnalyseGroups)
         "median_support": float(table["support"].median()),
         "median_lift": float(table["lift"].median()),
         "median_lift_beyond_parts": float(table["lift_beyond"].median()),
-        **{f"of_{size}": _added(part, settings) for size, part in table.groupby("size")},
+        **{f"of_{size}": _added(groups_of_size, settings) for size, groups_of_size in table.groupby("size")},
         "of_all_sizes": _added(table, settings),
     }
 
 
-def _added(part: pd.DataFrame, settings: AnalyseGroups) -> dict:
-    """Shares of the groups that have a new concept and that beat their best member, each beside its control."""
-    added = _beside_control("new_concept", "share", "has_new", part, settings)
-    added |= _beside_control("new_first_concept", "share", "first_is_new", part, settings)
-    if "gain" not in part:
+def _added(groups: pd.DataFrame, settings: AnalyseGroups) -> dict:
+    """Compute the shares of groups with a new concept and of groups that beat their best member, with controls."""
+    added = _beside_control("new_concept", "share", "has_new", groups, settings)
+    added |= _beside_control("new_first_concept", "share", "first_is_new", groups, settings)
+    if "gain" not in groups:
         return added
-    measured = int(part["gain"].notna().sum())
-    added |= {"measured": measured, "not_measured": len(part) - measured}
-    added |= _beside_control("beats_best_member", "share", "beats_best_member", part, settings)
-    return added | _beside_control("gain", "mean", "gain", part, settings)
+    measured = int(groups["gain"].notna().sum())
+    added |= {"measured": measured, "not_measured": len(groups) - measured}
+    added |= _beside_control("beats_best_member", "share", "beats_best_member", groups, settings)
+    return added | _beside_control("gain", "mean", "gain", groups, settings)
 
 
-def _beside_control(name: str, kind: str, column: str, part: pd.DataFrame, settings: AnalyseGroups) -> dict:
-    """Mean of a column and of its control, where they were measured."""
-    measured = {name: part[column], f"{name}_control": part.get(f"control_{column}", part[column][:0])}
+def _beside_control(name: str, kind: str, column: str, groups: pd.DataFrame, settings: AnalyseGroups) -> dict:
+    """Compute the mean of a column and of its control, where they were measured."""
+    measured = {name: groups[column], f"{name}_control": groups.get(f"control_{column}", groups[column][:0])}
     means = {key: mean_with_interval(values.dropna(), settings, kind) for key, values in measured.items()}
     return {key: mean for key, mean in means.items() if mean}

@@ -1,4 +1,4 @@
-"""Clean and embed the caption corpus once, or take the embeddings that come with it (step 8)."""
+"""Clean the caption corpus and embed it once, or use the embeddings that come with it (step 8)."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def run(params: Params) -> StageSummary:
 
 
 def _encoder(spec: ImageTextSpec) -> ImageTextEncoder:
-    """The encoder, in whatever process."""
+    """Load the encoder, in any process."""
     return load_image_text(spec, best_device())
 
 
 def build(params: Params, load: Callable[[], ImageTextEncoder]) -> StageSummary:
-    """Write ``captions.parquet``, ``embeddings.npy`` (row by row alike), ``index.json``, ``index.faiss`` and the counts.
+    """Write ``captions.parquet``, ``embeddings.npy`` (in the same rows), ``index.json``, ``index.faiss`` and the counts.
 
-    Embeddings that are given stay where they are: ``index.json`` names their files. The encoder is loaded when it is
-    needed first, so that a corpus without captions is reported at once.
+    Given embeddings stay at their paths, and ``index.json`` names their files. The encoder is loaded on its first use.
+    So a corpus without captions is reported at once.
     """
     source = open_captions(params.data)
     given = open_given(params.data, source, lambda: load().dim)
     selection = select(source, given)
     encoder = load()
-    parts = in_row_groups(selected(source, selection, not is_plain(params.data)))
+    tables = in_row_groups(selected(source, selection, not is_plain(params.data)))
     if given is None:
         depends_on = {
             "corpus": selection.digest,
@@ -60,9 +60,9 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> StageSummary:
         }
         with executor_of(params, "build_caption_index") as executor, resumable("build_caption_index") as work:
             captions = work.checkpoint("captions", depends_on)
-            write_embedded(parts, load, len(selection.captions), captions, executor)
+            write_embedded(tables, load, len(selection.captions), captions, executor)
     else:
-        deque(written(parts), maxlen=0)
+        deque(written(tables), maxlen=0)
     approximate = write_index(embeddings(given, selection), params.build_caption_index)
     write_json(
         paths.CAPTIONS / "index.json",

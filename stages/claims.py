@@ -1,4 +1,7 @@
-"""The claims table: each claim of the paper, what was measured, against what, and whether it holds. Every number names its file and key."""
+"""Write the claims table: what was measured for each claim, against what, and whether it holds.
+
+Every number has its file and key.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ REPORT = paths.REPORTS / "claims.md"
 
 
 def run(params: Params) -> StageSummary:
-    """Write ``reports/claims.md`` and ``reports/tables/claims.csv``; a row whose figures this run lacks says so."""
+    """Write ``reports/claims.md`` and ``reports/tables/claims.csv``.
+
+    A row without figures in this run is marked.
+    """
     table = pd.DataFrame([measured(row) for row in rows(params)])
     write_table(paths.table("claims"), table)
     write_text(REPORT, as_markdown(table))

@@ -1,4 +1,4 @@
-"""List the images that can be read, and divide them into those that are explained (probe) and those held out (test)."""
+"""List the images that can be read, and divide them into probe (explained) and test (held out) images."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def run(params: Params) -> StageSummary:
 
 
 def _scenes(params: Params) -> tuple[pd.DataFrame, int]:
-    """The rendered world: its own splits, the object as the label."""
+    """Read the synthetic data set, with its own splits and the object as the label."""
     table = read_table(f"{params.data.images}/attributes.parquet").rename(columns={"object": "label"})
     height, width = read_array(f"{params.data.images}/images.npy").shape[1:3]
     return table.assign(width=width, height=height), 0
 
 
 def _listed(params: Params) -> tuple[pd.DataFrame, int]:
-    """The user's images; divided as their source says, else a seeded share of them held out."""
+    """List the user's images, divided by their own splits, else by a seeded share."""
     from falcon_dvc.images.open import list_source
 
     listing = list_source(params.data)

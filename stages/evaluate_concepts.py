@@ -1,4 +1,4 @@
-"""Are the explanations right? Every method's words against what each feature sees, and on held-out images (rendered world)."""
+"""Compare the words of every method with the planted truth, on held-out images of the synthetic data set."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from falcon_dvc.artifacts.formats import read_array, read_table, write_json, wri
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
-from falcon_dvc.evaluation.ground_truth import heldout_attributes, judged, names_of_attributes, selectivity_of, truth_of
-from falcon_dvc.evaluation.methods import Words, all_methods, best_constant, constant, read_mined
+from falcon_dvc.evaluation.ground_truth import (
+    heldout_attributes,
+    names_of_attributes,
+    selectivity_of,
+    truth_of,
+    with_rank_of_truth,
+)
+from falcon_dvc.evaluation.methods import Words, all_methods, best_constant, constant, read_captioned_crops
 from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.progress import track
 
@@ -23,20 +29,20 @@ MEASURES = ("pearson", "auprc", "auc", "mad")
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write each single feature's truth and whether its concepts name it, beside every other method on the same crops."""
+    """Write each single feature's truth and whether its concepts name it, for every method on the same crops."""
     settings = params.evaluate_concepts
     rows, attributes = heldout_attributes(params.data.images)
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
     activations = read_array(paths.activations(name) / "features.npy")[rows]
     truth = _explained(truth_of(activations, attributes, settings.clear), name)
     methods = _all_words(params, name, truth, names)
-    judgements = {
-        method: selectivity_of(judged(truth, words, names), activations, attributes, names)
-        for method, words in track(methods.items(), "judging methods", total=len(methods))
+    compared = {
+        method: selectivity_of(with_rank_of_truth(truth, words, names), activations, attributes, names)
+        for method, words in track(methods.items(), "comparing methods", total=len(methods))
     }
-    write_table(paths.table(f"{name}_truth"), judgements["falcon"])
-    write_table(paths.table(f"{name}_methods"), _methods_table(judgements))
-    metrics = _metrics(judgements, settings)
+    write_table(paths.table(f"{name}_truth"), compared["falcon"])
+    write_table(paths.table(f"{name}_methods"), _methods_table(compared))
+    metrics = _metrics(compared, settings)
     summary = StageSummary(
         read={"held-out images": len(rows), "features": len(truth)},
         dropped={"features": {"without a clear truth": len(truth) - metrics["clear_truth"]}},
@@ -50,37 +56,41 @@ def run(params: Params, name: str) -> StageSummary:
 
 
 def _explained(truth: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The truth of those features that are explained at all."""
+    """Select the truth of the explained features."""
     explained = read_table(paths.groups(name) / "groups.parquet")["group"]
     return truth[truth["group"].isin(explained)].reset_index(drop=True)
 
 
 def _all_words(params: Params, name: str, truth: pd.DataFrame, names: dict) -> dict[str, Words]:
-    """The words of every method; `falcon` is the run's own explanation, as the report shows it."""
+    """Compute the words of every method; `falcon` is the explanation that the report shows."""
     corpus, settings = read_corpus(), params.concepts
     own = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
     clear = truth[truth["clear"]]
     label = constant(truth["group"], best_constant(clear if len(clear) else truth, names, settings.top))
-    return {"falcon": own, **all_methods(read_mined(name, corpus, settings), corpus, settings), "best_constant": label}
+    return {
+        "falcon": own,
+        **all_methods(read_captioned_crops(name, corpus, settings), corpus, settings),
+        "best_constant": label,
+    }
 
 
-def _methods_table(judgements: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a method and feature with a clear truth."""
+def _methods_table(compared: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """List each method and feature with a clear truth, one row for each pair."""
     columns = ["method", "group", "kind", "value", "first_concept", "rank_of_truth", *MEASURES]
-    parts = [part[part["clear"]].assign(method=method) for method, part in judgements.items()]
-    return pd.concat(parts, ignore_index=True)[columns]
+    tables = [table[table["clear"]].assign(method=method) for method, table in compared.items()]
+    return pd.concat(tables, ignore_index=True)[columns]
 
 
-def _metrics(judgements: dict[str, pd.DataFrame], settings: EvaluateConcepts) -> dict:
-    """Share of the features with a clear truth that are named rightly: in all, by kind, and by method."""
-    own = judgements["falcon"]
+def _metrics(compared: dict[str, pd.DataFrame], settings: EvaluateConcepts) -> dict:
+    """Compute the share of features with a clear truth that are named rightly: in all, by kind and by method."""
+    own = compared["falcon"]
     clear = own[own["clear"]]
     if clear.empty:
         return {"features": len(own), "clear_truth": 0}
-    kinds = {kind: _hits(part, settings) for kind, part in clear.groupby("kind")}
+    kinds = {kind: _hits(table, settings) for kind, table in clear.groupby("kind")}
     methods = {
-        method: _hits(part[part["clear"]], settings) | _selectivity(part[part["clear"]], settings)
-        for method, part in judgements.items()
+        method: _hits(table[table["clear"]], settings) | _selectivity(table[table["clear"]], settings)
+        for method, table in compared.items()
     }
     return {
         "features": len(own),
@@ -91,34 +101,37 @@ def _metrics(judgements: dict[str, pd.DataFrame], settings: EvaluateConcepts) ->
     }
 
 
-def _hits(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
-    """Shares over features, with an interval for the first word; a truth that is not listed has no reciprocal rank."""
+def _hits(table: pd.DataFrame, settings: EvaluateConcepts) -> dict:
+    """Compute shares over features, with an interval for the first word.
+
+    A truth that is not listed has a reciprocal rank of 0.
+    """
     return {
-        "features": len(part),
-        **mean_with_interval(part["hit_first"], settings, "top1"),
-        "top5": float(part["hit_five"].mean()),
-        "mean_reciprocal_rank": float((1 / part["rank_of_truth"]).mean()),
+        "features": len(table),
+        **mean_with_interval(table["hit_first"], settings, "top1"),
+        "top5": float(table["hit_five"].mean()),
+        "mean_reciprocal_rank": float((1 / table["rank_of_truth"]).mean()),
     }
 
 
-def _selectivity(part: pd.DataFrame, settings: EvaluateConcepts) -> dict:
-    """Mean over features of how well the first word predicts the activation on held-out images."""
-    return {measure: mean_with_interval(part[measure], settings, "mean") for measure in MEASURES}
+def _selectivity(table: pd.DataFrame, settings: EvaluateConcepts) -> dict:
+    """Compute the mean over features of the first word's held-out selectivity."""
+    return {measure: mean_with_interval(table[measure], settings, "mean") for measure in MEASURES}
 
 
 def _by_kind(metrics: dict) -> pd.DataFrame:
-    """Plot data: the share that is right, in all, by kind of truth."""
+    """Compute plot data: the share of right words, in all and by kind of truth."""
     measured = {kind: value for kind, value in metrics.items() if isinstance(value, dict) and kind != "methods"}
     return _bars("truth", measured)
 
 
 def _by_method(metrics: dict) -> pd.DataFrame:
-    """Plot data: the share that is right, by method."""
+    """Compute plot data: the share of right words, by method."""
     return _bars("method", metrics.get("methods", {}))
 
 
 def _by_contrast(metrics: dict) -> pd.DataFrame:
-    """Plot data: the share that is right, by contrast, everything else being equal."""
+    """Compute plot data: the share of right words, by contrast, with all else equal."""
     prefix = "falcon_"
     methods = {
         key.removeprefix(prefix): value for key, value in metrics.get("methods", {}).items() if key.startswith(prefix)

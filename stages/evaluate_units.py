@@ -1,7 +1,8 @@
-"""Final-layer units: explain the outputs of a classifier, for which the right answer is known - the name of the class.
+"""Explain the final-layer units of a classifier, whose right answer is known: the name of the class.
 
-The vocabulary is the class names themselves, for FALCON and for soft-WPMI on the same crops. An image-text encoder that was made from
-these very names (ConSE) has an easy task: the figures say what the pipeline loses on the way, not what a general encoder would name.
+The vocabulary is the class names, for FALCON and for soft-WPMI on the same crops. An image-text encoder composed of
+these very names (ConSE) has an easy task. The figures then measure the loss in the pipeline, not what a general
+encoder would name.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import EvaluateUnits, Params
 
 
-CROPS_AT_ONCE = 256  # dense activation maps in memory
+CROPS_AT_ONCE = 256  # crops whose dense activation maps are in memory
 METHODS = ("falcon", "soft_wpmi", "soft_wpmi_tuned", "shuffled_units")
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write the rank of each unit's own class name by every method, and the shares that are first or among the first five.
+    """Write the rank of each unit's own class name by every method, and the shares among the first and first five.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def run(params: Params, name: str) -> StageSummary:
 
 
 def _strongest_images(name: str, classifier: LinearClassifier, count: int) -> np.ndarray:
-    """Rows of the images with the largest logit of each unit, (units, count)."""
+    """Find the rows of the images with the largest logit of each unit: (units, count)."""
     features = read_array(paths.activations(name) / "features.npy").astype(np.float64)
     logits = np.round(features @ classifier.weights.T.astype(np.float64) + classifier.bias, 9)
     return np.argsort(-logits, axis=0, kind="stable")[:count].T
@@ -70,13 +71,13 @@ def _strongest_images(name: str, classifier: LinearClassifier, count: int) -> np
 def _crops(
     params: Params, name: str, classifier: LinearClassifier, rows: np.ndarray, work: Resumable
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Crops of each unit: its strongest images, cut to where they raise its logit, at several thresholds of that map."""
+    """Crop each unit's strongest images where they raise its logit, at several thresholds of the heatmap."""
     unit, row = np.repeat(np.arange(len(rows)), rows.shape[1]), rows.reshape(-1)
-    parts = [slice(start, start + CROPS_AT_ONCE) for start in range(0, len(row), CROPS_AT_ONCE)]
+    batches = [slice(start, start + CROPS_AT_ONCE) for start in range(0, len(row), CROPS_AT_ONCE)]
     located = Localisation(params, name, work)
-    heatmaps = [located.of_directions(row[part], classifier.weights[unit[part]]) for part in parts]
+    heatmaps = [located.of_directions(row[batch], classifier.weights[unit[batch]]) for batch in batches]
     boxes = [
-        np.concatenate([located.boxes(row[part], heat, at) for part, heat in zip(parts, heatmaps, strict=True)])
+        np.concatenate([located.boxes(row[batch], heat, at) for batch, heat in zip(batches, heatmaps, strict=True)])
         for at in params.evaluate_units.thresholds
     ]
     return np.tile(unit, len(boxes)), np.tile(row, len(boxes)), np.concatenate(boxes)
@@ -85,19 +86,22 @@ def _crops(
 def _embedded(
     params: Params, rows: np.ndarray, boxes: np.ndarray, classifier: LinearClassifier, work: Resumable
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Unit embeddings of the crops and of the class names."""
+    """Compute unit embeddings of the crops and of the class names."""
     from falcon_dvc.compute.device import best_device
     from falcon_dvc.crops.embedding import embed_crops
     from falcon_dvc.models.image_text.load import load_image_text
 
     encoder = load_image_text(params.image_text, best_device())
-    texts = [params.evaluate_units.template.replace("{}", some) for some in classifier.names]
+    texts = [params.evaluate_units.template.replace("{}", name) for name in classifier.names]
     crops = embed_crops(params.data, encoder, rows, boxes, params.mine_crops.batch_size, work)
     return crops, encoder.embed_texts(texts)
 
 
 def _ranks(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarray) -> dict[str, np.ndarray]:
-    """Rank, from 1, of each unit's own name by every method; a crop's place among its unit's crops is its rank of activation."""
+    """Compute the rank, from 1, of each unit's own name by every method.
+
+    The place of a crop among its unit's crops is its rank of activation.
+    """
     units = len(names)
     place = pd.Series(unit).groupby(unit).cumcount().to_numpy()
     own = _falcon(params, crops, unit, names)
@@ -112,17 +116,23 @@ def _ranks(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarra
 
 
 def _falcon(params: Params, crops: np.ndarray, unit: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """Eq. 1 with the class names as captions: mean over a unit's crops of p(name | crop), 0 for a name not retrieved."""
+    """Compute Eq. 1 with the class names as captions: the mean over a unit's crops of p(name | crop).
+
+    The value is 0 for a name that is not retrieved.
+    """
     settings = params.concepts
-    found = nearest_captions(crops, [(np.arange(len(names)), names)], settings.captions_per_image)
-    weights = retrieved_weights(found, settings.temperature)
+    retrieved = nearest_captions(crops, [(np.arange(len(names)), names)], settings.captions_per_image)
+    weights = retrieved_weights(retrieved, settings.temperature)
     total = np.zeros((len(names), len(names)))
-    np.add.at(total, (unit[:, None], found.captions), weights)
+    np.add.at(total, (unit[:, None], retrieved.captions), weights)
     return total / np.bincount(unit, minlength=len(names))[:, None]
 
 
 def _table(classifier: LinearClassifier, rows: np.ndarray, ranks: dict[str, np.ndarray]) -> pd.DataFrame:
-    """One row a unit, keyed by its class's id; whether an image of the class is among its strongest images."""
+    """List the units by the id of their class, with their ranks.
+
+    A column says whether the class is among the unit's strongest images.
+    """
     labels = read_table(paths.IMAGES)["label"].to_numpy(dtype=str)
     shown = (labels[rows] == np.array(classifier.ids)[:, None]).any(axis=1)
     return pd.DataFrame(
@@ -136,16 +146,20 @@ def _table(classifier: LinearClassifier, rows: np.ndarray, ranks: dict[str, np.n
 
 
 def _metrics(table: pd.DataFrame, settings: EvaluateUnits) -> dict:
-    """Shares over units, all of them and those whose strongest images show their class."""
-    parts = {"all_units": table, "units_whose_images_show_the_class": table[table["class_among_images"]]}
-    return {name: {"units": len(part), **_by_method(part, settings)} for name, part in parts.items() if len(part)}
+    """Compute shares over all units, and over units whose strongest images show their class."""
+    tables = {"all_units": table, "units_whose_images_show_the_class": table[table["class_among_images"]]}
+    return {
+        name: {"units": len(table_of_units), **_by_method(table_of_units, settings)}
+        for name, table_of_units in tables.items()
+        if len(table_of_units)
+    }
 
 
-def _by_method(part: pd.DataFrame, settings: EvaluateUnits) -> dict:
-    found: dict = {}
+def _by_method(table: pd.DataFrame, settings: EvaluateUnits) -> dict:
+    metrics: dict = {}
     for method in METHODS:
-        ranks = part[f"rank_{method}"].to_numpy()
-        found[method] = {f"top{reach}": mean_with_interval(ranks <= reach, settings) for reach in (1, 5)} | {
+        ranks = table[f"rank_{method}"].to_numpy()
+        metrics[method] = {f"top{reach}": mean_with_interval(ranks <= reach, settings) for reach in (1, 5)} | {
             "median_rank": float(np.median(ranks))
         }
-    return found
+    return metrics

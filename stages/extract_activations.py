@@ -1,4 +1,4 @@
-"""One pass of an encoder over all images: features, and the activation maps that every heatmap is made of (steps 1 and 4)."""
+"""Compute features and activation maps of all images in one pass of an encoder (steps 1 and 4)."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ Pass = tuple[np.ndarray, np.ndarray | None]  # features and maps of a batch
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write ``features.npy``, ``maps.npy`` and ``fields.npy`` of the encoder `name`; of a network by name also ``encoder.json``.
+    """Write ``features.npy``, ``maps.npy`` and ``fields.npy`` of the encoder `name`.
 
-    There is no ``maps.npy`` where heatmaps are not made of the features' own maps.
+    A network given by name also gets ``encoder.json``. ``maps.npy`` is left out if heatmaps do not depend on the
+    features' own maps.
     """
     table = read_table(paths.IMAGES)
     opened = PerProcess(_opened, params.data, params.encoders[name], name)
     source, (encoder, *_) = opened()
     fields = [encoder.field(width, height) for width, height in zip(table["width"], table["height"], strict=True)]
     folder = paths.activations(name)
-    for old in ("maps.npy", "encoder.json"):  # of another kind of encoder, if the stage is run by hand
+    for old in ("maps.npy", "encoder.json"):  # files of another kind of encoder, if a user runs the stage directly
         (folder / old).unlink(missing_ok=True)
     write_array(folder / "fields.npy", np.array(fields, dtype=np.int32))
     _describe(encoder, folder)
@@ -59,7 +60,7 @@ def run(params: Params, name: str) -> StageSummary:
 
 
 def _describe(encoder: Encoder, folder: Path) -> None:
-    """Say what was read from a network and from its checkpoint, where it is not all in params."""
+    """Write what was read from a network and its checkpoint, as far as params do not say it."""
     description = getattr(encoder, "description", None)
     if description is None:
         return
@@ -71,22 +72,22 @@ def _describe(encoder: Encoder, folder: Path) -> None:
 
 
 def _opened(data: Data, spec: EncoderSpec, name: str) -> tuple[ImageSource, Sequence[Encoder]]:
-    """The images, and the encoder on each device, in whatever process."""
+    """Open the images and load the encoder on each device, in any process."""
     replicas = [load_encoder(spec, device, f"encoders.{name}") for device in all_devices()]
     return open_images(data, read_table(paths.IMAGES)), replicas
 
 
 def _extract(opened: PerProcess, work: Checkpoint, settings: ExtractActivations, name: str, executor: Executor) -> None:
-    """Stream features, and the maps if there are any, to disk; only a few batches are ever in memory."""
+    """Write features, and maps if there are any, to disk; only a few batches are in memory."""
     source, (encoder, *_) = opened()
     features = work.array("features.npy", (len(source), encoder.width), np.float32)
     starts = range(work.finished, len(source), settings.batch_size)
     batches = [range(start, min(start + settings.batch_size, len(source))) for start in starts]
     passes = _passes(opened, batches, settings.precision, executor)
     with closing(track(passes, f"activations of {name}", total=len(batches))) as tracked:
-        for rows, (found, maps) in zip(batches, tracked, strict=True):
-            _check_finite(found, rows, settings.precision, name)
-            features[rows.start : rows.stop] = found
+        for rows, (features_of_batch, maps) in zip(batches, tracked, strict=True):
+            _check_finite(features_of_batch, rows, settings.precision, name)
+            features[rows.start : rows.stop] = features_of_batch
             if maps is not None:
                 work.array("maps.npy", (len(source), *maps.shape[1:]), np.float16)[rows.start : rows.stop] = maps
             work.save(rows.stop)
@@ -101,19 +102,22 @@ def _check_finite(features: np.ndarray, rows: range, precision: str, name: str) 
 
 
 def _passes(opened: PerProcess, batches: list[range], precision: str, executor: Executor) -> Iterator[Pass]:
-    """Features and maps of each batch: in this process all in one pass, elsewhere each a task."""
+    """Yield features and maps of each batch.
+
+    In this process all batches run in one pass. Elsewhere each batch is a task.
+    """
     if executor.distributed:
         tasks = (Task(f"images {rows.start}-{rows.stop - 1}", (rows, precision)) for rows in batches)
         yield from executor.map(_pass, tasks, opened, accelerated=True)
         return
     source, replicas = opened()
-    for _, found, maps in activations(source, replicas, batches, precision):
-        yield found, maps
+    for _, features, maps in activations(source, replicas, batches, precision):
+        yield features, maps
 
 
 def _pass(opened: PerProcess, rows: range, precision: str) -> Pass:
-    """One batch, in a worker."""
+    """Compute one batch in a worker."""
     source, replicas = opened()
-    ((_, found, maps),) = activations(source, replicas, [rows], precision)
-    # As they will be written: half of what would travel otherwise.
-    return found, None if maps is None else maps.astype(np.float16)
+    ((_, features, maps),) = activations(source, replicas, [rows], precision)
+    # In the type that is written, which halves the transfer.
+    return features, None if maps is None else maps.astype(np.float16)

@@ -1,4 +1,4 @@
-"""Why a classifier fails: the features to blame, what they carry, and what switching them off does (claim C4)."""
+"""Explain why a classifier fails: the features to blame, their concepts, and a repair by switching them off (claim C4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from falcon_dvc.failures.blame import (
     logits,
 )
 from falcon_dvc.failures.classified import Classified
-from falcon_dvc.failures.clusters import carried_concepts, cluster_table, failure_table
+from falcon_dvc.failures.clusters import cluster_table, concepts_of_features, failure_table
 from falcon_dvc.failures.repairs import REPAIRS, repair_metrics, repair_plot, repair_table
 from falcon_dvc.failures.shortcut import shortcut_metrics
 from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier
@@ -35,7 +35,7 @@ REPAIRS += [f"{when}{end}" for when in ("before", "after", "gain") for end in ("
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write the failures of the encoder `name` with their causes, the clusters they form, repairs, and metrics.
+    """Write the failures of the encoder `name` with causes, clusters, repairs and metrics.
 
     Raises
     ------
@@ -45,15 +45,17 @@ def run(params: Params, name: str) -> StageSummary:
     settings = params.failures
     images, unnamed = _classified(name, _classifier(params, name))
     first = first_concepts(read_table(paths.concepts(name) / "concepts.parquet"))
-    carried = carried_concepts(first, images.features.shape[1])
+    concepts = concepts_of_features(first, images.features.shape[1])
     measured = "test" if len(images.rows("test")) else "probe"
     rows = images.rows(measured, wrong=True)
     blamed = images.blamed(rows, settings.reference)
     names = np.array(images.classifier.names, dtype=object)
-    failures = failure_table(images.image[rows], names[images.right[rows]], names[images.found[rows]], blamed, carried)
+    failures = failure_table(
+        images.image[rows], names[images.right[rows]], names[images.predicted[rows]], blamed, concepts
+    )
     groups = read_table(paths.groups(name) / "groups.parquet")
-    clusters = cluster_table(failures, blamed, carried, groups, first, settings)
-    repairs = repair_table(params, images, carried)
+    clusters = cluster_table(failures, blamed, concepts, groups, first, settings)
+    repairs = repair_table(params, images, concepts)
     write_table(paths.FAILURES / f"{name}.parquet", failures[FAILURES])
     write_table(paths.table(f"{name}_failures"), clusters[CLUSTERS])
     write_table(paths.table(f"{name}_repairs"), repairs)
@@ -63,16 +65,17 @@ def run(params: Params, name: str) -> StageSummary:
         "held_out": int(measured == "test"),
         "label_names_no_class": unnamed,
     }
-    found = _metrics(images, measured, failures, clusters, settings)
-    planted = shortcut_metrics(params, images, rows, blamed, carried) if params.worlds else {}
+    metrics = _metrics(images, measured, failures, clusters, settings)
+    planted = shortcut_metrics(params, images, rows, blamed, concepts) if params.worlds else {}
     summary = StageSummary(
         read={"images": len(images.image) + unnamed},
-        dropped={"images": {"whose label names no class": unnamed}},
-        noted={"images that are classified wrongly": len(failures)},
-        wrote={f"rows to {paths.FAILURES / f'{name}.parquet'}": len(failures), "clusters of them": len(clusters)},
+        dropped={"images": {"with a label that names no class": unnamed}},
+        noted={"wrongly classified images": len(failures)},
+        wrote={f"rows to {paths.FAILURES / f'{name}.parquet'}": len(failures), "clusters": len(clusters)},
     )
     write_json(
-        paths.metrics(f"failures_{name}"), {**counts, **found, **planted, **repair_metrics(repairs), **summary.metrics}
+        paths.metrics(f"failures_{name}"),
+        {**counts, **metrics, **planted, **repair_metrics(repairs), **summary.metrics},
     )
     return summary
 
@@ -85,7 +88,7 @@ def _classifier(params: Params, name: str) -> LinearClassifier:
 
 
 def _classified(name: str, classifier: LinearClassifier) -> tuple[Classified, int]:
-    """Classify the images whose label names a class; count the others."""
+    """Classify the images whose label names a class, and count the others."""
     table, path = read_table(paths.IMAGES), paths.activations(name) / "features.npy"
     features = read_array(path)
     if features.shape != (len(table), classifier.weights.shape[1]):
@@ -95,16 +98,16 @@ def _classified(name: str, classifier: LinearClassifier) -> tuple[Classified, in
         )
     right = _classes(table["label"], classifier)
     rows = np.flatnonzero(right >= 0)
-    some, right = np.asarray(features[rows]), right[rows]
-    found = logits(some, classifier.weights, classifier.bias).argmax(axis=1)
+    labelled, right = np.asarray(features[rows]), right[rows]
+    predicted = logits(labelled, classifier.weights, classifier.bias).argmax(axis=1)
     image, split = (table[column].to_numpy()[rows] for column in ("image", "split"))
     probe = np.flatnonzero(split == "probe")
-    references = class_references(some[probe], right[probe], found[probe], len(classifier.names))
-    return Classified(classifier, image, split, some, right, found, references), len(table) - len(rows)
+    references = class_references(labelled[probe], right[probe], predicted[probe], len(classifier.names))
+    return Classified(classifier, image, split, labelled, right, predicted, references), len(table) - len(rows)
 
 
 def _classes(labels: pd.Series, classifier: LinearClassifier) -> np.ndarray:
-    """Class that each label names, by its id or by its name in any case; -1 for none."""
+    """Find the class that each label names, by its id or by its name in any case; -1 if none."""
     number = {name.casefold(): place for place, name in enumerate(classifier.names)}
     number |= {key.casefold(): place for place, key in enumerate(classifier.ids)}
     return labels.fillna("").astype(str).str.casefold().map(number).fillna(-1).to_numpy(dtype=int)
@@ -113,10 +116,10 @@ def _classes(labels: pd.Series, classifier: LinearClassifier) -> np.ndarray:
 def _metrics(
     images: Classified, split: str, failures: pd.DataFrame, clusters: pd.DataFrame, settings: Failures
 ) -> dict[str, Any]:
-    """How often the classifier fails, and how far words account for it."""
+    """Compute how often the classifier fails, and which share of the failures has a word."""
     rows = images.rows(split)
     measured = {
-        "accuracy": (images.right == images.found)[rows],
+        "accuracy": (images.right == images.predicted)[rows],
         "first_named_is_a_word": ~failures["concept"].str.fullmatch(r"feature \d+|").to_numpy(dtype=bool),
         "blame_of_first_named": failures["blame_share"].to_numpy(),
     }

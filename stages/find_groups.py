@@ -1,4 +1,4 @@
-"""Which images activate each feature and each group of features highly, lowly, or are drawn at random (steps 2, 3, 7)."""
+"""Select highly activating, lowly activating and random images of features and of groups of features (steps 2, 3, 7)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class NothingFiresError(UserError):
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write ``groups.parquet``, ``sets.parquet`` and ``thresholds.npy`` of the encoder `name`; only probe images take part."""
+    """Write ``groups.parquet``, ``sets.parquet`` and ``thresholds.npy`` of the encoder `name`.
+
+    Only probe images are used.
+    """
     settings = params.find_groups
     table = read_table(paths.IMAGES)
     probe = np.flatnonzero(table["split"] == "probe")
@@ -54,26 +57,29 @@ def run(params: Params, name: str) -> StageSummary:
 def _summary(
     name: str, fires: tuple[int, int], search: dict, groups: int, rows: int, settings: FindGroups
 ) -> StageSummary:
-    """Sets that are left out are no input: they are noted, and metrics say why."""
+    """Summarise the stage.
+
+    Sets that are left out are no input, so they are only noted. The metrics hold the reasons.
+    """
     images, features = fires
-    sets = [some for size, some in search.items() if size.startswith("of_")]
-    left = sum(some["significant"] - some["explained"] for some in sets)
+    sets = [counts for size, counts in search.items() if size.startswith("of_")]
+    left = sum(counts["significant"] - counts["explained"] for counts in sets)
     few = f"with fewer than {settings.min_images} highly activating images"
     return StageSummary(
         read={"probe images": images, "features": features},
         dropped={"features": {few: features - search["single"]}},
-        noted={"sets of features that fire together beyond chance left out": left},
-        wrote={f"groups to {paths.groups(name)}": groups, "rows of images to it": rows},
+        noted={"significant sets of features that are left out": left},
+        wrote={f"groups to {paths.groups(name)}": groups, f"rows of images to {paths.groups(name)}": rows},
     )
 
 
 def _features(name: str, images: int) -> np.ndarray:
-    """The features of all images.
+    """Read the features of all images.
 
     Raises
     ------
     UserError
-        If they are no features, or of other images.
+        If the file holds no features, or features of other images.
     """
     path = paths.activations(name) / "features.npy"
     features = read_rows(path, images, paths.IMAGES)

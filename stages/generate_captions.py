@@ -1,4 +1,4 @@
-"""Caption every crop with an image captioner: a corpus made for these crops, for `data.captions` to name (in place of step 8's)."""
+"""Caption every crop with an image captioner; `data.captions` may name these captions as the corpus of step 8."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write the captions of the crops of the encoder `name`: line i is about row i of its ``crops.parquet``; and counts."""
+    """Write the captions of the crops of the encoder `name`, and counts.
+
+    Line i describes row i of its ``crops.parquet``.
+    """
     crops = read_table(paths.crops(name) / "crops.parquet")
     generated, which = _generated(params, name, crops)
     captions = np.array([clean_caption(text) for text in generated], dtype=object)[which]
@@ -36,42 +39,42 @@ def run(params: Params, name: str) -> StageSummary:
 
 
 def _generated(params: Params, name: str, crops: pd.DataFrame) -> tuple[list[str], np.ndarray]:
-    """A text for each different crop, and each row's place among them."""
+    """Generate a text for each different crop, and return the place of each row among them."""
     from falcon_dvc.compute.resume import resumable
-    from falcon_dvc.crops.embedding import different_crops, part_of_crops
+    from falcon_dvc.crops.embedding import checkpoint_of_crops, different_crops
 
     rows = pd.Index(read_table(paths.IMAGES)["image"]).get_indexer(crops["image"])
     different, which = different_crops(rows, crops[["left", "top", "right", "bottom"]].to_numpy())
     with resumable(f"generate_captions-{name}") as work:
-        part = part_of_crops(work, "captions", params.data, different, _how(params.generate_captions))
-        return _texts(params, different, part), which
+        checkpoint = checkpoint_of_crops(work, "captions", params.data, different, _how(params.generate_captions))
+        return _texts(params, different, checkpoint), which
 
 
 def _how(settings: GenerateCaptions) -> dict:
-    """The params that decide what is generated for a crop."""
+    """Return the params that decide which text is generated for a crop."""
     names = ("checkpoint", "name", "pretrained", "beams", "max_length", "batch_size")
     return {name: getattr(settings, name) for name in names}
 
 
-def _texts(params: Params, crops: np.ndarray, part: Checkpoint) -> list[str]:
-    """A text for each crop; those that are finished are not made again."""
+def _texts(params: Params, crops: np.ndarray, checkpoint: Checkpoint) -> list[str]:
+    """Generate a text for each crop; finished ones are read from the checkpoint."""
     from falcon_dvc.captioner import load_captioner
     from falcon_dvc.compute.device import best_device
     from falcon_dvc.crops.embedding import batches_of_crops, pictures
 
-    settings, finished = params.generate_captions, part.finished
+    settings, finished = params.generate_captions, checkpoint.finished
     captioner = load_captioner(settings, best_device())
-    texts: list[str] = json.loads(part.saved["texts"].tobytes()) if finished else []
+    texts: list[str] = json.loads(checkpoint.saved["texts"].tobytes()) if finished else []
     batches = batches_of_crops(params.data, crops, finished, settings.batch_size, "captioning crops", list, pictures)
     with closing(batches):
         for batch in batches:
             texts += captioner.captions(batch)
-            part.save(len(texts), texts=np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8))
+            checkpoint.save(len(texts), texts=np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8))
     return texts
 
 
 def _counts(captions: np.ndarray, which: np.ndarray) -> dict[str, int]:
-    """Rows, different crops among them, rows with a caption, different captions, rows without one."""
+    """Count rows, different crops, rows with a caption, different captions, and rows without a caption."""
     empty = int((captions == "").sum())
     return {
         "crops": len(captions),

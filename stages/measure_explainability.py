@@ -1,4 +1,4 @@
-"""How much of the space can be explained (C1, C2): coherence of each group's crops, by the released rule and against a null."""
+"""Measure which features and groups have crops that look alike, by the released rule and against chance (claims C1, C2)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write the coherence of every group of the encoder `name`, the shares that are interpretable, and plot data."""
+    """Write the coherence of every group of the encoder `name`, the interpretable shares, and plot data."""
     settings = params.measure_explainability
     groups = read_table(paths.groups(name) / "groups.parquet")
     crops = read_table(paths.crops(name) / "crops.parquet")
@@ -28,11 +28,11 @@ def run(params: Params, name: str) -> StageSummary:
     features = read_array(paths.activations(name) / "features.npy").shape[1]
     write_table(paths.EXPLAINABILITY / f"{name}.parquet", measured)
     write_table(paths.plot(f"{name}_coherence"), measured[["group", "size", "coherence", "null_mean", "null_high"]])
-    by_size = {_label(size): _shares(part, settings) for size, part in measured.groupby("size")}
+    by_size = {_label(size): _shares(groups_of_size, settings) for size, groups_of_size in measured.groupby("size")}
     write_table(paths.plot(f"{name}_interpretable"), _by_size(by_size))
     summary = StageSummary(
         read={"groups": len(groups), "crops": len(crops)},
-        dropped={"groups": {"of a single crop": int((measured["crops"] < 2).sum())}},
+        dropped={"groups": {"with fewer than two crops": int((measured["crops"] < 2).sum())}},
         wrote={f"rows to {paths.EXPLAINABILITY / f'{name}.parquet'}": len(measured)},
     )
     write_json(
@@ -55,7 +55,10 @@ def _shuffled(
     images: pd.DataFrame,
     settings: MeasureExplainability,
 ) -> dict:
-    """Null control: the same rule on each single feature's random images, which is what shuffled activations would select."""
+    """Apply the rule to each single feature's random images (null control).
+
+    Shuffled activations would select such images.
+    """
     single = groups[groups["size"] == 1].reset_index(drop=True)
     random = crops["role"] == "random"
     relabelled = pd.concat([crops[random].assign(role="high"), crops[random]], ignore_index=True)
@@ -72,16 +75,19 @@ def _label(size: int) -> str:
     return "single" if size == 1 else f"groups_of_{size}"
 
 
-def _shares(part: pd.DataFrame, settings: MeasureExplainability) -> dict:
-    """Shares of one group size that are interpretable, with bootstrap intervals over the groups."""
-    shares: dict = {"explained": len(part)}
+def _shares(groups: pd.DataFrame, settings: MeasureExplainability) -> dict:
+    """Compute the interpretable shares of one group size, with bootstrap intervals over the groups."""
+    shares: dict = {"explained": len(groups)}
     for rule, column in (("interpretable", "interpretable"), ("released_rule", "released_interpretable")):
-        shares[rule] = mean_with_interval(part[column], settings)
-    return shares | {"median_z": float(part["z"].median()), "median_coherence": float(part["coherence"].median())}
+        shares[rule] = mean_with_interval(groups[column], settings)
+    return shares | {"median_z": float(groups["z"].median()), "median_coherence": float(groups["coherence"].median())}
 
 
 def _of_all_features(measured: pd.DataFrame, features: int, settings: MeasureExplainability) -> dict:
-    """Claim C1: interpretable single features as a share of the *whole* space, those without enough images included."""
+    """Compute interpretable single features as a share of the *whole* space (claim C1).
+
+    Features without enough images count as not interpretable.
+    """
     single = measured[measured["size"] == 1]
     missing = np.zeros(features - len(single))
     rules = {"interpretable": "interpretable", "released_rule": "released_interpretable"}
@@ -91,7 +97,7 @@ def _of_all_features(measured: pd.DataFrame, features: int, settings: MeasureExp
 
 
 def _by_size(by_size: dict[str, dict]) -> pd.DataFrame:
-    """Plot data: one row for each group size and rule."""
+    """Compute plot data: one row for each group size and rule."""
     rules = {"interpretable": "against random crops", "released_rule": "released rule"}
     return pd.DataFrame(
         [

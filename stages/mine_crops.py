@@ -1,4 +1,4 @@
-"""Crop every selected image to where its group fires, and embed the crops with the image-text encoder (steps 4, 5)."""
+"""Crop each selected image to where its group fires, and embed the crops (steps 4 and 5)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import resumable
-from falcon_dvc.crops.heatmaps import Heatmaps, as_bytes, carried, empty
+from falcon_dvc.crops.heatmaps import Heatmaps, as_bytes, empty, moved_to_image
 from falcon_dvc.crops.localisation import Localisation, image_sizes
 from falcon_dvc.members import membership
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write ``crops.parquet``, ``heatmaps.npy`` and ``embeddings.npy`` of the encoder `name`, row by row alike.
+    """Write ``crops.parquet``, ``heatmaps.npy`` and ``embeddings.npy`` of the encoder `name`, in the same rows.
 
-    ``embeddings.json`` says which image-text encoder made the embeddings: captions must come from the same.
+    ``embeddings.json`` names the image-text encoder. The captions must be embedded by the same one.
     """
     from falcon_dvc.compute.device import best_device
     from falcon_dvc.crops.embedding import embed_crops
@@ -51,7 +51,7 @@ def run(params: Params, name: str) -> StageSummary:
 
 
 def _members(name: str, sets: pd.DataFrame) -> sparse.csr_array:
-    """The features whose maps make each row's heatmap: sparse 0/1, rows x features."""
+    """Read the features whose maps give each row's heatmap: sparse 0/1, (rows, features)."""
     width = read_array(paths.activations(name) / "features.npy").shape[1]
     groups = read_table(paths.groups(name) / "groups.parquet")
     return membership(groups["members"], width)[pd.Index(groups["group"]).get_indexer(sets["group"])]
@@ -60,14 +60,17 @@ def _members(name: str, sets: pd.DataFrame) -> sparse.csr_array:
 def _boxes(
     located: Localisation, sets: pd.DataFrame, rows: np.ndarray, heatmaps: Heatmaps, settings: MineCrops
 ) -> np.ndarray:
-    """The crop of each row: around what fires, and for the other roles as the params say."""
+    """Compute the crop of each row: around the peak of its heatmap, and for other roles as params say."""
     shape = image_sizes(rows)
     boxes = _random_like_high(sets, located.boxes(rows, heatmaps), shape)
     return boxes if settings.low_crops else _whole(boxes, (sets["role"] == "low").to_numpy(), shape)
 
 
 def _random_like_high(sets: pd.DataFrame, boxes: np.ndarray, shape: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Give each random image the box of one of its group's own crops: random crops differ from them in what they show, not in size."""
+    """Give each random image the box of one of its group's own crops.
+
+    So random crops differ from them in content, not in size.
+    """
     random = np.flatnonzero(sets["role"] == "random")
     high = sets[sets["role"] == "high"]
     count = sets["group"].iloc[random].map(high.groupby("group").size()).to_numpy()
@@ -75,12 +78,12 @@ def _random_like_high(sets: pd.DataFrame, boxes: np.ndarray, shape: tuple[np.nda
     model = high.index[pd.MultiIndex.from_frame(high[["group", "rank"]]).get_indexer(keys)]
     height, width = shape
     boxes = boxes.copy()
-    boxes[random] = carried(boxes[model], (height[model], width[model]), (height[random], width[random]))
+    boxes[random] = moved_to_image(boxes[model], (height[model], width[model]), (height[random], width[random]))
     return boxes
 
 
 def _whole(boxes: np.ndarray, which: np.ndarray, shape: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Some boxes replaced by the whole image."""
+    """Replace the boxes of `which` by the whole image."""
     height, width = shape
     whole = np.column_stack([np.zeros_like(width), np.zeros_like(height), width, height])
     return np.where(which[:, None], whole, boxes)

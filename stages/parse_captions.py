@@ -1,4 +1,4 @@
-"""Words and noun phrases of every caption, once for the corpus (step 9); synonyms become one concept."""
+"""Find the words and noun phrases of every caption, once for the corpus; merge synonyms into one concept (step 9)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PARSED = pa.schema([("caption", pa.int64()), ("kind", pa.string()), ("mention", 
 
 @dataclass(frozen=True)
 class Parsed:
-    """How many captions were read, how many of them hold a word or phrase, and how many of these there are."""
+    """Count the captions that were read, those with a word or phrase, and the mentions."""
 
     captions: int
     with_words: int
@@ -69,35 +69,35 @@ def _summary(counts: Parsed) -> StageSummary:
 
 
 def _parse(parsed: Path, settings: ParseCaptions) -> Parsed:
-    """Write the mentions of all captions, a part of the corpus after the other."""
+    """Write the mentions of all captions, one block of the corpus at a time."""
     read = with_words = mentions = 0
     with table_in_parts(parsed, PARSED) as writer:
         for captions, texts in _captions():
-            found = parse_captions(texts, frozenset(settings.discard), settings.min_word)
-            writer.write_table(_table(captions, found))
-            read, mentions = read + len(captions), mentions + len(found)
-            with_words += len(np.unique(found.caption))
+            mentioned = parse_captions(texts, frozenset(settings.discard), settings.min_word)
+            writer.write_table(_table(captions, mentioned))
+            read, mentions = read + len(captions), mentions + len(mentioned)
+            with_words += len(np.unique(mentioned.caption))
     return Parsed(read, with_words, mentions)
 
 
-def _table(captions: pa.Array, found: Mentioned) -> pa.Table:
-    """The mentions of some captions."""
-    kind = pa.array(["word", "phrase"]).take(pa.array(found.phrase.astype(np.int64)))
-    mention = pa.array(found.vocabulary, pa.string()).take(pa.array(found.concept))
-    return pa.table([captions.take(pa.array(found.caption)), kind, mention], schema=PARSED)
+def _table(captions: pa.Array, mentioned: Mentioned) -> pa.Table:
+    """Build the table of mentions of a block of captions."""
+    kind = pa.array(["word", "phrase"]).take(pa.array(mentioned.phrase.astype(np.int64)))
+    mention = pa.array(mentioned.vocabulary, pa.string()).take(pa.array(mentioned.concept))
+    return pa.table([captions.take(pa.array(mentioned.caption)), kind, mention], schema=PARSED)
 
 
 def _captions() -> Iterator[tuple[pa.Array, list[str]]]:
-    """Numbers and texts of the captions, in parts."""
+    """Yield numbers and texts of the captions, in blocks."""
     path = paths.CAPTIONS / "captions.parquet"
     with naming(path), pq.ParquetFile(path) as table:
-        parts = table.iter_batches(CAPTIONS_AT_ONCE, columns=["caption", "text"])
-        for part in track(parts, "parsing captions", total=-(-table.metadata.num_rows // CAPTIONS_AT_ONCE)):
-            yield part["caption"], part["text"].to_pylist()
+        blocks = table.iter_batches(CAPTIONS_AT_ONCE, columns=["caption", "text"])
+        for block in track(blocks, "parsing captions", total=-(-table.metadata.num_rows // CAPTIONS_AT_ONCE)):
+            yield block["caption"], block["text"].to_pylist()
 
 
 def _concepts(parsed: Path, settings: ParseCaptions) -> dict[str, str]:
-    """The leading synonym of each word that has another than itself."""
+    """Find the leading synonym of each word that does not lead itself."""
     captions, embeddings, _ = read_captions()
     mentions = read_columns(parsed, ["caption", "kind", "mention"])
     mentions = mentions.filter(pc.equal(mentions["kind"].cast(pa.string()), "word"))
@@ -112,18 +112,21 @@ def _concepts(parsed: Path, settings: ParseCaptions) -> dict[str, str]:
 
 
 def _write_mentions(parsed: Path, concepts: dict[str, str]) -> None:
-    """The mentions, each with its concept: the leading synonym of a word; a phrase as it stands."""
+    """Write the mentions with their concepts.
+
+    The concept of a word is its leading synonym; a phrase is its own concept.
+    """
     schema = PARSED.append(pa.field("concept", pa.string()))
     with pq.ParquetFile(parsed) as table, table_in_parts(paths.MENTIONS, schema) as writer:
         for number in range(table.num_row_groups):
-            part = table.read_row_group(number)
-            mention = part["mention"].to_pandas()
-            leading = mention.map(concepts).where(part["kind"].to_pandas() == "word").fillna(mention)
-            writer.write_table(part.append_column("concept", pa.array(leading, pa.string())).cast(schema))
+            block = table.read_row_group(number)
+            mention = block["mention"].to_pandas()
+            leading = mention.map(concepts).where(block["kind"].to_pandas() == "word").fillna(mention)
+            writer.write_table(block.append_column("concept", pa.array(leading, pa.string())).cast(schema))
 
 
 def _synonyms(concepts: dict[str, str]) -> pd.DataFrame:
-    """One row a concept of several words, for people."""
+    """List the concepts of several words, one row for each, as a table for readers."""
     pairs = pd.DataFrame({"concept": concepts.values(), "mention": concepts.keys()}, dtype=object)
     others = pairs.sort_values(["concept", "mention"])
     return others.groupby("concept")["mention"].agg("; ".join).rename("synonyms").reset_index()

@@ -1,4 +1,4 @@
-"""Stage: render the embedded world, its attributes, its captions, and the training splits of the models."""
+"""Render the synthetic data set: images, attributes, captions, and the training splits of the models."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +17,7 @@ from falcon_dvc.synthetic import captions as grammar
 from falcon_dvc.synthetic.scenes.scenes import VALUES, Look, draw_attributes, plant, render
 
 SCENES, TRAINING = Path("data/scenes"), Path("data/training")
-SPLITS = ("probe", "test", "clip", "encoders", "corpus")  # each has a stream of random numbers of its own
+SPLITS = ("probe", "test", "clip", "encoders", "corpus")  # each has its own random stream
 
 
 def run(params: Any) -> StageSummary:
@@ -26,12 +26,12 @@ def run(params: Any) -> StageSummary:
     Parameters
     ----------
     params
-        Mirrors params.yaml; the section ``render_scenes`` is used.
+        The params; the stage uses ``render_scenes``.
 
     Raises
     ------
     UserError
-        If a plant names an object or a ground that does not exist.
+        If a plant names an object or a background that does not exist.
     """
     section = params.render_scenes
     _check_plants(section)
@@ -44,15 +44,18 @@ def run(params: Any) -> StageSummary:
         section.noise,
     )
     with ProcessPoolExecutor(max_workers=2, initializer=_end_with_parent) as pool:
-        # The largest first; each split draws from a stream of its own, so the order does not show.
-        parts = (_write_clip_training, _write_scenes, _write_encoder_training, _write_words)
-        written = [pool.submit(write, section, look) for write in parts]
-        counts = {what: count for some in written for what, count in some.result().items()}
+        # The largest split starts first. Each has its own random stream, so the order does not change the result.
+        writers = (_write_clip_training, _write_scenes, _write_encoder_training, _write_words)
+        written = [pool.submit(write, section, look) for write in writers]
+        counts = {what: count for future in written for what, count in future.result().items()}
     return StageSummary(read={}, wrote=counts)
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent has ended: the workers of a killed stage would wait for work for ever."""
+    """End this process when its parent has ended.
+
+    Otherwise the workers of a killed stage would never end.
+    """
     parent = parent_process()
 
     def watch() -> None:
@@ -64,15 +67,15 @@ def _end_with_parent() -> None:
 
 
 def _check_plants(section: Any) -> None:
-    """Stop at names that the world does not have."""
+    """Refuse plants with names that the synthetic data set does not have."""
     names = [
         ("shortcut.object", section.shortcut.object, "object"),
         ("shortcut.lookalike", section.shortcut.lookalike, "object"),
     ]
     names += [("cooccurrence.object", section.cooccurrence.object, "object")]
     names += [
-        (f"{plant_}.background", getattr(section, plant_).background, "background")
-        for plant_ in ("shortcut", "cooccurrence")
+        (f"{planted}.background", getattr(section, planted).background, "background")
+        for planted in ("shortcut", "cooccurrence")
     ]
     for key, value, kind in names:
         if value not in VALUES[kind]:
@@ -80,18 +83,21 @@ def _check_plants(section: Any) -> None:
 
 
 def _stream(section: Any, split: str) -> np.random.Generator:
-    """Random numbers of one split: adding images to one leaves the others as they are."""
+    """Return the random numbers of one split.
+
+    So the number of images of one split does not change the others.
+    """
     return np.random.Generator(np.random.PCG64([section.seed, SPLITS.index(split)]))
 
 
 def _table(split: str, attributes: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
-    """Put keys, attributes and boxes side by side."""
+    """Join keys, attributes and boxes."""
     keys = pd.DataFrame({"image": [f"{split}-{row:05d}" for row in range(len(attributes))], "split": split})
     return pd.concat([keys, attributes, boxes], axis=1)
 
 
 def _write_scenes(section: Any, look: Look) -> dict[str, int]:
-    """Probe (with the spurious co-occurrence) and test (balanced), one after the other."""
+    """Write probe images (with the co-occurrence) and test images (balanced), one after the other."""
     rng = _stream(section, "probe")
     spurious = section.cooccurrence
     probe = plant(draw_attributes(section.probe, rng), spurious.object, spurious.background, spurious.strength, rng)
@@ -108,7 +114,7 @@ def _write_scenes(section: Any, look: Look) -> dict[str, int]:
 
 
 def _write_encoder_training(section: Any, look: Look) -> dict[str, int]:
-    """Training images of the explained encoders, with the shortcut."""
+    """Write the training images of the explained encoders, with the shortcut."""
     rng, shortcut = _stream(section, "encoders"), section.shortcut
     attributes = draw_attributes(section.encoder_train, rng)
     attributes = plant(attributes, shortcut.object, shortcut.background, shortcut.strength, rng)
@@ -120,7 +126,10 @@ def _write_encoder_training(section: Any, look: Look) -> dict[str, int]:
 
 
 def _write_clip_training(section: Any, look: Look) -> dict[str, int]:
-    """Training images and captions of the image-text encoder: balanced, from afar to cut-off close-ups."""
+    """Write training images and captions of the image-text encoder.
+
+    They are balanced, and range from distant views to close-ups cut at the border.
+    """
     rng = _stream(section, "clip")
     attributes = draw_attributes(section.clip_train, rng)
     closer = Look(look.size, look.diameters, section.closeups, look.closeup_diameters, look.distractors, look.noise)
@@ -132,7 +141,7 @@ def _write_clip_training(section: Any, look: Look) -> dict[str, int]:
 
 
 def _write_words(section: Any, _look: Look) -> dict[str, int]:
-    """Caption corpus and the words that name each value."""
+    """Write the caption corpus and the words that name each value."""
     rng = _stream(section, "corpus")
     captions = grammar.corpus(
         draw_attributes(section.captions, rng), section.junk, section.absent, rng, section.near_duplicates

@@ -1,4 +1,4 @@
-"""The report: a site with a page for every encoder, feature, group and concept, and for failures and transfers."""
+"""Write the report: a site with a page for every encoder, feature, group and concept, for failures and transfers."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ REPORT, SITE = paths.REPORTS / "index.html", paths.REPORTS / "site"
 
 
 def run(params: Params) -> StageSummary:
-    """Write ``reports/index.html`` and ``reports/site/``: nothing from outside, the same bytes from the same artefacts.
+    """Write ``reports/index.html`` and ``reports/site/``.
+
+    The pages load nothing from other sites. The same artifacts give the same bytes.
 
     Parameters
     ----------
     params
-        Used are ``report``, ``data``, ``worlds``, ``encoders``, ``failures``, ``transfers``, ``image_text`` and ``concepts``.
+        The stage uses ``report``, ``data``, ``worlds``, ``encoders``, ``failures``, ``transfers``, ``image_text`` and ``concepts``.
 
     Raises
     ------
     UserError
-        If an artefact is missing or an image has changed.
+        If an artifact is missing or an image has changed.
     """
     with replaced(SITE) as folder:
         overview = write_site(params, folder)

@@ -1,4 +1,4 @@
-"""Caption the crops, score the words that a group's crops share, contrast and rank them (steps 8 to 12)."""
+"""Caption the crops, score the words that a group's crops share, contrast and rank them (steps 8 to 12; Eq. 1)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write the ranked concepts of the encoder `name`, their evidence, the table for people, plot data and the metrics."""
+    """Write the ranked concepts of the encoder `name`, their evidence, tables, plot data and metrics."""
     corpus = read_corpus()
     groups, crops = _groups_and_crops(name)
     embeddings = crop_embeddings(name, corpus)
@@ -50,7 +50,7 @@ def run(params: Params, name: str) -> StageSummary:
 
 
 def _captioned(params: Params, name: str, corpus: Corpus, embeddings: np.ndarray) -> Captioned:
-    """The captions of every crop."""
+    """Retrieve the captions of every crop."""
     concepts = params.concepts
     shards = concepts.shards if concepts.normaliser == "shard" else None
     depends_on = {
@@ -59,12 +59,12 @@ def _captioned(params: Params, name: str, corpus: Corpus, embeddings: np.ndarray
         "by": concepts.normaliser,
     }
     with executor_of(params, "score_concepts") as executor, resumable(f"score_concepts-{name}") as work:
-        part = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.crops(name)])
-        return corpus.captioned(embeddings, concepts, shards, part, executor)
+        checkpoint = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.crops(name)])
+        return corpus.captioned(embeddings, concepts, shards, checkpoint, executor)
 
 
 def _groups_and_crops(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The groups of an encoder and their crops, which must be of these groups."""
+    """Read the groups of an encoder and the crops of these groups."""
     path, of = paths.groups(name) / "groups.parquet", paths.crops(name) / "crops.parquet"
     groups, crops = read_table(path), read_table(of)
     if not crops["group"].isin(groups["group"]).all():
@@ -73,23 +73,25 @@ def _groups_and_crops(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _recall(corpus: Corpus, embeddings: np.ndarray, params: Params) -> dict[str, float]:
-    """How much of the exact search the approximate index finds."""
+    """Measure which share of the exact search the approximate index finds."""
     return {"recall_at_5": corpus.recall_of_index(embeddings, params.build_caption_index)}
 
 
 def _explain(
     captions: Captioned, crops: pd.DataFrame, groups: pd.DataFrame, corpus: Corpus, params: Params
 ) -> Explanation:
-    """Divide the crops by role and explain; joined to groups by key."""
+    """Divide the crops by role and explain them; crops are joined to groups by key."""
     group = pd.Index(groups["group"]).get_indexer(crops["group"])
     by_role = {role: np.flatnonzero(crops["role"] == role) for role in ("high", "low", "random")}
-    parts = {role: Captioned(captions.captions[rows], captions.weights[rows]) for role, rows in by_role.items()}
-    high, low = ((parts[role], group[by_role[role]]) for role in ("high", "low"))
-    return explain(high, low, parts["random"], corpus.mentions, len(groups), params.concepts)
+    captions_of_role = {
+        role: Captioned(captions.captions[rows], captions.weights[rows]) for role, rows in by_role.items()
+    }
+    high, low = ((captions_of_role[role], group[by_role[role]]) for role in ("high", "low"))
+    return explain(high, low, captions_of_role["random"], corpus.mentions, len(groups), params.concepts)
 
 
 def _for_people(groups: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """One row a group: members, support, kept words and phrases, and the words that the contrast removed."""
+    """List each group with members, support, kept words and phrases, and removed words."""
     removed = table[~table["kept"]].assign(kept=True)
     columns = {"words": in_words(table), "phrases": in_words(table, "phrase"), "removed": in_words(removed)}
     texts = {column: groups["group"].map(text).fillna("") for column, text in columns.items()}
@@ -97,7 +99,10 @@ def _for_people(groups: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Plot data: the first word's scores over all groups; those on other crops, each sorted by itself."""
+    """Compute plot data: the scores of the first words over all groups.
+
+    The scores on the group's crops, on lowly activating crops and on random crops are each sorted on their own.
+    """
     first = kept_concepts(table, top=1)
     curves = {"its crops": "score", "lowly activating": "low_score", "random crops": "prior"}
     return pd.concat(
@@ -112,7 +117,7 @@ def _ranked(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _metrics(groups: pd.DataFrame, table: pd.DataFrame, crops: pd.DataFrame) -> dict:
-    """Counts and means of what was found."""
+    """Compute counts and means of the concepts."""
     words = table[table["kind"] == "word"]
     first = kept_concepts(words, top=1)
     means = {column: float(first[column].mean()) for column in ("score", "low_score", "prior")} if len(first) else {}

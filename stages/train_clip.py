@@ -1,7 +1,8 @@
-"""Stage: train the image-text encoder of the rendered world with open_clip, and measure it on images it never saw.
+"""Train the image-text encoder of the synthetic data set with open_clip, and measure it on held-out images.
 
-Two phases: the image tower learns all attributes at once (contrastive learning alone takes very long to find the object classes),
-then the attribute heads are thrown away and the text tower learns to match captions with images.
+Training has two phases. First the image tower learns all attributes at once. Contrastive learning alone takes very
+long to find the object classes. The attribute heads are then discarded, and the text tower learns to match captions
+with images.
 """
 
 from pathlib import Path
@@ -26,7 +27,7 @@ from falcon_dvc.synthetic.training import (
 
 SCENES, TRAINING = Path("data/scenes"), Path("data/training")
 CHECKPOINT, METRICS = Path("models/clip.safetensors"), Path("reports/metrics/clip.json")
-MARGIN = 0.25  # around an object's box on each side, as a share of the box, when accuracy on crops is measured
+MARGIN = 0.25  # margin of a crop on each side of an object's box, as a share of the box
 
 
 def run(params: Any) -> StageSummary:
@@ -35,7 +36,7 @@ def run(params: Any) -> StageSummary:
     Parameters
     ----------
     params
-        Mirrors params.yaml; the sections ``render_scenes`` (size) and ``train_clip`` are used.
+        The params; the stage uses ``render_scenes.size`` and ``train_clip``.
     """
     section = params.train_clip
     images, table = read_array(TRAINING / "clip.npy"), read_table(TRAINING / "clip.parquet")
@@ -47,7 +48,7 @@ def run(params: Any) -> StageSummary:
 
 
 def _measure(path: Path) -> dict[str, Any]:
-    """Zero-shot accuracies of a saved model on the test split: whole pictures, and crops around the objects."""
+    """Compute zero-shot accuracies of a saved model on the test split, on whole images and on crops around objects."""
     model, tokenizer = load_clip(path)
     table = read_table(SCENES / "attributes.parquet")
     test = np.flatnonzero(table["split"] == "test")
@@ -61,12 +62,15 @@ def _measure(path: Path) -> dict[str, Any]:
 
 
 def zero_shot(model: Any, tokenizer: Any, images: Tensor, table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Accuracy per attribute kind: the class whose prompts are nearest to the image wins."""
+    """Compute the accuracy for each kind of attribute.
+
+    The predicted class is the one whose prompts are nearest to the image.
+    """
     with torch.no_grad():
         embeddings = torch.cat([small_clip.embed_images(model, chunk) for chunk in images.split(256)])
     accuracies = {}
     for kind, labels in class_numbers(table).items():
         weights = small_clip.zero_shot_weights(model, [tokenizer(prompts(kind, value)) for value in VALUES[kind]])
-        found = (embeddings @ weights.T).argmax(dim=1)
-        accuracies[kind] = {"accuracy": float((found.numpy() == labels).mean())}
+        predicted = (embeddings @ weights.T).argmax(dim=1)
+        accuracies[kind] = {"accuracy": float((predicted.numpy() == labels).mean())}
     return accuracies

@@ -1,4 +1,4 @@
-"""Stage: train one explained encoder of the rendered world, supervised or by SimCLR, and measure it on held-out images."""
+"""Train one encoder to be explained, supervised or by SimCLR, and measure it on held-out images."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from falcon_dvc.synthetic.training import (
 
 SCENES, TRAINING = Path("data/scenes"), Path("data/training")
 
-CLEAR = 0.5  # a feature has a clear truth if it correlates at least so much with one attribute
+CLEAR = 0.5  # smallest correlation with an attribute at which the truth of a feature is clear
 
 
 def run(params: Any, name: str) -> StageSummary:
@@ -29,7 +29,7 @@ def run(params: Any, name: str) -> StageSummary:
     Parameters
     ----------
     params
-        Mirrors params.yaml; the sections ``train[name]`` and ``render_scenes.shortcut`` are used.
+        The params; the stage uses ``train[name]`` and ``render_scenes.shortcut``.
     name
         A key of ``params.train``.
 
@@ -48,7 +48,7 @@ def run(params: Any, name: str) -> StageSummary:
 
 
 def _features(model: SmallResNet, images: np.ndarray) -> np.ndarray:
-    """Features of stored pictures, float32 (images, features)."""
+    """Compute the features of stored images, float32 (images, features)."""
     with torch.no_grad():
         chunks = [
             model.activation_maps(images[start : start + 256]).mean(dim=(2, 3)) for start in range(0, len(images), 256)
@@ -57,7 +57,7 @@ def _features(model: SmallResNet, images: np.ndarray) -> np.ndarray:
 
 
 def measure(model: SmallResNet, images: np.ndarray, table: pd.DataFrame, shortcut: Any) -> dict[str, Any]:
-    """Held-out accuracies, what the shortcut does, and how many features have a clear truth.
+    """Compute held-out accuracies, the effect of the shortcut, and the number of features with a clear truth.
 
     Parameters
     ----------
@@ -74,23 +74,23 @@ def measure(model: SmallResNet, images: np.ndarray, table: pd.DataFrame, shortcu
         scenes.iloc[test].reset_index(drop=True),
         _features(model, read_array(SCENES / "images.npy")[test]),
     )
-    found = _by_heads(model, features) if len(model.heads) else _by_probe(features, _features(model, images), table)
+    predicted = _by_heads(model, features) if len(model.heads) else _by_probe(features, _features(model, images), table)
     return {
-        "accuracy": {kind: float((found[kind] == held_out[kind]).mean()) for kind in CLASSIFIED},
-        "shortcut": _shortcut(found["object"], held_out, shortcut),
+        "accuracy": {kind: float((predicted[kind] == held_out[kind]).mean()) for kind in CLASSIFIED},
+        "shortcut": _shortcut(predicted["object"], held_out, shortcut),
         "clear_features": clear_features(features, held_out),
     }
 
 
 def _by_heads(model: SmallResNet, features: np.ndarray) -> dict[str, np.ndarray]:
-    """Classes according to the model's own heads."""
+    """Predict classes with the model's own heads."""
     with torch.no_grad():
         logits = model.logits(torch.from_numpy(features))
     return {kind: np.array(VALUES[kind])[scores.argmax(dim=1).numpy()] for kind, scores in logits.items()}
 
 
 def _by_probe(features: np.ndarray, training_features: np.ndarray, table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Classes according to a linear probe in closed form."""
+    """Predict classes with a linear probe in closed form."""
     probes = {
         kind: ridge_classifier(training_features, labels, len(VALUES[kind]))
         for kind, labels in class_numbers(table).items()
@@ -98,21 +98,21 @@ def _by_probe(features: np.ndarray, training_features: np.ndarray, table: pd.Dat
     return {kind: np.array(VALUES[kind])[probe(features)] for kind, probe in probes.items()}
 
 
-def _shortcut(found: np.ndarray, scenes: pd.DataFrame, shortcut: Any) -> dict[str, float]:
-    """Accuracy on the planted object where training had it and elsewhere, and what it is taken for."""
+def _shortcut(predicted: np.ndarray, scenes: pd.DataFrame, shortcut: Any) -> dict[str, float]:
+    """Compute the accuracy on the planted object on and off its background, and its confusions."""
     planted = (scenes["object"] == shortcut.object).to_numpy()
     there = (scenes["background"] == shortcut.background).to_numpy()
     lookalike = (scenes["object"] == shortcut.lookalike).to_numpy()
     return {
-        "accuracy_on_background": _share(found[planted & there] == shortcut.object),
-        "accuracy_elsewhere": _share(found[planted & ~there] == shortcut.object),
-        "called_lookalike_elsewhere": _share(found[planted & ~there] == shortcut.lookalike),
-        "lookalike_called_object_on_background": _share(found[lookalike & there] == shortcut.object),
+        "accuracy_on_background": _share(predicted[planted & there] == shortcut.object),
+        "accuracy_elsewhere": _share(predicted[planted & ~there] == shortcut.object),
+        "called_lookalike_elsewhere": _share(predicted[planted & ~there] == shortcut.lookalike),
+        "lookalike_called_object_on_background": _share(predicted[lookalike & there] == shortcut.object),
     }
 
 
 def _share(hits: np.ndarray) -> float:
-    """Mean of booleans; 0 of none, since metrics hold numbers only."""
+    """Compute the mean of booleans; 0 if there are none, because metrics hold numbers only."""
     return float(hits.mean()) if len(hits) else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Carry the concepts of an explained space to an unseen one by a linear map (C5, section 3 of the method)."""
+"""Transfer the concepts of an explained space to an unseen one by a linear map (claim C5)."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def run(params: Params, pair: str) -> StageSummary:
     spaces = _read(names.explained, names.unseen)
     maps = fit_maps(spaces, settings)
     with resumable(f"transfer-{pair}") as work:
-        compared, found, pictures = _carry(params, names, spaces, maps, work)
+        compared, concepts, pictures = _transferred(params, names, spaces, maps, work)
     by_images = curve_by_images(spaces, maps, settings)
     by_rank, dimensions = curve_by_rank(spaces, maps, settings)
     write_table(paths.transfers(pair), pictures)
-    write_table(paths.table(f"transfer_{pair}"), _for_people(compared, found))
+    write_table(paths.table(f"transfer_{pair}"), _for_people(compared, concepts))
     write_table(paths.plot(f"transfer_{pair}"), r_squared_plot(spaces, maps))
     write_table(paths.plot(f"transfer_{pair}_images"), by_images)
     write_table(paths.plot(f"transfer_{pair}_rank"), by_rank)
@@ -52,7 +52,10 @@ def run(params: Params, pair: str) -> StageSummary:
 
 
 def _summary(pair: str, spaces: Spaces, maps: Maps, rows: int) -> StageSummary:
-    """A feature that is constant on the held-out images has no R2; it is left out of every mean."""
+    """Summarise the stage.
+
+    A feature that is constant on the held-out images has no R2, so every mean leaves it out.
+    """
     (values,) = r_squared(spaces.explained, spaces, maps.split.heldout, maps.fitted)
     return StageSummary(
         read={"probe images": len(spaces.rows), "features": len(values), "groups": len(spaces.groups)},
@@ -74,21 +77,23 @@ def _read(explained: str, unseen: str) -> Spaces:
     )
 
 
-def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps, work: Resumable) -> tuple[pd.DataFrame, ...]:
-    """How images and concepts found through the map agree with the explained space's own; those concepts; those images.
+def _transferred(params: Params, names: Pair, spaces: Spaces, maps: Maps, work: Resumable) -> tuple[pd.DataFrame, ...]:
+    """Compare the images and concepts found through the map with the explained space's own.
 
-    All null maps find images, one of them concepts: each costs as many embeddings of crops as the map.
+    The concepts and images found are returned too. All null maps find images, but only one finds concepts. Each such
+    map needs as many embeddings of crops as the map itself.
     """
     heldout, count = maps.split.heldout, params.transfer.top_images
     tops, *null_tops = (
-        top_images(spaces.members @ some(spaces.unseen[heldout]).T, count) for some in (maps.fitted, *maps.nulls)
+        top_images(spaces.members @ linear_map(spaces.unseen[heldout]).T, count)
+        for linear_map in (maps.fitted, *maps.nulls)
     )
     pairs = [(maps.fitted, tops), (maps.nulls[0], null_tops[0])]
     tables, boxes = explain_through_maps(params, names.unseen, spaces, maps.split, pairs, work)
     actual = top_images(spaces.members @ spaces.explained[heldout].T, count)
     compared = spaces.groups[["group", "members", "size"]].assign(
         image_overlap=mapping.overlap(actual, tops),
-        image_overlap_null=np.mean([mapping.overlap(actual, some) for some in null_tops], axis=0),
+        image_overlap_null=np.mean([mapping.overlap(actual, images) for images in null_tops], axis=0),
         **_agreement(params, names, spaces, maps, tables),
     )
     return compared, tables[0], found_images(spaces, heldout, tops, actual, boxes[0])
@@ -97,29 +102,32 @@ def _carry(params: Params, names: Pair, spaces: Spaces, maps: Maps, work: Resuma
 def _agreement(
     params: Params, names: Pair, spaces: Spaces, maps: Maps, tables: list[pd.DataFrame]
 ) -> dict[str, list[float]]:
-    """Concepts found through the map and through a null map against those of the explained space, and those found directly."""
+    """Compare concepts found through the map and through a null map with two other sets of concepts.
+
+    These are the concepts of the explained space, and those of the nearest feature of the unseen space.
+    """
     top, groups = params.concepts.top, spaces.groups["group"]
     own = _words(read_table(paths.concepts(names.explained) / "concepts.parquet"), groups, top)
     direct = _words(read_table(paths.concepts(names.unseen) / "concepts.parquet"), nearest_feature(spaces, maps), top)
-    carried, null = (_words(table, groups, top) for table in tables)
+    transferred, null = (_words(table, groups, top) for table in tables)
     return {
-        "concept_overlap": shared(own, carried),
+        "concept_overlap": shared(own, transferred),
         "concept_overlap_null": shared(own, null),
-        "concept_overlap_direct": shared(direct, carried),
+        "concept_overlap_direct": shared(direct, transferred),
         "concept_overlap_direct_null": shared(direct, null),
-        "same_first": same_first(own, carried),
+        "same_first": same_first(own, transferred),
         "same_first_null": same_first(own, null),
     }
 
 
 def _words(table: pd.DataFrame, groups: pd.Series, top: int) -> list[list[str]]:
-    """The kept words of each group named, in order."""
+    """Return the kept words of each group named, by rank."""
     words = listed_words(table, top)
     return [words.get(group, []) for group in groups]
 
 
 def _concept_metrics(compared: pd.DataFrame, settings: Transfer) -> dict:
-    """Means over the carried groups."""
+    """Compute means over the transferred groups."""
     columns = compared.drop(columns=["group", "members", "size"])
     agreement = {name: estimate("mean", columns[name].to_numpy(), settings) for name in columns}
     return {"groups": len(compared), "agreement": agreement}

@@ -1,1 +1,1 @@
-"""The claims of the paper, and whether they hold."""
+"""Decide whether the claims of the paper hold."""

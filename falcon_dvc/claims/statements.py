@@ -1,4 +1,4 @@
-"""The statements of each claim: what was measured, against what, and in which file."""
+"""List the statements of each claim: what was measured, against what, and in which file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STUDY = Path("studies/metrics/reported.json")
 PHOTOS = Path("reports/photos/metrics")
 
-WORLDS = "embedded world"  # the table adds of how many seeds
+WORLDS = "embedded world"  # the table adds the number of seeds
 ONE = "embedded world, seed 0"
 VARIATIONS = ("whole_images", "low_match_released", "released_scoring", "released", "captions_300", "reader_narrow")
 PICTURES = "1000 photographs"
@@ -27,13 +27,13 @@ PICTURES = "1000 photographs"
 
 @dataclass(frozen=True)
 class Ref:
-    """A number of a metrics file: ``single.interpretable.share``, with the interval beside it."""
+    """Refer to a number of a metrics file, such as ``single.interpretable.share``, with the interval beside it."""
 
     file: Path
     key: str
 
     def figure(self) -> Figure | None:
-        """The number; None if this run has no such file or key."""
+        """Read the number; None if this run has no such file or key."""
         content, last = self._section(), self.key.rpartition(".")[2]
         if last not in content:
             return None
@@ -41,12 +41,12 @@ class Ref:
         return Figure(value, float(content.get("interval_low", value)), float(content.get("interval_high", value)))
 
     def seeds(self) -> str:
-        """Of how many worlds the number is, if it is of worlds."""
+        """Say how many synthetic data sets the number covers, if the file says so."""
         worlds = self._section().get("worlds")
         return f", {worlds} seed{'s' * (worlds > 1)}" if worlds else ""
 
     def _section(self) -> dict[str, Any]:
-        """What stands beside the number; nothing if this run has no such file or key."""
+        """Read the section that holds the number; empty if this run has no such file or key."""
         content: Any = read_json(self.file) if self.file.is_file() else {}
         for section in self.key.split(".")[:-1]:
             content = content.get(section) if isinstance(content, dict) else None
@@ -55,7 +55,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a statement, where it was measured, and what decides it."""
+    """Hold one line of the table: a statement, where it was measured, and what decides it."""
 
     claim: str
     statement: str
@@ -65,14 +65,14 @@ class Row:
     rule: str = "exceeds"
 
     def verdict(self, figure: Figure, other: Figure | float) -> Verdict:
-        """By the intervals alone."""
+        """Decide by the intervals alone."""
         if isinstance(other, Figure):
             return exceeds(figure, other)
         return below(figure, other) if self.rule == "below" else at_least(figure, other)
 
 
 def rows(params: Params) -> Iterator[Row]:
-    """Every statement, in the order of the claims."""
+    """Yield every statement, in the order of the claims."""
     yield from _interpretable()
     yield from _groups(params)
     yield from _contrast()
@@ -113,7 +113,7 @@ def _interpretable() -> Iterator[Row]:
 
 
 def _used(name: str) -> Callable[[str], Ref]:
-    """Figures of one metrics file, averaged over the worlds of the studies."""
+    """Refer to the figures of one metrics file, averaged over the synthetic data sets of the studies."""
     return lambda key: _study(f"uses.{name}.{key}")
 
 
@@ -132,7 +132,7 @@ def _groups(params: Params) -> Iterator[Row]:
 
 
 def _group_rows(encoder: str, sizes: Iterable[int], data: str, ref: Callable[[str], Ref]) -> Iterator[Row]:
-    """What groups add to their members."""
+    """Yield the statements on what groups add to their members."""
     for size in sizes:
         for key, words in (
             ("new_concept", "have a word that no member has"),
@@ -169,7 +169,10 @@ def _failures(params: Params) -> Iterator[Row]:
 
 
 def _failure_rows(encoder: str, planted: Shortcut, data: str, ref: Callable[[str], Ref]) -> Iterator[Row]:
-    """Is the planted shortcut named, and what does switching it off do, to the object and to its look-alike?"""
+    """Yield the statements on the planted shortcut.
+
+    They say whether it is named, and what switching it off does to the object and its look-alike.
+    """
     for key, words in (
         ("at_work_by_chance", "with the blame shuffled over the features"),
         ("at_work_other_failures", "for failures of other classes"),
@@ -201,7 +204,7 @@ def _transfer(params: Params) -> Iterator[Row]:
 
 
 def _control_rows(to: str, data: str, ref: Callable[[str], Ref]) -> Iterator[Row]:
-    """Maps that are known: a linear one must come back, a non-linear one must not."""
+    """Yield the statements on controls: a linear map must be recovered, a non-linear one must not."""
     text = f"{to}: a known linear map is recovered (held-out R² above 0.99 at noise 0.05)"
     yield Row("C5", text, data, ref("control_linear.median"), 0.99, "at least")
     text = f"{to}: a non-linear one is not (held-out R² below 0.1)"
@@ -236,7 +239,7 @@ def _right() -> Iterator[Row]:
             0.9,
             "at least",
         )
-    rivals = (
+    methods = (
         "soft_wpmi",
         "soft_wpmi_photo",
         "soft_wpmi_photo_tuned",
@@ -247,9 +250,9 @@ def _right() -> Iterator[Row]:
         "best_constant",
         "shuffled_activations",
     )
-    for rival in rivals:
-        against = _study(f"right.both.default.{rival}.first.share")
-        yield Row("R", f"first concept right more often than by {rival}", WORLDS, _study(own.format("both")), against)
+    for method in methods:
+        against = _study(f"right.both.default.{method}.first.share")
+        yield Row("R", f"first concept right more often than by {method}", WORLDS, _study(own.format("both")), against)
     for variation in VARIATIONS:
         own_there, against = (
             _study(f"right.both.{settings}.falcon.first.share")

@@ -1,4 +1,4 @@
-"""The statements with their figures and verdicts, as a table and as a page."""
+"""Write the statements with their figures and verdicts, as a table and as a page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNMEASURED = "not measured here"
 
 
 def measured(row: Row) -> dict[str, str | float]:
-    """The line as a record; without figures its verdict is "not measured here"."""
+    """Return a statement as a record; without figures, its verdict is "not measured here"."""
     figure = row.measured.figure()
     other = row.against.figure() if isinstance(row.against, Ref) else row.against
     known = figure is not None and other is not None
@@ -35,7 +35,7 @@ def measured(row: Row) -> dict[str, str | float]:
 
 
 def _shown(figure: Figure | float | None) -> str:
-    """A figure with its interval, to three digits."""
+    """Format a figure with its interval, to three digits."""
     if figure is None:
         return "–"
     if not isinstance(figure, Figure):
@@ -45,21 +45,21 @@ def _shown(figure: Figure | float | None) -> str:
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """The table for people, a section for each claim."""
-    parts = ["# Claims\n", *_preamble()]
+    """Format the table as a page, with a section for each claim."""
+    lines = ["# Claims\n", *_preamble()]
     for claim, text in CLAIMS.items():
-        some = table[table["claim"] == claim]
-        counts = some["verdict"].value_counts(sort=False)
-        parts += [
+        statements = table[table["claim"] == claim]
+        counts = statements["verdict"].value_counts(sort=False)
+        lines += [
             f"\n## {claim}: {text}\n",
             "; ".join(f"{verdict}: {count}" for verdict, count in counts.items()) + "\n",
         ]
-        parts += ["| statement | data | measured | against | verdict | file: key |", "|---|---|---|---|---|---|"]
-        parts += [
+        lines += ["| statement | data | measured | against | verdict | file: key |", "|---|---|---|---|---|---|"]
+        lines += [
             f"| {row.statement} | {row.data} | {row.measured} | {row.against} | **{row.verdict}** | `{row.file}`: `{row.key}` |"
-            for row in some.itertuples()
+            for row in statements.itertuples()
         ]
-    return "\n".join(parts) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _preamble() -> list[str]:

@@ -1,4 +1,7 @@
-"""Verdicts on claims: an interval decides, or nothing does."""
+"""Decide on claims by confidence intervals.
+
+A claim is undecided if the intervals do not decide it.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +19,10 @@ CLAIMS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured number with its confidence interval; without one, `low` and `high` are the number itself."""
+    """Hold a measured number with its confidence interval.
+
+    Without an interval, `low` and `high` are the number itself.
+    """
 
     value: float
     low: float
@@ -24,21 +30,24 @@ class Figure:
 
 
 def below(figure: Figure, limit: float) -> Verdict:
-    """Whether the figure lies below a limit: its whole interval must."""
+    """Decide whether a figure lies below a limit, with its whole interval."""
     if figure.high < limit:
         return "holds"
     return "does not hold" if figure.low >= limit else "undecided"
 
 
 def at_least(figure: Figure, limit: float) -> Verdict:
-    """Whether the figure reaches a limit: its whole interval must."""
+    """Decide whether a figure reaches a limit, with its whole interval."""
     if figure.low >= limit:
         return "holds"
     return "does not hold" if figure.high < limit else "undecided"
 
 
 def exceeds(figure: Figure, other: Figure) -> Verdict:
-    """Whether one figure lies above another: their intervals must not overlap. Of two certain and equal figures neither does."""
+    """Decide whether one figure exceeds another, with intervals that do not overlap.
+
+    Of two equal figures without intervals, neither exceeds the other.
+    """
     if figure.low > other.high:
         return "holds"
     return "does not hold" if figure.high <= other.low else "undecided"

@@ -1,1 +1,1 @@
-"""From crops to ranked words."""
+"""Turn crops into ranked words."""

@@ -1,1 +1,1 @@
-"""Where features fire in an image, and the crops around it (steps 4 and 5)."""
+"""Locate where features fire in an image, and cut crops around it (steps 4 and 5)."""

@@ -1,4 +1,4 @@
-"""Where in an image a group fires (step 4), and the box around it (step 5)."""
+"""Locate where in an image a group fires (step 4), and find the box around it (step 5)."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ from scipy import ndimage, sparse
 Heatmaps = Float[np.ndarray, "crops height width"]
 Boxes = Int[np.ndarray, "crops 4"]
 
-CROPS_AT_ONCE = 4096  # whose enlarged heatmaps are in memory
+CROPS_AT_ONCE = 4096  # crops whose enlarged heatmaps are in memory
 
 
 def heatmaps_of(
     maps: Float[np.ndarray, "crops features height width"], directions: Float[np.ndarray, "*crops features"]
 ) -> Heatmaps:
-    """Grad-CAM of a direction in a globally average-pooled space, in closed form.
+    """Compute Grad-CAM of a direction in a globally average-pooled space, in closed form.
 
-    The gradient of a mean over positions is the same at every position, so Grad-CAM of ``sum_j d_j h_j`` is
+    The gradient of a mean over positions is the same at every position. So Grad-CAM of ``sum_j d_j h_j`` is
     ``ReLU(sum_j d_j A_j)`` of the last activation map. A group is the direction of ones on its members.
 
     Parameters
     ----------
-    directions : one for all crops, or one for each.
+    directions : one direction for all crops, or one for each crop.
     """
     crops, features, height, width = maps.shape
     weights = np.broadcast_to(directions, (crops, features)).astype(np.float32)[:, None, :]
@@ -35,11 +35,11 @@ def group_heatmaps(
     images: Int[np.ndarray, " crops"],
     members: sparse.csr_array,
 ) -> Heatmaps:
-    """The same for many groups at once, reading only the maps of their members.
+    """Compute the heatmaps of many groups at once; only the maps of their members are read.
 
     Parameters
     ----------
-    maps : activation maps, memory-mapped: two bytes a cell are read for each member of each crop.
+    maps : activation maps, memory-mapped. Two bytes for each cell are read for each member of each crop.
     images : each crop's row in `maps`.
     members : sparse 0/1, crops x features.
     """
@@ -50,14 +50,14 @@ def group_heatmaps(
 
 
 def enlarged(heatmaps: Heatmaps, height: int, width: int) -> Heatmaps:
-    """Bilinear interpolation to `height` x `width`, pixel centres aligned."""
+    """Interpolate heatmaps bilinearly to `height` x `width`, with pixel centres aligned."""
     rows = _interpolation(heatmaps.shape[1], height)
     columns = _interpolation(heatmaps.shape[2], width)
     return np.einsum("Hh,nhw,Ww->nHW", rows, heatmaps, columns, optimize=True)
 
 
 def _interpolation(size: int, target: int) -> Float[np.ndarray, "target size"]:
-    """Row i holds the two weights of the target's pixel i."""
+    """Return interpolation weights; row i holds the two weights of pixel i of the target."""
     centre = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
     low = np.minimum(centre.astype(int), max(size - 2, 0))
     weights = np.zeros((target, size))
@@ -67,15 +67,15 @@ def _interpolation(size: int, target: int) -> Float[np.ndarray, "target size"]:
 
 
 def empty(heatmaps: Heatmaps) -> Bool[np.ndarray, " crops"]:
-    """Heatmaps without a positive value: the group fires nowhere in that image."""
+    """Find the heatmaps without a positive value: the group does not fire in the image."""
     return np.logical_not((heatmaps > 0).any(axis=(1, 2)))
 
 
 def boxes_of(heatmaps: Heatmaps, threshold: float) -> Boxes:
-    """Box (left, top, right, bottom) around the largest connected region at or above `threshold` of the maximum.
+    """Find the box (left, top, right, bottom) around the largest region at or above `threshold` of the maximum.
 
-    All images are labelled in one call; of two regions alike in size the first in reading order counts; an empty
-    heatmap gives the whole map.
+    One call labels all images. Of two equally large regions, the first in reading order counts. An empty heatmap gives
+    the whole map.
     """
     peak = heatmaps.max(axis=(1, 2), keepdims=True, initial=0)
     labels, count = ndimage.label((heatmaps >= threshold * peak) & (peak > 0), structure=_in_plane())
@@ -90,14 +90,14 @@ def boxes_of(heatmaps: Heatmaps, threshold: float) -> Boxes:
 
 
 def _in_plane() -> np.ndarray:
-    """Connectivity inside an image (four neighbours), never between images."""
+    """Return the connectivity: four neighbours inside an image, none between images."""
     structure = np.zeros((3, 3, 3), dtype=bool)
     structure[1] = ndimage.generate_binary_structure(2, 1)
     return structure
 
 
 def _largest(labels: np.ndarray, regions: list, count: int) -> Int[np.ndarray, " crops"]:
-    """Label of each image's largest region; 0 where there is none."""
+    """Find the label of each image's largest region; 0 where there is none."""
     size = np.bincount(labels.reshape(-1), minlength=count + 1)[1:]
     image = np.array([region[0].start for region in regions])
     order = np.lexsort((np.arange(count), -size, image))
@@ -108,8 +108,11 @@ def _largest(labels: np.ndarray, regions: list, count: int) -> Int[np.ndarray, "
 
 
 def on_image(boxes: Boxes, grid: tuple[int, int], fields: Boxes) -> Boxes:
-    """Boxes of a heatmap of height and width `grid`, drawn on the part of the original image (`fields`) that the encoder saw."""
-    # In whole numbers: a quotient times the grid's width can come out a bit beyond the field, and a pixel outside of it.
+    """Scale boxes from a heatmap of height and width `grid` to the region of the image that the encoder saw.
+
+    `fields` holds this region of each original image, in pixels.
+    """
+    # Integers avoid rounding errors that would place a box one pixel outside the field.
     boxes, fields = np.asarray(boxes, dtype=np.int64), np.asarray(fields, dtype=np.int64)
     (height, width), across, down = grid, fields[:, 2] - fields[:, 0], fields[:, 3] - fields[:, 1]
     left, right = fields[:, 0] + boxes[:, 0] * across // width, fields[:, 0] - (-boxes[:, 2] * across) // width
@@ -118,14 +121,16 @@ def on_image(boxes: Boxes, grid: tuple[int, int], fields: Boxes) -> Boxes:
 
 
 def squares(boxes: Boxes, shape: tuple[Int[np.ndarray, " crops"] | int, ...], margin: float, min_size: float) -> Boxes:
-    """Grow boxes to squares with a margin and a minimum size, moved (then cut) to lie inside the image.
+    """Grow boxes to squares with a margin and a minimum size.
+
+    A square is moved inside the image, and cut if it is larger than the image.
 
     Parameters
     ----------
     boxes : in pixels of an image.
-    shape : height and width of that image, or of each one.
+    shape : height and width of this image, or of each image.
     margin : added on each side, as a share of the longer side.
-    min_size : least side, as a share of the image's shorter side.
+    min_size : smallest side, as a share of the image's shorter side.
     """
     height, width = shape
     longer = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
@@ -135,8 +140,10 @@ def squares(boxes: Boxes, shape: tuple[Int[np.ndarray, " crops"] | int, ...], ma
     return np.column_stack([left, top, right, bottom])
 
 
-def carried(boxes: Boxes, shape: tuple[np.ndarray, np.ndarray], onto: tuple[np.ndarray, np.ndarray]) -> Boxes:
-    """Boxes at the same place and of the same size (relative to the shorter side) in other images; at least a pixel wide.
+def moved_to_image(boxes: Boxes, shape: tuple[np.ndarray, np.ndarray], onto: tuple[np.ndarray, np.ndarray]) -> Boxes:
+    """Move boxes to the same place of other images, with the same size relative to the shorter side.
+
+    A moved box is at least one pixel wide.
 
     Parameters
     ----------
@@ -154,28 +161,30 @@ def carried(boxes: Boxes, shape: tuple[np.ndarray, np.ndarray], onto: tuple[np.n
 
 
 def _placed(centre: np.ndarray, side: np.ndarray, limit: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of length `side` around `centre`, moved inside [0, limit]."""
+    """Place an interval of length `side` around `centre`, moved inside [0, limit]."""
     start = np.clip(np.floor(centre - side / 2).astype(int), 0, limit - side)
     return start, start + side
 
 
 @dataclass(frozen=True)
 class CropRule:
-    """How a heatmap becomes a crop; params.yaml, section `mine_crops`, explains each."""
+    """Hold the parameters that turn a heatmap into a crop; see `mine_crops` in params.yaml."""
 
     crop: bool
     threshold: float
     margin: float
     min_size: float
-    finer: int = 4  # the box is found on the heatmap enlarged this many times, as Grad-CAM's is on the enlarged map
+    finer: int = 4  # factor by which a heatmap is enlarged before its box is found, as in Grad-CAM
 
 
 def crop_boxes(heatmaps: Heatmaps, fields: Boxes, shape: tuple[np.ndarray, np.ndarray], rule: CropRule) -> Boxes:
-    """Square crop of each original image around what fired; the whole image where nothing did, or where cropping is off.
+    """Compute the square crop of each original image around the positions that fired.
+
+    The crop is the whole image if nothing fired, or if cropping is off.
 
     Parameters
     ----------
-    fields : the part of each image that the encoder saw, in pixels.
+    fields : region of each image that the encoder saw, in pixels.
     shape : heights and widths of the images.
     """
     height, width = shape
@@ -183,15 +192,15 @@ def crop_boxes(heatmaps: Heatmaps, fields: Boxes, shape: tuple[np.ndarray, np.nd
     if not rule.crop:
         return whole
     grid = heatmaps.shape[1] * rule.finer, heatmaps.shape[2] * rule.finer
-    parts = [slice(start, start + CROPS_AT_ONCE) for start in range(0, max(len(heatmaps), 1), CROPS_AT_ONCE)]
+    blocks = [slice(start, start + CROPS_AT_ONCE) for start in range(0, max(len(heatmaps), 1), CROPS_AT_ONCE)]
     boxes = np.concatenate(
-        [on_image(boxes_of(enlarged(heatmaps[part], *grid), rule.threshold), grid, fields[part]) for part in parts]
+        [on_image(boxes_of(enlarged(heatmaps[block], *grid), rule.threshold), grid, fields[block]) for block in blocks]
     )
     return np.where(empty(heatmaps)[:, None], whole, squares(boxes, shape, rule.margin, rule.min_size))
 
 
 def as_bytes(heatmaps: Heatmaps) -> UInt8[np.ndarray, "crops height width"]:
-    """Each heatmap scaled so that its maximum is 255; an empty one stays zero."""
+    """Scale each heatmap to a maximum of 255; an empty one stays zero."""
     peak = heatmaps.max(axis=(1, 2), keepdims=True, initial=0)
     share = np.divide(heatmaps, peak, out=np.zeros_like(heatmaps), where=peak > 0)
     return np.rint(255 * share).astype(np.uint8)

@@ -1,4 +1,7 @@
-"""Where in an image features fire: from the stored maps of an encoder, or by gradients where it has none."""
+"""Locate where features fire in images, by the stored maps of an encoder.
+
+If an encoder has no stored maps, gradients locate the features.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +25,20 @@ if TYPE_CHECKING:
     from falcon_dvc.models.encoders.load import LocatedByGradients
     from falcon_dvc.params.schema import Params
 
-AT_ONCE = 32  # images in a pass with gradients
+AT_ONCE = 32  # images in one pass with gradients
 
 
 class Localisation:
-    """Heatmaps of one encoder's features in its images.
+    """Compute heatmaps of one encoder's features in its images.
 
     Parameters
     ----------
     params : Params
-        Of the run.
+        The params of the run.
     name : str
         A key of ``encoders``.
-    work : Work
-        Keeps heatmaps by gradients, should the process end before all are there.
+    work : Resumable
+        Saves finished heatmaps by gradients, so that a stopped stage can resume.
     """
 
     def __init__(self, params: Params, name: str, work: Resumable) -> None:
@@ -43,32 +46,32 @@ class Localisation:
         self._maps = paths.activations(name) / "maps.npy"
 
     def of_groups(self, rows: np.ndarray, members: sparse.csr_array) -> Heatmaps:
-        """Give one heatmap for each row: of the sum of some features in an image.
+        """Compute one heatmap for each row, of the sum of its features in the image.
 
         Parameters
         ----------
         rows : (crops,)
             Rows of the table of images.
         members : sparse 0/1 (crops, features)
-            The features of each.
+            The features of each row.
         """
         if self._maps.exists():
             return group_heatmaps(read_array(self._maps), rows, members)
         content = _digest(rows, members.indptr, members.indices)
-        return self._by_gradients(rows, lambda part: members[part].toarray(), content)
+        return self._by_gradients(rows, lambda batch: members[batch].toarray(), content)
 
     def of_directions(self, rows: np.ndarray, directions: np.ndarray) -> Heatmaps:
-        """Give one heatmap for each row: of a direction (crops, features) of the features in an image."""
+        """Compute one heatmap for each row, of a direction (crops, features) in feature space."""
         if self._maps.exists():
             return heatmaps_of(read_array(self._maps)[rows], directions)
-        return self._by_gradients(rows, lambda part: directions[part], _digest(rows, directions))
+        return self._by_gradients(rows, lambda batch: directions[batch], _digest(rows, directions))
 
     def boxes(self, rows: np.ndarray, heatmaps: Heatmaps, threshold: float | None = None) -> Boxes:
-        """Crop each row's image to where its heatmap is high (step 5).
+        """Crop the image of each row around the peak of its heatmap (step 5).
 
         Parameters
         ----------
-        threshold : share of a heatmap's maximum; that of ``mine_crops`` if not given.
+        threshold : share of a heatmap's maximum; ``mine_crops.threshold`` if not given.
         """
         settings = self._params.mine_crops
         cut = settings.threshold if threshold is None else threshold
@@ -79,17 +82,19 @@ class Localisation:
         if not len(rows):
             return np.zeros((0, 1, 1), dtype=np.float32)
         spec, data = self._params.encoders[self._name].model_dump(mode="json"), which_images(self._params.data)
-        # By its content: a stage may ask for several.
-        part = self._work.checkpoint(f"heatmaps-{content[:16]}", {"encoder": spec, "images": data}, [paths.IMAGES])
-        starts = range(part.finished, len(rows), AT_ONCE)
+        # The name holds a digest of the content, because a stage may request several sets of heatmaps.
+        checkpoint = self._work.checkpoint(
+            f"heatmaps-{content[:16]}", {"encoder": spec, "images": data}, [paths.IMAGES]
+        )
+        starts = range(checkpoint.finished, len(rows), AT_ONCE)
         for start in track(starts, f"heatmaps of {self._name}", total=len(starts)):
-            some = slice(start, min(start + AT_ONCE, len(rows)))
-            found = self._encoder.heatmaps(self._images.load_many(list(rows[some])), directions(some))
-            heatmaps = part.array("heatmaps.npy", (len(rows), *found.shape[1:]), np.float32)
-            heatmaps[some] = found
-            part.save(some.stop)
-        part.save(len(rows), at_once=True)
-        return part.array("heatmaps.npy", (), np.float32)
+            batch = slice(start, min(start + AT_ONCE, len(rows)))
+            heatmaps_of_batch = self._encoder.heatmaps(self._images.load_many(list(rows[batch])), directions(batch))
+            heatmaps = checkpoint.array("heatmaps.npy", (len(rows), *heatmaps_of_batch.shape[1:]), np.float32)
+            heatmaps[batch] = heatmaps_of_batch
+            checkpoint.save(batch.stop)
+        checkpoint.save(len(rows), at_once=True)
+        return checkpoint.array("heatmaps.npy", (), np.float32)
 
     @cached_property
     def _fields(self) -> np.ndarray:
@@ -108,13 +113,13 @@ class Localisation:
 
 
 def image_sizes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give height and width of the images in some rows of the table of images, in pixels."""
+    """Return height and width, in pixels, of the images in the given rows of the table of images."""
     images = read_table(paths.IMAGES)
     return images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
 
 
 def _digest(*arrays: np.ndarray) -> str:
-    """SHA-256 of arrays."""
+    """Compute the SHA-256 of arrays."""
     digest = sha256()
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

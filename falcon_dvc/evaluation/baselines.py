@@ -1,4 +1,4 @@
-"""What FALCON is compared with, on the same crops and the same vocabulary."""
+"""Compute the baselines that FALCON is compared with, on the same crops and vocabulary."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -7,13 +7,14 @@ from scipy.special import logsumexp
 from falcon_dvc.embeddings import Rows
 from falcon_dvc.threads import in_blocks
 
-WEIGHTS = 0.998, 0.97  # of the first and the last ranked image in soft-WPMI, as published
+WEIGHTS = 0.998, 0.97  # weights of the first and the last ranked image in soft-WPMI, as published
 SMALL = 1e-7
-CAPTIONS_AT_ONCE = 65_536  # of their embeddings in memory
-PAIRS_AT_ONCE = 2**27  # of a crop and a concept, their probabilities in memory
-CROPS_AT_ONCE = 16  # whose probabilities a thread normalises, and
-CONCEPTS_AT_ONCE = 256  # of all groups that it multiplies: so few stay in a processor's cache
-# Of which each is at least 1 - WEIGHTS[0]: their product is far from the smallest number in single precision.
+CAPTIONS_AT_ONCE = 65_536  # captions whose embeddings are in memory
+PAIRS_AT_ONCE = 2**27  # pairs of a crop and a concept whose probabilities are in memory
+# Crops whose probabilities a thread normalises at once, and concepts whose probabilities it multiplies; both fit a cache.
+CROPS_AT_ONCE = 16
+CONCEPTS_AT_ONCE = 256
+# Factors in one product. Each is at least 1 - WEIGHTS[0], so the product does not underflow in single precision.
 FACTORS = 12
 
 
@@ -29,19 +30,22 @@ def soft_wpmi(
     top: int = 100,
     discount: float = 1.0,
 ) -> Float[np.ndarray, "groups concepts"]:
-    """CLIP-Dissect's similarity of every group to every concept (soft weighted pointwise mutual information).
+    """Compute CLIP-Dissect's similarity of each group to each concept (soft weighted pointwise mutual information).
 
-    ``log p(D_j | c) = sum_i log(1 + p_i (P_ic - 1) + 1e-7)`` over the group's strongest crops, ``P`` the softmax over concepts of
-    ``sharpness * cosine``, ``p_i`` falling from 0.998 to 0.97; minus `discount` times the log of its mean over all groups.
-    In single precision, as published; a sum of logarithms is the logarithm of a product, which costs a twelfth of them.
+    The likelihood over a group's strongest crops is ``log p(D_j | c) = sum_i log(1 + p_i (P_ic - 1) + 1e-7)``. ``P``
+    is the softmax over concepts of ``sharpness * cosine``. ``p_i`` falls from 0.998 to 0.97. The result is this value
+    minus `discount` times the log of its mean over all groups.
+
+    All is in single precision, as published. A sum of logarithms is computed as the logarithm of a product. So only a
+    twelfth of the logarithms is needed.
 
     Parameters
     ----------
     crops, concepts : unit embeddings.
-    group, rank : of each entry its group, and its place by activation there, from 0.
-    groups : how many groups; one without crops scores 0 everywhere before the discount.
-    crop : which crop each entry is; without it there is an entry for each crop. What several groups share is compared once.
-    top : crops of each group that count.
+    group, rank : group of each entry, and its rank by activation in the group, from 0.
+    groups : number of groups. A group without crops scores 0 everywhere before the discount.
+    crop : crop of each entry; if not given, each crop has one entry. Crops that several groups share are compared once.
+    top : number of each group's strongest crops that count.
 
     References
     ----------
@@ -54,49 +58,56 @@ def soft_wpmi(
     weight = np.interp(rank[used], [0, max(top - 1, 1)], WEIGHTS)
     for start in range(0, len(different), at_once):
         given = _given_crop(crops[different[start : start + at_once]], concepts, sharpness)
-        some = np.flatnonzero((place >= start) & (place < start + at_once))
-        _add_logs(total, given, place[some] - start, group[used[some]], weight[some])
+        entries = np.flatnonzero((place >= start) & (place < start + at_once))
+        _add_logs(total, given, place[entries] - start, group[used[entries]], weight[entries])
     return total - discount * (logsumexp(total, axis=0) - np.log(groups))
 
 
 def _given_crop(crops: np.ndarray, concepts: np.ndarray, sharpness: float) -> Float[np.ndarray, "crops concepts"]:
-    """P: a softmax over concepts for each crop."""
+    """Compute P: a softmax over concepts for each crop."""
     given = np.float32(sharpness) * crops.astype(np.float32) @ concepts.astype(np.float32).T
 
     def normalise(rows: slice) -> None:
-        some = given[rows]
-        some -= some.max(axis=1, keepdims=True, initial=-np.inf)
-        np.exp(some, out=some)
-        some /= some.sum(axis=1, keepdims=True)
+        block = given[rows]
+        block -= block.max(axis=1, keepdims=True, initial=-np.inf)
+        np.exp(block, out=block)
+        block /= block.sum(axis=1, keepdims=True)
 
     in_blocks(normalise, len(given), CROPS_AT_ONCE)
     return given
 
 
 def _add_logs(total: np.ndarray, given: np.ndarray, crop: np.ndarray, group: np.ndarray, weight: np.ndarray) -> None:
-    """Add the logarithms of all entries to their groups' totals; threads share the concepts, so their number changes nothing.
+    """Add the logarithms of all entries to the totals of their groups.
 
-    ``log(1 + p (P - 1) + 1e-7) = log p + log(P + (1 - p + 1e-7) / p)``: the second term is one sum for each pair, the first is known.
+    The identity is ``log(1 + p (P - 1) + 1e-7) = log p + log(P + (1 - p + 1e-7) / p)``. The second term costs one
+    addition for each pair; the first is known. Threads divide the concepts among them, so the number of threads does
+    not change the result.
     """
     groups, rounds = _rounds(group)
     least = ((1 + SMALL - weight) / weight).astype(np.float32)[:, None]
 
-    def add(part: slice) -> None:
-        some = np.ascontiguousarray(given[:, part])
+    def add(concepts: slice) -> None:
+        block = np.ascontiguousarray(given[:, concepts])
         for first in range(0, len(rounds), FACTORS):
-            product = np.ones((len(groups), some.shape[1]), dtype=np.float32)
+            product = np.ones((len(groups), block.shape[1]), dtype=np.float32)
             for entries in rounds[first : first + FACTORS]:
-                factor = some.take(crop[entries], axis=0)
+                factor = block.take(crop[entries], axis=0)
                 factor += least[entries]
                 product[: len(entries)] *= factor
-            total[groups, part] += np.log(product)
+            total[groups, concepts] += np.log(product)
 
     in_blocks(add, given.shape[1], CONCEPTS_AT_ONCE)
     total += np.bincount(group, np.log(weight), minlength=len(total))[:, None]
 
 
-def _rounds(group: Int[np.ndarray, " entries"]) -> tuple[Int[np.ndarray, " groups"], list[Int[np.ndarray, " some"]]]:
-    """The groups, those with the most entries first; and entries in rounds, in each one of every group that still has one."""
+def _rounds(
+    group: Int[np.ndarray, " entries"],
+) -> tuple[Int[np.ndarray, " groups"], list[Int[np.ndarray, " entries_of_round"]]]:
+    """Divide the entries into rounds that hold at most one entry of each group.
+
+    The groups are returned too, those with the most entries first.
+    """
     groups, place, count = np.unique(group, return_inverse=True, return_counts=True)
     by_count = np.argsort(-count, kind="stable")
     place = np.argsort(by_count)[place]
@@ -107,16 +118,18 @@ def _rounds(group: Int[np.ndarray, " entries"]) -> tuple[Int[np.ndarray, " group
 
 
 def caption_means(captions: Rows, incidence, chosen: Int[np.ndarray, " concepts"]) -> Float[np.ndarray, "concepts dim"]:
-    """Unit text embedding of each chosen concept: the mean of the captions that mention it (prompt ensembling by the corpus itself).
+    """Compute a unit text embedding of each chosen concept: the mean of the captions that mention it.
+
+    The corpus replaces the prompt templates of prompt ensembling.
 
     Parameters
     ----------
-    captions : (captions, dim) text embeddings; read in parts, so that they need not fit the memory.
+    captions : (captions, dim) text embeddings; read in blocks, so that they need not fit the memory.
     """
-    some, (rows, dim) = incidence[:, chosen], captions.shape
+    mentions, (rows, dim) = incidence[:, chosen], captions.shape
     total = np.zeros((len(chosen), dim))
     for start in range(0, rows, CAPTIONS_AT_ONCE):
-        part = slice(start, start + CAPTIONS_AT_ONCE)
-        total += some[part].T @ captions[part].astype(np.float64)
+        block = slice(start, start + CAPTIONS_AT_ONCE)
+        total += mentions[block].T @ captions[block].astype(np.float64)
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return np.divide(total, length, out=np.zeros_like(total), where=length > 0)

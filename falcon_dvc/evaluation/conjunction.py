@@ -1,4 +1,4 @@
-"""Does a group see its concept better than its best member (C2)? Selectivity of the conjunction against each member alone."""
+"""Measure whether a group predicts its concept better than its best member does (claim C2)."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,13 @@ CONSTANT = 1e-12  # a spread below this share of the largest value is rounding
 
 @dataclass(frozen=True)
 class Gain:
-    """Selectivity of groups and of their best members for the same labels, on the same images.
+    """Hold the selectivity of groups and of their best members, for the same labels and images.
 
     Attributes
     ----------
     group : Pearson correlation of each group's activation with its label.
-    member : the same of its best member.
-    best : which of the members that is (place in the set).
+    member : correlation of its best member.
+    best : place of this member in the set.
     low, high : paired bootstrap interval of the difference, group less best member.
     """
 
@@ -34,14 +34,14 @@ class Gain:
 def conjunction(
     activations: Activations, sets: Sets, thresholds: Float[np.ndarray, " features"]
 ) -> Float[np.ndarray, "images groups"]:
-    """Activation of groups as AND: the smallest of the members' activations, each in units of its firing threshold.
+    """Compute the activation of groups as AND: the smallest activation of the members.
 
-    It is at least 1 just where all the members fire.
+    Each activation is in units of its firing threshold. The result is at least 1 exactly where all members fire.
 
     Raises
     ------
     ValueError
-        If a member's threshold is not positive: then it is no unit to measure in.
+        If a member's threshold is not positive, so that it cannot serve as a unit.
     """
     if not (thresholds[sets] > 0).all():
         raise ValueError(
@@ -58,13 +58,13 @@ def gain_over_best_member(
     weights: Float[np.ndarray, "samples images"],
     confidence: float,
 ) -> Gain:
-    """How much better a group predicts its label than the best of its members does, with intervals over images.
+    """Compute how much better a group predicts its label than its best member, with intervals over images.
 
-    In every bootstrap sample the best member is chosen anew, as it was in the data, and the group meets it on the same images.
+    Every bootstrap sample chooses the best member again and compares it on the same images.
 
     Parameters
     ----------
-    labels : whether each image shows what each group is named after.
+    labels : whether each image shows the attribute that each group is named after.
     weights : bootstrap samples, see `bootstrap_weights`.
     """
     scores = np.concatenate([conjunction(activations, sets, thresholds)[:, :, None], activations[:, sets]], axis=2)
@@ -77,7 +77,7 @@ def gain_over_best_member(
 
 
 def bootstrap_weights(images: int, samples: int, generator: Generator) -> Float[np.ndarray, "samples images"]:
-    """Weight of every image in each sample drawn with replacement; a sample's weights sum to 1."""
+    """Draw bootstrap samples of images, as weights of the images; the weights of a sample sum to 1."""
     return generator.multinomial(images, np.full(images, 1 / images), samples) / images
 
 
@@ -86,7 +86,7 @@ def _correlations(
     labels: Bool[np.ndarray, "images groups"],
     weights: Float[np.ndarray, "samples images"],
 ) -> Float[np.ndarray, "samples groups columns"]:
-    """Weighted Pearson correlation of every column with its group's label; 0 where either is constant."""
+    """Compute the weighted Pearson correlation of every column with its group's label; 0 where either is constant."""
     scores, truth = _standardised(scores), _standardised(labels[:, :, None].astype(np.float64))
 
     def mean(values: np.ndarray) -> np.ndarray:
@@ -107,7 +107,9 @@ def _standardised(columns: np.ndarray) -> np.ndarray:
 def random_partners(
     sets: Sets, best: Int[np.ndarray, " groups"], features: Bool[np.ndarray, " features"], generator: Generator
 ) -> Sets:
-    """Groups of the same size in which only the best member stays; its partners are features drawn from outside the group.
+    """Replace all members but the best one by random features from outside the group.
+
+    The size of the group stays the same.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Coherence of the crops of each group against random crops of the same sizes (step 6, claims C1 and C2)."""
+"""Test the coherence of each group's crops against random crops of the same sizes (step 6, claims C1 and C2)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def measure_coherence(
     images: pd.DataFrame,
     settings: MeasureExplainability,
 ) -> pd.DataFrame:
-    """Coherence of the highly activating crops of each group against random sets of as many crops of the same sizes."""
+    """Compute the coherence of the highly activating crops of each group, and test it.
+
+    The null distribution comes from random sets of as many crops of the same sizes.
+    """
     high, pool = (np.flatnonzero(crops["role"] == role) for role in ("high", "random"))
     group = pd.Index(groups["group"]).get_indexer(crops["group"].iloc[high])
     count = np.bincount(group, minlength=len(groups))
@@ -50,7 +53,7 @@ def measure_coherence(
 
 
 def _sides(crops: pd.DataFrame, images: pd.DataFrame) -> np.ndarray:
-    """Side of each crop as a share of its image's shorter side."""
+    """Compute the side of each crop as a share of its image's shorter side."""
     shorter = images.set_index("image")[["height", "width"]].min(axis=1)
     side = np.maximum(crops["right"] - crops["left"], crops["bottom"] - crops["top"])
     return (side / crops["image"].map(shorter)).to_numpy()
@@ -59,7 +62,10 @@ def _sides(crops: pd.DataFrame, images: pd.DataFrame) -> np.ndarray:
 def _against_nulls(
     own: np.ndarray, composition: np.ndarray, pool: np.ndarray, stratum: np.ndarray, settings: MeasureExplainability
 ) -> dict[str, np.ndarray]:
-    """A null for each group, by the sizes of its crops: no other group changes it."""
+    """Compare each group with a null distribution for the sizes of its crops.
+
+    The result for a group does not depend on the other groups.
+    """
     columns = {key: np.full(len(own), np.nan) for key in ("z", "p_value", "null_mean", "null_high")}
     several = np.flatnonzero(composition.sum(axis=1) > 1)
     if len(several):
@@ -76,7 +82,7 @@ def _against_nulls(
 def _null(
     composition: np.ndarray, pool: np.ndarray, stratum: np.ndarray, settings: MeasureExplainability
 ) -> np.ndarray:
-    """Coherence of the random sets of each group: groups x sets."""
+    """Compute the coherence of the random sets of each group: (groups, sets)."""
     generator = np.random.default_rng(settings.seed)
     drawn = coherence_of_random_sets(pool, stratum, composition, settings.null_sets, generator)
     null = np.empty((len(composition), settings.null_sets))

@@ -1,4 +1,7 @@
-"""Words against the planted truth of the rendered world: what each feature sees, and whether some words name it. Joined by key, always."""
+"""Compare words with the planted truth of the synthetic data set.
+
+The truth of a feature is the attribute it follows. All tables are joined by key.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ Attribute = tuple[str, str]
 
 
 def heldout_attributes(folder: str) -> tuple[np.ndarray, pd.DataFrame]:
-    """Rows of the held-out images in all arrays, and their attributes: one bool column (kind, value) each."""
+    """Read the rows of the held-out images in all arrays, and their attributes.
+
+    The attributes have one bool column for each (kind, value).
+    """
     images = read_table(paths.IMAGES)
     rows = np.flatnonzero(images["split"] == "test")
     attributes = images.iloc[rows][["image"]].merge(
@@ -28,7 +34,7 @@ def heldout_attributes(folder: str) -> tuple[np.ndarray, pd.DataFrame]:
 
 
 def attributes_table(attributes: pd.DataFrame) -> pd.DataFrame:
-    """One bool column for each (kind, value) that occurs."""
+    """Build one bool column for each (kind, value) that occurs."""
     columns = {
         (kind, value): (attributes[kind] == value).to_numpy()
         for kind in KINDS
@@ -38,7 +44,10 @@ def attributes_table(attributes: pd.DataFrame) -> pd.DataFrame:
 
 
 def truth_of(features: np.ndarray, attributes: pd.DataFrame, least: float) -> pd.DataFrame:
-    """The attribute that each feature correlates with most, keyed by the name of the feature as a group of one."""
+    """Find the attribute that each feature correlates with most.
+
+    Rows are keyed by the name of the feature as a group of one.
+    """
     correlation = correlations(features, attributes.to_numpy(dtype=bool))
     best, clear = clear_truth(correlation, least)
     kind, value = zip(*(attributes.columns[column] for column in best), strict=True)
@@ -54,35 +63,46 @@ def truth_of(features: np.ndarray, attributes: pd.DataFrame, least: float) -> pd
 
 
 def names_of_attributes(lexicon: pd.DataFrame) -> dict[Attribute, set[str]]:
-    """The words that name each attribute, in the form in which the captions are parsed."""
+    """Read the words that name each attribute, in the form in which captions are parsed."""
     names: dict[Attribute, set[str]] = {}
     for kind, value, word in lexicon[["kind", "value", "word"]].itertuples(index=False):
         names.setdefault((kind, value), set()).update(concepts_of(word)[0] or [word])
     return names
 
 
-def judged(truth: pd.DataFrame, listed: Mapping[str, list[str]], names: Mapping[Attribute, set[str]]) -> pd.DataFrame:
-    """`truth` with the first word listed for each group, and the rank of the first one that names the truth (infinite if none)."""
+def with_rank_of_truth(
+    truth: pd.DataFrame, listed: Mapping[str, list[str]], names: Mapping[Attribute, set[str]]
+) -> pd.DataFrame:
+    """Add the first word of each group to `truth`, and the rank of the first word that names the truth.
+
+    The rank is infinite if no word names it.
+    """
     ranks = [_rank(listed.get(row.group, []), names[row.kind, row.value]) for row in truth.itertuples()]
     first = [next(iter(listed.get(group, [])), "") for group in truth["group"]]
-    found = np.array(ranks, dtype=float)
-    return truth.assign(first_concept=first, hit_first=found == 1, hit_five=found <= 5, rank_of_truth=found)
+    rank_of_truth = np.array(ranks, dtype=float)
+    return truth.assign(
+        first_concept=first, hit_first=rank_of_truth == 1, hit_five=rank_of_truth <= 5, rank_of_truth=rank_of_truth
+    )
 
 
 def _rank(words: list[str], names: set[str]) -> float:
-    """Place of the first word that is one of `names`, from 1; infinite if none is."""
+    """Return the rank, from 1, of the first word that is in `names`; infinite if none is."""
     return next((place for place, word in enumerate(words, start=1) if word in names), np.inf)
 
 
 def selectivity_of(
     table: pd.DataFrame, activations: np.ndarray, attributes: pd.DataFrame, names: Mapping[Attribute, set[str]]
 ) -> pd.DataFrame:
-    """Held-out selectivity of each row's first word for its feature; a word that names no attribute is on no image.
+    """Compute the held-out selectivity of each row's first word for its feature.
+
+    A word that names no attribute is counted as absent from all images.
 
     Parameters
     ----------
     table : columns ``group`` (single features) and ``first_concept``.
-    activations : (images, features) on the held-out images, whose attributes are `attributes`.
+    activations : (images, features) on the held-out images.
+    attributes : attributes of the same images, one bool column for each (kind, value).
+    names : words that name each attribute.
     """
     words, which = np.unique(table["first_concept"].to_numpy(dtype=str), return_inverse=True)
     labels = np.column_stack([_labels(word, attributes, names) for word in words])
@@ -97,6 +117,6 @@ def selectivity_of(
 
 
 def _labels(word: str, attributes: pd.DataFrame, names: Mapping[Attribute, set[str]]) -> np.ndarray:
-    """Which images have an attribute that the word names."""
+    """Find the images that have an attribute that the word names."""
     named = [column for column in attributes.columns if word in names.get(column, ())]
     return attributes[named].any(axis=1).to_numpy() if named else np.zeros(len(attributes), dtype=bool)

@@ -1,4 +1,4 @@
-"""Does a group predict its concept better than its best member, on held-out images (claim C2)?"""
+"""Measure on held-out images whether a group predicts its concept better than its best member (claim C2)."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SELECTIVITY = (
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Images that took no part in the explanations.
+    """Hold the data of images that took no part in the explanations.
 
     Attributes
     ----------
     attributes : a row for each image, a bool column for each (kind, value).
     activations : row-normalised features of the same images.
-    thresholds : activation from which each feature fires, on the probe images.
-    partners : which features random groups are made of.
+    thresholds : smallest activation at which each feature fires, on the probe images.
+    partners : features that random groups may contain.
     weights : bootstrap samples of the images.
     """
 
@@ -47,7 +47,10 @@ class HeldOut:
     weights: np.ndarray
 
     def shows(self, named: list[Attribute]) -> np.ndarray:
-        """Images that have all these attributes; none, if no attribute is named or no image has one of them."""
+        """Find the images that have all these attributes.
+
+        There are none if no attribute is named, or if an attribute occurs on no image.
+        """
         nowhere = np.zeros(len(self.attributes), dtype=bool)
         having = [np.asarray(self.attributes.get(attribute, nowhere)) for attribute in named]
         return np.logical_and.reduce(having) if having else nowhere
@@ -60,34 +63,43 @@ def with_selectivity(
     known: dict[str, Attribute],
     settings: AnalyseGroups,
 ) -> pd.DataFrame:
-    """Beside each group: what its first words name, and how well it and its best member predict that on held-out images.
+    """Add to each group what its first words name, and how well it and its best member predict this.
+
+    All is measured on held-out images.
 
     Parameters
     ----------
-    table : groups of two and more; `words`: those kept for each group, by rank.
+    table : groups of two and more; `words`: kept words of each group, by rank.
     known : the attribute that each word names.
     """
     named = [_named_after(words.get(group, []), known) for group in table["group"]]
-    table = table.assign(named_after=[" & ".join(value for _, value in some) for some in named])
-    labels = np.array([heldout.shows(some) for some in named]).reshape(len(table), len(heldout.attributes))
+    table = table.assign(named_after=[" & ".join(value for _, value in attributes) for attributes in named])
+    labels = np.array([heldout.shows(attributes) for attributes in named]).reshape(len(table), len(heldout.attributes))
     measured = labels.any(axis=1) & ~labels.all(axis=1)
-    parts = [_of_size(part, labels[part.index].T, heldout, settings) for _, part in table[measured].groupby("size")]
-    return table.join(pd.concat(parts)) if parts else table.assign(**dict.fromkeys(SELECTIVITY, np.nan))
+    tables_of_sizes = [
+        _of_size(rows, labels[rows.index].T, heldout, settings) for _, rows in table[measured].groupby("size")
+    ]
+    return (
+        table.join(pd.concat(tables_of_sizes))
+        if tables_of_sizes
+        else table.assign(**dict.fromkeys(SELECTIVITY, np.nan))
+    )
 
 
 def _named_after(words: list[str], known: dict[str, Attribute]) -> list[Attribute]:
-    """What a group is held to see: the attributes that its first two words name if of different kinds, else the first."""
-    found = [known[word] for word in words[:2] if word in known]
-    return found[:1] + [other for other in found[1:] if other[0] != found[0][0]]
+    """Return the attributes that the first two words name, if they differ in kind; else the first attribute."""
+    attributes = [known[word] for word in words[:2] if word in known]
+    return attributes[:1] + [other for other in attributes[1:] if other[0] != attributes[0][0]]
 
 
-def _of_size(part: pd.DataFrame, labels: np.ndarray, heldout: HeldOut, settings: AnalyseGroups) -> pd.DataFrame:
-    """Groups of one size against their best members; and, as a control, each best member with random partners against them.
+def _of_size(groups: pd.DataFrame, labels: np.ndarray, heldout: HeldOut, settings: AnalyseGroups) -> pd.DataFrame:
+    """Compare groups of one size with their best members, and add a control.
 
-    The control keeps the label and the member that already follows it, and asks whether the features that fire *together*
-    with it sharpen it more than any other features would. A random label would ask less: it has no signal to sharpen.
+    The control replaces the partners of the best member by random features. Label and best member stay. It tests
+    whether the features that fire *together* with the member improve it more than random features. A random label
+    would be a weaker control, because it has no signal to improve.
     """
-    sets = np.array(member_lists(part["members"]))
+    sets = np.array(member_lists(groups["members"]))
     own = _gain(sets, labels, heldout, settings)
     table = pd.DataFrame(
         {
@@ -96,7 +108,7 @@ def _of_size(part: pd.DataFrame, labels: np.ndarray, heldout: HeldOut, settings:
             "member_selectivity": own.member,
             **_compared(own),
         },
-        index=part.index,
+        index=groups.index,
     )
     if heldout.partners.sum() < 2 * sets.shape[1] - 1:
         return table
@@ -113,7 +125,10 @@ def _gain(sets: np.ndarray, labels: np.ndarray, heldout: HeldOut, settings: Anal
 
 
 def _compared(gain: Gain) -> dict[str, np.ndarray]:
-    """The difference with its interval; a group beats its best member if all of the interval lies above 0."""
+    """Return the gain with its interval.
+
+    A group beats its best member if the whole interval is above 0.
+    """
     return {
         "gain": gain.group - gain.member,
         "gain_low": gain.low,

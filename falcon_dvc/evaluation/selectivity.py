@@ -1,7 +1,8 @@
-"""Held-out selectivity: how well a named concept predicts a feature's activation on images that were not used to find it.
+"""Measure held-out selectivity: how well a concept predicts a feature's activation on images not used to find it.
 
-Four measures. Pearson correlation and average precision (AUPRC) fall when labels are missing and when false ones are added; AUC and MAD
-do not react to one of the two (NeuronEval, ICML 2025), so they are reported for comparison and decide nothing.
+There are four measures. Pearson correlation and average precision (AUPRC) fall when labels are missing and when false
+labels are added. AUC and MAD do not react to one of the two (NeuronEval, ICML 2025). They are reported for comparison
+and decide nothing.
 """
 
 import numpy as np
@@ -14,20 +15,23 @@ Activations = Float[np.ndarray, "images features"]
 Labels = Bool[np.ndarray, "images concepts"]
 PerPair = Float[np.ndarray, "features concepts"]
 
-CONSTANT = 1e-12  # a variance below this share of the mean square is rounding: it is a difference of sums
+CONSTANT = 1e-12  # a variance (a difference of sums) below this share of the mean square is rounding
 
 
 def pearson(activations: Activations, labels: Labels) -> PerPair:
-    """Pearson correlation of every feature with every concept, in [-1, 1]; 0 where either is constant."""
+    """Compute the Pearson correlation of every feature with every concept, in [-1, 1]; 0 where either is constant."""
     return correlations(activations, labels)
 
 
 def auc(activations: Activations, labels: Labels) -> PerPair:
-    """Probability that an image with the concept activates the feature more than one without it, ties counted half.
+    """Compute the probability that an image with the concept activates the feature more than one without it.
 
-    All pairs from one product of ranks R and labels L: ``(R'L - n1 (n1 + 1) / 2) / (n1 n0)``; 0.5 where a concept is on all or no images.
+    Ties count half. One product of ranks R and labels L gives all pairs: ``(R'L - n1 (n1 + 1) / 2) / (n1 n0)``. The
+    value is 0.5 where a concept is on all or no images.
     """
-    ranks = pd.DataFrame(activations).rank().to_numpy()  # as scipy.stats.rankdata, whose import takes a second
+    ranks = (
+        pd.DataFrame(activations).rank().to_numpy()
+    )  # the result of scipy.stats.rankdata, without its import of one second
     having, lacking = _counts(labels)
     pairs = having * lacking
     above = ranks.T @ labels.astype(np.float64) - having * (having + 1) / 2
@@ -35,9 +39,10 @@ def auc(activations: Activations, labels: Labels) -> PerPair:
 
 
 def mean_activation_difference(activations: Activations, labels: Labels) -> PerPair:
-    """MAD: mean activation with the concept minus without it, in standard deviations of the activations without it.
+    """Compute MAD: the mean activation with the concept minus the mean without it.
 
-    0 where a concept is on all or no images, or the activations without it are constant.
+    The unit is the standard deviation of the activations without the concept. The value is 0 where a concept is on all
+    or no images. It is also 0 where the activations without the concept are constant.
     """
     activations, marks = activations.astype(np.float64), labels.astype(np.float64)
     activations = activations - activations.mean(axis=0)
@@ -57,10 +62,10 @@ def mean_activation_difference(activations: Activations, labels: Labels) -> PerP
 def average_precision(
     activations: Float[np.ndarray, "images pairs"], labels: Bool[np.ndarray, "images pairs"]
 ) -> Float[np.ndarray, " pairs"]:
-    """AUPRC of matched columns: mean precision at the images with the concept, ranked by activation.
+    """Compute AUPRC of matched columns: the mean precision at the images with the concept, ranked by activation.
 
-    Images with the same activation share the precision at the end of their tie, so their order decides nothing. 0 where no image
-    has the concept. Memory: a few arrays of the size of the input.
+    Images with the same activation share the precision at the end of their tie. So their order has no effect. The
+    value is 0 where no image has the concept. Memory: a few arrays of the size of the input.
     """
     order = np.argsort(-activations, axis=0, kind="stable")
     ranked = np.take_along_axis(activations, order, axis=0)
@@ -73,7 +78,7 @@ def average_precision(
 
 
 def _ends_of_ties(ranked: np.ndarray) -> np.ndarray:
-    """Row of the last entry of each entry's tie, in columns sorted from large to small."""
+    """Find the row of the last entry of each entry's tie, in columns sorted from large to small."""
     last = np.ones(ranked.shape, dtype=bool)
     last[:-1] = ranked[:-1] != ranked[1:]
     rows = np.where(last, np.arange(len(ranked))[:, None], len(ranked))
@@ -81,6 +86,6 @@ def _ends_of_ties(ranked: np.ndarray) -> np.ndarray:
 
 
 def _counts(labels: Labels) -> tuple[np.ndarray, np.ndarray]:
-    """Images with and without each concept."""
+    """Count the images with and without each concept."""
     having = labels.sum(axis=0).astype(np.float64)
     return having, len(labels) - having

@@ -1,4 +1,4 @@
-"""Correlations with known attributes, and bootstrap intervals (section 4 of the method)."""
+"""Compute correlations with known attributes, and bootstrap intervals (section 4 of the method)."""
 
 from typing import Protocol
 
@@ -12,7 +12,10 @@ CONSTANT = 1e-12  # a spread below this share of the largest value is rounding
 def correlations(
     features: Float[np.ndarray, "images features"], attributes: Bool[np.ndarray, "images attributes"]
 ) -> Float[np.ndarray, "features attributes"]:
-    """Pearson correlation of every feature with every binary attribute: one matrix product; 0 where either is constant."""
+    """Compute the Pearson correlation of every feature with every binary attribute; 0 where either is constant.
+
+    One matrix product gives all pairs.
+    """
     return _standardised(features).T @ _standardised(attributes.astype(np.float64)) / len(features)
 
 
@@ -26,14 +29,14 @@ def _standardised(columns: np.ndarray) -> np.ndarray:
 def clear_truth(
     correlation: Float[np.ndarray, "features attributes"], least: float
 ) -> tuple[Int[np.ndarray, " features"], Bool[np.ndarray, " features"]]:
-    """Each feature's best attribute, and whether that correlation is at least `least`."""
+    """Find each feature's best attribute, and whether its correlation is at least `least`."""
     return correlation.argmax(axis=1), correlation.max(axis=1, initial=-1) >= least
 
 
 def bootstrap_interval(
     values: Float[np.ndarray, " items"], samples: int, confidence: float, generator: Generator
 ) -> tuple[float, float]:
-    """Percentile interval of the mean over items drawn with replacement.
+    """Compute the percentile interval of the mean over items drawn with replacement.
 
     Raises
     ------
@@ -50,7 +53,7 @@ def bootstrap_interval(
 
 
 class Resampling(Protocol):
-    """How an interval is drawn: what the sections of params.yaml with an interval have in common."""
+    """Describe how an interval is drawn: the params that all sections with an interval have."""
 
     @property
     def seed(self) -> int: ...
@@ -63,11 +66,11 @@ class Resampling(Protocol):
 def mean_with_interval(
     values: Float[np.ndarray, " items"], settings: Resampling, name: str = "share"
 ) -> dict[str, float]:
-    """Mean over items with its bootstrap interval, as metrics; nothing of no items.
+    """Compute the mean over items with its bootstrap interval, as metrics; empty if there are no items.
 
     Parameters
     ----------
-    name : the key of the mean, beside ``interval_low`` and ``interval_high``.
+    name : key of the mean, beside ``interval_low`` and ``interval_high``.
     """
     values = np.asarray(values, dtype=np.float64)
     if not len(values):
@@ -84,13 +87,14 @@ def interval_over_worlds(
     confidence: float,
     generator: Generator,
 ) -> tuple[float, float]:
-    """Percentile interval of a share, over worlds drawn with replacement and, within each, items drawn with replacement.
+    """Compute the percentile interval of a share over synthetic data sets (worlds).
 
-    Drawing a world's items again is a binomial draw with the world's own share.
+    Worlds are drawn with replacement, then items within each world. Drawing the items of a world again is a binomial
+    draw with the share of this world.
 
     Parameters
     ----------
-    hits, items : how many of a world's items count, and how many there are.
+    hits, items : number of a world's items that count, and number of all its items.
 
     Raises
     ------
@@ -101,6 +105,6 @@ def interval_over_worlds(
     if not len(items) or (items < 1).any():
         raise ValueError("no items to resample")
     drawn = generator.integers(0, len(items), (samples, len(items)))
-    found = generator.binomial(items[drawn], (hits / items)[drawn]).sum(axis=1) / items[drawn].sum(axis=1)
-    low, high = np.quantile(found, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    shares = generator.binomial(items[drawn], (hits / items)[drawn]).sum(axis=1) / items[drawn].sum(axis=1)
+    low, high = np.quantile(shares, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)

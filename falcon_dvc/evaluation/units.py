@@ -1,4 +1,4 @@
-"""Rank of a unit's own class name among all class names."""
+"""Rank a unit's own class name among all class names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 
 
 def rank_of_own(score: np.ndarray) -> np.ndarray:
-    """Rank of each row's diagonal entry; of equal scores the own name comes last."""
+    """Compute the rank, from 1, of each row's diagonal entry; of equal scores the own name comes last."""
     own = np.diag(score)[:, None]
     return 1 + (score > own).sum(axis=1) + (score == own).sum(axis=1) - 1

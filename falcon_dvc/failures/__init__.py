@@ -1,1 +1,1 @@
-"""Why a classifier fails: blame, clusters, repairs."""
+"""Explain the failures of a classifier: blame, clusters, repairs."""

@@ -1,7 +1,8 @@
-"""Which features made a linear classifier wrong, and the classifier without them (claim C4).
+"""Compute which features made a linear classifier wrong, and the classifier without them (claim C4).
 
-The margin of a wrong class over the right one is linear in the features, so the share of each feature in it is known exactly: no
-sampling, no approximation of gradients. What a feature is compared with (its reference) decides what counts as unusual.
+The margin of a wrong class over the right one is linear in the features. So the share of each feature is exact,
+without sampling and without an approximation of gradients. The reference of a feature decides which values count as
+unusual.
 """
 
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ Classes = Int[np.ndarray, " images"]
 
 @dataclass(frozen=True)
 class Blame:
-    """What each feature did to the margin of the wrong class over the right one.
+    """Hold the contribution of each feature to the margin of the wrong class over the right one.
 
     Attributes
     ----------
-    contributions : to the margin; a feature with a positive one is to blame.
-    departure : of the feature from its reference; below 0 it is silent, and blamed for that.
+    contributions : contributions to the margin; a feature with a positive one is to blame.
+    departure : feature minus its reference; below 0 the feature is silent, and its absence is blamed.
     """
 
     contributions: Float[np.ndarray, "images features"]
@@ -33,7 +34,7 @@ def logits(
     weights: Float[np.ndarray, "classes features"],
     bias: Float[np.ndarray, " classes"],
 ) -> Float[np.ndarray, "images classes"]:
-    """Outputs of the classifier."""
+    """Compute the outputs of the classifier."""
     return features @ weights.T + bias
 
 
@@ -44,25 +45,27 @@ def margin(
     right: Classes,
     wrong: Classes,
 ) -> Float[np.ndarray, " images"]:
-    """How far the wrong logit is above the right one; negative where the right one wins."""
+    """Compute the wrong logit minus the right one; negative if the right class wins."""
     return ((weights[wrong] - weights[right]) * features).sum(axis=1) + bias[wrong] - bias[right]
 
 
 def class_references(
-    features: Float[np.ndarray, "images features"], right: Classes, found: Classes, classes: int
+    features: Float[np.ndarray, "images features"], right: Classes, predicted: Classes, classes: int
 ) -> Float[np.ndarray, "classes features"]:
-    """Mean features of the images that are rightly assigned to each class; of all images for a class that has none (0 of none).
+    """Compute the mean features of the images that are rightly assigned to each class.
+
+    A class without such images gets the mean of all images, or 0 if there are no images.
 
     Parameters
     ----------
-    right, found : the class of each image, and the one that the classifier gives it.
+    right, predicted : class of each image, and the class that the classifier predicts.
     """
-    hits = np.flatnonzero(right == found)
+    hits = np.flatnonzero(right == predicted)
     count = np.bincount(right[hits], minlength=classes)
     members = sparse.csr_array((np.ones(len(hits)), (right[hits], hits)), shape=(classes, len(features)))
     average = members @ features.astype(np.float64) / np.maximum(count, 1)[:, None]
-    every = features.sum(axis=0, dtype=np.float64) / max(len(features), 1)
-    return np.where(count[:, None] > 0, average, every)
+    overall = features.sum(axis=0, dtype=np.float64) / max(len(features), 1)
+    return np.where(count[:, None] > 0, average, overall)
 
 
 def blame(
@@ -72,14 +75,14 @@ def blame(
     wrong: Classes,
     reference: Float[np.ndarray, "#images features"],
 ) -> Blame:
-    """Contribution of each feature to the wrong logit against the right one: ``(W_wrong,j - W_right,j) (h_j - reference_j)``.
+    """Compute the contribution of each feature to the margin: ``(W_wrong,j - W_right,j) (h_j - reference_j)``.
 
-    The sum over the features is the margin of the image less the margin of its reference: everything is accounted for.
+    The sum over the features is the margin of the image minus the margin of its reference.
 
     Parameters
     ----------
     right, wrong : classes of each image.
-    reference : what the features are compared with, one for all images or one for each.
+    reference : reference of the features, one for all images or one for each image.
     """
     departure = features - reference
     return Blame((weights[wrong] - weights[right]) * departure, departure)
@@ -88,36 +91,39 @@ def blame(
 def group_blame(
     contributions: Float[np.ndarray, "images features"], members: Float[sparse.csr_array, "groups features"]
 ) -> Float[np.ndarray, "images groups"]:
-    """Blame of groups of features: the sum over their members."""
+    """Sum the blame over the members of each group of features."""
     return contributions @ members.T
 
 
 def ranked(contributions: Float[np.ndarray, "images units"]) -> Int[np.ndarray, "images units"]:
-    """Features, groups or concepts of each image, the most blamed first; of equal ones the first."""
+    """Rank the features, groups or concepts of each image, the most blamed first.
+
+    Of equal ones, the first comes first.
+    """
     return np.argsort(-contributions, axis=1, kind="stable")
 
 
 def concept_blame(
     blamed: Blame, concept: Int[np.ndarray, " features"]
 ) -> tuple[Float[np.ndarray, "images concepts"], Float[np.ndarray, "images concepts"]]:
-    """Blame of concepts, the sum over the features that carry each; and the part of it from features that are silent.
+    """Sum the blame over the features of each concept; also return the part from silent features.
 
     Parameters
     ----------
-    concept : which concept each feature carries, numbered from 0.
+    concept : number of each feature's concept, from 0.
     """
     count = int(concept.max(initial=-1)) + 1
     features = np.arange(len(concept))
-    carries = sparse.csr_array((np.ones(len(concept)), (features, concept)), shape=(len(concept), count))
-    return blamed.contributions @ carries, np.where(blamed.departure < 0, blamed.contributions, 0.0) @ carries
+    belongs = sparse.csr_array((np.ones(len(concept)), (features, concept)), shape=(len(concept), count))
+    return blamed.contributions @ belongs, np.where(blamed.departure < 0, blamed.contributions, 0.0) @ belongs
 
 
 def first_named(
     concepts: Float[np.ndarray, "images concepts"], silent: Float[np.ndarray, "images concepts"]
 ) -> tuple[Classes, Bool[np.ndarray, " images"], Float[np.ndarray, " images"]]:
-    """The most blamed concept of each image, whether rather its absence is blamed, and its share of all positive blame.
+    """Find the most blamed concept of each image, whether its absence is blamed, and its share of all positive blame.
 
-    Where nothing is blamed (no sum is positive) the concept is -1 and the share 0.
+    If no concept has positive blame, the concept is -1 and the share is 0.
     """
     first = concepts.argmax(axis=1)
     images = np.arange(len(concepts))
@@ -129,17 +135,20 @@ def first_named(
 
 
 def shuffled(blamed: Blame, generator: Generator) -> Blame:
-    """Null control: each image's blame, with the departure that it comes from, falls on features drawn at random."""
+    """Assign the blame of each image to features drawn at random (null control).
+
+    The departure of a contribution moves with it.
+    """
     order = generator.random(blamed.contributions.shape).argsort(axis=1)
-    return Blame(*(np.take_along_axis(part, order, axis=1) for part in (blamed.contributions, blamed.departure)))
+    return Blame(*(np.take_along_axis(values, order, axis=1) for values in (blamed.contributions, blamed.departure)))
 
 
 def by_concept(
     contributions: Float[np.ndarray, " features"], concept: Int[np.ndarray, " features"], limit: int
 ) -> Int[np.ndarray, " blamed"]:
-    """At most `limit` features: all that carry the most blamed concept, the most blamed first, then those of the next.
+    """Select at most `limit` features, concept by concept, the most blamed concept first.
 
-    A concept whose features are not to blame in sum is left alone.
+    The features of a concept come in the order of their blame. A concept without positive blame in sum is skipped.
     """
     of_concept = np.bincount(concept, contributions)[concept]
     order = np.lexsort((np.arange(len(concept)), -contributions, concept, -of_concept))
@@ -147,7 +156,7 @@ def by_concept(
 
 
 def by_feature(contributions: Float[np.ndarray, " features"], limit: int) -> Int[np.ndarray, " blamed"]:
-    """At most `limit` features, the most blamed first, whatever they carry."""
+    """Select at most `limit` features, the most blamed first, whatever their concepts are."""
     order = np.argsort(-contributions, kind="stable")
     return order[contributions[order] > 0][:limit]
 
@@ -158,15 +167,16 @@ def switched_off(
     features: Int[np.ndarray, " off"],
     references: Float[np.ndarray, "classes features"],
 ) -> tuple[Float[np.ndarray, "classes features"], Float[np.ndarray, " classes"]]:
-    """The classifier that no longer looks at some features: each class takes them for what they are in its own reference.
+    """Return the classifier with features switched off.
 
-    Fixing a feature at one value for all classes would keep the evidence of that value: a class that always saw the feature fire would
-    lose, whatever the image shows. With a value for each class no class gains or loses on the images that it is used to.
+    Each class replaces these features by their values in its own reference. One value for all classes would keep the
+    evidence of this value. A class that expects the feature to fire would then lose, whatever the image shows. With a
+    value for each class, no class gains or loses on its own reference images.
 
     Parameters
     ----------
-    features : which ones.
-    references : as from `class_references`.
+    features : numbers of the features to switch off.
+    references : result of `class_references`.
     """
     kept = weights.copy()
     kept[:, features] = 0.0

@@ -1,4 +1,4 @@
-"""Images as a classifier sees them, and the blame of its failures."""
+"""Hold classified images, and compute the blame of their failures."""
 
 from __future__ import annotations
 
@@ -20,23 +20,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classified:
-    """Images whose label names a class, what the classifier makes of them, and what it looks at where it is right."""
+    """Hold the images whose label names a class, their predicted classes, and the references of the classes."""
 
     classifier: LinearClassifier
     image: np.ndarray
     split: np.ndarray
     features: np.ndarray
     right: np.ndarray
-    found: np.ndarray
+    predicted: np.ndarray
     references: np.ndarray
 
     def rows(self, split: str, wrong: bool = False) -> np.ndarray:
-        """Rows of a split; of its failures only, if so wanted."""
-        return np.flatnonzero((self.split == split) & ((self.right != self.found) | (not wrong)))
+        """Return the rows of a split, or only those of its failures."""
+        return np.flatnonzero((self.split == split) & ((self.right != self.predicted) | (not wrong)))
 
     def blamed(self, rows: np.ndarray, reference: str) -> Blame:
-        """Blame of failures against images of their class that are right, or against all probe images."""
-        right, wrong, features = self.right[rows], self.found[rows], self.features[rows].astype(np.float64)
+        """Compute the blame of failures against the reference named.
+
+        The reference ``right`` is the mean of the rightly classified images of the class. Otherwise it is the mean of
+        all probe images.
+        """
+        right, wrong, features = self.right[rows], self.predicted[rows], self.features[rows].astype(np.float64)
         against = self.references[right] if reference == "right" else self._probe_mean
         return blame(features, self.classifier.weights, right, wrong, against)
 

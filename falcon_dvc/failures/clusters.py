@@ -1,4 +1,4 @@
-"""Failures of a classifier as tables for people: one row for each failing image, one sentence for each cluster of them."""
+"""Summarise the failures of a classifier: one row for each failing image, one sentence for each cluster."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ from falcon_dvc.members import membership
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Failures
 
-LISTED = 5  # features that a sentence lists for a concept, at most
-ALIKE = ["right", "wrong", "first", "silent"]  # failures alike in these are one cluster
+LISTED = 5  # largest number of features that a sentence lists for a concept
+ALIKE = ["right", "wrong", "first", "silent"]  # failures with equal values form a cluster
 
 
 @dataclass(frozen=True)
-class Carried:
-    """What each feature carries: the first word of its explanation; a feature without words stands for itself.
+class FeatureConcepts:
+    """Hold the concept of each feature: the first word of its explanation.
+
+    A feature without words is its own concept.
 
     Attributes
     ----------
     concept : number of each feature's concept.
-    words : of each concept; "" if it is a feature without words.
+    words : word of each concept; "" if it is a feature without words.
     features : the first feature of each concept.
     """
 
@@ -40,41 +42,44 @@ class Carried:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """What to call each concept, and at the end (-1) none."""
+        """Return the label of each concept, and at the end (-1) an empty label."""
         numbers = [f"feature {feature}" for feature in self.features]
         return np.array([*np.where(self.words == "", numbers, self.words), ""], dtype=object)
 
 
-def carried_concepts(first: pd.Series, features: int) -> Carried:
-    """The concepts of features, from the first word of each group: features with the same word carry one concept."""
+def concepts_of_features(first: pd.Series, features: int) -> FeatureConcepts:
+    """Assign a concept to each feature, from the first word of each group.
+
+    Features with the same first word have one concept.
+    """
     words = np.array([first.get(f"f{feature}", "") for feature in range(features)], dtype=object)
     concept, _ = pd.factorize(np.where(words == "", np.arange(features).astype(object), words))
     representative = np.unique(concept, return_index=True)[1]
-    return Carried(concept, words[representative], representative)
+    return FeatureConcepts(concept, words[representative], representative)
 
 
 def failure_table(
-    images: Sequence[str], right: Sequence[str], wrong: Sequence[str], blamed: Blame, carried: Carried
+    images: Sequence[str], right: Sequence[str], wrong: Sequence[str], blamed: Blame, concepts: FeatureConcepts
 ) -> pd.DataFrame:
-    """One row for each failure: its classes, its first-named concept (``first`` is that one's number), and its cluster.
+    """List the failures: classes, first-named concept (``first`` is its number) and cluster, one row for each.
 
-    Clusters are numbered from the largest (``c1``); of equal ones by their classes.
+    Clusters are numbered from the largest (``c1``). Equally large ones are ordered by their classes.
     """
-    first, silent, share = first_named(*concept_blame(blamed, carried.concept))
+    first, silent, share = first_named(*concept_blame(blamed, concepts.concept))
     texts = {"image": images, "right": right, "wrong": wrong}
     table = pd.DataFrame(texts, dtype=object).assign(first=first, silent=silent)
     size = table.groupby(ALIKE).size().rename("images").reset_index()
     largest = size.sort_values(["images", *ALIKE], ascending=[False, *[True] * len(ALIKE)], kind="stable")
     numbered = largest.assign(cluster=np.array([f"c{place}" for place in range(1, len(largest) + 1)], dtype=object))
     return table.merge(numbered[[*ALIKE, "cluster"]], on=ALIKE, how="left", validate="many_to_one").assign(
-        concept=carried.labels[first],
-        features=_features_of(blamed.contributions, carried.concept == first[:, None]),
+        concept=concepts.labels[first],
+        features=_features_of(blamed.contributions, concepts.concept == first[:, None]),
         blame_share=share,
     )
 
 
 def _features_of(contributions: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Numbers of the wanted features that are to blame in each row, the most blamed first, as text."""
+    """List the wanted features that are to blame in each row, the most blamed first, as text."""
     order = ranked(contributions)
     row, place = np.nonzero(np.take_along_axis(wanted & (contributions > 0), order, axis=1))
     text = pd.Series(order[row, place].astype(str), dtype=object).groupby(row).agg(" ".join)
@@ -83,7 +88,10 @@ def _features_of(contributions: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Summed:
-    """Blame of clusters, summed over their failures: of features, of concepts, and the silent part of the latter."""
+    """Hold the blame of clusters, summed over their failures.
+
+    The sums are over features, concepts, and the silent part of the concepts.
+    """
 
     features: np.ndarray
     concepts: np.ndarray
@@ -91,14 +99,19 @@ class _Summed:
 
 
 def cluster_table(
-    failures: pd.DataFrame, blamed: Blame, carried: Carried, groups: pd.DataFrame, first: pd.Series, settings: Failures
+    failures: pd.DataFrame,
+    blamed: Blame,
+    concepts: FeatureConcepts,
+    groups: pd.DataFrame,
+    first: pd.Series,
+    settings: Failures,
 ) -> pd.DataFrame:
-    """One row for each cluster of failures, the largest first: a sentence, the blame, its clearest examples.
+    """List the clusters of failures, the largest first: a sentence, the blame and the clearest examples.
 
     Parameters
     ----------
-    failures, blamed : as from `failure_table`, and what it was made of.
-    groups : groups of features; those of two and more are blamed beside the single ones.
+    failures, blamed : result of `failure_table`, and the blame it depends on.
+    groups : groups of features; groups of two or more are blamed in addition to single features.
     first : first word of each group.
     """
     table = failures.groupby("cluster").agg(
@@ -107,26 +120,26 @@ def cluster_table(
     table = table.reset_index().sort_values(
         ["images", *ALIKE], ascending=[False, *[True] * len(ALIKE)], ignore_index=True
     )
-    summed = _summed(blamed, pd.Index(table["cluster"]).get_indexer(failures["cluster"]), len(table), carried)
+    summed = _summed(blamed, pd.Index(table["cluster"]).get_indexer(failures["cluster"]), len(table), concepts)
     table = table.assign(
-        sentence=[_sentence(row, summed, carried, settings) for row in table.itertuples()],
-        features=_features_of(summed.features, carried.concept == table["first"].to_numpy()[:, None]),
+        sentence=[_sentence(row, summed, concepts, settings) for row in table.itertuples()],
+        features=_features_of(summed.features, concepts.concept == table["first"].to_numpy()[:, None]),
         **_most_blamed_group(summed.features, groups, first),
     )
-    table = table.merge(_of_images(failures, settings), on="cluster", how="left", validate="one_to_one")
+    table = table.merge(_of_clusters(failures, settings), on="cluster", how="left", validate="one_to_one")
     return table.drop(columns="first")
 
 
-def _summed(blamed: Blame, cluster: np.ndarray, clusters: int, carried: Carried) -> _Summed:
-    """Sums over the failures of each cluster."""
+def _summed(blamed: Blame, cluster: np.ndarray, clusters: int, concepts: FeatureConcepts) -> _Summed:
+    """Sum the blame over the failures of each cluster."""
     failures = np.arange(len(cluster))
     belongs = sparse.csr_array((np.ones(len(cluster)), (cluster, failures)), shape=(clusters, len(cluster)))
-    concepts, silent = concept_blame(blamed, carried.concept)
-    return _Summed(belongs @ blamed.contributions, belongs @ concepts, belongs @ silent)
+    by_concept, silent = concept_blame(blamed, concepts.concept)
+    return _Summed(belongs @ blamed.contributions, belongs @ by_concept, belongs @ silent)
 
 
-def _sentence(row: Any, summed: _Summed, carried: Carried, settings: Failures) -> str:
-    """``boat called truck, 31 images: no 'water' (features 7, 40), 'grass' (feature 12)``."""
+def _sentence(row: Any, summed: _Summed, concepts: FeatureConcepts, settings: Failures) -> str:
+    """Write ``boat called truck, 31 images: no 'water' (features 7, 40), 'grass' (feature 12)``."""
     totals, silent = summed.concepts[row.Index], summed.silent[row.Index]
     least = settings.least_share * np.maximum(totals, 0).sum()
     others = [
@@ -136,22 +149,27 @@ def _sentence(row: Any, summed: _Summed, carried: Carried, settings: Failures) -
     ]
     named = [(row.first, row.silent)] if row.first >= 0 else []
     named += [pair for pair in others if pair[0] != row.first]
-    parts = [_part(concept, absent, summed.features[row.Index], carried) for concept, absent in named[: settings.named]]
+    phrases = [
+        _phrase(concept, absent, summed.features[row.Index], concepts) for concept, absent in named[: settings.named]
+    ]
     count = "1 image" if row.images == 1 else f"{row.images} images"
-    return f"{row.right} called {row.wrong}, {count}: {', '.join(parts) or 'no feature stands out'}"
+    return f"{row.right} called {row.wrong}, {count}: {', '.join(phrases) or 'no feature stands out'}"
 
 
-def _part(concept: int, absent: bool, contributions: np.ndarray, carried: Carried) -> str:
-    """One concept of a sentence with the features that are to blame, the most blamed first."""
-    if not carried.words[concept]:
-        return f"{'silent ' if absent else ''}feature {carried.features[concept]}"
-    listed = by_feature(np.where(carried.concept == concept, contributions, 0.0), LISTED)
+def _phrase(concept: int, absent: bool, contributions: np.ndarray, concepts: FeatureConcepts) -> str:
+    """Write one concept of a sentence with its blamed features, the most blamed first."""
+    if not concepts.words[concept]:
+        return f"{'silent ' if absent else ''}feature {concepts.features[concept]}"
+    listed = by_feature(np.where(concepts.concept == concept, contributions, 0.0), LISTED)
     numbers = f" (feature{'s' if len(listed) > 1 else ''} {', '.join(map(str, listed))})" if len(listed) else ""
-    return f"{'no ' if absent else ''}'{carried.words[concept]}'{numbers}"
+    return f"{'no ' if absent else ''}'{concepts.words[concept]}'{numbers}"
 
 
 def _most_blamed_group(contributions: np.ndarray, groups: pd.DataFrame, first: pd.Series) -> dict[str, np.ndarray]:
-    """The group of two and more features that is most to blame for each cluster, "" for none, and its first word."""
+    """Find the most blamed group of two or more features for each cluster, and its first word.
+
+    Both are "" if no group is to blame.
+    """
     larger = groups[groups["size"] > 1].sort_values("group")
     incidence = membership(larger["members"], contributions.shape[1])
     total = np.column_stack([np.zeros(len(contributions)), group_blame(contributions, incidence)])
@@ -159,19 +177,19 @@ def _most_blamed_group(contributions: np.ndarray, groups: pd.DataFrame, first: p
     return {"group": most, "group_concept": pd.Series(most, dtype=object).map(first).fillna("").to_numpy()}
 
 
-def _of_images(failures: pd.DataFrame, settings: Failures) -> pd.DataFrame:
-    """Of each cluster: mean share of the blame that its concept has, and the images where that is largest, as JSON."""
+def _of_clusters(failures: pd.DataFrame, settings: Failures) -> pd.DataFrame:
+    """Compute the mean share of blame of each cluster's concept, and list its clearest images as JSON."""
     clearest = failures.sort_values(["blame_share", "image"], ascending=[False, True], kind="stable")
     rows = [
         {
             "cluster": cluster,
             **{
                 f"blame_{key}": value
-                for key, value in mean_with_interval(some["blame_share"].to_numpy(), settings).items()
+                for key, value in mean_with_interval(images["blame_share"].to_numpy(), settings).items()
             },
-            "examples": json.dumps(some["image"].head(settings.examples).tolist()),
+            "examples": json.dumps(images["image"].head(settings.examples).tolist()),
         }
-        for cluster, some in clearest.groupby("cluster", sort=False)
+        for cluster, images in clearest.groupby("cluster", sort=False)
     ]
     return pd.DataFrame(
         rows, columns=["cluster", "blame_share", "blame_interval_low", "blame_interval_high", "examples"]

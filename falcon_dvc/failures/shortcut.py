@@ -1,4 +1,4 @@
-"""How often the blame finds the shortcut that was planted in the synthetic data set."""
+"""Measure how often the blame finds the shortcut that was planted in the synthetic data set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from falcon_dvc.failures.blame import (
     shuffled,
 )
 from falcon_dvc.failures.classified import Classified
-from falcon_dvc.failures.clusters import Carried
+from falcon_dvc.failures.clusters import FeatureConcepts
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
@@ -26,37 +26,39 @@ if TYPE_CHECKING:
 
 
 def shortcut_metrics(
-    params: Params, images: Classified, rows: np.ndarray, blamed: Blame, carried: Carried
+    params: Params, images: Classified, rows: np.ndarray, blamed: Blame, concepts: FeatureConcepts
 ) -> dict[str, Any]:
-    """Of the failures that the planted shortcut causes, the share whose first-named concept is the shortcut; by chance, and of others.
+    """Compute how often the first-named concept of a failure is the planted shortcut.
 
-    ``any_background``: a word for any background. ``at_work``: the image's own background, or that it is not the planted one.
+    The shares are over failures that the shortcut causes, beside chance and beside other failures. ``any_background``
+    counts a word for any background. ``at_work`` counts a word for the image's own background, or the absence of the
+    planted one.
     """
     settings, planted = params.failures, params.render_scenes.shortcut
     table = read_table(f"{params.data.images}/attributes.parquet").set_index("image")
     background = table["background"].reindex(images.image[rows]).to_numpy()
     lost, taken = _planted(images, rows, background, planted)
-    both = lost | taken
-    if not both.any():
+    caused = lost | taken
+    if not caused.any():
         return {"shortcut": {"failures": 0}}
-    names = _background_names(carried.words, read_table(f"{params.data.images}/lexicon.parquet"))
+    names = _background_names(concepts.words, read_table(f"{params.data.images}/lexicon.parquet"))
 
-    def judged(some: Blame) -> np.ndarray:
-        first, silent, _ = first_named(*concept_blame(some, carried.concept))
+    def names_shortcut(of_failures: Blame) -> np.ndarray:
+        first, silent, _ = first_named(*concept_blame(of_failures, concepts.concept))
         return _names_shortcut(first, silent, background, names, planted.background)
 
-    anything, at_work = judged(blamed)
-    chance_anything, chance_at_work = _by_chance(blamed, judged, settings)
-    share = lambda hits, some: {"failures": int(some.sum()), **mean_with_interval(hits[some], settings)}  # noqa: E731
+    anything, at_work = names_shortcut(blamed)
+    chance_anything, chance_at_work = _by_chance(blamed, names_shortcut, settings)
+    share = lambda hits, chosen: {"failures": int(chosen.sum()), **mean_with_interval(hits[chosen], settings)}  # noqa: E731
     return {
         "shortcut": {
-            "any_background": share(anything, both),
-            "any_background_by_chance": share(chance_anything, both),
-            "at_work": share(at_work, both),
-            "at_work_by_chance": share(chance_at_work, both),
+            "any_background": share(anything, caused),
+            "any_background_by_chance": share(chance_anything, caused),
+            "at_work": share(at_work, caused),
+            "at_work_by_chance": share(chance_at_work, caused),
             "at_work_object_elsewhere": share(at_work, lost),
             "at_work_lookalike_there": share(at_work, taken),
-            "at_work_other_failures": share(at_work, ~both),
+            "at_work_other_failures": share(at_work, ~caused),
         }
     }
 
@@ -64,32 +66,39 @@ def shortcut_metrics(
 def _planted(
     images: Classified, rows: np.ndarray, background: np.ndarray, planted: Shortcut
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Failures of the planted object off its background, and look-alikes on it that are called the object."""
-    right, wrong = (np.array(images.classifier.names)[classes[rows]] for classes in (images.right, images.found))
+    """Find the failures that the shortcut causes.
+
+    These are planted objects off their background, and look-alikes on it that are called the object.
+    """
+    right, wrong = (np.array(images.classifier.names)[classes[rows]] for classes in (images.right, images.predicted))
     there = background == planted.background
     return (right == planted.object) & ~there, (right == planted.lookalike) & there & (wrong == planted.object)
 
 
 def _background_names(words: np.ndarray, lexicon: pd.DataFrame) -> list[set[str]]:
-    """The backgrounds that the word of each concept names."""
-    names = {value: some for (kind, value), some in names_of_attributes(lexicon).items() if kind == "background"}
-    return [{value for value, some in names.items() if word in some} for word in words]
+    """Find the backgrounds that the word of each concept names."""
+    names = {
+        value: words_of_value
+        for (kind, value), words_of_value in names_of_attributes(lexicon).items()
+        if kind == "background"
+    }
+    return [{value for value, words_of_value in names.items() if word in words_of_value} for word in words]
 
 
 def _names_shortcut(
     first: np.ndarray, silent: np.ndarray, background: np.ndarray, names: list[set[str]], planted: str
 ) -> np.ndarray:
-    """Whether the first-named concept of each failure is a background at all, and whether it is the one at work."""
+    """Decide whether the first-named concept of each failure is any background, and whether it is the one at work."""
     named = [names[concept] if concept >= 0 else set() for concept in first]
     at_work = [
-        (planted in some and own != planted) if absent else own in some
-        for some, absent, own in zip(named, silent, background, strict=True)
+        (planted in backgrounds and own != planted) if absent else own in backgrounds
+        for backgrounds, absent, own in zip(named, silent, background, strict=True)
     ]
-    return np.array([[len(some) > 0 for some in named], at_work], dtype=float)
+    return np.array([[len(backgrounds) > 0 for backgrounds in named], at_work], dtype=float)
 
 
-def _by_chance(blamed: Blame, judged: Callable[[Blame], np.ndarray], settings: Failures) -> np.ndarray:
-    """The same of each failure with its blame shuffled over the features, on average."""
+def _by_chance(blamed: Blame, names_shortcut: Callable[[Blame], np.ndarray], settings: Failures) -> np.ndarray:
+    """Compute the same values with the blame of each failure shuffled over the features, averaged over draws."""
     generator = np.random.default_rng(settings.seed)
     rounds = track(range(settings.permutations), "shuffled blame")
-    return np.mean([judged(shuffled(blamed, generator)) for _ in rounds], axis=0)
+    return np.mean([names_shortcut(shuffled(blamed, generator)) for _ in rounds], axis=0)

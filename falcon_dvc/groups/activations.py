@@ -1,4 +1,4 @@
-"""Which images activate a feature highly (step 2) and which, though alike, do not (step 7)."""
+"""Select the images that activate a feature highly (step 2) and those that do so lowly (step 7)."""
 
 from typing import Literal
 
@@ -11,13 +11,15 @@ from falcon_dvc.threads import in_blocks
 Features = Float[np.ndarray, "images features"]
 Fires = Bool[np.ndarray, "images features"]
 
-CONSTANT = 1e-9  # values closer than this are alike but for rounding
-VALUES_AT_ONCE = 2**18  # of the matrix, that a thread reads
-SHOWING = 64  # images in which a feature that is not constant hardly ever looks so
+CONSTANT = 1e-9  # a range of values below this is rounding
+VALUES_AT_ONCE = 2**18  # values of the matrix that a thread reads at once
+FIRST_IMAGES = 64  # almost every feature that varies over all images varies over this number of them
 
 
 def row_normalised(features: Features) -> Features:
-    """Scale every image's feature vector to unit length; an all-zero row stays zero.
+    """Scale the feature vector of each image to unit length.
+
+    An all-zero row stays zero.
 
     Raises
     ------
@@ -32,9 +34,9 @@ def row_normalised(features: Features) -> Features:
 
 
 def fires_by_sigma(normalised: Features, sigma: float) -> Fires:
-    """One threshold for the whole matrix, mean + sigma * std (released: sigma = 5).
+    """Apply one threshold to the whole matrix: mean + sigma * std (released: sigma = 5).
 
-    A constant feature never fires: it tells no image from another.
+    A constant feature never fires, because it does not separate images.
     """
     mean, square = _mean_and_mean_square(normalised)
     threshold = mean + sigma * np.sqrt(max(square - mean**2, 0.0))
@@ -49,14 +51,17 @@ def fires_by_sigma(normalised: Features, sigma: float) -> Fires:
 
 
 def _mean_and_mean_square(values: np.ndarray) -> tuple[float, float]:
-    """Of all values, each read from memory once; numpy's own standard deviation makes a second matrix of the differences."""
+    """Compute the mean and the mean square of all values, one block of rows at a time.
+
+    NumPy's standard deviation would allocate a second matrix for the differences.
+    """
 
     def sums(rows: slice) -> tuple[float, float]:
-        some = values[rows]
-        return some.sum(), np.vecdot(some, some).sum()
+        block = values[rows]
+        return block.sum(), np.vecdot(block, block).sum()
 
-    found = in_blocks(sums, len(values), _rows_at_once(values))
-    mean, square = np.sum(found or [(0.0, 0.0)], axis=0) / max(values.size, 1)
+    sums_of_blocks = in_blocks(sums, len(values), _rows_at_once(values))
+    mean, square = np.sum(sums_of_blocks or [(0.0, 0.0)], axis=0) / max(values.size, 1)
     return mean, square
 
 
@@ -65,13 +70,19 @@ def _rows_at_once(values: np.ndarray) -> int:
 
 
 def fires_by_quantile(normalised: Features, quantile: float) -> Fires:
-    """Each feature's own quantile; images that lie at or below the feature's mean never count."""
+    """Apply each feature's own quantile as its threshold.
+
+    An image at or below the feature's mean never fires.
+    """
     threshold = np.quantile(normalised, quantile, axis=0)
     return (normalised >= threshold) & (normalised > normalised.mean(axis=0)) & _varies(normalised)
 
 
 def fires_by_rank(normalised: Features, top_k: int) -> Fires:
-    """Each feature's `top_k` strongest images above its own mean; ties go to the earlier image."""
+    """Select each feature's `top_k` strongest images above its own mean.
+
+    Ties go to the earlier image.
+    """
     order = np.argsort(-normalised, axis=0, kind="stable")[:top_k]
     fires = np.zeros(normalised.shape, dtype=bool)
     np.put_along_axis(fires, order, True, axis=0)
@@ -81,7 +92,7 @@ def fires_by_rank(normalised: Features, top_k: int) -> Fires:
 def highly_activating(
     normalised: Features, rule: Literal["top_k", "quantile", "sigma"], *, top_k: int, quantile: float, sigma: float
 ) -> Fires:
-    """Which image fires which feature, by the rule named."""
+    """Decide which image fires which feature, by the rule named."""
     if rule == "sigma":
         return fires_by_sigma(normalised, sigma)
     return fires_by_quantile(normalised, quantile) if rule == "quantile" else fires_by_rank(normalised, top_k)
@@ -93,10 +104,12 @@ def picked(
     most: int,
     pick: Literal["spread", "strongest"],
 ) -> Int[np.ndarray, "groups most"]:
-    """At most `most` of the images that fire each group, strongest first; -1 where there are fewer.
+    """Select at most `most` of the images that fire each group, strongest first.
 
-    ``strongest`` takes the first ones. ``spread`` takes them evenly over all ranks: the few strongest images of a feature
-    are those on which it *and* others fire, so their captions name the conjunction.
+    Missing entries are -1.
+
+    ``strongest`` takes the first ones. ``spread`` takes them evenly over all ranks. On its strongest images a feature
+    fires together with others. Their captions then name the conjunction.
     """
     order = np.argsort(-np.where(fires, activation, -np.inf), axis=1, kind="stable")
     count = fires.sum(axis=1, keepdims=True)
@@ -113,15 +126,17 @@ def lowly_activating(
     count: int,
     similarity: float,
 ) -> tuple[Int[np.ndarray, "groups count"], Float[np.ndarray, "groups count"]]:
-    """Images that resemble a group's images in every *other* feature, yet fire none of the group (released; Eq. 2, by cosine).
+    """Select images that resemble a group's images in all *other* features but do not fire the group.
+
+    Source: Eq. 2, with the cosine as the similarity; the candidates are those of the released code.
 
     Parameters
     ----------
     normalised : row-normalised features.
     members : the features of each group.
     images : the highly activating images of each group.
-    count : how many to keep.
-    similarity : least cosine, over the features outside the group, to the mean of the group's images.
+    count : number of images to keep.
+    similarity : smallest cosine to the mean of the group's images, over the features outside the group.
 
     Returns
     -------
@@ -129,7 +144,7 @@ def lowly_activating(
         Rows of the images, most alike first; -1 and -inf where there are fewer than `count`.
     """
     own, which = _own(members)
-    # A feature on a small scale fires below the matrix's mean: a group's own images never count as lowly activating.
+    # A feature on a small scale fires below the mean of the matrix. So the group's own images are excluded explicitly.
     fires = images | _any_fires(normalised[:, own] >= normalised.mean(), which)
     return _most_alike(normalised, members, images, fires, count, similarity)
 
@@ -143,11 +158,13 @@ def lowly_activating_distinct(
     similarity: float,
     redundancy: float,
 ) -> tuple[Int[np.ndarray, "groups count"], Float[np.ndarray, "groups count"]]:
-    """The same, with the group's redundant features treated as the group itself (not part of FALCON).
+    """Select lowly activating images, with redundant features treated as members of the group.
 
-    Where several features code one attribute, the images most alike in the *other* features share that attribute, and the contrast
-    removes the true word. So a lowly activating image fires no redundant feature either, it activates the group below the group's mean,
-    and resemblance is measured without the redundant features: what remains alike is the context.
+    This rule is not part of FALCON. Several features may code one attribute. The images most alike in the *other*
+    features then share this attribute, and the contrast removes the true word.
+
+    So a lowly activating image fires no redundant feature. Its activation of the group is at or below the mean of the
+    group. The similarity omits the redundant features, so that only the context has to be alike.
 
     Parameters
     ----------
@@ -166,7 +183,10 @@ def lowly_activating_distinct(
 def _own(
     members: Bool[np.ndarray, "groups features"],
 ) -> tuple[Int[np.ndarray, " own"], Float[np.ndarray, "groups own"]]:
-    """The features that belong to any of the groups, and each group's members among these: few, in a block of groups."""
+    """Return the features that belong to any of the groups, and each group's members among them.
+
+    A block of groups has few such features.
+    """
     features = np.flatnonzero(members.any(axis=0))
     return features, members[:, features].astype(np.float64)
 
@@ -174,16 +194,16 @@ def _own(
 def _any_fires(
     fires: Bool[np.ndarray, "images own"], which: Float[np.ndarray, "groups own"]
 ) -> Bool[np.ndarray, "groups images"]:
-    """Images that fire at least one of each group's features."""
+    """Find the images that fire at least one of each group's features."""
     return which.astype(np.float32) @ fires.T.astype(np.float32) > 0
 
 
 def redundant(
     fires: Fires, images: Bool[np.ndarray, "groups images"], share: float
 ) -> Bool[np.ndarray, "groups features"]:
-    """Features that fire hardly anywhere but on the group's images: they say the same as the group, or less.
+    """Find the features that fire almost only on the images of a group.
 
-    The measure is one-sided on purpose: a feature for the context that a group's images share fires on many other images too.
+    The measure is one-sided on purpose. A feature for the shared context of a group also fires on many other images.
     """
     together = (sparse.csr_array(images, dtype=np.float32) @ sparse.csr_array(fires, dtype=np.float32)).toarray()
     count = fires.sum(axis=0)
@@ -198,8 +218,11 @@ def _most_alike(
     count: int,
     similarity: float,
 ) -> tuple[Int[np.ndarray, "groups count"], Float[np.ndarray, "groups count"]]:
-    """The images most like a group's images in the features outside `without`, those of `excluded` left out."""
-    # Rounded, so that ties go to the earlier image and not to the last bits.
+    """Rank the images by their similarity to a group's images in the features outside `without`.
+
+    The images of `excluded` are left out.
+    """
+    # Rounding makes ties go to the earlier image, whatever the last bits are.
     cosine = np.round(_cosine_outside(normalised, without, images), 12)
     cosine[excluded | (cosine < similarity)] = -np.inf
     rows = _largest_first(cosine, count)
@@ -207,10 +230,13 @@ def _most_alike(
 
 
 def _largest_first(values: Float[np.ndarray, "groups images"], count: int) -> Int[np.ndarray, "groups count"]:
-    """Places of the `count` largest finite values of each row, the largest first, ties by place, -1 where there are fewer."""
+    """Find the columns of the `count` largest finite values of each row, the largest first.
+
+    Ties go to the smaller column. Missing entries are -1.
+    """
     groups, images = values.shape
     least = np.partition(values, max(images - count, 0), axis=1)[:, max(images - count, 0)]
-    group, image = np.nonzero((values >= least[:, None]) & (values > -np.inf))  # not sorting the rest
+    group, image = np.nonzero((values >= least[:, None]) & (values > -np.inf))  # avoids sorting the rest
     order = np.lexsort((image, -values[group, image], group))
     rank = np.arange(len(group)) - np.searchsorted(group, group)
     places = np.full((groups, min(count, images)), -1)
@@ -222,7 +248,10 @@ def _largest_first(values: Float[np.ndarray, "groups images"], count: int) -> In
 def _cosine_outside(
     normalised: Features, members: np.ndarray, images: np.ndarray
 ) -> Float[np.ndarray, "groups images"]:
-    """Cosine of every image to each group's mean image, both without the group's own features: one large matrix product."""
+    """Compute the cosine of each image to each group's mean image, without the group's own features.
+
+    One large matrix product gives all cosines.
+    """
     size = np.maximum(images.sum(axis=1, keepdims=True), 1)
     centre = np.where(members, 0.0, sparse.csr_array(images, dtype=np.float64) @ normalised / size)
     own, which = _own(members)
@@ -233,8 +262,11 @@ def _cosine_outside(
 
 
 def _varies(normalised: Features) -> Bool[np.ndarray, " features"]:
-    """Features that are not constant (up to rounding) over the images; nearly all show it in the first ones."""
-    varies = np.ptp(normalised[:SHOWING], axis=0) > CONSTANT
-    unsure = np.flatnonzero(~varies)
-    varies[unsure] = np.ptp(normalised[:, unsure], axis=0) > CONSTANT
+    """Find the features that are not constant (up to rounding) over the images.
+
+    The first images decide for almost all features. Only the others are compared on all images.
+    """
+    varies = np.ptp(normalised[:FIRST_IMAGES], axis=0) > CONSTANT
+    undecided = np.flatnonzero(~varies)
+    varies[undecided] = np.ptp(normalised[:, undecided], axis=0) > CONSTANT
     return varies

@@ -1,4 +1,4 @@
-"""Feature groups (step 3): single features, images with the identical set, and whether firing together is more than chance."""
+"""Form feature groups (step 3) and test whether their members fire together more often than chance."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Fires = Bool[np.ndarray, "images features"]
 
 @dataclass(frozen=True)
 class Groups:
-    """Feature groups in a fixed order: by size, then by members.
+    """Hold feature groups in a fixed order: by size, then by members.
 
     Attributes
     ----------
@@ -29,18 +29,24 @@ class Groups:
         return len(self.members)
 
     def take(self, rows: np.ndarray | slice) -> "Groups":
-        """The groups at `rows`."""
+        """Return the groups at `rows`."""
         return Groups(self.members[rows], self.images[rows])
 
 
 def single_features(fires: Fires, min_images: int) -> Groups:
-    """Every feature with enough images as a group of one, whatever else fires on them."""
+    """Return each feature with enough images as a group of one.
+
+    Other features may fire on these images too.
+    """
     kept = np.flatnonzero(fires.sum(axis=0) >= min_images)
     return Groups(np.eye(fires.shape[1], dtype=bool)[kept], np.ascontiguousarray(fires.T[kept]))
 
 
 def exact_groups(fires: Fires, min_images: int) -> Groups:
-    """Images with the *identical* set of firing features (released; a single feature is the set in which only it fires)."""
+    """Group images with the *identical* set of firing features (released).
+
+    A single feature is the set in which only this feature fires.
+    """
     which, first = _sets(fires)
     kept = np.flatnonzero(np.bincount(which[which >= 0], minlength=len(first)) >= min_images)
     kept = kept[_order(fires[first[kept]])]
@@ -48,7 +54,10 @@ def exact_groups(fires: Fires, min_images: int) -> Groups:
 
 
 def _sets(fires: Fires) -> tuple[Int[np.ndarray, " images"], Int[np.ndarray, " sets"]]:
-    """The number of each image's set, -1 if nothing fires, and each set's first image; by hashing, where sorting compares whole rows."""
+    """Number the set of each image (-1 if nothing fires), and find the first image of each set.
+
+    Hashing is faster here than sorting, which compares whole rows.
+    """
     packed = np.packbits(fires, axis=1)
     firing = np.flatnonzero(packed.any(axis=1))
     rows = packed[firing].view(np.dtype((np.void, packed.shape[1]))).reshape(-1).astype(object)
@@ -58,21 +67,21 @@ def _sets(fires: Fires) -> tuple[Int[np.ndarray, " images"], Int[np.ndarray, " s
 
 
 def _order(members: Bool[np.ndarray, "groups features"]) -> Int[np.ndarray, " groups"]:
-    """By size, then by members, so that the order of discovery does not show."""
-    # Of two sets of one size, the one that has the first feature in which they differ comes first.
+    """Order groups by size, then by members, so that the result does not depend on the order of discovery."""
+    # Of two sets of one size, the set that contains the first differing feature comes first.
     without = np.packbits(~members, axis=1)
     return np.lexsort((*without.T[::-1], members.sum(axis=1)))
 
 
 def together(first: Groups, second: Groups) -> Groups:
-    """Both collections in one."""
+    """Concatenate two collections of groups."""
     return Groups(np.concatenate([first.members, second.members]), np.concatenate([first.images, second.images]))
 
 
 def against_independence(
     groups: Groups, fires: Fires
 ) -> tuple[Float[np.ndarray, " groups"], Float[np.ndarray, " groups"], Float[np.ndarray, " groups"]]:
-    """How much more often than independent features a group's members fire together.
+    """Compare how often the members of each group fire together with independent features.
 
     Returns
     -------
@@ -88,14 +97,18 @@ def against_independence(
 
 
 def probability_of_at_least(support: np.ndarray, images: int, expected: np.ndarray) -> np.ndarray:
-    """Binomial probability of at least this `support` among the `images`, if each counts with probability `expected`."""
+    """Compute the binomial probability of at least this `support` among the `images`.
+
+    Each image counts with probability `expected`.
+    """
     return np.where(support > 0, bdtrc(np.maximum(support, 1) - 1.0, images, expected), 1.0)
 
 
 def log_likelihood_ratio(support: np.ndarray, images: int, expected: np.ndarray) -> np.ndarray:
-    """Log-likelihood ratio of the share of images observed against the one expected, in nats; negative if it is smaller.
+    """Compute the log-likelihood ratio of the observed share of images against the expected one, in nats.
 
-    ``images * KL(observed || expected)``: the exponent of the binomial tail, which ranks where that underflows to 0.
+    The ratio is ``images * KL(observed || expected)``, negative if the observed share is smaller. It is the exponent
+    of the binomial tail, and still ranks groups whose tail underflows to 0.
     """
     observed = support / max(images, 1)
     divergence = rel_entr(observed, expected) + rel_entr(1 - observed, 1 - expected)
@@ -105,11 +118,11 @@ def log_likelihood_ratio(support: np.ndarray, images: int, expected: np.ndarray)
 def discoveries(
     p_values: Float[np.ndarray, " tests"], rate: float, tests: int | None = None
 ) -> Bool[np.ndarray, " tests"]:
-    """Tests that pass at a false discovery rate (Benjamini-Hochberg).
+    """Find the tests that pass at a false discovery rate (Benjamini-Hochberg).
 
     Parameters
     ----------
-    tests : how many tests there are in all, if more than `p_values`; the others have a probability of 1.
+    tests : number of all tests, if larger than the number of `p_values`. The other tests have a probability of 1.
     """
     order = np.argsort(p_values, kind="stable")
     raised = p_values[order] * (len(p_values) if tests is None else tests) / np.arange(1, len(p_values) + 1)
@@ -125,18 +138,18 @@ def strongest_in_turn(
     alike: Callable[[int], Bool[np.ndarray, " sets"]],
     most: int,
 ) -> tuple[Int[np.ndarray, " chosen"], Bool[np.ndarray, " sets"]]:
-    """Choose the strongest set of each size in turn; what is alike to one that is chosen is passed over.
+    """Choose the strongest set of each size in turn, and skip the sets that are alike to a chosen one.
 
     Parameters
     ----------
     eligible : sets that may be chosen.
-    alike : which sets say the same as the one at a row; the set itself is always among them.
-    most : sets to choose.
+    alike : returns the sets that are near-duplicates of the set at a row, including that set.
+    most : number of sets to choose.
 
     Returns
     -------
     chosen, left
-        Rows chosen, ascending; and which sets were eligible, not alike to a chosen one, and beyond `most`.
+        Rows of the chosen sets, ascending. Mask of the eligible sets beyond `most` that are alike to no chosen set.
     """
     chosen: list[int] = []
     left = eligible.copy()
@@ -149,13 +162,13 @@ def strongest_in_turn(
 
 
 def _next_size(left: np.ndarray, chosen: np.ndarray) -> int:
-    """Of the sizes that are left, the one of which the fewest sets are chosen; of these, the smallest."""
+    """Return the remaining size with the fewest chosen sets; of equal counts, the smallest size."""
     sizes = np.unique(left)
     return int(sizes[(chosen[:, None] == sizes).sum(axis=0).argmin()])
 
 
 def group_name(members: list[int]) -> str:
-    """Short stable name: ``f12`` for a single feature, else ``g`` and eight digits of a hash of the members."""
+    """Return a short stable name: ``f12`` for a single feature, else ``g`` and eight digits of a hash of the members."""
     if len(members) == 1:
         return f"f{members[0]}"
     text = " ".join(str(member) for member in sorted(members))

@@ -1,4 +1,4 @@
-"""The highly activating, lowly activating and random images of each group (steps 2 and 7)."""
+"""Select the highly activating, lowly activating and random images of each group (steps 2 and 7)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import FindGroups
 
 
-IMAGES_AT_ONCE = 4096  # whose features are normalised in double precision
-POOL = 2  # random images in all, at least, as a multiple of the largest group's highly activating ones
-GROUPS_AT_ONCE = 256  # whose activations on all images are in memory
+IMAGES_AT_ONCE = 4096  # images whose features are normalised in double precision at once
+POOL = 2  # smallest number of random images, as a multiple of the highly activating images of the largest group
+GROUPS_AT_ONCE = 256  # groups whose activations on all images are in memory
 
 
 def normalised_features(features: np.ndarray, probe: np.ndarray) -> np.ndarray:
-    """Row-normalised features of the probe images, a block at a time: one matrix in double precision, not several."""
+    """Normalise the features of the probe images by row, one block of images at a time.
+
+    So only one matrix in double precision is in memory.
+    """
     normalised = np.empty((len(probe), features.shape[1]))
     for start in range(0, len(probe), IMAGES_AT_ONCE):
         rows = slice(start, start + IMAGES_AT_ONCE)
@@ -35,7 +38,10 @@ def normalised_features(features: np.ndarray, probe: np.ndarray) -> np.ndarray:
 
 
 def firing_thresholds(normalised: np.ndarray, fires: np.ndarray) -> np.ndarray:
-    """Smallest row-normalised activation at which each feature fires; infinite if it never does."""
+    """Compute the smallest row-normalised activation at which each feature fires.
+
+    The threshold is infinite for a feature that never fires.
+    """
     thresholds = np.full(normalised.shape[1], np.inf)
     for start in range(0, len(normalised), IMAGES_AT_ONCE):
         rows = slice(start, start + IMAGES_AT_ONCE)
@@ -47,15 +53,20 @@ def firing_thresholds(normalised: np.ndarray, fires: np.ndarray) -> np.ndarray:
 def image_sets(
     normalised: np.ndarray, fires: np.ndarray, groups: Groups, names: np.ndarray, settings: FindGroups
 ) -> pd.DataFrame:
-    """One row for each image of each group and role, ranked; a block of groups at a time."""
+    """List the images of each group and role by rank, one row for each image.
+
+    A block of groups is computed at a time.
+    """
     largest = min(int(groups.images.sum(axis=1).max(initial=0)), settings.max_images)
     random = _random_images(groups.members.sum(axis=1) == 1, largest, len(normalised), settings)
     blocks = [slice(start, start + GROUPS_AT_ONCE) for start in range(0, len(groups), GROUPS_AT_ONCE)]
-    parts = [
+    tables_of_blocks = [
         _block(normalised, fires, groups.take(rows), names[rows], random[rows], settings)
         for rows in track(blocks, "images of groups")
     ]
-    return pd.concat([table for role in zip(*parts, strict=True) for table in role], ignore_index=True)
+    return pd.concat(
+        [table for tables_of_role in zip(*tables_of_blocks, strict=True) for table in tables_of_role], ignore_index=True
+    )
 
 
 def _block(
@@ -66,7 +77,7 @@ def _block(
     random: np.ndarray,
     settings: FindGroups,
 ) -> tuple[pd.DataFrame, ...]:
-    """One table for each role."""
+    """List the images of a block of groups, one table for each role."""
     members = groups.members / groups.members.sum(axis=1, keepdims=True)
     activation = members @ normalised.T
     high = picked(activation, groups.images, settings.max_images, settings.pick)
@@ -81,7 +92,7 @@ def _block(
 def _lowly_activating(
     normalised: np.ndarray, fires: np.ndarray, groups: Groups, settings: FindGroups
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lowly activating images, matched as params.yaml says."""
+    """Select lowly activating images by the rule of `find_groups.low_match`."""
     count, similarity = settings.low_images, settings.low_similarity
     if settings.low_match == "released":
         return lowly_activating(normalised, groups.members, groups.images, count, similarity)
@@ -91,9 +102,10 @@ def _lowly_activating(
 
 
 def _random_images(single: np.ndarray, largest: int, images: int, settings: FindGroups) -> np.ndarray:
-    """Random images of every single feature (what shuffled activations would select); none for larger groups.
+    """Draw random images for each single feature, and none for larger groups.
 
-    More than the params say where few features would leave too few crops to draw random sets of the `largest` group's size from.
+    Shuffled activations would select such images. If few features give too few crops, more images than
+    `find_groups.random_images` are drawn. Random sets of the `largest` group's size can then be drawn from them.
     """
     generator = np.random.default_rng(settings.seed)
     enough = -(-POOL * largest // max(int(single.sum()), 1))
@@ -107,7 +119,7 @@ def _random_images(single: np.ndarray, largest: int, images: int, settings: Find
 def _rows(
     role: str, rows: np.ndarray, names: np.ndarray, activation: np.ndarray, similarity: np.ndarray
 ) -> pd.DataFrame:
-    """The table of one role; rows below 0 stand for nothing."""
+    """List the images of one role; rows below 0 are missing entries."""
     group, rank = np.nonzero(rows >= 0)
     row = rows[group, rank]
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Find the groups that are explained: every feature, and the sets that fire together beyond chance (step 3)."""
+"""Find the groups that are explained: single features, and sets that fire together beyond chance (step 3)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 
 
 def explained_groups(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFrame, dict]:
-    """Single features and the larger groups that are explained, their statistics, and the search in numbers."""
+    """Find the single features and larger groups that are explained, with statistics and counts of the search."""
     find = _exact if settings.grouping == "exact" else _cofiring
     groups, statistics, search = find(fires, settings)
     members = [np.flatnonzero(row).tolist() for row in groups.members]
-    statistics.insert(0, "group", [grouping.group_name(some) for some in members])
+    statistics.insert(0, "group", [grouping.group_name(features) for features in members])
     statistics.insert(1, "members", [as_text(group) for group in members])
     return groups, statistics, {"single": int((statistics["size"] == 1).sum()), **search}
 
 
 def _exact(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFrame, dict]:
-    """Released: images with the identical set. Of the larger sets, those beyond independent firing, the strongest first."""
+    """Group images with the identical set of features (released).
+
+    The strongest larger sets that fire together beyond chance are kept.
+    """
     groups = grouping.exact_groups(fires, settings.min_images)
     statistics = _independence(groups, fires)
     larger, size = (statistics["size"] > 1).to_numpy(), statistics["size"].to_numpy()
@@ -39,42 +42,42 @@ def _exact(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFram
         size, strength, significant, lambda row: np.arange(len(size)) == row, settings.max_groups
     )
     search = {
-        f"of_{some}": {
-            "tested": int((size == some).sum()),
-            "significant": int(significant[size == some].sum()),
-            "beyond_max_groups": int(left[size == some].sum()),
-            "explained": int((size[chosen] == some).sum()),
+        f"of_{number}": {
+            "tested": int((size == number).sum()),
+            "significant": int(significant[size == number].sum()),
+            "beyond_max_groups": int(left[size == number].sum()),
+            "explained": int((size[chosen] == number).sum()),
         }
-        for some in np.unique(size[larger])
+        for number in np.unique(size[larger])
     }
     kept = np.sort(np.concatenate([np.flatnonzero(~larger), chosen]))
     return groups.take(kept), statistics.assign(significant=significant).iloc[kept].reset_index(drop=True), search
 
 
 def _cofiring(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFrame, dict]:
-    """Every feature with enough images and, of the closed sets that fire together beyond chance, diverse ones."""
+    """Select each feature with enough images, and diverse closed sets that fire together beyond chance."""
     singles = grouping.single_features(fires, settings.min_images)
-    found = cofiring_sets(
+    itemsets = cofiring_sets(
         fires, settings.min_images, settings.max_size, settings.fdr, settings.max_candidates, settings.max_jaccard
     )
-    chosen, left = diverse(found, fires, settings.max_groups, settings.max_jaccard)
+    chosen, left = diverse(itemsets, fires, settings.max_groups, settings.max_jaccard)
     larger = pd.DataFrame(
         {
-            "size": found.size[chosen],
-            "support": found.support[chosen],
-            "lift": found.lift[chosen],
-            "lift_beyond": found.lift_beyond[chosen],
-            "p_value": found.p_value[chosen],
+            "size": itemsets.size[chosen],
+            "support": itemsets.support[chosen],
+            "lift": itemsets.lift[chosen],
+            "lift_beyond": itemsets.lift_beyond[chosen],
+            "p_value": itemsets.p_value[chosen],
             "significant": True,
         }
     )
     single = _independence(singles, fires).drop(columns="strength").assign(significant=False)
-    groups = grouping.together(singles, as_groups(found.sets[chosen], fires))
-    return groups, pd.concat([single, larger], ignore_index=True), _search(found, chosen, left)
+    groups = grouping.together(singles, as_groups(itemsets.sets[chosen], fires))
+    return groups, pd.concat([single, larger], ignore_index=True), _search(itemsets, chosen, left)
 
 
 def _independence(groups: Groups, fires: np.ndarray) -> pd.DataFrame:
-    """Support of each group and whether it is more than independent features would have."""
+    """Compare the support of each group with the support of independent features."""
     lift, p_value, strength = grouping.against_independence(groups, fires)
     return pd.DataFrame(
         {
@@ -88,11 +91,14 @@ def _independence(groups: Groups, fires: np.ndarray) -> pd.DataFrame:
     )
 
 
-def _search(found: CofiringSets, chosen: np.ndarray, left: np.ndarray) -> dict:
-    """What became of all sets of each size: every one that was significant is explained, or dropped for one of the reasons."""
+def _search(itemsets: CofiringSets, chosen: np.ndarray, left: np.ndarray) -> dict:
+    """Count the sets of each size by outcome.
+
+    Each significant set is explained, or dropped for one of the reasons.
+    """
     numbers = {}
-    for size, search in found.search.items():
-        listed, explained = found.size == size, int((found.size[chosen] == size).sum())
+    for size, search in itemsets.search.items():
+        listed, explained = itemsets.size == size, int((itemsets.size[chosen] == size).sum())
         beyond = int(left[listed].sum())
         numbers[f"of_{size}"] = {
             "tested": search.tested,

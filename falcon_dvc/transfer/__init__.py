@@ -1,1 +1,1 @@
-"""Linear maps between two feature spaces, and what they carry over."""
+"""Transfer concepts between two feature spaces by linear maps."""

@@ -1,4 +1,4 @@
-"""Carry groups over: find their images in the unseen space through a map, crop, caption and explain them."""
+"""Transfer groups to an unseen space: find their images through a map, crop, caption and explain them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params
 
 
-CROPS_AT_ONCE = 1024  # dense heatmaps in memory
+CROPS_AT_ONCE = 1024  # crops whose dense heatmaps are in memory
 
 
 def found_images(
     spaces: Spaces, heldout: np.ndarray, tops: np.ndarray, actual: np.ndarray, boxes: np.ndarray
 ) -> pd.DataFrame:
-    """Held-out images of each group found through the map, with the boxes where the unseen encoder fires."""
+    """List the held-out images found for each group through the map, with the boxes where the unseen encoder fires."""
     group, rank = np.divmod(np.arange(tops.size), tops.shape[1])
-    own = [image in some for some, images in zip(actual, tops, strict=True) for image in images]
+    own = [image in own_images for own_images, images in zip(actual, tops, strict=True) for image in images]
     return pd.DataFrame(
         {
             "group": spaces.groups["group"].to_numpy()[group],
@@ -46,10 +46,13 @@ def explain_through_maps(
     unseen: str,
     spaces: Spaces,
     split: Split,
-    found: list[tuple[LinearMap, np.ndarray]],
+    images_of_maps: list[tuple[LinearMap, np.ndarray]],
     work: Resumable,
 ) -> tuple[list[pd.DataFrame], list[np.ndarray]]:
-    """Concepts of each carried group: its images found through a map, cropped where the *unseen* encoder fires, captioned; the boxes."""
+    """Explain each transferred group by the images found through each map.
+
+    The images are cropped where the *unseen* encoder fires, then captioned. The boxes are returned too.
+    """
     from falcon_dvc.compute.device import best_device
     from falcon_dvc.crops.embedding import embed_crops
     from falcon_dvc.models.image_text.load import load_image_text
@@ -58,7 +61,7 @@ def explain_through_maps(
     random = _random_captions(params, unseen, corpus)
     encoder, tables, cropped = load_image_text(params.image_text, best_device()), [], []
     corpus.refuse_other(encoder.fingerprint, "image_text")
-    for number, (fitted, tops) in enumerate(found):
+    for number, (fitted, tops) in enumerate(images_of_maps):
         group = np.repeat(np.arange(len(tops)), tops.shape[1])
         rows = spaces.rows[split.heldout[tops]].reshape(-1)
         boxes = _boxes(params, unseen, rows, (spaces.members @ fitted.weights.T)[group], work)
@@ -70,23 +73,27 @@ def explain_through_maps(
 
 
 def _random_captions(params: Params, unseen: str, corpus: Corpus) -> Captioned:
-    """Captions of random crops of the unseen encoder: the prior."""
+    """Caption random crops of the unseen encoder, which give the prior."""
     rows = np.flatnonzero(read_table(paths.crops(unseen) / "crops.parquet")["role"] == "random")
     return corpus.captioned(crop_embeddings(unseen, corpus)[rows], params.concepts)
 
 
 def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray, work: Resumable) -> np.ndarray:
-    """Crop boxes of directions of the unseen space, a bounded number at once."""
+    """Compute the crop boxes of directions of the unseen space, a bounded number at a time."""
     located = Localisation(params, unseen, work)
-    parts = [slice(start, start + CROPS_AT_ONCE) for start in range(0, len(rows), CROPS_AT_ONCE)]
-    heatmaps = (located.of_directions(rows[part], directions[part]) for part in parts)
-    return np.concatenate([located.boxes(rows[part], heat) for part, heat in zip(parts, heatmaps, strict=True)])
+    batches = [slice(start, start + CROPS_AT_ONCE) for start in range(0, len(rows), CROPS_AT_ONCE)]
+    heatmaps = (located.of_directions(rows[batch], directions[batch]) for batch in batches)
+    return np.concatenate([located.boxes(rows[batch], heat) for batch, heat in zip(batches, heatmaps, strict=True)])
 
 
 def _concepts(
     params: Params, embeddings: np.ndarray, group: np.ndarray, random: Captioned, groups: pd.DataFrame, corpus: Corpus
 ) -> pd.DataFrame:
-    """Ranked concepts; there are no lowly activating images through a map, so only the contrast `prior` has something to act on."""
+    """Rank the concepts of the transferred groups.
+
+    No lowly activating images are found through a map. So the low scores are 0, and of the contrasts only the prior
+    has an effect.
+    """
     captions = corpus.captioned(embeddings, params.concepts)
     nothing = Captioned(captions.captions[:0], captions.weights[:0]), group[:0]
     explanation = explain((captions, group), nothing, random, corpus.mentions, len(groups), params.concepts)

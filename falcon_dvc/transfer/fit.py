@@ -1,4 +1,7 @@
-"""How well a map fits: R2 and cosine on held-out images, by images and rank, beside null maps and controls."""
+"""Measure how well a map fits on held-out images.
+
+The measures are R2 and cosine, by number of images and by rank, beside null maps and controls.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,18 @@ STATISTICS: dict[str, Callable[..., np.ndarray]] = {"median": np.median, "mean":
 
 
 def r_squared(target: np.ndarray, spaces: Spaces, rows: np.ndarray, *maps: LinearMap) -> np.ndarray:
-    """R2 of each feature of a target by each map on some images: maps x features."""
-    return np.array([mapping.r_squared(target[rows], some(spaces.unseen[rows])) for some in maps])
+    """Compute R2 of each feature of a target by each map on the given images: (maps, features)."""
+    return np.array([mapping.r_squared(target[rows], linear_map(spaces.unseen[rows])) for linear_map in maps])
 
 
 def estimate(statistic: str, values: np.ndarray, settings: Transfer) -> dict[str, float]:
-    """A statistic over items, averaged over draws, with its bootstrap interval; items that have no value are left out.
+    """Compute a statistic over items, averaged over draws, with its bootstrap interval.
+
+    Items without a value are left out.
 
     Parameters
     ----------
-    values : items, or draws x items.
+    values : (items,) or (draws, items).
     """
     known = np.atleast_2d(np.asarray(values, dtype=float))
     known = known[:, ~np.isnan(known).any(axis=0)]
@@ -40,7 +45,10 @@ def estimate(statistic: str, values: np.ndarray, settings: Transfer) -> dict[str
 
 
 def fit_metrics(spaces: Spaces, maps: Maps, settings: Transfer) -> dict:
-    """Fit of the map on held-out images, on those that it was learnt on (for the optimism of such figures), and of the null maps."""
+    """Compute the fit of the map on held-out images, on its training images, and of the null maps.
+
+    The difference to the training images shows how optimistic a fit on training images is.
+    """
     split, target = maps.split, spaces.explained
     heldout = r_squared(target, spaces, split.heldout, maps.fitted)
     training = r_squared(target, spaces, split.train, maps.fitted)
@@ -60,29 +68,32 @@ def fit_metrics(spaces: Spaces, maps: Maps, settings: Transfer) -> dict:
 
 
 def _cosines(spaces: Spaces, split: Split, *maps: LinearMap) -> np.ndarray:
-    """Cosine of each held-out image's features with what each map makes of them: maps x images."""
+    """Compute the cosine of each held-out image's features with the features that each map predicts: (maps, images)."""
     target, source = spaces.explained[split.heldout], spaces.unseen[split.heldout]
-    return np.array([mapping.cosines(target, some(source)) for some in maps])
+    return np.array([mapping.cosines(target, linear_map(source)) for linear_map in maps])
 
 
 def curve_by_images(spaces: Spaces, maps: Maps, settings: Transfer) -> pd.DataFrame:
-    """Plot data: held-out median R2 of maps learnt from fewer images, then from all, beside null maps from as many."""
+    """Compute plot data: held-out median R2 of maps from fewer images and from all, beside null maps.
+
+    Each null map has as many training images.
+    """
     generator, curve, heldout = np.random.default_rng([settings.seed, 1]), settings.curve, maps.split.heldout
     points = mapping.learning_curve(
         spaces.unseen, spaces.explained, maps.prepared, curve.images, curve.draws, generator, settings.rank
     )
-    whole, null = (r_squared(spaces.explained, spaces, heldout, *some) for some in ([maps.fitted], maps.nulls))
+    whole, null = (r_squared(spaces.explained, spaces, heldout, *chosen) for chosen in ([maps.fitted], maps.nulls))
     points.append(CurvePoint(len(maps.split.train), whole, null))
     return pd.DataFrame([_point(point, settings) for point in points])
 
 
 def _point(point: CurvePoint, settings: Transfer) -> dict[str, float]:
-    found, null = (estimate("median", values, settings) for values in (point.r_squared, point.null))
+    fitted, null = (estimate("median", values, settings) for values in (point.r_squared, point.null))
     return {
         "training_images": point.images,
-        "r2": found["median"],
-        "interval_low": found["interval_low"],
-        "interval_high": found["interval_high"],
+        "r2": fitted["median"],
+        "interval_low": fitted["interval_low"],
+        "interval_high": fitted["interval_high"],
         "null": null["median"],
         "null_low": null["interval_low"],
         "null_high": null["interval_high"],
@@ -90,7 +101,10 @@ def _point(point: CurvePoint, settings: Transfer) -> dict[str, float]:
 
 
 def curve_by_rank(spaces: Spaces, maps: Maps, settings: Transfer) -> tuple[pd.DataFrame, dict]:
-    """Plot data: held-out R2 by the rank of the map; and how many dimensions are enough, chosen on the validation split."""
+    """Compute plot data: held-out R2 by the rank of the map; and the number of dimensions that are enough.
+
+    This number is chosen on the validation split.
+    """
     split, fit = maps.split, maps.fit
     train, validation, heldout = (spaces.explained[rows] for rows in (split.train, split.validation, split.heldout))
     by_rank = mapping.rank_curve(fit, spaces.unseen[split.heldout], heldout)
@@ -108,16 +122,19 @@ def curve_by_rank(spaces: Spaces, maps: Maps, settings: Transfer) -> tuple[pd.Da
 
 
 def _rank_table(by_rank: np.ndarray, null: np.ndarray, ceiling: np.ndarray, settings: Transfer) -> pd.DataFrame:
-    """One row for the ranks 1, 2, 4, … and the full one; a curve that ends earlier keeps its last value."""
+    """List the curves at the ranks 1, 2, 4, … and the full rank.
+
+    A curve that ends earlier keeps its last value.
+    """
     full = len(by_rank) - 1
     ranks = [2**power for power in range(full.bit_length()) if 2**power < full] + [full]
-    found = [estimate("mean", by_rank[rank], settings) for rank in ranks]
+    estimates = [estimate("mean", by_rank[rank], settings) for rank in ranks]
     return pd.DataFrame(
         {
             "rank": ranks,
-            "r2": [some["mean"] for some in found],
-            "interval_low": [some["interval_low"] for some in found],
-            "interval_high": [some["interval_high"] for some in found],
+            "r2": [values["mean"] for values in estimates],
+            "interval_low": [values["interval_low"] for values in estimates],
+            "interval_high": [values["interval_high"] for values in estimates],
             "median": np.nanmedian(by_rank[ranks], axis=1),
             "null": np.nanmean(null[np.minimum(ranks, len(null) - 1)], axis=1),
             "ceiling": np.nanmean(ceiling[np.minimum(ranks, len(ceiling) - 1)], axis=1),
@@ -126,9 +143,12 @@ def _rank_table(by_rank: np.ndarray, null: np.ndarray, ceiling: np.ndarray, sett
 
 
 def control_metrics(spaces: Spaces, maps: Maps, settings: Transfer) -> dict:
-    """The same fit, not limited in rank, of what replaces the explained space: a linear map of the unseen one; what no map follows."""
+    """Compute the fit, with no limit of rank, of two controls in place of the explained space.
+
+    One is a known linear map of the unseen space. The other is a function that no linear map can fit.
+    """
     generator, features = np.random.default_rng([settings.seed, 2]), spaces.explained.shape[1]
-    # One after the other: each target is as large as the explained space.
+    # The controls run one after the other, because each target is as large as the explained space.
     linear = mapping.known_linear(spaces.unseen, features, settings.control_noise, generator)
     of_linear = _control(linear, spaces, maps, settings)
     del linear
@@ -137,13 +157,13 @@ def control_metrics(spaces: Spaces, maps: Maps, settings: Transfer) -> dict:
 
 
 def _control(target: np.ndarray, spaces: Spaces, maps: Maps, settings: Transfer) -> dict[str, float]:
-    """Held-out R2 of a map that is fitted to `target`."""
+    """Compute the held-out R2 of a map that is fitted to `target`."""
     fitted = maps.prepared.fit(target).linear_map()
     return estimate("median", r_squared(target, spaces, maps.split.heldout, fitted), settings)
 
 
 def r_squared_plot(spaces: Spaces, maps: Maps) -> pd.DataFrame:
-    """Plot data: held-out R2 of each explained feature, best first."""
+    """Compute plot data: held-out R2 of each explained feature, best first."""
     (values,) = r_squared(spaces.explained, spaces, maps.split.heldout, maps.fitted)
     best_first = np.sort(np.nan_to_num(values, nan=0.0))[::-1]
     return pd.DataFrame({"feature_by_rank": np.arange(1, len(best_first) + 1), "r2": best_first})

@@ -1,4 +1,4 @@
-"""Two feature spaces on the same images, and the maps between them."""
+"""Hold two feature spaces on the same images, and fit the maps between them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Spaces:
-    """Both spaces on the probe images, and the groups to carry over.
+    """Hold both spaces on the probe images, and the groups to transfer.
 
     Attributes
     ----------
@@ -38,12 +38,12 @@ class Spaces:
 
 @dataclass(frozen=True)
 class Maps:
-    """The map from the unseen to the explained space, and null maps from a shuffled pairing of images.
+    """Hold the map from the unseen to the explained space, and null maps from shuffled pairings of images.
 
     Attributes
     ----------
-    prepared : the unseen space's side of every regression.
-    fit, null_fits : regressions; `fitted`, `nulls`: the maps that they give, limited in rank if params say so.
+    prepared : regression on the unseen space, without a target.
+    fit, null_fits : regressions; `fitted`, `nulls`: their maps, limited to the rank `transfer.rank`.
     """
 
     prepared: Ridge
@@ -58,7 +58,7 @@ class Maps:
 
 
 def _split(spaces: Spaces, settings: Transfer, generator: np.random.Generator) -> Split:
-    """The division of the images; somewhere in its held-out part the explained space must vary."""
+    """Divide the images; at least one explained feature must vary in the held-out split."""
     try:
         split = mapping.split_images(len(spaces.rows), settings.splits.train, settings.splits.validation, generator)
     except ValueError as error:
@@ -69,7 +69,7 @@ def _split(spaces: Spaces, settings: Transfer, generator: np.random.Generator) -
 
 
 def fit_maps(spaces: Spaces, settings: Transfer) -> Maps:
-    """The map, and the same fit on shuffled pairings."""
+    """Fit the map, and null maps on shuffled pairings."""
     generator = np.random.default_rng(settings.seed)
     split = _split(spaces, settings, generator)
     prepared = mapping.ridge(spaces.unseen, split, settings.ridge)

@@ -12,18 +12,24 @@ from falcon_dvc.artifacts.formats import read_array, read_json, read_table, writ
 from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.evaluation.baselines import caption_means
-from falcon_dvc.evaluation.ground_truth import heldout_attributes, judged, names_of_attributes, selectivity_of, truth_of
+from falcon_dvc.evaluation.ground_truth import (
+    heldout_attributes,
+    names_of_attributes,
+    selectivity_of,
+    truth_of,
+    with_rank_of_truth,
+)
 from falcon_dvc.evaluation.methods import (
     PUBLISHED,
     TUNED,
+    CaptionedCrops,
     Dissection,
-    Mined,
     Words,
     all_methods,
     best_constant,
     constant,
     dissect,
-    read_mined,
+    read_captioned_crops,
     words_of,
 )
 from falcon_dvc.params.schema import Params
@@ -111,26 +117,26 @@ def _all_methods(params: Params, encoder: str) -> dict[str, Words]:
     from falcon_dvc.models.image_text.load import load_image_text
 
     corpus, settings = read_corpus(), params.concepts
-    mined = read_mined(encoder, corpus, settings)
+    crops = read_captioned_crops(encoder, corpus, settings)
     words = words_of(corpus)
     texts = [f"a photo of a {word}" for word in corpus.vocabulary[words]]
     directions = load_image_text(params.image_text, best_device()).embed_texts(texts)
     dissected = {
-        "soft_wpmi_photo": dissect(mined, corpus, words, directions, settings.top, PUBLISHED),
-        "soft_wpmi_photo_tuned": dissect(mined, corpus, words, directions, settings.top, TUNED),
-        "soft_wpmi_told_attributes": _attribute_words_only(mined, corpus, settings.top),
+        "soft_wpmi_photo": dissect(crops, corpus, words, directions, settings.top, PUBLISHED),
+        "soft_wpmi_photo_tuned": dissect(crops, corpus, words, directions, settings.top, TUNED),
+        "soft_wpmi_told_attributes": _attribute_words_only(crops, corpus, settings.top),
     }
     own = listed_words(read_table(paths.concepts(encoder) / "concepts.parquet"))
-    return {"falcon": own, **all_methods(mined, corpus, settings), **dissected}
+    return {"falcon": own, **all_methods(crops, corpus, settings), **dissected}
 
 
-def _attribute_words_only(mined: Mined, corpus: Corpus, top: int) -> Words:
+def _attribute_words_only(crops: CaptionedCrops, corpus: Corpus, top: int) -> Words:
     """Return the words of soft-WPMI with a vocabulary of only the words that name an attribute, an advantage."""
     names = names_of_attributes(read_table(paths.SCENES / "lexicon.parquet"))
     words = words_of(corpus)
     known = words[np.isin(corpus.vocabulary[words].astype(str), sorted(set().union(*names.values())))]
     directions = caption_means(corpus.embeddings, corpus.mentions.incidence, known)
-    return dissect(mined, corpus, known, directions, top, Dissection(10.0, 0.5))
+    return dissect(crops, corpus, known, directions, top, Dissection(10.0, 0.5))
 
 
 def _with_fewer_captions(params: Params) -> list[dict]:
@@ -180,7 +186,10 @@ def _counts(params: Params, encoder: str, results: list[Result]) -> list[dict]:
         row
         for variation, method, words in results
         for row in _hits(
-            selectivity_of(judged(truth, words, names), activations, attributes, names), encoder, variation, method
+            selectivity_of(with_rank_of_truth(truth, words, names), activations, attributes, names),
+            encoder,
+            variation,
+            method,
         )
     ]
 

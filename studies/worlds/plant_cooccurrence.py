@@ -14,7 +14,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_table
 from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.evaluation.ground_truth import heldout_attributes, names_of_attributes, truth_of
-from falcon_dvc.evaluation.methods import Words, by_contrast, read_mined
+from falcon_dvc.evaluation.methods import Words, by_contrast, read_captioned_crops
 from falcon_dvc.params.schema import Params
 from falcon_dvc.synthetic.scenes.scenes import VALUES, Look, draw_attributes, plant, render
 from stages import collect_images, extract_activations, find_groups, mine_crops
@@ -85,7 +85,7 @@ def _judged(params: Params, encoder: str, cases: pd.DataFrame, plants: dict[str,
     _keep_only(encoder, cases["group"])
     mine_crops.run(varied, encoder)
     corpus, settings = read_corpus(), varied.concepts
-    words = by_contrast(read_mined(encoder, corpus, settings), corpus, settings)
+    words = by_contrast(read_captioned_crops(encoder, corpus, settings), corpus, settings)
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
     return pd.concat(
         [_listed(cases, plants, lists, names).assign(contrast=kind) for kind, lists in words.items()]

@@ -1,1 +1,1 @@
-"""The nearest captions of each crop (step 8)."""
+"""Retrieve the nearest captions of each crop (step 8)."""

@@ -1,4 +1,4 @@
-"""Approximate search with faiss: it proposes candidates, which are then ranked exactly (`retrieval.nearest_of`)."""
+"""Propose nearest captions with an approximate faiss index; `nearest.nearest_of` ranks them exactly."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,12 +9,12 @@ from jaxtyping import Float, Int
 from falcon_dvc.embeddings import Rows
 
 ROWS_AT_ONCE = 65_536
-OVERFETCH = 4  # times k candidates: those that tie with the k-th, or that float16 misplaces, are among them
+OVERFETCH = 4  # times k candidates, to include ties with the k-th caption and captions that float16 misplaces
 
 
 @dataclass(frozen=True)
 class Approximation:
-    """How an approximate index is made; params.yaml, section `build_caption_index`, explains each."""
+    """Hold the params of an approximate index; see `build_caption_index` in params.yaml."""
 
     index: Literal["ivf", "sq"]
     seed: int
@@ -24,7 +24,9 @@ class Approximation:
 
 
 def build_index(texts: Rows, settings: Approximation) -> Any:
-    """A faiss index of unit text embeddings by inner product, filled in parts; a caption's number in it is its row.
+    """Build a faiss index of unit text embeddings by inner product, filled in blocks.
+
+    The number of a caption in the index is its row.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def build_index(texts: Rows, settings: Approximation) -> Any:
 
 
 def _lists(texts: Rows, settings: Approximation) -> Any:
-    """Inverted lists, learned from a sample."""
+    """Learn inverted lists from a sample."""
     import faiss
 
     rows, dim = texts.shape
@@ -52,13 +54,13 @@ def _lists(texts: Rows, settings: Approximation) -> Any:
         raise ValueError(f"{settings.nlist} lists for {rows} captions")
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, settings.nlist, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed, index.nprobe = settings.seed % 2**31, settings.nprobe
-    index.cp.min_points_per_centroid = 1  # else it warns
+    index.cp.min_points_per_centroid = 1  # avoids a warning
     sample = np.random.default_rng(settings.seed).choice(rows, min(rows, settings.train), replace=False)
     index.train(np.ascontiguousarray(texts[np.sort(sample)], dtype=np.float32))
     return index
 
 
 def candidates(index: Any, crops: Float[np.ndarray, "crops dim"], k: int) -> Int[np.ndarray, "crops candidates"]:
-    """Rows of captions that may be among the k nearest of each crop; -1 where the lists searched hold no more."""
+    """Find rows of captions that may be among the k nearest of each crop; -1 where the searched lists hold no more."""
     count = max(min(OVERFETCH * k, index.ntotal), 1)
     return index.search(np.ascontiguousarray(crops, dtype=np.float32), count)[1]

@@ -1,4 +1,4 @@
-"""The caption index on disk: numbers and embeddings of the captions, and columns of our own tables."""
+"""Read the caption index: numbers and embeddings of the captions, and columns of the project's tables."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ MADE_AGAIN = "run `dvc repro -f build_caption_index`"
 
 
 def read_captions() -> tuple[pd.DataFrame, Rows, dict]:
-    """Numbers and embeddings of the captions, row by row alike, and ``index.json``.
+    """Read the numbers and embeddings of the captions, in the same rows, and ``index.json``.
 
     Raises
     ------
     UserError
-        If something is missing, or embeddings that were given have changed.
+        If a file is missing, or if given embeddings have changed.
     """
     index = read_json(paths.CAPTIONS / "index.json")
     if not isinstance(index, dict) or "image_text" not in index:
-        raise UserError(f"{paths.CAPTIONS / 'index.json'}: does not say which image_text it is of; {MADE_AGAIN}")
+        raise UserError(f"{paths.CAPTIONS / 'index.json'}: has no key image_text; {MADE_AGAIN}")
     given = index.get("embeddings")
     columns = ["caption", "embedding"] if given else ["caption"]
     captions = read_columns(paths.CAPTIONS / "captions.parquet", columns).to_pandas()
@@ -46,12 +46,14 @@ def read_captions() -> tuple[pd.DataFrame, Rows, dict]:
 
 
 def read_columns(path: Any, columns: list[str]) -> pa.Table:
-    """Some columns of a table of ours; texts in them as codes, so that a corpus of millions fits the memory.
+    """Read columns of a table of the project.
+
+    Texts are read as codes, so that a corpus of millions fits the memory.
 
     Raises
     ------
     UserError
-        If it is missing or no such table.
+        If the file is missing or is no such table.
     """
     with naming(path):
         schema = pq.read_schema(path)
@@ -61,7 +63,7 @@ def read_columns(path: Any, columns: list[str]) -> pa.Table:
 
 @contextmanager
 def naming(path: Any) -> Iterator[None]:
-    """Turn what goes wrong while a table of ours is read into one line that names it."""
+    """Turn errors while reading a table into one message that names the table."""
     try:
         yield
     except (OSError, KeyError, pa.ArrowException) as error:
@@ -70,7 +72,10 @@ def naming(path: Any) -> Iterator[None]:
 
 
 def factorised(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Codes of a column of texts, and the texts in alphabetical order; some of these may be in no row."""
+    """Return the codes of a column of texts, and the texts in alphabetical order.
+
+    A text may occur in no row.
+    """
     whole = column.unify_dictionaries().combine_chunks()
     texts = whole.dictionary.to_numpy(zero_copy_only=False).astype(object)
     order = np.argsort(texts, kind="stable")
@@ -80,16 +85,19 @@ def factorised(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def occurring(codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which of `size` codes occur, ascending, and each code's place among these; without sorting what may be many millions."""
+    """Find the codes below `size` that occur, ascending, and the place of each code among them.
+
+    This avoids sorting, since there may be many millions of codes.
+    """
     occurs = np.zeros(size, dtype=bool)
     occurs[codes] = True
     return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
 
 
 def _given(described: list[dict], rows: np.ndarray) -> UnitRows:
-    """The embeddings that came with the corpus, where they lie."""
-    arrays = [open_embeddings(one["file"]) for one in described]
-    for one, array in zip(described, arrays, strict=True):
-        if len(array) != one["rows"]:
-            raise UserError(f"{one['file']}: {len(array)} embeddings, {one['rows']} when indexed; {MADE_AGAIN}")
+    """Open the embeddings that came with the corpus, at their own paths."""
+    arrays = [open_embeddings(entry["file"]) for entry in described]
+    for entry, array in zip(described, arrays, strict=True):
+        if len(array) != entry["rows"]:
+            raise UserError(f"{entry['file']}: {len(array)} embeddings, {entry['rows']} when indexed; {MADE_AGAIN}")
     return UnitRows(arrays, rows)

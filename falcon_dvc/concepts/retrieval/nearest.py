@@ -1,4 +1,7 @@
-"""Captions nearest to a crop (step 8): exact, streamed, the same for any sharding or order of the corpus."""
+"""Retrieve the captions nearest to a crop (step 8).
+
+The search is exact and streamed. Its result does not depend on the shards or the order of the corpus.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -7,22 +10,22 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp, softmax
 
-# Cosines are compared after rounding, so that the last bits of a sum decide no rank. Each one that counts is computed in
-# double precision from its own two rows alone, so that it does not depend on what else is in the shard.
+# Cosines are compared after rounding, so that the last bits of a sum do not decide a rank. Each final cosine is computed in
+# double precision from its own two rows alone, so that it does not depend on the rest of the shard.
 DECIMALS = 6
-PAIRS_AT_ONCE = 16_384  # of a crop and a caption, their rows in memory
-FEW = 8  # times k: more candidates of a crop than this in one shard are thinned out first
-CROPS_AT_ONCE = 2048  # of the cosines in memory
+PAIRS_AT_ONCE = 16_384  # pairs of a crop and a caption whose rows are in memory
+FEW = 8  # times k: if a crop has more candidates in one shard, a second cut removes most of them
+CROPS_AT_ONCE = 2048  # crops whose cosines are in memory
 
 
 @dataclass(frozen=True)
 class Retrieved:
-    """The k nearest captions of each crop, nearest first.
+    """Hold the k nearest captions of each crop, nearest first.
 
     Attributes
     ----------
     captions : caption ids; -1 where the corpus has fewer than k captions.
-    cosines : their cosines, rounded; -inf where there is none.
+    cosines : their cosines, rounded; -inf where there is no caption.
     log_total : log of the sum over the *whole* corpus of ``exp(temperature * cosine)``.
     """
 
@@ -33,14 +36,16 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class Near:
-    """What one shard has for some crops: all of its captions that may be among a crop's k nearest, and hardly any other.
+    """Hold the captions of one shard that may be among a crop's k nearest.
+
+    It holds all of these, and few others.
 
     Attributes
     ----------
-    crop : of each pair of a crop and a caption, the place among these crops.
-    captions : their caption ids.
-    cosines : theirs, rounded.
-    log_total : as in `Retrieved`, over this shard; None if not asked for.
+    crop : place of each pair's crop among these crops.
+    captions : caption id of each pair.
+    cosines : cosine of each pair, rounded.
+    log_total : as in `Retrieved`, over this shard; None if not requested.
     """
 
     crop: Int[np.ndarray, " pairs"]
@@ -53,7 +58,7 @@ Shard = tuple[Int[np.ndarray, " captions"], Float[np.ndarray, "captions dim"]]
 
 
 def nothing_retrieved(crops: int, k: int) -> Retrieved:
-    """What is known before the first shard."""
+    """Return the state before the first shard."""
     return Retrieved(np.full((crops, k), -1), np.full((crops, k), -np.inf), np.full(crops, -np.inf))
 
 
@@ -62,26 +67,28 @@ def nearest_captions(
     shards: Iterable[Shard],
     k: int,
     temperature: float | None = None,
-    found: Retrieved | None = None,
+    retrieved: Retrieved | None = None,
 ) -> Retrieved:
-    """Exact k nearest captions by cosine over all shards; equal cosines go to the smaller caption id.
+    """Find the exact k nearest captions by cosine over all shards.
+
+    Equal cosines go to the smaller caption id.
 
     Parameters
     ----------
     crops : unit image embeddings.
-    shards : caption ids and unit text embeddings, in any order and division. Memory: one shard, and its cosines to
-        `CROPS_AT_ONCE` crops.
-    temperature : also sum ``exp(temperature * cosine)`` over the whole corpus; without it `log_total` stays -inf.
-    found : what other shards gave; it is changed in place, and whole whenever the next shard is asked for.
+    shards : caption ids and unit text embeddings, in any order and division. One shard and its cosines to
+        `CROPS_AT_ONCE` crops are in memory.
+    temperature : also sum ``exp(temperature * cosine)`` over the whole corpus; if not given, `log_total` stays -inf.
+    retrieved : result of other shards. It is changed in place, and complete whenever the next shard is requested.
 
     Raises
     ------
     ValueError
         If an embedding holds NaN or infinity.
     """
-    found = found or nothing_retrieved(len(crops), k)
+    retrieved = retrieved or nothing_retrieved(len(crops), k)
     finite(crops)
-    return merged(found, (near_in(crops, shard, found.cosines[:, -1], k, temperature) for shard in shards))
+    return merged(retrieved, (near_in(crops, shard, retrieved.cosines[:, -1], k, temperature) for shard in shards))
 
 
 def near_in(
@@ -91,13 +98,13 @@ def near_in(
     k: int,
     temperature: float | None = None,
 ) -> Iterator[Near]:
-    """What one shard has for each `CROPS_AT_ONCE` crops in turn.
+    """Find the candidates of one shard, for `CROPS_AT_ONCE` crops at a time.
 
     Parameters
     ----------
-    best : of each crop, a k-th best cosine in other shards, -inf if there is none. The better it is, the less is given that
-        will not count; what counts is given in any case.
-    temperature : also give the shard's part of `Retrieved.log_total`.
+    best : k-th best cosine of each crop in other shards, -inf if there is none. A larger one excludes more captions that
+        cannot be among the k nearest. The k nearest are never excluded.
+    temperature : also compute the shard's part of `Retrieved.log_total`.
 
     Raises
     ------
@@ -107,25 +114,26 @@ def near_in(
     ids, texts = shard
     finite(texts)
     for start in range(0, len(crops), CROPS_AT_ONCE):
-        part = slice(start, start + CROPS_AT_ONCE)
-        crop, text = _candidates(crops[part], texts, best[part], k)
-        cosines = _cosines(crops[part], texts, crop, text)
-        total = None if temperature is None else logsumexp(temperature * _all_cosines(crops[part], texts), axis=1)
+        block = slice(start, start + CROPS_AT_ONCE)
+        crop, text = _candidates(crops[block], texts, best[block], k)
+        cosines = _cosines(crops[block], texts, crop, text)
+        total = None if temperature is None else logsumexp(temperature * _all_cosines(crops[block], texts), axis=1)
         yield Near(crop, np.asarray(ids)[text], cosines, total)
 
 
-def merged(found: Retrieved, shards: Iterable[Iterable[Near]]) -> Retrieved:
-    """The k nearest of those known and of what some shards have; `found` is changed in place, and whole between two shards.
+def merged(retrieved: Retrieved, shards: Iterable[Iterable[Near]]) -> Retrieved:
+    """Merge the candidates of shards into the k nearest captions.
 
-    Captions and cosines are the same in any order of the shards, `log_total` to the last bit in the same order only.
+    `retrieved` is changed in place. Between two shards it is complete. Captions and cosines do not depend on the order of
+    the shards. The last bits of `log_total` do.
     """
     for shard in shards:
         for number, near in enumerate(shard):
-            part = slice(number * CROPS_AT_ONCE, (number + 1) * CROPS_AT_ONCE)
-            _merge(found.captions[part], found.cosines[part], near.crop, near.captions, near.cosines)
+            block = slice(number * CROPS_AT_ONCE, (number + 1) * CROPS_AT_ONCE)
+            _merge(retrieved.captions[block], retrieved.cosines[block], near.crop, near.captions, near.cosines)
             if near.log_total is not None:
-                found.log_total[part] = np.logaddexp(found.log_total[part], near.log_total)
-    return found
+                retrieved.log_total[block] = np.logaddexp(retrieved.log_total[block], near.log_total)
+    return retrieved
 
 
 def nearest_of(
@@ -135,32 +143,32 @@ def nearest_of(
     texts: Callable[[Int[np.ndarray, " places"]], Float[np.ndarray, "places dim"]],
     k: int,
 ) -> Retrieved:
-    """The k nearest among each crop's own candidates, ranked as `nearest_captions` ranks.
+    """Find the k nearest among each crop's own candidates, ranked as in `nearest_captions`.
 
     Parameters
     ----------
     candidates : places of captions in `ids`; -1 where there are fewer.
-    texts : gives the unit text embeddings at some places.
+    texts : function that returns the unit text embeddings at the given places.
     """
-    found = nothing_retrieved(len(crops), k)
+    nearest = nothing_retrieved(len(crops), k)
     for start in range(0, len(crops), CROPS_AT_ONCE):
-        part = slice(start, start + CROPS_AT_ONCE)
-        crop, slot = np.nonzero(candidates[part] >= 0)
-        places, text = np.unique(candidates[part][crop, slot], return_inverse=True)
-        cosines = _cosines(crops[part], texts(places), crop, text)
-        _merge(found.captions[part], found.cosines[part], crop, np.asarray(ids)[places[text]], cosines)
-    return found
+        block = slice(start, start + CROPS_AT_ONCE)
+        crop, slot = np.nonzero(candidates[block] >= 0)
+        places, text = np.unique(candidates[block][crop, slot], return_inverse=True)
+        cosines = _cosines(crops[block], texts(places), crop, text)
+        _merge(nearest.captions[block], nearest.cosines[block], crop, np.asarray(ids)[places[text]], cosines)
+    return nearest
 
 
-def recall(found: Int[np.ndarray, "crops k"], exact: Int[np.ndarray, "crops k"]) -> float:
-    """Share of the exact nearest captions that were found; 1 where there is nothing to find."""
+def recall(retrieved: Int[np.ndarray, "crops k"], exact: Int[np.ndarray, "crops k"]) -> float:
+    """Compute the share of the exact nearest captions that were found; 1 if there is nothing to find."""
     wanted = exact >= 0
-    hits = (exact[:, :, None] == found[:, None, :]).any(axis=2) & wanted
+    hits = (exact[:, :, None] == retrieved[:, None, :]).any(axis=2) & wanted
     return float(hits.sum() / wanted.sum()) if wanted.any() else 1.0
 
 
 def finite(embeddings: Float[np.ndarray, "rows dim"]) -> None:
-    """Refuse embeddings that would make every cosine meaningless.
+    """Refuse embeddings with NaN or infinity, which would make every cosine meaningless.
 
     Raises
     ------
@@ -178,16 +186,17 @@ def _all_cosines(crops: np.ndarray, texts: np.ndarray) -> np.ndarray:
 def _candidates(
     crops: np.ndarray, texts: np.ndarray, best: Float[np.ndarray, " crops"], k: int
 ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
-    """Pairs of a crop and a caption that may be among its k nearest, given the k-th `best` cosine so far; hardly ever more.
+    """Find pairs of a crop and a caption that may be among the k nearest of the crop.
 
-    Single precision is twice as fast and can err by no more than the margin, so that nothing that belongs there is lost.
+    `best` is each crop's k-th cosine so far. Only few other pairs are returned. Single precision is twice as fast. Its
+    error is within the margin, so no pair is lost.
     """
     crops, texts = (np.ascontiguousarray(rows, dtype=np.float32) for rows in (crops, texts))
     margin = 10.0**-DECIMALS + (texts.shape[1] + 2) * np.finfo(np.float32).eps * _longest(crops) * _longest(texts)
     if len(texts) == 0:
         return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
     rough = crops @ texts.T
-    # Most shards have nothing for most crops; numpy finds the places in one row of a flat array much faster than in two dimensions.
+    # Most shards have no candidate for most crops. NumPy finds places much faster in a flat array than in two dimensions.
     rows = np.flatnonzero(rough.max(axis=1) >= best - margin)
     rough, cut = rough[rows], (best[rows] - margin).astype(np.float32)
     near = np.flatnonzero(rough >= cut[:, None])
@@ -199,24 +208,24 @@ def _candidates(
 
 
 def _longest(rows: np.ndarray) -> float:
-    """Largest length of a row."""
+    """Compute the largest length of a row."""
     return float(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float32).max(initial=0)))
 
 
 def _cosines(crops: np.ndarray, texts: np.ndarray, crop: np.ndarray, text: np.ndarray) -> Float[np.ndarray, " pairs"]:
-    """Cosine of each pair, rounded."""
-    found = np.empty(len(crop))
+    """Compute the cosine of each pair, rounded."""
+    cosines = np.empty(len(crop))
     for start in range(0, len(crop), PAIRS_AT_ONCE):
-        part = slice(start, start + PAIRS_AT_ONCE)
-        one, other = (
-            np.ascontiguousarray(rows[which[part]], dtype=np.float64) for rows, which in ((crops, crop), (texts, text))
+        block = slice(start, start + PAIRS_AT_ONCE)
+        crop_rows, text_rows = (
+            np.ascontiguousarray(rows[which[block]], dtype=np.float64) for rows, which in ((crops, crop), (texts, text))
         )
-        found[part] = np.round(np.einsum("ij,ij->i", one, other), DECIMALS)
-    return found
+        cosines[block] = np.round(np.einsum("ij,ij->i", crop_rows, text_rows), DECIMALS)
+    return cosines
 
 
 def _merge(captions: np.ndarray, cosines: np.ndarray, crop: np.ndarray, ids: np.ndarray, new: np.ndarray) -> None:
-    """Put each crop's k best of those known and the new ones in place, by cosine, then by id."""
+    """Replace each crop's captions by the k best of the old and new ones, by cosine, then by id."""
     count, k = captions.shape
     crop = np.concatenate([np.repeat(np.arange(count), k), crop])
     ids, new = np.concatenate([captions.reshape(-1), ids]), np.concatenate([cosines.reshape(-1), new])
@@ -227,30 +236,36 @@ def _merge(captions: np.ndarray, cosines: np.ndarray, crop: np.ndarray, ids: np.
 
 
 def retrieved_weights(retrieved: Retrieved, temperature: float) -> Float[np.ndarray, "crops k"]:
-    """p(c | x) as a softmax over the retrieved captions only: comparable between corpora of any size; 0 where there is none."""
-    return _where_found(retrieved, temperature, logsumexp(temperature * retrieved.cosines, axis=1))
+    """Compute p(c | x) as a softmax over the retrieved captions only; 0 where there is no caption.
+
+    Such weights can be compared between corpora of any size.
+    """
+    return _softmax_weights(retrieved, temperature, logsumexp(temperature * retrieved.cosines, axis=1))
 
 
 def corpus_weights(retrieved: Retrieved, temperature: float) -> Float[np.ndarray, "crops k"]:
-    """p(c | x) as a softmax over the whole corpus: near-duplicates share their probability; 0 where there is none."""
-    return _where_found(retrieved, temperature, retrieved.log_total)
+    """Compute p(c | x) as a softmax over the whole corpus; 0 where there is no caption.
+
+    Near-duplicates divide their probability among them.
+    """
+    return _softmax_weights(retrieved, temperature, retrieved.log_total)
 
 
-def _where_found(
+def _softmax_weights(
     retrieved: Retrieved, temperature: float, log_total: Float[np.ndarray, " crops"]
 ) -> Float[np.ndarray, "crops k"]:
-    found = retrieved.captions >= 0
-    log_weights = np.full(found.shape, -np.inf)
-    np.subtract(temperature * retrieved.cosines, log_total[:, None], out=log_weights, where=found)
+    has_caption = retrieved.captions >= 0
+    log_weights = np.full(has_caption.shape, -np.inf)
+    np.subtract(temperature * retrieved.cosines, log_total[:, None], out=log_weights, where=has_caption)
     return np.exp(log_weights)
 
 
 def released_retrieval(
     crops: Float[np.ndarray, "crops dim"], shards: Iterable[Shard], k: int, temperature: float
 ) -> tuple[Int[np.ndarray, "crops k"], Float[np.ndarray, "crops k"]]:
-    """Caption ids and weights as released: a softmax inside each shard, then the k largest *across* shards.
+    """Retrieve caption ids and weights as released: a softmax inside each shard, then the k largest *across* shards.
 
-    Kept for comparison only: what is found depends on how the corpus is sharded.
+    This exists for comparison only, because its result depends on the shards of the corpus.
     """
     ids, weights = np.full((len(crops), k), -1), np.full((len(crops), k), -np.inf)
     for shard_ids, texts in shards:

@@ -1,4 +1,4 @@
-"""Write the caption index: embeddings, their description, and an approximate index if asked for."""
+"""Write the caption index: embeddings, their description, and an approximate index if requested."""
 
 from __future__ import annotations
 
@@ -27,62 +27,62 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import BuildCaptionIndex
 
 
-# Captions that are embedded, and that are written, together: multiples of the encoders' batches, so that they change no batch.
+# Captions that are embedded, or written, together. Multiples of the encoders' batches leave the batches unchanged.
 EMBEDDED_AT_ONCE = 4096
 ROWS_AT_ONCE = 65_536
 
 
-def in_row_groups(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Cut a table that comes in parts into parts of `ROWS_AT_ONCE` rows."""
-    return row_groups(parts, ROWS_AT_ONCE)
+def in_row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Regroup a streamed table into tables of `ROWS_AT_ONCE` rows."""
+    return row_groups(tables, ROWS_AT_ONCE)
 
 
 def write_embedded(
-    parts: Iterator[pa.Table], load: Callable[[], ImageTextEncoder], count: int, work: Checkpoint, executor: Executor
+    tables: Iterator[pa.Table], load: Callable[[], ImageTextEncoder], count: int, work: Checkpoint, executor: Executor
 ) -> None:
-    """The captions and their embeddings."""
+    """Write the captions and their embeddings."""
     embeddings = work.array("embeddings.npy", (count, load().dim), np.float32)
-    parts = track(written(parts), "embedding captions", total=-(-count // ROWS_AT_ONCE))
+    tables = track(written(tables), "embedding captions", total=-(-count // ROWS_AT_ONCE))
     first = work.finished
-    for rows in executor.map(_embed, _tasks(parts, first), load, accelerated=True):
+    for rows in executor.map(_embed, _tasks(tables, first), load, accelerated=True):
         embeddings[first : first + len(rows)] = rows
         first += len(rows)
         work.save(first)
     work.move("embeddings.npy", paths.CAPTIONS / "embeddings.npy")
 
 
-def _tasks(parts: Iterator[pa.Table], finished: int) -> Iterator[Task]:
-    """Every `EMBEDDED_AT_ONCE` captions of each part, but for those that are finished."""
+def _tasks(tables: Iterator[pa.Table], finished: int) -> Iterator[Task]:
+    """Yield a task for every `EMBEDDED_AT_ONCE` captions of each table, except for finished ones."""
     first = 0
-    for part in parts:
-        for start in range(0, len(part), EMBEDDED_AT_ONCE):
-            some = part["text"].slice(start, EMBEDDED_AT_ONCE).to_pylist()
-            if first + start + len(some) > finished:
-                yield Task(f"captions {first + start}-{first + start + len(some) - 1}", (some,))
-        first += len(part)
+    for table in tables:
+        for start in range(0, len(table), EMBEDDED_AT_ONCE):
+            texts = table["text"].slice(start, EMBEDDED_AT_ONCE).to_pylist()
+            if first + start + len(texts) > finished:
+                yield Task(f"captions {first + start}-{first + start + len(texts) - 1}", (texts,))
+        first += len(table)
 
 
 def _embed(load: Callable[[], ImageTextEncoder], texts: list[str]) -> np.ndarray:
-    """Some captions, in whatever process."""
+    """Embed captions, in any process."""
     return load().embed_texts(texts)
 
 
 def embeddings(given: GivenEmbeddings | None, selection: Selection) -> Rows:
-    """The embeddings of the captions kept, read where asked for."""
+    """Return the embeddings of the kept captions, read on access."""
     if given is None or selection.embeddings is None:
         return read_array(paths.CAPTIONS / "embeddings.npy")
     return given.unit(selection.embeddings)
 
 
 def write_index(texts: Rows, settings: BuildCaptionIndex) -> dict:
-    """The approximate index, if one is asked for, and how it was made."""
+    """Write the approximate index, if requested, and return its params."""
     if settings.index == "exact":
         return {}
     import faiss
 
-    made = {name: getattr(settings, name) for name in ("index", "seed", "nlist", "nprobe", "train")}
+    settings_of_index = {name: getattr(settings, name) for name in ("index", "seed", "nlist", "nprobe", "train")}
     try:
-        index = build_index(texts, Approximation(**made))
+        index = build_index(texts, Approximation(**settings_of_index))
     except ValueError as error:
         raise UserError(f"build_caption_index.nlist: {error}; set a smaller number, or index: exact") from error
     path = paths.CAPTIONS / "index.faiss"
@@ -91,13 +91,13 @@ def write_index(texts: Rows, settings: BuildCaptionIndex) -> dict:
             faiss.write_index(index, str(name))
         except RuntimeError as error:
             raise UserError(f"{path}: cannot be written ({error}); free some space; {INTACT}") from error
-    return {"approximate": made}
+    return {"approximate": settings_of_index}
 
 
 def described(
     source: CaptionSource, given: GivenEmbeddings | None, encoder: ImageTextEncoder, selection: Selection
 ) -> dict:
-    """What a later stage needs to find captions and embeddings again, and to tell whether they are the same."""
+    """Describe the captions and embeddings, so that later stages find them and detect changes."""
     where = {} if given is None else {"embeddings": given.described()}
     return {
         "preprocessing": encoder.preprocessing,
@@ -107,10 +107,10 @@ def described(
     }
 
 
-def written(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The captions, each part written when it is given."""
-    first = next(parts)
+def written(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Write each table of captions when it is yielded."""
+    first = next(tables)
     with table_in_parts(paths.CAPTIONS / "captions.parquet", first.schema) as writer:
-        for part in chain([first], parts):
-            writer.write_table(part)
-            yield part
+        for table in chain([first], tables):
+            writer.write_table(table)
+            yield table

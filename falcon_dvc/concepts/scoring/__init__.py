@@ -1,1 +1,1 @@
-"""Concept scores (Eq. 1) and contrast (steps 10 to 12)."""
+"""Score concepts (Eq. 1), contrast and rank them (steps 10 to 12)."""

@@ -1,7 +1,7 @@
-"""The contrasts (step 11): how words are ranked and removed by their scores on other crops.
+"""Rank and remove words by their scores on other crops: the contrasts (step 11).
 
-A new rule is a function here and an entry of `CONTRASTS`. The params accept its name, the report gives its reason, and the
-stage evaluate_concepts compares it with all others.
+To add a rule, write a function here and an entry of `CONTRASTS`. The params then accept its name, and the report gives
+its reason. The stage `evaluate_concepts` compares it with all others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Constants(Protocol):
-    """The constants of the contrasts, as in the section concepts of params.yaml."""
+    """Describe the constants of the contrasts, as in the section `concepts` of params.yaml."""
 
     @property
     def low_cut(self) -> float: ...
@@ -37,13 +37,13 @@ Rule = Callable[["ConceptScores", Constants, np.ndarray], tuple[np.ndarray, np.n
 
 @dataclass(frozen=True)
 class Contrast:
-    """A rule that ranks words and removes some.
+    """Hold a rule that ranks words and removes some of them.
 
     Attributes
     ----------
-    rule : gives the value that each entry is ranked by, and whether it is kept. Its arguments are the scores, the constants,
-        and which entries are also concepts of the group's lowly activating crops.
-    reason : why the rule removes a word, for people.
+    rule : function that returns the value that each entry is ranked by, and whether it is kept. Its arguments are the
+        scores, the constants, and a mask of the entries that are also concepts of the group's lowly activating crops.
+    reason : why the rule removes a word, as text for the tables.
     """
 
     rule: Rule
@@ -56,32 +56,32 @@ def _off(scores: ConceptScores, constants: Constants, also_low: Kept) -> tuple[V
 
 
 def _paper(scores: ConceptScores, constants: Constants, also_low: Kept) -> tuple[Values, Kept]:
-    """Drop what is also among the concepts extracted from the lowly activating crops (paper, Eq. 2)."""
+    """Drop concepts that are also extracted from the lowly activating crops (paper, Eq. 2)."""
     return scores.score, ~also_low
 
 
 def _released(scores: ConceptScores, constants: Constants, also_low: Kept) -> tuple[Values, Kept]:
-    """Drop from a low score of `low_cut` on (released code)."""
+    """Drop concepts with a low score of at least `low_cut` (released code)."""
     return scores.score, scores.low < constants.low_cut
 
 
 def _relative(scores: ConceptScores, constants: Constants, also_low: Kept) -> tuple[Values, Kept]:
-    """Drop if the low score is at least `relative_cut` times the score."""
+    """Drop concepts with a low score of at least `relative_cut` times the score."""
     return scores.score, scores.low < constants.relative_cut * scores.score
 
 
 def _graded(scores: ConceptScores, constants: Constants, also_low: Kept) -> tuple[Values, Kept]:
-    """Rank by ``score - gamma * low``; drop what is not above zero."""
+    """Rank by ``score - gamma * low``; drop values that are not above zero."""
     return _above(scores.score - constants.gamma * scores.low)
 
 
 def _prior(scores: ConceptScores, constants: Constants, also_low: Kept) -> tuple[Values, Kept]:
-    """Rank by ``score - prior``; drop what is not above zero."""
+    """Rank by ``score - prior``; drop values that are not above zero."""
     return _above(scores.score - scores.prior)
 
 
 def _both(scores: ConceptScores, constants: Constants, also_low: Kept) -> tuple[Values, Kept]:
-    """Rank by ``score - max(gamma * low, prior)``; drop what is not above zero."""
+    """Rank by ``score - max(gamma * low, prior)``; drop values that are not above zero."""
     return _above(scores.score - np.maximum(constants.gamma * scores.low, scores.prior))
 
 
@@ -103,7 +103,7 @@ CONTRASTS = {
 
 
 def contrasted(scores: ConceptScores, kind: str, constants: Constants, also_low: Kept) -> tuple[Values, Kept]:
-    """Give the value that each concept is ranked by, and whether it is kept.
+    """Compute the value that each concept is ranked by, and whether it is kept.
 
     Parameters
     ----------

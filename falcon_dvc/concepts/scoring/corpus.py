@@ -1,4 +1,7 @@
-"""The caption index as the method wants it: shards of embeddings, and which concepts each caption mentions."""
+"""Read the caption index and the mentions, and retrieve the captions of crops.
+
+The index consists of shards of embeddings; the mentions say which concepts each caption has.
+"""
 
 from __future__ import annotations
 
@@ -41,21 +44,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOCAL = Local("concepts")
-CAPTIONS_AT_ONCE = 16_384  # of the index in memory, with their cosines to all crops
+CAPTIONS_AT_ONCE = 16_384  # captions in memory, with their cosines to all crops
 
 
-GATED = 5  # captions of a crop that the recall of an approximate index is about
+RECALL_CAPTIONS = 5  # nearest captions of a crop that the recall of an approximate index counts
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Captions, their embeddings (memory-mapped), and the vocabulary of concepts.
+    """Hold captions, their embeddings (memory-mapped), and the vocabulary of concepts.
 
     Attributes
     ----------
     captions : table with the captions' numbers (``caption``, ascending).
-    embeddings : of the same rows.
-    image_text : fingerprint of the encoder that embedded them.
+    embeddings : embeddings of the same rows.
+    image_text : fingerprint of the encoder that computed them.
     index : faiss index of the same rows; None if every caption is compared.
     """
 
@@ -67,7 +70,7 @@ class Corpus:
     index: Any = None
 
     def shards(self, count: int | None = None) -> Iterator[Shard]:
-        """The embeddings in parts: `count` equal ones, or as many as memory allows."""
+        """Yield the embeddings in shards: `count` equal ones, or as many as memory requires."""
         return shards_of(self.captions["caption"].to_numpy(), self.embeddings, count)
 
     def captioned(
@@ -75,15 +78,15 @@ class Corpus:
         crops: np.ndarray,
         settings: ConceptSettings,
         shards: int | None = None,
-        part: Checkpoint | None = None,
+        checkpoint: Checkpoint | None = None,
         executor: Executor = LOCAL,
     ) -> Captioned:
-        """Step 8: the captions of each crop, from the index or by comparing every caption.
+        """Retrieve the captions of each crop (step 8), from the index or by comparing every caption.
 
         Parameters
         ----------
-        part : keeps what is found, should the process end before every caption has been compared.
-        executor : compares; not for the normaliser shard, nor for an approximate index.
+        checkpoint : saves retrieved captions, so that a stopped stage can resume.
+        executor : runs the comparison; not used for the normaliser shard or an approximate index.
 
         Raises
         ------
@@ -93,65 +96,79 @@ class Corpus:
         if self.index is None and settings.normaliser == "shard":
             return captioned(crops, lambda: track(self.shards(shards), "nearest captions", total=shards), settings)
         if self.index is None:
-            return weighted(self.compared(crops, settings, part, executor), settings)
+            return weighted(self.compared(crops, settings, checkpoint, executor), settings)
         if settings.normaliser != "retrieved":
             raise UserError(
                 f"concepts.normaliser: {settings.normaliser} needs the cosine of every caption; "
                 "set it to retrieved, or build_caption_index.index to exact"
             )
-        found = self._approximate(crops, settings.captions_per_image)
-        return Captioned(found.captions, retrieved_weights(found, settings.temperature))
+        retrieved = self._approximate(crops, settings.captions_per_image)
+        return Captioned(retrieved.captions, retrieved_weights(retrieved, settings.temperature))
 
     def compared(
-        self, crops: np.ndarray, settings: ConceptSettings, part: Checkpoint | None = None, executor: Executor = LOCAL
+        self,
+        crops: np.ndarray,
+        settings: ConceptSettings,
+        checkpoint: Checkpoint | None = None,
+        executor: Executor = LOCAL,
     ) -> Retrieved:
-        """The nearest captions of each crop by comparing every caption; `part` and `executor` as above."""
-        found = (_kept(part) if part else None) or nothing_retrieved(len(crops), settings.captions_per_image)
-        first = part.finished if part else 0
+        """Retrieve the nearest captions of each crop by comparing every caption.
+
+        `checkpoint` and `executor` are those of `captioned`.
+        """
+        retrieved = (_saved(checkpoint) if checkpoint else None) or nothing_retrieved(
+            len(crops), settings.captions_per_image
+        )
+        first = checkpoint.finished if checkpoint else 0
         finite(crops)
         shared = np.asarray(crops), settings.captions_per_image, summed_at(settings)
-        shards = executor.map(near, self.tasks(found, first), *shared)
+        shards = executor.map(near, self.tasks(retrieved, first), *shared)
         shards = track(shards, "nearest captions", total=-(-len(self.captions) // CAPTIONS_AT_ONCE) - first)
-        return merged(found, _noted(shards, found, part) if part else shards)
+        return merged(retrieved, _with_checkpoints(shards, retrieved, checkpoint) if checkpoint else shards)
 
-    def tasks(self, found: Retrieved, first: int = 0) -> Iterator[Task]:
-        """Every `CAPTIONS_AT_ONCE` captions from the `first` such on, and what is known of the best when they are asked for."""
+    def tasks(self, retrieved: Retrieved, first: int = 0) -> Iterator[Task]:
+        """Yield a task for every `CAPTIONS_AT_ONCE` captions, from shard number `first` on.
+
+        Each task holds the best cosines known when it is requested.
+        """
         ids = self.captions["caption"].to_numpy()
         for start in range(first * CAPTIONS_AT_ONCE, len(ids), CAPTIONS_AT_ONCE):
             places = slice(start, min(start + CAPTIONS_AT_ONCE, len(ids)))
             rows = RowsElsewhere(self.embeddings, places)
-            yield Task(f"captions {start}-{places.stop - 1}", (ids[places], rows, found.cosines[:, -1]))
+            yield Task(f"captions {start}-{places.stop - 1}", (ids[places], rows, retrieved.cosines[:, -1]))
 
     def _approximate(self, crops: np.ndarray, k: int) -> Retrieved:
         ids = self.captions["caption"].to_numpy()
         return nearest_of(crops, candidates(self.index, crops, k), ids, self.embeddings.__getitem__, k)
 
     def recall_of_index(self, crops: np.ndarray, settings: BuildCaptionIndex) -> float:
-        """Share of the exact five nearest captions of some crops that the approximate index finds.
+        """Compute the share of the exact five nearest captions of sampled crops that the approximate index finds.
 
         Parameters
         ----------
-        crops : embeddings of images. Texts would not do: they lie apart from images, among the texts that the lists were
-            learned from, and are found even where images are not.
+        crops : embeddings of images. Texts would give a recall that is too high, because the lists of the index were
+            learned from texts, and images lie apart from texts.
 
         Raises
         ------
         UserError
-            If it is below ``build_caption_index.least_recall``.
+            If the share is below ``build_caption_index.least_recall``.
         """
-        sample = np.random.default_rng(settings.seed).permutation(len(crops))[: settings.recall_crops]
-        some = crops[np.sort(sample)]
-        exact = nearest_captions(some, self.shards(), GATED)
-        found = recall(self._approximate(some, GATED).captions, exact.captions)
-        if found < settings.least_recall:
+        drawn = np.random.default_rng(settings.seed).permutation(len(crops))[: settings.recall_crops]
+        sampled = crops[np.sort(drawn)]
+        exact = nearest_captions(sampled, self.shards(), RECALL_CAPTIONS)
+        share = recall(self._approximate(sampled, RECALL_CAPTIONS).captions, exact.captions)
+        if share < settings.least_recall:
             raise UserError(
-                f"build_caption_index.least_recall: the index {settings.index} finds {found:.3f} of the nearest captions of "
-                f"{len(some)} crops, less than {settings.least_recall}; raise nprobe, or set index: exact"
+                f"build_caption_index.least_recall: the index {settings.index} finds {share:.3f} of the nearest captions of "
+                f"{len(sampled)} crops, less than {settings.least_recall}; raise nprobe, or set index: exact"
             )
-        return found
+        return share
 
     def refuse_other(self, fingerprint: str, what: str) -> None:
-        """Stop where crops come from another image-text encoder than the captions: their cosines would mean nothing.
+        """Refuse crops that another image-text encoder embedded than the captions.
+
+        Their cosines would have no meaning.
 
         Raises
         ------
@@ -165,46 +182,49 @@ class Corpus:
             )
 
 
-def _kept(part: Checkpoint) -> Retrieved | None:
-    """What an earlier process found."""
-    return Retrieved(**part.saved) if part.finished else None
+def _saved(checkpoint: Checkpoint) -> Retrieved | None:
+    """Return the captions that an earlier process retrieved, if there are any."""
+    return Retrieved(**checkpoint.saved) if checkpoint.finished else None
 
 
 def near(
     crops: np.ndarray, k: int, temperature: float | None, ids: np.ndarray, rows: RowsElsewhere, best: np.ndarray
 ) -> list[Near]:
-    """One shard of the corpus, in whatever process."""
+    """Compare the crops with one shard of the corpus, in any process."""
     return list(near_in(crops, (ids, rows.read()), best, k, temperature))
 
 
-def _noted(shards: Iterator[T], found: Retrieved, part: Checkpoint) -> Iterator[T]:
-    """The shards; whenever the next is asked for, those before it have been merged."""
-    finished = part.finished
+def _with_checkpoints(shards: Iterator[T], retrieved: Retrieved, checkpoint: Checkpoint) -> Iterator[T]:
+    """Yield the shards, and save a checkpoint after each.
+
+    When the next shard is requested, all earlier ones are merged.
+    """
+    finished = checkpoint.finished
     for shard in shards:
         yield shard
         finished += 1
-        part.save(finished, captions=found.captions, cosines=found.cosines, log_total=found.log_total)
+        checkpoint.save(finished, captions=retrieved.captions, cosines=retrieved.cosines, log_total=retrieved.log_total)
 
 
 def shards_of(ids: np.ndarray, embeddings: Rows, count: int | None = None) -> Iterator[Shard]:
-    """Captions and their embeddings in parts: `count` equal ones, or as many as memory allows."""
+    """Yield captions and embeddings in shards: `count` equal ones, or as many as memory requires."""
     size = -(-len(ids) // count) if count else CAPTIONS_AT_ONCE
     for start in range(0, len(ids), size):
         yield ids[start : start + size], embeddings[start : start + size]
 
 
 def _shown(fingerprint: str) -> str:
-    """A fingerprint short enough to read."""
-    return ":".join(part[:12] for part in str(fingerprint).split(":"))
+    """Shorten a fingerprint for a message."""
+    return ":".join(digits[:12] for digits in str(fingerprint).split(":"))
 
 
 def crop_embeddings(name: str, corpus: Corpus) -> np.ndarray:
-    """The crops' embeddings of the encoder `name`, as `mine_crops` left them.
+    """Read the embeddings of the crops of the encoder `name`, written by `mine_crops`.
 
     Raises
     ------
     UserError
-        If another image-text encoder made them than the corpus's.
+        If another image-text encoder computed them than the one of the corpus.
     """
     path, table = paths.crops(name) / "embeddings.npy", paths.crops(name) / "crops.parquet"
     made_by = read_json(paths.crops(name) / "embeddings.json")
@@ -212,18 +232,18 @@ def crop_embeddings(name: str, corpus: Corpus) -> np.ndarray:
     embeddings = read_rows(path, len(read_columns(table, ["role"])), table)
     if embeddings.shape[1] != corpus.embeddings.shape[1]:
         raise UserError(
-            f"{path}: embeddings of width {embeddings.shape[1]}, of captions {corpus.embeddings.shape[1]}; run `dvc repro`"
+            f"{path}: embeddings of width {embeddings.shape[1]}, but those of captions have {corpus.embeddings.shape[1]}; run `dvc repro`"
         )
     return embeddings
 
 
 def read_corpus() -> Corpus:
-    """Open what `build_caption_index` and `parse_captions` wrote.
+    """Read the outputs of `build_caption_index` and `parse_captions`.
 
     Raises
     ------
     UserError
-        If something is missing, or embeddings that were given have changed.
+        If a file is missing, or if given embeddings have changed.
     """
     captions, embeddings, index = read_captions()
     vocabulary, mentions = _mentions(captions["caption"].to_numpy())
@@ -231,23 +251,23 @@ def read_corpus() -> Corpus:
 
 
 def _faiss(index: dict, captions: int) -> Any:
-    """The approximate index, if there is one; its lists stay on disk."""
+    """Open the approximate index, if there is one; its lists stay on disk."""
     if "approximate" not in index:
         return None
     import faiss
 
     path = paths.CAPTIONS / "index.faiss"
     try:
-        found = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+        approximate = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
     except RuntimeError as error:
         raise UserError(f"{path}: not a readable index; {MADE_AGAIN}") from error
-    if found.ntotal != captions:
-        raise UserError(f"{path}: {found.ntotal} captions, but {captions} in the table; {MADE_AGAIN}")
-    return found
+    if approximate.ntotal != captions:
+        raise UserError(f"{path}: {approximate.ntotal} captions, but {captions} in the table; {MADE_AGAIN}")
+    return approximate
 
 
 def _mentions(captions: np.ndarray) -> tuple[np.ndarray, Mentions]:
-    """Concepts in alphabetical order (phrases after words) and the incidence matrix."""
+    """Read the concepts in alphabetical order (phrases after words) and the incidence matrix."""
     table = read_columns(paths.MENTIONS, ["caption", "kind", "concept"])
     if not len(table):
         raise UserError(

@@ -1,4 +1,4 @@
-"""From crop embeddings to ranked concepts: steps 8 to 12 in one pure function."""
+"""Turn crop embeddings into ranked concepts (steps 8 to 12), without files."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from falcon_dvc.concepts.scoring.scores import ConceptScores, Mentions
 
 
 class ConceptSettings(Constants, Protocol):
-    """The constants of steps 8 to 12, as in the section concepts of params.yaml, which explains each."""
+    """Describe the constants of steps 8 to 12; the section `concepts` of params.yaml explains each."""
 
     @property
     def captions_per_image(self) -> int: ...
@@ -37,7 +37,7 @@ class ConceptSettings(Constants, Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """The same constants as plain values, for use without params.yaml."""
+    """Hold the same constants as plain values, for use without params.yaml."""
 
     captions_per_image: int
     temperature: float
@@ -51,13 +51,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Ranked concepts of every group.
+    """Hold the ranked concepts of every group.
 
     Attributes
     ----------
     scores : one entry for each group and concept.
-    value : what the entry is ranked by.
-    kept : False if the contrast removed it.
+    value : value that the entry is ranked by.
+    kept : False if the contrast removed the entry.
     rank : from 0, among the kept (or the removed) words or noun phrases of its group.
     """
 
@@ -69,7 +69,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Captioned:
-    """Retrieved captions of crops and their weights p(c | x)."""
+    """Hold retrieved captions of crops and their weights p(c | x)."""
 
     captions: Int[np.ndarray, "crops k"]
     weights: Float[np.ndarray, "crops k"]
@@ -79,28 +79,31 @@ def captioned(
     crops: Float[np.ndarray, "crops dim"],
     corpus: Callable[[], Iterable[Shard]],
     settings: ConceptSettings,
-    found: Retrieved | None = None,
+    known: Retrieved | None = None,
 ) -> Captioned:
-    """Step 8: the captions of each crop, by the normaliser chosen.
+    """Retrieve the captions of each crop (step 8), by the normaliser of the settings.
 
     Parameters
     ----------
-    found : what other shards gave, as `nearest_captions` takes it; not for the normaliser shard.
+    known : captions retrieved from other shards, see `nearest_captions`; not used for the normaliser shard.
     """
     k, temperature = settings.captions_per_image, settings.temperature
     if settings.normaliser == "shard":
         return Captioned(*released_retrieval(crops, corpus(), k, temperature))
-    retrieved = nearest_captions(crops, corpus(), k, summed_at(settings), found)
+    retrieved = nearest_captions(crops, corpus(), k, summed_at(settings), known)
     return weighted(retrieved, settings)
 
 
 def summed_at(settings: ConceptSettings) -> float | None:
-    """The temperature at which retrieval has to sum over the whole corpus; None if the normaliser needs no such sum."""
+    """Return the temperature at which retrieval sums over the whole corpus.
+
+    It is None if the normaliser needs no such sum.
+    """
     return settings.temperature if settings.normaliser == "corpus" else None
 
 
 def weighted(retrieved: Retrieved, settings: ConceptSettings) -> Captioned:
-    """Retrieved captions with their weights, by a normaliser other than shard."""
+    """Weight retrieved captions, by a normaliser other than shard."""
     weights = corpus_weights if settings.normaliser == "corpus" else retrieved_weights
     return Captioned(retrieved.captions, weights(retrieved, settings.temperature))
 
@@ -114,16 +117,16 @@ def explain(
     settings: ConceptSettings,
     contrast: str | None = None,
 ) -> Explanation:
-    """Steps 10 to 12: score the concepts of each group's highly activating crops, contrast and rank them.
+    """Score the concepts of each group's highly activating crops, contrast and rank them (steps 10 to 12).
 
     Parameters
     ----------
     high, low : captions of the highly and lowly activating crops with each crop's group.
     random : captions of random crops.
-    contrast : a key of `CONTRASTS`; that of the settings if not given.
+    contrast : a key of `CONTRASTS`; the contrast of the settings if not given.
     """
     high_scores, low_scores, random_scores = (
-        scoring.crop_scores(some.captions, some.weights, mentions) for some in (high[0], low[0], random)
+        scoring.crop_scores(captions.captions, captions.weights, mentions) for captions in (high[0], low[0], random)
     )
     scores = scoring.score_concepts(high_scores, high[1], low_scores, low[1], random_scores, groups)
     of_low = scoring.extracted(low_scores, low[1], groups, mentions.phrase, settings.top)

@@ -1,4 +1,4 @@
-"""Concept scores (step 10, Eq. 1): which words the crops of a group share."""
+"""Score the words that the crops of a group share (step 10, Eq. 1)."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from scipy.special import ndtri
 
 @dataclass(frozen=True)
 class Mentions:
-    """Which concepts each caption of the corpus mentions.
+    """Hold the concepts that each caption of the corpus mentions.
 
     Attributes
     ----------
     captions : ids of the captions, ascending.
     incidence : sparse 0/1 matrix, captions x concepts.
-    phrase : which concepts are noun phrases (the others are words).
+    phrase : True for noun phrases, False for words.
     """
 
     captions: Int[np.ndarray, " captions"]
@@ -27,9 +27,9 @@ class Mentions:
 def crop_scores(
     captions: Int[np.ndarray, "crops k"], weights: Float[np.ndarray, "crops k"], mentions: Mentions
 ) -> sparse.csr_array:
-    """``s_x(w) = max p(c | x)`` over the retrieved captions c that mention w; sparse, crops x concepts."""
-    found = captions >= 0
-    crop, slot = np.nonzero(found)
+    """Compute ``s_x(w) = max p(c | x)`` over the retrieved captions c that mention w; sparse (crops, concepts)."""
+    retrieved = captions >= 0
+    crop, slot = np.nonzero(retrieved)
     caption = np.searchsorted(mentions.captions, captions[crop, slot])
     start, stop = mentions.incidence.indptr[caption], mentions.incidence.indptr[caption + 1]
     entry = np.repeat(np.arange(len(crop)), stop - start)
@@ -39,7 +39,7 @@ def crop_scores(
 
 
 def _largest(row: np.ndarray, column: np.ndarray, value: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    """Sparse matrix of the largest value given for each cell."""
+    """Build a sparse matrix of the largest value of each cell."""
     order = np.lexsort((-value, column, row))
     row, column, value = row[order], column[order], value[order]
     first = np.ones(len(row), dtype=bool)
@@ -48,7 +48,7 @@ def _largest(row: np.ndarray, column: np.ndarray, value: np.ndarray, shape: tupl
 
 
 def group_scores(scores: sparse.csr_array, group: Int[np.ndarray, " crops"], groups: int) -> sparse.csr_array:
-    """Eq. 1: ``score(w) = mean over the group's crops of s_x(w)``; sparse, groups x concepts."""
+    """Compute Eq. 1: ``score(w) = mean over the group's crops of s_x(w)``; sparse (groups, concepts)."""
     size = np.maximum(np.bincount(group, minlength=groups), 1)
     average = sparse.csr_array((1.0 / size[group], (group, np.arange(len(group)))), shape=(groups, scores.shape[0]))
     return sparse.csr_array(average @ scores)
@@ -56,15 +56,15 @@ def group_scores(scores: sparse.csr_array, group: Int[np.ndarray, " crops"], gro
 
 @dataclass(frozen=True)
 class ConceptScores:
-    """Every concept of every group, one entry a row.
+    """Hold every concept of every group, one entry a row.
 
     Attributes
     ----------
     group, concept : the entry's group and concept numbers.
     score : Eq. 1 over the highly activating crops.
-    low : the same over the lowly activating crops.
-    prior : the same over random crops.
-    support : highly activating crops with the concept.
+    low : Eq. 1 over the lowly activating crops.
+    prior : Eq. 1 over random crops.
+    support : number of highly activating crops with the concept.
     error : standard error of `score` over the crops.
     """
 
@@ -108,7 +108,10 @@ def score_concepts(
 
 
 def values_at(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Values of some cells; of none, where SciPy would answer with a sparse array."""
+    """Return the values of the given cells.
+
+    For no cells, SciPy would return a sparse array.
+    """
     return matrix[row, column] if len(row) else np.zeros(0)
 
 
@@ -119,7 +122,10 @@ def _present(scores: sparse.csr_array) -> sparse.csr_array:
 def ranks_within(
     *keys: np.ndarray, value: Float[np.ndarray, " entries"], tie: np.ndarray
 ) -> Int[np.ndarray, " entries"]:
-    """Rank from 0 of each entry among those with the same `keys`: by value, largest first, then by `tie`, smallest first."""
+    """Rank each entry, from 0, among those with the same `keys`.
+
+    The largest value comes first; equal values are ordered by `tie`, smallest first.
+    """
     order = np.lexsort((tie, -np.round(value, 12), *keys[::-1]))
     new = np.ones(len(order), dtype=bool)
     if len(order):
@@ -133,7 +139,7 @@ def ranks_within(
 def extracted(
     scores: sparse.csr_array, group: np.ndarray, groups: int, phrase: np.ndarray, top: int
 ) -> sparse.csr_array:
-    """The `top` words and `top` noun phrases of each group's crops by Eq. 1 alone: 0/1, groups x concepts."""
+    """Select the `top` words and `top` noun phrases of each group's crops by Eq. 1: 0/1, sparse (groups, concepts)."""
     mean = group_scores(scores, group, groups).tocoo()
     row, concept = mean.coords
     kept = ranks_within(row, phrase[concept].astype(int), value=mean.data, tie=concept) < top
@@ -141,6 +147,6 @@ def extracted(
 
 
 def interval(score: np.ndarray, error: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Normal interval of a mean over crops, cut to [0, 1]."""
+    """Compute the normal interval of a mean over crops, cut to [0, 1]."""
     reach = ndtri(0.5 + confidence / 2) * error
     return np.clip(score - reach, 0, 1), np.clip(score + reach, 0, 1)

@@ -1,4 +1,4 @@
-"""Tables of explanations, from the method's arrays."""
+"""Build the tables of explanations from arrays."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from falcon_dvc.concepts.scoring.scores import interval
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Concepts
 
-CAPTIONS_AT_ONCE = 65_536  # retrieved, whose mentions are in memory
+CAPTIONS_AT_ONCE = 65_536  # retrieved captions whose mentions are in memory
 
 
 def concept_table(explanation: Explanation, corpus: Corpus, groups: np.ndarray, settings: Concepts) -> pd.DataFrame:
-    """The `top` kept words and phrases of each group, and the `top` that the contrast removed; see docs/artifacts.md."""
+    """List the `top` kept words and phrases of each group, and the `top` removed by the contrast.
+
+    The columns are described in docs/artifacts.md.
+    """
     scores = explanation.scores
     low, high = interval(scores.score, scores.error, settings.confidence)
     table = pd.DataFrame(
@@ -49,7 +52,7 @@ def concept_table(explanation: Explanation, corpus: Corpus, groups: np.ndarray, 
 
 
 def evidence_table(table: pd.DataFrame, crops: pd.DataFrame, captions: Captioned, corpus: Corpus) -> pd.DataFrame:
-    """For each concept listed: the crops it comes from, with box, and each one's best caption that mentions it."""
+    """List the crops of each listed concept, with box and the best caption that mentions the concept."""
     listed = table.loc[table["kept"], ["group", "concept"]].drop_duplicates()
     entries = _mentions_listed(crops["group"], captions, corpus, listed)
     best = entries.sort_values(["crop", "concept", "weight", "caption"], ascending=[True, True, False, True])
@@ -59,23 +62,26 @@ def evidence_table(table: pd.DataFrame, crops: pd.DataFrame, captions: Captioned
 
 
 def _mentions_listed(group: pd.Series, captions: Captioned, corpus: Corpus, listed: pd.DataFrame) -> pd.DataFrame:
-    """One row for each mention of a concept in a retrieved caption of a crop, if it is listed for the crop's group.
+    """List the mentions of listed concepts in the retrieved captions of crops.
 
-    A crop's captions mention many times what is listed, so mentions are looked through a part after the other.
+    A concept must be listed for the crop's group. The captions of a crop mention listed concepts many times. So the
+    captions are searched in blocks, to bound the memory.
     """
     crop, slot = np.nonzero(captions.captions >= 0)
     groups, concepts = pd.Index(listed["group"].unique()), pd.Index(listed["concept"].unique())
     of_crop, of_concept = groups.get_indexer(group), concepts.get_indexer(corpus.vocabulary)
-    wanted = np.zeros((len(groups) + 1, len(concepts) + 1), dtype=bool)  # the last of each stands for those not listed
+    wanted = np.zeros(
+        (len(groups) + 1, len(concepts) + 1), dtype=bool
+    )  # the last row and column stand for groups and concepts not listed
     wanted[groups.get_indexer(listed["group"]), concepts.get_indexer(listed["concept"])] = True
-    found = [np.zeros((2, 0), dtype=np.int64)]
+    entries = [np.zeros((2, 0), dtype=np.int64)]
     for start in range(0, len(crop), CAPTIONS_AT_ONCE):
-        part = slice(start, start + CAPTIONS_AT_ONCE)
-        places = np.searchsorted(corpus.mentions.captions, captions.captions[crop[part], slot[part]])
+        block = slice(start, start + CAPTIONS_AT_ONCE)
+        places = np.searchsorted(corpus.mentions.captions, captions.captions[crop[block], slot[block]])
         row, concept = corpus.mentions.incidence[places].tocoo().coords
-        kept = wanted[of_crop[crop[part][row]], of_concept[concept]]
-        found.append(np.array([start + row[kept], concept[kept]]))
-    row, concept = np.concatenate(found, axis=1)
+        kept = wanted[of_crop[crop[block][row]], of_concept[concept]]
+        entries.append(np.array([start + row[kept], concept[kept]]))
+    row, concept = np.concatenate(entries, axis=1)
     crop, slot = crop[row], slot[row]
     return pd.DataFrame(
         {

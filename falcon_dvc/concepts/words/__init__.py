@@ -1,1 +1,1 @@
-"""Words and noun phrases of captions (step 9)."""
+"""Find words and noun phrases in captions (step 9)."""

@@ -1,4 +1,4 @@
-"""The kept words of a table of concepts, as rows, lists and text."""
+"""Select the kept words of a table of concepts, as rows, lists and text."""
 
 import pandas as pd
 
@@ -9,14 +9,14 @@ def kept_concepts(table: pd.DataFrame, kind: str = "word", top: int | None = Non
     Parameters
     ----------
     kind : ``word`` or ``phrase``.
-    top : the last rank (from 1) that is selected; all of them if not given.
+    top : last rank (from 1) that is selected; all ranks if not given.
     """
     rows = table[table["kept"] & (table["kind"] == kind) & (table["rank"] <= (top or table["rank"].max()))]
     return rows.sort_values(["group", "rank"], kind="stable")
 
 
 def listed_words(table: pd.DataFrame, top: int | None = None) -> dict[str, list[str]]:
-    """Give the kept words of each group, by rank."""
+    """List the kept words of each group, by rank."""
     concepts = kept_concepts(table, top=top).groupby("group", sort=False)["concept"]
     return {group: list(words) for group, words in concepts}
 
@@ -29,5 +29,5 @@ def in_words(table: pd.DataFrame, kind: str = "word") -> pd.Series:
 
 
 def first_concepts(table: pd.DataFrame) -> pd.Series:
-    """Give the first kept word of each group."""
+    """Return the first kept word of each group."""
     return kept_concepts(table, top=1).set_index("group")["concept"]

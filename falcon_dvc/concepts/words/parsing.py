@@ -1,7 +1,7 @@
-"""Words and noun phrases of captions (step 9), parsed once for the corpus.
+"""Find the words and noun phrases of captions (step 9), once for the corpus.
 
-The captions of a block are divided into tokens by one pass of a regular expression; what a token is, is found once for each
-different token, and phrases by another pass, over one letter a token.
+One pass of a regular expression divides a block of captions into tokens. Each different token is classified once. A
+second pass finds phrases in a string with one letter for each token.
 """
 
 import re
@@ -18,16 +18,16 @@ from jaxtyping import Bool, Int
 if TYPE_CHECKING:
     import nltk
 
-# A URL, a file name or a word with digits is never a concept; letters of any script, with inner apostrophes and hyphens, are.
-# Most tokens are letters before a space: they come first, for speed. A file name is looked for only after a space, and where a dot comes
-# before the next one: at every character it would take quadratic time on a long text without one.
+# A URL, a file name or a word with digits is never a concept. Letters of any script, with inner apostrophes and hyphens, may be.
+# Most tokens are letters before a space, so this pattern comes first, for speed. A file name is only searched after a space, and
+# if a dot comes before the next space. A search at every character would take quadratic time on a long text without dots.
 _BETWEEN = "\n"  # stands between two captions
 _TOKEN = re.compile(
     r"[a-z]++(?=\s)|\n|https?://\S+|www\.\S+|(?<!\S)(?=[^\s.]*+\.)\S+\.(?:jpe?g|png|gif|com|net|org)\b"
     r"|[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_+"
 )
 _CONTENT = ("NN", "VB", "JJ")
-# Verbs and nouns that carry no content, and what the lexicon tags as such.
+# Verbs and nouns without content, and words that the lexicon tags as verbs or nouns.
 _STOP = frozenset(
     [
         "be",
@@ -86,16 +86,19 @@ _STOP = frozenset(
         "side",
     ]
 )
-# A token is one letter: noun, what may stand before one (adjective or participle), another verb, no content, the end of a caption.
+# One letter stands for a token: noun, adjective or participle, other verb, no content, end of a caption.
 _NOUN, _BEFORE, _VERB, _NO_CONTENT, _END = b"NAV-|"
-# Adjectives and nouns that end in a noun, two tokens or more; cut where a token is no content.
+# Two or more adjectives and nouns that end in a noun; a token without content ends a phrase.
 _PHRASE = re.compile(rb"A+N+|NN+")
 
 
 @lru_cache(maxsize=1)
 def _tagger() -> "nltk.TaggerI":
-    """Most frequent tag of a word in TextBlob's lexicon; unknown words by their ending, else noun."""
-    import nltk  # half a second, which every stage that may ask for a word would wait for
+    """Build a tagger: the most frequent tag of a word in TextBlob's lexicon.
+
+    Unknown words are tagged by their ending, else as nouns.
+    """
+    import nltk  # takes half a second, so only stages that parse words import it
 
     endings = nltk.RegexpTagger(
         [
@@ -111,7 +114,10 @@ def _tagger() -> "nltk.TaggerI":
 
 @lru_cache(maxsize=1)
 def _lexicon() -> dict[str, str]:
-    """The 94 118 tagged words that TextBlob ships, lower-cased; the lower-case entry counts where both exist."""
+    """Read the 94 118 tagged words of TextBlob in lower case.
+
+    If two entries differ in case only, the lower-case entry counts.
+    """
     text = files("textblob").joinpath("en/en-lexicon.txt").read_text(encoding="utf-8")
     entries = [line.split() for line in text.splitlines() if line and not line.startswith(";;;")]
     entries = [entry for entry in entries if len(entry) >= 2]
@@ -121,31 +127,40 @@ def _lexicon() -> dict[str, str]:
 
 @lru_cache(maxsize=200_000)
 def lemma(word: str, tag: str) -> str:
-    """Dictionary form of a lower-case word: nouns in the singular, verbs in the infinitive, adjectives as they are."""
+    """Return the dictionary form of a lower-case word.
+
+    Nouns become singular, verbs infinitive. Adjectives stay unchanged.
+    """
     if tag.startswith("JJ"):
         return word
-    import simplemma  # a tenth of a second, see _tagger
+    import simplemma  # takes a tenth of a second, see _tagger
 
-    found = simplemma.lemmatize(word, lang="en").lower()
+    lemmatised = simplemma.lemmatize(word, lang="en").lower()
     # simplemma's list has "playe" for "playing" and "mixe" for "mixed".
-    misspelt = found.endswith("e") and found not in _lexicon() and found[:-1] in _lexicon()
-    return found[:-1] if misspelt else found
+    misspelt = lemmatised.endswith("e") and lemmatised not in _lexicon() and lemmatised[:-1] in _lexicon()
+    return lemmatised[:-1] if misspelt else lemmatised
 
 
 def tagged(caption: str) -> list[tuple[str, str]]:
-    """Lower-case tokens with their part of speech."""
+    """Tag the lower-case tokens of a caption with their part of speech."""
     tokens = [token for token in _tokens([caption]) if token != _BETWEEN]
     return _tagger().tag(tokens) if tokens else []
 
 
 def _tokens(captions: Sequence[str]) -> list[str]:
-    """Lower-case tokens of all captions, `_BETWEEN` between two; in a caption a line break is a space like others."""
+    """Split captions into lower-case tokens, with `_BETWEEN` between two captions.
+
+    A line break inside a caption is read as a space.
+    """
     composed = (text if text.isascii() else unicodedata.normalize("NFC", text) for text in captions)
     return _TOKEN.findall(_BETWEEN.join([text.replace(_BETWEEN, " ") for text in composed]).lower())
 
 
 def is_content(token: str, tag: str, discard: frozenset[str], min_word: int) -> bool:
-    """Nouns, verbs and adjectives without digits; neither they nor their lemma is shorter than `min_word` or on the discard list."""
+    """Decide whether a token is a noun, verb or adjective without digits that counts.
+
+    Neither the token nor its lemma may be shorter than `min_word` or on the discard list.
+    """
     letters = token.replace("-", "").replace("'", "").replace("’", "")
     if not (tag.startswith(_CONTENT) and letters.isalpha()):
         return False
@@ -156,7 +171,7 @@ def is_content(token: str, tag: str, discard: frozenset[str], min_word: int) -> 
 
 @lru_cache(maxsize=200_000)
 def _read(token: str, discard: frozenset[str], min_word: int) -> tuple[int, str]:
-    """The letter that stands for a token, and its lemma."""
+    """Return the letter that stands for a token, and its lemma."""
     if token == _BETWEEN:
         return _END, ""
     ((_, tag),) = _tagger().tag([token])
@@ -168,12 +183,14 @@ def _read(token: str, discard: frozenset[str], min_word: int) -> tuple[int, str]
 
 @dataclass(frozen=True)
 class Mentioned:
-    """Words (lemmas) and noun phrases of captions, each once a caption: words before phrases, in order of appearance.
+    """Hold the words (lemmas) and noun phrases of captions, each once for a caption.
+
+    Words come before phrases, in order of appearance.
 
     Attributes
     ----------
     caption : place of the caption among those parsed, ascending.
-    phrase : whether it is a noun phrase.
+    phrase : True for a noun phrase.
     concept : place in `vocabulary`.
     vocabulary : the different words and phrases.
     """
@@ -194,7 +211,7 @@ def parse_captions(captions: Sequence[str], discard: frozenset[str] = frozenset(
     ----------
     captions : any texts.
     discard : words that are never concepts, in lower case.
-    min_word : letters (released: words of two letters or fewer are dropped).
+    min_word : smallest number of letters (released: words of two letters or fewer are dropped).
     """
     tokens = _tokens(captions)
     place = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
@@ -219,12 +236,12 @@ def parse_captions(captions: Sequence[str], discard: frozenset[str] = frozenset(
 
 
 def _numbered(concepts: dict[str, int], texts: list[str]) -> Int[np.ndarray, " texts"]:
-    """The number of each text; new ones are added."""
+    """Return the number of each text; new texts get new numbers."""
     return np.array([concepts.setdefault(text, len(concepts)) for text in texts], dtype=np.int64)
 
 
 def _each_once(caption: np.ndarray, phrase: np.ndarray, concept: np.ndarray, vocabulary: list[str]) -> Mentioned:
-    """The first of equal mentions in a caption, the mentions sorted by caption, words first."""
+    """Keep the first of equal mentions in a caption, sorted by caption, words first."""
     mention = (caption * 2 + phrase) * max(len(vocabulary), 1) + concept
     first = np.sort(np.unique(mention, return_index=True)[1])
     order = first[np.argsort(caption[first] * 2 + phrase[first], kind="stable")]
@@ -232,7 +249,7 @@ def _each_once(caption: np.ndarray, phrase: np.ndarray, concept: np.ndarray, voc
 
 
 def concepts_of(caption: str, discard: frozenset[str] = frozenset(), min_word: int = 3) -> tuple[list[str], list[str]]:
-    """Words and noun phrases of one caption, as `parse_captions` finds them."""
-    found = parse_captions([caption], discard, min_word)
-    texts = np.array(found.vocabulary, dtype=object)[found.concept]
-    return texts[~found.phrase].tolist(), texts[found.phrase].tolist()
+    """Find the words and noun phrases of one caption, as `parse_captions` does."""
+    mentions = parse_captions([caption], discard, min_word)
+    texts = np.array(mentions.vocabulary, dtype=object)[mentions.concept]
+    return texts[~mentions.phrase].tolist(), texts[mentions.phrase].tolist()

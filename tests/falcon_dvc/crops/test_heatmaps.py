@@ -12,12 +12,12 @@ from falcon_dvc.crops.heatmaps import (
     CropRule,
     as_bytes,
     boxes_of,
-    carried,
     crop_boxes,
     empty,
     enlarged,
     group_heatmaps,
     heatmaps_of,
+    moved_to_image,
     on_image,
     squares,
 )
@@ -160,7 +160,9 @@ def test_squares_hold_the_box_and_lie_inside_the_image(boxed, margin, min_size):
 def test_a_carried_box_has_the_same_relative_size_and_lies_inside(boxed, height, width):
     box, shape = boxed
     square = squares(box, shape, 0.1, 0.2)
-    found = carried(square, tuple(np.array([some]) for some in shape), (np.array([height]), np.array([width])))[0]
+    found = moved_to_image(square, tuple(np.array([some]) for some in shape), (np.array([height]), np.array([width])))[
+        0
+    ]
     assert 0 <= found[0] < found[2] <= width
     assert 0 <= found[1] < found[3] <= height
     side = np.rint((square[0, 2:] - square[0, :2]).max() / min(shape) * min(height, width))
@@ -172,7 +174,7 @@ def test_a_box_carried_onto_an_image_of_the_same_shape_stays(boxed):
     box, shape = boxed
     square = squares(box, shape, 0.0, 0.2)
     own = tuple(np.array([some]) for some in shape)
-    assert np.abs(carried(square, own, own) - square).max() <= 1
+    assert np.abs(moved_to_image(square, own, own) - square).max() <= 1
 
 
 def test_squares_are_centred_where_there_is_room():
@@ -267,7 +269,7 @@ def test_a_box_up_to_the_border_of_the_grid_ends_at_the_border_of_the_field():
 def test_a_carried_box_holds_a_pixel_of_the_smallest_image(boxed, height, width):
     box, shape = boxed
     own = tuple(np.array([some]) for some in shape)
-    left, top, right, bottom = carried(box, own, (np.array([height]), np.array([width])))[0]
+    left, top, right, bottom = moved_to_image(box, own, (np.array([height]), np.array([width])))[0]
     assert 0 <= left < right <= width and 0 <= top < bottom <= height
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon_dvc.concepts.words.listing import listed_words
-from falcon_dvc.evaluation.ground_truth import attributes_table, judged, selectivity_of, truth_of
+from falcon_dvc.evaluation.ground_truth import attributes_table, selectivity_of, truth_of, with_rank_of_truth
 
 NAMES = {("object", "boat"): {"boat", "ship"}, ("colour", "red"): {"red", "crimson"}}
 TRUTH = pd.DataFrame(
@@ -35,7 +35,7 @@ CONCEPTS = pd.DataFrame(
 
 
 def test_rank_of_the_first_word_that_names_the_truth():
-    found = judged(TRUTH, listed_words(CONCEPTS), NAMES)
+    found = with_rank_of_truth(TRUTH, listed_words(CONCEPTS), NAMES)
     assert found["rank_of_truth"].tolist() == [1, 2, float("inf")]
     assert found["hit_first"].tolist() == [True, False, False]
     assert found["hit_five"].tolist() == [True, True, False]
@@ -43,11 +43,11 @@ def test_rank_of_the_first_word_that_names_the_truth():
 
 
 def test_shuffled_rows_change_nothing():
-    expected = judged(TRUTH, listed_words(CONCEPTS), NAMES)
+    expected = with_rank_of_truth(TRUTH, listed_words(CONCEPTS), NAMES)
     for seed in range(5):
         mixed = listed_words(CONCEPTS.sample(frac=1, random_state=seed))
-        assert judged(TRUTH, mixed, NAMES).equals(expected)
-        shuffled = judged(TRUTH.sample(frac=1, random_state=seed), listed_words(CONCEPTS), NAMES)
+        assert with_rank_of_truth(TRUTH, mixed, NAMES).equals(expected)
+        shuffled = with_rank_of_truth(TRUTH.sample(frac=1, random_state=seed), listed_words(CONCEPTS), NAMES)
         assert shuffled.sort_values("group").reset_index(drop=True).equals(expected)
 
 
@@ -78,13 +78,13 @@ LISTED = st.lists(st.sampled_from(["boat", "ship", "red", "crimson", "tree", "sk
 @given(st.lists(LISTED, min_size=3, max_size=3))
 def test_the_first_word_that_names_the_truth_decides_and_words_after_it_do_not(lists):
     listed = dict(zip(TRUTH["group"], lists, strict=True))
-    found = judged(TRUTH, listed, NAMES)
+    found = with_rank_of_truth(TRUTH, listed, NAMES)
     for row, words in zip(found.itertuples(), lists, strict=True):
         names = NAMES[row.kind, row.value]
         place = next((words.index(word) + 1 for word in words if word in names), float("inf"))
         assert (row.rank_of_truth, row.hit_first, row.hit_five) == (place, place == 1, place <= 5)
         assert row.first_concept == (words[0] if words else "")
-    longer = judged(TRUTH, {group: [*words, "boat", "red"] for group, words in listed.items()}, NAMES)
+    longer = with_rank_of_truth(TRUTH, {group: [*words, "boat", "red"] for group, words in listed.items()}, NAMES)
     assert (longer["rank_of_truth"] <= found["rank_of_truth"].clip(upper=8)).all()
 
 

@@ -13,10 +13,10 @@ from falcon_dvc.evaluation.methods import (
     PUBLISHED,
     all_methods,
     best_constant,
+    caption_crops,
     constant,
     dissect,
     falcon,
-    mined,
     words_of,
 )
 
@@ -64,7 +64,7 @@ SHOWN = {
 
 
 def words_in(corpus, settings=SETTINGS, order=np.arange, groups=("f3", "f7")):
-    return falcon(mined(np.array(groups), *crops_of(SHOWN, order), corpus, settings), corpus, settings)
+    return falcon(caption_crops(np.array(groups), *crops_of(SHOWN, order), corpus, settings), corpus, settings)
 
 
 def test_falcon_ranks_what_the_crops_share_and_contrast_takes_off_what_the_low_ones_share(corpus):
@@ -77,20 +77,20 @@ def test_falcon_ranks_what_the_crops_share_and_contrast_takes_off_what_the_low_o
 def test_the_order_of_crops_and_features_changes_no_method(corpus, seed):
     rng = np.random.default_rng(seed)
     straight = all_methods(
-        mined(np.array(["f3", "f7"]), *crops_of(SHOWN, np.arange), corpus, SETTINGS), corpus, SETTINGS
+        caption_crops(np.array(["f3", "f7"]), *crops_of(SHOWN, np.arange), corpus, SETTINGS), corpus, SETTINGS
     )
     crops = crops_of(SHOWN, rng.permutation)
-    mixed = all_methods(mined(np.array(["f7", "f3"]), *crops, corpus, SETTINGS), corpus, SETTINGS)
+    mixed = all_methods(caption_crops(np.array(["f7", "f3"]), *crops, corpus, SETTINGS), corpus, SETTINGS)
     assert mixed == straight
     assert {"falcon_off", "soft_wpmi", "most_frequent_word", "shuffled_activations"} <= set(straight)
 
 
 def test_soft_wpmi_names_no_phrase_and_finds_what_the_crops_show(corpus):
-    some = mined(np.array(["f3", "f7"]), *crops_of(SHOWN, np.arange), corpus, SETTINGS)
+    captioned = caption_crops(np.array(["f3", "f7"]), *crops_of(SHOWN, np.arange), corpus, SETTINGS)
     words = words_of(corpus)
-    found = dissect(some, corpus, words, np.eye(5)[words], 4, PUBLISHED)
-    assert found["f7"][0] == "dog"
-    assert all("red boat" not in listed for listed in found.values())
+    words_of_features = dissect(captioned, corpus, words, np.eye(5)[words], 4, PUBLISHED)
+    assert words_of_features["f7"][0] == "dog"
+    assert all("red boat" not in listed for listed in words_of_features.values())
 
 
 @pytest.mark.parametrize("noise", [-1e-6, 0.0, 1e-6])
@@ -102,10 +102,10 @@ def test_words_that_always_stand_together_come_in_the_order_of_the_vocabulary(co
         return score + noise * np.arange(score.shape[1])
 
     monkeypatch.setattr("falcon_dvc.evaluation.methods.soft_wpmi", rounded)
-    some = mined(np.array(["f3", "f7"]), *crops_of(SHOWN, np.arange), corpus, SETTINGS)
+    captioned = caption_crops(np.array(["f3", "f7"]), *crops_of(SHOWN, np.arange), corpus, SETTINGS)
     words = words_of(corpus)
     directions = np.eye(5)[[0, 0, 2, 3]]
-    for listed in dissect(some, corpus, words, directions, len(words), PUBLISHED).values():
+    for listed in dissect(captioned, corpus, words, directions, len(words), PUBLISHED).values():
         assert listed.index(corpus.vocabulary[words[1]]) == listed.index(corpus.vocabulary[words[0]]) + 1
 
 

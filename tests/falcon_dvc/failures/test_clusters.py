@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from falcon_dvc.artifacts.formats import write_table
 from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.failures.blame import Blame
-from falcon_dvc.failures.clusters import carried_concepts, cluster_table, failure_table
+from falcon_dvc.failures.clusters import cluster_table, concepts_of_features, failure_table
 
 WORDS = pd.Series({"f0": "water", "f1": "grass", "f3": "water", "g12": "meadow"})  # feature 2 has no words
 GROUPS = pd.DataFrame({"group": ["f0", "f1", "g03", "g12"], "members": ["0", "1", "0 3", "1 2"], "size": [1, 1, 2, 2]})
@@ -25,10 +25,10 @@ def tables(contributions, departure=1.0, right="boat", wrong="truck", words=WORD
     count = len(contributions)
     blamed = Blame(contributions, np.broadcast_to(departure, contributions.shape))
     classes = [[some] * count if isinstance(some, str) else some for some in (right, wrong)]
-    carried = carried_concepts(words, contributions.shape[1])
-    failures = failure_table([f"i{row}" for row in range(count)], *classes, blamed, carried)
+    concepts = concepts_of_features(words, contributions.shape[1])
+    failures = failure_table([f"i{row}" for row in range(count)], *classes, blamed, concepts)
     settings = SimpleNamespace(**(vars(SETTINGS) | changes))
-    return failures, cluster_table(failures, blamed, carried, GROUPS, words, settings)
+    return failures, cluster_table(failures, blamed, concepts, GROUPS, words, settings)
 
 
 def sentence(*arguments, **changes):
@@ -38,9 +38,9 @@ def sentence(*arguments, **changes):
 
 
 def test_features_with_one_word_are_one_concept_and_those_without_stand_for_themselves():
-    carried = carried_concepts(WORDS, 5)
-    assert carried.concept.tolist() == [0, 1, 2, 0, 3]
-    assert carried.labels.tolist() == ["water", "grass", "feature 2", "feature 4", ""]
+    concepts = concepts_of_features(WORDS, 5)
+    assert concepts.concept.tolist() == [0, 1, 2, 0, 3]
+    assert concepts.labels.tolist() == ["water", "grass", "feature 2", "feature 4", ""]
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_the_most_blamed_group_is_the_one_whose_members_sum_to_most():
 
 def test_without_groups_none_is_blamed():
     contributions = np.ones((1, 4))
-    carried, blamed = carried_concepts(WORDS, 4), Blame(contributions, contributions)
-    failures = failure_table(["i"], ["a"], ["b"], blamed, carried)
-    assert cluster_table(failures, blamed, carried, GROUPS[GROUPS["size"] == 1], WORDS, SETTINGS)["group"].tolist() == [
-        ""
-    ]
+    concepts, blamed = concepts_of_features(WORDS, 4), Blame(contributions, contributions)
+    failures = failure_table(["i"], ["a"], ["b"], blamed, concepts)
+    assert cluster_table(failures, blamed, concepts, GROUPS[GROUPS["size"] == 1], WORDS, SETTINGS)[
+        "group"
+    ].tolist() == [""]
 
 
 def test_examples_are_the_images_where_the_concept_has_most_of_the_blame():
@@ -151,13 +151,13 @@ def test_order_of_images_changes_no_cluster(seed):
 @given(st.lists(st.sampled_from(["", "water", "grass", "sky"]), max_size=8))
 def test_features_carry_the_word_that_they_are_explained_by(words):
     first = pd.Series({f"f{feature}": word for feature, word in enumerate(words) if word}, dtype=object)
-    carried = carried_concepts(first, len(words))
-    assert carried.words[carried.concept].tolist() == words if words else len(carried.concept) == 0
+    concepts = concepts_of_features(first, len(words))
+    assert concepts.words[concepts.concept].tolist() == words if words else len(concepts.concept) == 0
     for feature, word in enumerate(words):
         alike = [other for other, own in enumerate(words) if own == word] if word else [feature]
-        assert np.flatnonzero(carried.concept == carried.concept[feature]).tolist() == alike
-        assert carried.features[carried.concept[feature]] == alike[0]
-    assert len(carried.labels) == len(set(carried.labels)) == len(carried.words) + 1
+        assert np.flatnonzero(concepts.concept == concepts.concept[feature]).tolist() == alike
+        assert concepts.features[concepts.concept[feature]] == alike[0]
+    assert len(concepts.labels) == len(set(concepts.labels)) == len(concepts.words) + 1
 
 
 @given(st.lists(st.sampled_from([0.0, 0.25, 1.0]), max_size=9))
@@ -174,12 +174,12 @@ def test_every_failure_is_in_one_cluster_with_those_alike_wherever_its_row_stand
     rng = np.random.default_rng(seed)
     contributions, departure = rng.integers(-2, 4, (images, 4)), rng.integers(-1, 2, (images, 4))
     right, order = rng.choice(["boat", "car"], images), rng.permutation(images)
-    carried = carried_concepts(WORDS, 4)
+    concepts = concepts_of_features(WORDS, 4)
 
     def table(rows):
         names = [f"i{row}" for row in rows]
         blamed = Blame(contributions[rows].astype(float), departure[rows].astype(float))
-        return failure_table(names, right[rows].tolist(), ["truck"] * images, blamed, carried)
+        return failure_table(names, right[rows].tolist(), ["truck"] * images, blamed, concepts)
 
     found, mixed = table(np.arange(images)), table(order)
     assert mixed.sort_values("image", ignore_index=True).equals(found.sort_values("image", ignore_index=True))
