@@ -13,7 +13,7 @@ from falcon_dvc.models.scenes.checkpoints import load_clip, load_encoder_checkpo
 from falcon_dvc.models.scenes.small_resnet import SmallResNet, unit_images
 from falcon_dvc.synthetic import training
 from stages import render_scenes, train_clip, train_encoder
-from tests.falcon_dvc.synthetic.scenes.test_scenes import section
+from tests.support.scene_params import section
 
 
 def supervised_section(**changes) -> SimpleNamespace:
