@@ -3,7 +3,7 @@
 import pytest
 from ruamel.yaml import YAML
 
-from falcon_dvc.cli.runs import merge, prepare
+from falcon_dvc.cli.runs import keep, merge, prepare
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params
 from tests.support.paths import ROOT
@@ -98,3 +98,30 @@ def test_a_later_call_leaves_the_runs_own_lock(project):
 def test_pictures_of_the_user_start_from_nothing(project):
     (project / "dvc.lock").write_text("the root's")
     assert not (prepare("photos", "pictures", "captions.txt") / "dvc.lock").exists()
+
+
+def test_old_results_make_way_for_new_ones(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path, text in {
+        "runs/x/dvc.lock": "lock",
+        "runs/x/reports/metrics/a.json": "1",
+        "runs/x/reports/tables/a.csv": "t",
+        "runs/x/reports/index.html": "large",
+        "reports/x/metrics/gone.json": "0",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    kept = keep("x")
+    assert sorted(str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()) == [
+        "dvc.lock",
+        "metrics/a.json",
+        "tables/a.csv",
+    ]
+
+
+def test_a_run_without_results_is_refused_and_nothing_is_lost(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports/x/metrics").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"runs/x/dvc.lock: not found; run make repro PROFILE=x"):
+        keep("x")
+    assert (tmp_path / "reports/x/metrics").is_dir()
