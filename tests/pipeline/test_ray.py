@@ -138,7 +138,7 @@ def test_what_one_process_began_a_cluster_goes_on_with(executor, tmp_path, monke
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Checkpoint, "note", dying)
+        patch.setattr(Checkpoint, "save", dying)
         corpus.compared(crops, SETTINGS, Checkpoint(tmp_path / "part", "m"))
     part = Checkpoint(tmp_path / "part", "m")
     assert part.finished == 5

@@ -91,7 +91,7 @@ def noted(copy, monkeypatch):
     steps, plain = [], Checkpoint.save
     monkeypatch.chdir(copy[0])
     in_small_steps(monkeypatch)
-    monkeypatch.setattr(Checkpoint, "note", lambda part, step, **kept: (steps.append(step), plain(part, step, **kept)))
+    monkeypatch.setattr(Checkpoint, "save", lambda part, step, **kept: (steps.append(step), plain(part, step, **kept)))
     return steps
 
 
