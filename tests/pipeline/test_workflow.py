@@ -56,8 +56,8 @@ def test_the_order_of_the_steps_is_that_of_make_ci():
 
 
 def test_verify_regenerates_before_it_compares():
-    assert recipe("verify").index("dvc --wait-for-lock repro") < recipe("verify").index("stages verify")
-    assert 'python -m stages changes "abc"' in recipe("changes")
+    assert recipe("verify").index("dvc --wait-for-lock repro") < recipe("verify").index("falcon verify")
+    assert 'falcon changes "abc"' in recipe("changes")
 
 
 def test_what_a_newcomer_runs_stays():
