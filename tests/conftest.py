@@ -1,14 +1,41 @@
 """Property tests draw the same examples on every machine, and no deadline stops them on a noisy one."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.support.dvc_projects import make_project
+from tests.support.made_once import made_once
 from tests.support.tiny_models import TINY_COCA
 
 settings.register_profile("project", deadline=None, derandomize=True, database=None, max_examples=30)
 settings.load_profile("project")
+
+# These files take longest: begun last, they would keep one worker busy while the others wait.
+LONGEST = (
+    "pipeline/test_ray.py",
+    "pipeline/test_whole_run.py",
+    "security/test_attack_corpus.py",
+    "trials/test_load.py",
+    "falcon_dvc/synthetic/test_training.py",
+    "pipeline/test_own_data.py",
+    "stages/test_report.py",
+    "falcon_dvc/report/test_site_in_browser.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest."""
+    place = {str(Path(__file__).parent / name): number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(str(item.path), len(LONGEST)))
+
+
+@pytest.fixture(scope="session")
+def dvc_project(tmp_path_factory):
+    """A pipeline whose results are committed, made once for all workers; copy or clone it before a change."""
+    return made_once(tmp_path_factory, "dvc_project", make_project)
 
 
 @pytest.fixture(scope="session")

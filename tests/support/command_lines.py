@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import sys
 from subprocess import CompletedProcess
 from unittest.mock import patch
@@ -19,6 +20,13 @@ def falcon(folder, *arguments):
 def stages(folder, *arguments):
     """Run a stage in `folder`, as DVC does."""
     return _called(stage_runner.main, folder, ["stages", *arguments])
+
+
+def completed(folder, line):
+    """What the shell would offer."""
+    environment = {"_FALCON_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": line}
+    with patch.dict(os.environ, environment | {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}):
+        return falcon(folder).stdout.split()
 
 
 def _called(main, folder, command):

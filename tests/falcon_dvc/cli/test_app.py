@@ -1,12 +1,8 @@
 """What a user sees of bad input: one line that names the place and the fix, exit code 2, nothing half-written."""
 
-import subprocess
-import sys
-
 import pytest
 
-from tests.support.command_lines import assert_one_line, falcon, own_images
-from tests.support.paths import ROOT
+from tests.support.command_lines import assert_one_line, completed, falcon, own_images
 
 
 @pytest.fixture
@@ -47,14 +43,6 @@ def test_params_typos(folder, written, instead, words):
 
 def test_no_params(tmp_path):
     assert_one_line(falcon(tmp_path, "check"), "params.yaml", "not found")
-
-
-def completed(folder, line):
-    """What the shell would offer."""
-    environment = {"PYTHONPATH": str(ROOT), "_FALCON_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": line}
-    environment |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    command = [sys.executable, "-c", "from falcon_dvc.cli.app import main; main()"]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True).stdout.split()
 
 
 def test_completion(folder):
