@@ -1,4 +1,4 @@
-"""Property tests draw the same examples on every machine, and no deadline stops them on a noisy one."""
+"""What all tests share: settings of the property tests, the order of the files, and fixtures."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ from tests.support.dvc_projects import make_project
 from tests.support.made_once import made_once
 from tests.support.tiny_models import TINY_COCA
 
+# The same examples on every machine, and no deadline that stops them on a noisy one.
 settings.register_profile("project", deadline=None, derandomize=True, database=None, max_examples=30)
 settings.load_profile("project")
 
@@ -22,7 +23,7 @@ LONGEST = (
     "falcon_dvc/synthetic/test_training.py",
     "pipeline/test_own_data.py",
     "stages/test_report.py",
-    "falcon_dvc/report/test_site_in_browser.py",
+    "falcon_dvc/report/test_site.py",
 )
 
 

@@ -1,4 +1,4 @@
-"""Images from folders and packs: every mode becomes upright uint8 RGB, every bad file one clear reason."""
+"""Images of folders: their ids and labels, and one clear reason for every file that is left out."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""params.yaml: what is wrong stops before any work, in one line that says where and what to write instead."""
+"""Values of params.yaml: what is wrong stops before any work, in one line that says where and what to write instead."""
 
 import re
 from typing import get_args

@@ -1,4 +1,4 @@
-"""Concepts are read as codes: words before phrases, each in alphabetical order, a concept named twice counted once."""
+"""The corpus: mentions joined to captions, shards, and files that do not fit."""
 
 import numpy as np
 import pandas as pd

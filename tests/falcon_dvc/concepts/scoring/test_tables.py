@@ -1,4 +1,4 @@
-"""Tables of explanations: lists for people that follow the ranks alone, and evidence: for each crop the best of its captions."""
+"""Evidence: for each crop the best of its captions."""
 
 import numpy as np
 import pandas as pd

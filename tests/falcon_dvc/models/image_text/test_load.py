@@ -1,4 +1,4 @@
-"""Image-text encoders: unit rows, whatever the batch; and the formula of ConSE."""
+"""Image-text encoders: unit rows, whatever the batch, and what cannot be loaded is named."""
 
 import sys
 
