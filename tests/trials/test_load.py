@@ -12,8 +12,8 @@ import pytest
 from tests.support.paths import ROOT
 from trials import load
 
-SMALL = {"images": 500, "features": 48, "captions": 1000, "dim": 64, "crops": 8}
-LARGER = {"images": 1500, "features": 192, "captions": 4000, "dim": 64, "crops": 12}
+SMALL = {"images": 800, "features": 96, "captions": 2000, "dim": 64, "crops": 12}
+LARGER = {"images": 2400, "features": 320, "captions": 6000, "dim": 64, "crops": 16}
 # In a process of its own, since what this one has loaded and computed would count, too.
 MEASURE = """
 import json, sys
