@@ -14,16 +14,6 @@ from trials import load
 
 SMALL = {"images": 800, "features": 96, "captions": 2000, "dim": 64, "crops": 12}
 LARGER = {"images": 2400, "features": 320, "captions": 6000, "dim": 64, "crops": 16}
-# In a process of its own, since what this one has loaded and computed would count, too.
-MEASURE = """
-import json, sys
-from pathlib import Path
-from trials.load import STAGES, Size, measured
-folder, sizes = sys.argv[1:]
-for name, size in json.loads(sizes).items():
-    found = measured(Path(folder) / name, Size(**size), list(STAGES))
-    (Path(folder) / f"{name}.json").write_text(json.dumps(found))
-"""
 SLACK = 1.3  # of the growth between the sizes: allocators keep some of what was given back
 LEAST_MB = 20  # growth that is no growth
 LOOSE = 3  # times what was measured at the large size: a formula that allows more says nothing
@@ -31,11 +21,17 @@ LOOSE = 3  # times what was measured at the large size: a formula that allows mo
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """Both sizes, each stage in a process of its own."""
+    """Both sizes, at the same time, each stage in a process of its own."""
     folder = tmp_path_factory.mktemp("load")
-    sizes = json.dumps({"small": SMALL, "larger": LARGER})
-    command = [sys.executable, "-c", MEASURE, str(folder), sizes]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    runs = []
+    for name, size in (("small", SMALL), ("larger", LARGER)):
+        options = [text for key, value in size.items() for text in (f"--{key}", str(value))]
+        places = ["--folder", str(folder / name), "--out", str(folder / f"{name}.json")]
+        command = [sys.executable, "-m", "trials.load", *places, *options]
+        runs.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+    for run in runs:
+        output, _ = run.communicate()
+        assert run.returncode == 0, output.decode()
     return [json.loads((folder / f"{name}.json").read_text()) for name in ("small", "larger")]
 
 
