@@ -18,7 +18,7 @@ from falcon_dvc.params.load import load_params, read_yaml
 from stages import build_caption_index
 from tests.support.recorder import WITHOUT_EFFECT, leaves
 from tests.support.reruns import declared, other_settings, resolved, too_few, too_many
-from tests.support.whole_runs import FEWER, whole_run
+from tests.support.whole_runs import whole_run
 from trials.tiny import fingerprints, outputs, stages_in_order, write_params
 
 # Read by dvc.yaml alone, which runs a stage for each of these encoders; and what has one value only.
@@ -81,7 +81,7 @@ def copy(everything, tmp_path_factory):
     """The same folder, for stages that are disturbed; and the params."""
     folder = tmp_path_factory.mktemp("disturbed") / "run"
     shutil.copytree(everything[0], folder)
-    write_params(folder, FEWER | {name: {"batch_size": 16} for name in ("extract_activations", "mine_crops")})
+    write_params(folder, {name: {"batch_size": 16} for name in ("extract_activations", "mine_crops")})
     return folder, load_params(folder / "params.yaml")
 
 

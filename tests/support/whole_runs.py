@@ -9,13 +9,10 @@ from falcon_dvc.params.load import load_params
 from tests.support.recorder import Recorder
 from trials.tiny import stages_in_order, write_params
 
-# Half of the tiny run's training images: what is trained need not be good.
-FEWER = {"render_scenes": {"clip_train": 128, "encoder_train": 128}}
-
 
 def whole_run(folder):
     """Run every stage in a folder; give params, what each stage read of them, and its account."""
-    write_params(folder, FEWER)
+    write_params(folder)
     read, summaries = {}, {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
