@@ -1,6 +1,60 @@
-"""Property tests draw the same examples on every machine, and no deadline stops them on a noisy one."""
+"""What all tests share: settings of the property tests, the order of the files, and fixtures."""
 
+import json
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
+from tests.support.dvc_projects import make_project
+from tests.support.made_once import made_once
+from tests.support.tiny_models import TINY_COCA
+
+# The same examples on every machine, and no deadline that stops them on a noisy one.
 settings.register_profile("project", deadline=None, derandomize=True, database=None, max_examples=30)
 settings.load_profile("project")
+
+# These files take longest: begun last, they would keep one worker busy while the others wait.
+LONGEST = (
+    "pipeline/test_ray.py",
+    "pipeline/test_whole_run.py",
+    "security/test_attack_corpus.py",
+    "trials/test_load.py",
+    "falcon_dvc/synthetic/test_training.py",
+    "pipeline/test_own_data.py",
+    "stages/test_report.py",
+    "falcon_dvc/report/test_site.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest."""
+    place = {str(Path(__file__).parent / name): number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(str(item.path), len(LONGEST)))
+
+
+@pytest.fixture(scope="session")
+def dvc_project(tmp_path_factory):
+    """A pipeline whose results are committed, made once for all workers; copy or clone it before a change."""
+    return made_once(tmp_path_factory, "dvc_project", make_project)
+
+
+@pytest.fixture(scope="session")
+def coca(tmp_path_factory):
+    """A tiny random CoCa whose texts depend on the picture; give its file of weights."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("coca")
+    (folder / "coca_tiny.json").write_text(json.dumps(TINY_COCA))
+    open_clip.add_model_config(folder / "coca_tiny.json")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = open_clip.create_model("coca_tiny")
+        for name, weights in model.named_parameters():
+            if weights.ndim > 1:
+                # As initialised, every picture would get the same text.
+                torch.nn.init.normal_(weights, std=1.0 if "cross_attn" in name or "visual" in name else 0.5)
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "coca.safetensors")
+    return str(folder / "coca.safetensors")

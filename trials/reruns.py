@@ -23,9 +23,9 @@ from falcon_dvc.artifacts.formats import write_json
 from falcon_dvc.params.load import merge, read_yaml, validated
 from falcon_dvc.params.schema import Params
 from falcon_dvc.progress import track
-from tests.pipeline.test_whole_run import whole_run
 from tests.support.recorder import KEYS, Leaf, leaves
 from tests.support.reruns import Reads, Stage, other_settings, stage_of
+from tests.support.whole_runs import whole_run
 
 ROOT = Path(__file__).resolve().parents[1]
 

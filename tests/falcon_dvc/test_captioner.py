@@ -14,55 +14,15 @@ from PIL import Image
 
 from falcon_dvc.captioner import beam_search, load_captioner
 from falcon_dvc.errors import UserError
+from tests.support.tiny_models import pictures
 
 START, END, WORDS = 3, 0, 4
-TINY_COCA = {
-    "embed_dim": 16,
-    "vision_cfg": {
-        "image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8,
-        "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True,
-    },
-    "text_cfg": {
-        "context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1, "embed_cls": True, "output_tokens": True,
-    },
-    "multimodal_cfg": {
-        "context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1, "attn_pooler_heads": 2,
-    },
-    "custom_text": True,
-}  # fmt: skip
 
 
 def spec(**changes) -> SimpleNamespace:
     """The section generate_captions of params.yaml."""
     told = {"name": "coca_tiny", "pretrained": "checkpoint", "beams": 3, "max_length": 8, "batch_size": 7}
     return SimpleNamespace(**told | changes)
-
-
-@pytest.fixture(scope="session")
-def coca(tmp_path_factory):
-    """A tiny random CoCa whose texts depend on the picture; give its file of weights."""
-    import open_clip
-    from safetensors.torch import save_file
-
-    folder = tmp_path_factory.mktemp("coca")
-    (folder / "coca_tiny.json").write_text(json.dumps(TINY_COCA))
-    open_clip.add_model_config(folder / "coca_tiny.json")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = open_clip.create_model("coca_tiny")
-        for name, weights in model.named_parameters():
-            if weights.ndim > 1:
-                # As initialised, every picture would get the same text.
-                torch.nn.init.normal_(weights, std=1.0 if "cross_attn" in name or "visual" in name else 0.5)
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "coca.safetensors")
-    return str(folder / "coca.safetensors")
-
-
-def pictures(count: int) -> list[np.ndarray]:
-    """Random blocks of colours in different sizes."""
-    rng = np.random.default_rng(0)
-    blocks = [rng.integers(0, 256, (4, 4, 3), dtype=np.uint8) for _ in range(count)]
-    return [np.kron(block, np.ones((5 + place % 5, 9, 1), dtype=np.uint8)) for place, block in enumerate(blocks)]
 
 
 def table(seed: int):
@@ -197,7 +157,7 @@ def test_a_model_that_writes_no_texts_is_refused(tmp_path, coca):
     import open_clip
     from safetensors.torch import save_file
 
-    from tests.falcon_dvc.models.encoders.test_hooked import TINY_CLIP
+    from tests.support.tiny_models import TINY_CLIP
 
     (tmp_path / "clip_tiny_no_texts.json").write_text(json.dumps(TINY_CLIP))
     open_clip.add_model_config(tmp_path / "clip_tiny_no_texts.json")

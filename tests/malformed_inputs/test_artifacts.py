@@ -21,11 +21,11 @@ from stages import (
     parse_captions,
     score_concepts,
 )
-from tests.falcon_dvc.artifacts.test_formats import Explodes
-from tests.stages.test_build_caption_index import CAPTIONS, Words, crops, write_groups
 from tests.support.outcomes import Refused, Row, assert_refused, each
+from tests.support.pickles import Explodes
 from tests.support.sample_images import coloured
 from tests.support.stage_params import params_of
+from tests.support.word_corpus import CAPTIONS, Words, crops, write_groups
 
 IMAGES, FEATURES = "data/images.parquet", "data/activations/e/features.npy"
 GROUPS, CROPS, EMBEDDINGS = "data/groups/e/groups.parquet", "data/crops/e/crops.parquet", "data/crops/e/embeddings.npy"

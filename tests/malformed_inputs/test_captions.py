@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json
 from stages import build_caption_index
-from tests.stages.test_build_caption_index import Words
 from tests.support.outcomes import Read, Refused, Row, assert_refused, each
 from tests.support.stage_params import params_of
+from tests.support.word_corpus import Words
 
 GOOD = ("a cat", "a dog")
 ONLY_ONE = {"a cat": 0}

@@ -19,10 +19,10 @@ from falcon_dvc.models.scenes.checkpoints import CLIP_FORMAT, ENCODER_FORMAT, lo
 from falcon_dvc.models.scenes.small_clip import build_clip, build_tokenizer
 from falcon_dvc.models.scenes.small_resnet import SmallResNet
 from falcon_dvc.params.schema import EncoderSpec, ImageTextSpec
-from tests.falcon_dvc.artifacts.test_formats import Explodes
 from tests.support.damage import assert_readable_or_one_line
 from tests.support.outcomes import Read, Refused, Row, assert_refused, each
 from tests.support.own_networks import small
+from tests.support.pickles import Explodes
 
 CLIP = {
     "image_size": 32,

@@ -14,10 +14,10 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json
 from falcon_dvc.concepts.retrieval.index import read_captions
 from stages import build_caption_index
-from tests.falcon_dvc.artifacts.test_formats import Explodes
-from tests.stages.test_build_caption_index import DIM, Words
 from tests.support.outcomes import Read, Refused, Row, assert_refused, each
+from tests.support.pickles import Explodes
 from tests.support.stage_params import params_of
+from tests.support.word_corpus import DIM, Words
 
 TEXTS = ["a cat", "a dog", "a boat", "a car"]
 GOOD = np.arange(1, 1 + len(TEXTS) * DIM, dtype=np.float32).reshape(len(TEXTS), DIM)

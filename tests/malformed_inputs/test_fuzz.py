@@ -17,9 +17,9 @@ from falcon_dvc.captions.selection import select, selected
 from falcon_dvc.embeddings import UnitRows, caption_ids, open_embeddings
 from falcon_dvc.images.open import list_source, open_images
 from falcon_dvc.params.load import load_params
-from tests.falcon_dvc.images.test_open import as_shards, as_structs, data
 from tests.support import damaged_pictures as pictures
 from tests.support.damage import assert_readable_or_one_line
+from tests.support.image_sources import as_shards, as_structs, data
 from tests.support.paths import ROOT
 from tests.support.sample_images import SAMPLES, coloured
 from tests.support.stage_params import params_of

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from falcon_dvc.images.open import list_source, open_images
-from tests.falcon_dvc.images.test_open import as_list, as_shards, as_structs, data, name_of
 from tests.support import damaged_pictures as p
+from tests.support.image_sources import as_list, as_shards, as_structs, data, name_of
 from tests.support.outcomes import Read, Row, Skipped, each
 from tests.support.sample_images import SAMPLES, encoded
 

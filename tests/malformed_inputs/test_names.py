@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from falcon_dvc.images.open import list_source, open_images
-from tests.falcon_dvc.images.test_open import data
-from tests.falcon_dvc.images.test_shards import add
+from tests.support.image_sources import add, data
 from tests.support.outcomes import Read, Refused, Row, Skipped, assert_refused, each
 from tests.support.sample_images import coloured
 

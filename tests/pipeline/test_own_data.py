@@ -24,10 +24,8 @@ from falcon_dvc.models.image_text.load import load_image_text
 from falcon_dvc.models.scenes.checkpoints import save_clip
 from falcon_dvc.models.scenes.small_clip import build_clip, build_tokenizer
 from falcon_dvc.params.load import load_params, merge, read_yaml, validated
-from tests.falcon_dvc.captions.test_laion import write_shard
-from tests.falcon_dvc.captions.test_tables import write_coco
-from tests.falcon_dvc.images.test_open import as_folder, as_list, as_shards, as_structs
-from tests.falcon_dvc.images.test_torchvision import mnist
+from tests.support.caption_files import write_coco, write_shard
+from tests.support.image_sources import as_folder, as_list, as_shards, as_structs, mnist
 from tests.support.paths import ROOT
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 200), "yellow": (220, 210, 40)}

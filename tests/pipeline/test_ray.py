@@ -27,7 +27,7 @@ from falcon_dvc.embeddings import UnitRows, open_embeddings
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import merge, read_yaml, validated
 from stages import build_caption_index, collect_images, extract_activations
-from tests.falcon_dvc.images.test_open import as_folder
+from tests.support.image_sources import as_folder
 from tests.support.paths import ROOT
 from tests.support.ray_shards import Letters, counted
 from tests.support.sample_images import coloured
@@ -138,7 +138,7 @@ def test_what_one_process_began_a_cluster_goes_on_with(executor, tmp_path, monke
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Checkpoint, "note", dying)
+        patch.setattr(Checkpoint, "save", dying)
         corpus.compared(crops, SETTINGS, Checkpoint(tmp_path / "part", "m"))
     part = Checkpoint(tmp_path / "part", "m")
     assert part.finished == 5

@@ -6,40 +6,22 @@ import multiprocessing
 import os
 import shutil
 import signal
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from falcon_dvc.artifacts.summary import StageSummary, lines
 from falcon_dvc.compute import resume
 from falcon_dvc.compute.resume import Checkpoint
-from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.scoring import corpus
 from falcon_dvc.params.load import load_params, merge, read_yaml
-from tests.support.recorder import WITHOUT_EFFECT, Recorder, leaves
+from tests.support.recorder import WITHOUT_EFFECT, leaves
 from tests.support.reruns import declared, other_settings, resolved, too_few, too_many
+from tests.support.whole_runs import whole_run
 from trials.tiny import fingerprints, outputs, stages_in_order, write_params
 
 # Read by dvc.yaml alone, which runs a stage for each of these encoders; and what has one value only.
 BY_DVC = {("generate_captions", "encoders"), ("generate_captions", "kind"), ("evaluate_units", "encoders")}
 RESULTS = ("data/groups", "data/concepts", "data/explainability", "reports")
-
-
-def whole_run(folder):
-    """Run every stage in a folder; give params, what each stage read of them, and its account."""
-    write_params(folder)
-    read, summaries = {}, {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        # In another process nobody would see what is read of the params.
-        patch.setattr("stages.render_scenes.ProcessPoolExecutor", ThreadPoolExecutor)
-        params = load_params()
-        recorder = Recorder(params)
-        for name, key in stages_in_order(params):
-            with recorder.recording() as found:
-                summaries[name, *key] = importlib.import_module(f"stages.{name}").run(params, *key)
-            read[name, *key] = found
-    return params, read, summaries
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +89,7 @@ def noted(copy, monkeypatch):
     steps, plain = [], Checkpoint.save
     monkeypatch.chdir(copy[0])
     in_small_steps(monkeypatch)
-    monkeypatch.setattr(Checkpoint, "note", lambda part, step, **kept: (steps.append(step), plain(part, step, **kept)))
+    monkeypatch.setattr(Checkpoint, "save", lambda part, step, **kept: (steps.append(step), plain(part, step, **kept)))
     return steps
 
 

@@ -17,7 +17,7 @@ from falcon_dvc.cli import compare, explain, find
 from falcon_dvc.html.markup import readable
 from tests.support.attacked import CLASSES, run_all
 from tests.support.attacks import ATTACKS, MARK, TERMINAL
-from tests.support.browser import chromium, nothing_ran, pictures_arrive, watched
+from tests.support.browser import chromium, nothing_ran, pictures_arrive, watched, watched_tabs
 from tests.support.pages import Page
 
 # Elements that the project's templates have, and no others.
@@ -29,6 +29,7 @@ TAGS = {
     "th", "thead", "title", "tr", "ul",
 }  # fmt: skip
 TAG = "\"'><img/src=x/onerror=pwned=1>"
+TABS = 6  # pages that load at the same time
 COUNTS = "['iframe', 'object', 'base', 'style', 'script'].map((tag) => document.querySelectorAll(tag).length)"
 
 
@@ -91,19 +92,31 @@ def test_pages_hold_the_elements_of_their_templates_only(here):
                 )
 
 
-def test_a_browser_runs_nothing_of_it(here):
-    with chromium() as browser, watched(browser, (here / "reports").as_uri()) as page:
-        for path in pages(here):
-            page.goto(path.as_uri())
-            assert nothing_ran(page) and pictures_arrive(page), path
-            written = Page(path.read_text(encoding="utf-8"))
-            assert page.evaluate(COUNTS) == [
-                len(written.of(tag)) for tag in ("iframe", "object", "base", "style", "script")
-            ]
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
 
 
-def test_attacks_typed_into_the_search_are_text(here):
-    with chromium() as browser, watched(browser, (here / "reports").as_uri()) as page:
+def test_a_browser_runs_nothing_of_it(here, browser):
+    every = pages(here)
+    with watched_tabs(browser, (here / "reports").as_uri(), TABS) as tabs:
+        for start in range(0, len(every), TABS):
+            opened = list(zip(tabs, every[start : start + TABS], strict=False))
+            for page, path in opened:
+                page.goto(path.as_uri(), wait_until="commit")
+            for page, path in opened:
+                page.wait_for_load_state()
+                assert page.url == path.as_uri()
+                assert nothing_ran(page) and pictures_arrive(page), path
+                written = Page(path.read_text(encoding="utf-8"))
+                assert page.evaluate(COUNTS) == [
+                    len(written.of(tag)) for tag in ("iframe", "object", "base", "style", "script")
+                ]
+
+
+def test_attacks_typed_into_the_search_are_text(here, browser):
+    with watched(browser, (here / "reports").as_uri()) as page:
         for place in ("reports/index.html", "reports/site/one/index.html"):
             page.goto((here / place).as_uri())
             for attack in (*ATTACKS, "script", "constructor", "__proto__"):
@@ -190,10 +203,10 @@ def _change(metrics, table):
     Path("params.yaml").write_text(content.replace("constructor", "<svg onload=pwned=1>"), encoding="utf-8")
 
 
-def test_a_comparison_shows_them_and_runs_nothing(compared):
+def test_a_comparison_shows_them_and_runs_nothing(compared, browser):
     text = "".join(Texts((compared / "index.html").read_text(encoding="utf-8")).found)
     assert TAG in text and readable(ATTACKS[1]) in text and "<svg onload=pwned=1>" in text and "]]><svg onload" in text
-    with chromium() as browser, watched(browser, compared.as_uri()) as page:
+    with watched(browser, compared.as_uri()) as page:
         page.goto((compared / "index.html").as_uri())
         page.evaluate("for (const some of document.querySelectorAll('details')) some.open = true")
         assert nothing_ran(page) and page.locator("script, iframe, svg, base, a[href^=http]").count() == 0

@@ -10,7 +10,7 @@ from falcon_dvc.html.markup import PACKAGE, _digest
 from falcon_dvc.rating.sheet import Question
 from falcon_dvc.rating.sheet import render as render_sheet
 from falcon_dvc.report.pages import TEMPLATES, render
-from tests.falcon_dvc.compare.test_page import comparison
+from tests.support.comparisons import comparison
 from tests.support.pages import Page
 from tests.support.paths import ROOT
 

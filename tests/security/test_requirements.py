@@ -25,7 +25,7 @@ def faults(text: str) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_requirement_has_an_exact_version_and_hashes(path):
     text = path.read_text(encoding="utf-8")
-    assert text.count("==") > 0 and faults(text) == []
+    assert text.count("==") > 20 and faults(text) == []
     assert "--index-url" not in text and "://" not in text
 
 
@@ -41,10 +41,9 @@ def test_a_requirement_that_is_not_pinned_is_found(planted):
 def test_the_makefile_installs_by_hash_only():
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     installs = [line for line in text.splitlines() if "pip install" in line and not line.startswith("#")]
-    own = [line for line in installs if line.endswith("--no-deps --no-build-isolation -e .")]
-    others = [line for line in installs if line not in own]
-    assert (len(own), len(others)) == (1, 4)  # uv itself by version: what installs by hash has to come from somewhere
-    assert [("--require-hashes" in line or "uv==$(UV_VERSION)" in line) for line in others] == [True] * 4
+    # uv itself by version: what installs by hash has to come from somewhere. The project itself brings nothing along.
+    safe = ("--require-hashes", "uv==$(UV_VERSION)", "--no-deps --no-build-isolation -e .")
+    assert len(installs) == 4 and all(any(words in line for words in safe) for line in installs)
 
 
 def test_the_audit_is_no_dependency_of_the_project():

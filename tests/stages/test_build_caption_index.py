@@ -7,44 +7,16 @@ import pandas as pd
 import pytest
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_json, write_table
+from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_table
 from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.retrieval.index import read_captions
 from falcon_dvc.concepts.scoring.corpus import crop_embeddings, read_corpus
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import merge, read_yaml, validated
 from stages import build_caption_index, parse_captions, score_concepts
-from tests.falcon_dvc.captions.test_laion import write_shard
-from tests.falcon_dvc.captions.test_tables import write_coco, write_csv
+from tests.support.caption_files import write_coco, write_csv, write_shard
 from tests.support.paths import ROOT
-
-DIM = 16
-THINGS = ["boat", "car", "dog", "tree", "umbrella", "house", "horse", "plane"]
-CAPTIONS = [
-    f"a {colour} {thing} near the {other}"
-    for colour in ("red", "blue", "green")
-    for thing in THINGS
-    for other in THINGS
-]
-
-
-def vectors(texts):
-    """A direction for each word; a text is the sum of its words'."""
-    rows = [
-        sum(np.random.default_rng(sum(map(ord, word))).normal(size=DIM) for word in (text or "-").split())
-        for text in texts
-    ]
-    rows = np.array(rows).reshape(-1, DIM)
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-class Words:
-    """An image-text encoder of texts alone."""
-
-    dim, fingerprint, preprocessing = DIM, "words:1", "none"
-
-    def embed_texts(self, texts):
-        return vectors(texts)
+from tests.support.word_corpus import CAPTIONS, DIM, Words, crops, vectors, write_groups
 
 
 @pytest.fixture(autouse=True)
@@ -67,12 +39,6 @@ def built(captions, index=None, **data):
     build_caption_index.run(params)
     parse_captions.run(params)
     return read_corpus(), params
-
-
-def crops(count=40, seed=0):
-    rng = np.random.default_rng(seed)
-    rows = vectors(CAPTIONS)[rng.integers(0, len(CAPTIONS), count)] + rng.normal(size=DIM) / 4
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def write_laion(folder, parts, texts=CAPTIONS):
@@ -203,17 +169,6 @@ def test_embeddings_given_beside_a_table_are_used_as_they_are(here):
     np.save(here / "corpus" / "e.npy", 2 * vectors(CAPTIONS)[::-1].astype(np.float32))
     corpus, _ = built(here / "corpus", caption_embeddings="e.npy")
     assert np.allclose(corpus.embeddings[:], vectors(CAPTIONS)[::-1], atol=1e-6)
-
-
-def write_groups(rows, fingerprint="words:1"):
-    """One group of highly activating crops, as find_groups and mine_crops leave it."""
-    groups = pd.DataFrame({"group": ["f0"], "members": ["0"], "size": [1], "support": [len(rows)]})
-    write_table(paths.groups("e") / "groups.parquet", groups)
-    roles = ["high"] * (len(rows) - 2) + ["random"] * 2
-    table = pd.DataFrame({"group": "f0", "role": roles, "rank": range(len(rows)), "image": "i", "empty": False})
-    write_table(paths.crops("e") / "crops.parquet", table.assign(left=0, top=0, right=1, bottom=1))
-    write_array(paths.crops("e") / "embeddings.npy", rows)
-    write_json(paths.crops("e") / "embeddings.json", {"image_text": fingerprint})
 
 
 APPROXIMATE = {"index": "ivf", "nlist": 8, "nprobe": 8, "train": 200}

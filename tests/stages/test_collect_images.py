@@ -6,7 +6,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, read_table
 from falcon_dvc.params.schema import Params
 from stages import collect_images
-from tests.falcon_dvc.images.test_open import as_folder, as_list, every_source
+from tests.support.image_sources import as_folder, as_list, every_source
 from tests.support.sample_images import DAMAGED, coloured
 
 

@@ -16,6 +16,7 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.failures import shortcut
 from falcon_dvc.failures.classified import Classified
 from stages import failures
+from tests.support.failure_params import make_params
 from tests.support.paths import ROOT
 
 CLASSES, GROUNDS = ["boat", "truck", "cup"], ["water", "grass", "sand"]
@@ -24,19 +25,6 @@ WORDS = {0: "hull", 1: "wheel", 2: "cup", 3: "water", 4: "grass", 5: "sand", 6: 
 WEIGHTS = np.zeros((3, 12))
 WEIGHTS[0, [0, 3]], WEIGHTS[1, [1, 3]], WEIGHTS[2, 2] = (1, 4), (1, -4), 9
 BIAS = np.array([-3.0, 1.0, -2.0])
-
-
-def make_params(**changes):
-    """Params as the stage reads them."""
-    settings = {"encoders": ["net"], "seed": 0, "reference": "right", "named": 3, "least_share": 0.1, "examples": 4}
-    settings |= {"permutations": 20, "pairs": 1, "features": 1, "controls": 5, "bootstrap": 100, "confidence": 0.95}
-    return SimpleNamespace(
-        failures=SimpleNamespace(**(settings | changes)),
-        data=SimpleNamespace(images="data/scenes"),
-        encoders={"net": SimpleNamespace(kind="scenes", checkpoint="net.safetensors")},
-        render_scenes=SimpleNamespace(shortcut=SimpleNamespace(object="boat", background="water", lookalike="truck")),
-        worlds=("scenes",),
-    )
 
 
 def write_head(path, heads):
@@ -276,7 +264,7 @@ def test_features_of_another_encoder_are_one_clear_line(world):
 
 def test_no_model_library_is_imported(world):
     code = (
-        "import sys; from stages.failures import run; from tests.stages.test_failures import make_params; run(make_params(), 'net'); "
+        "import sys; from stages.failures import run; from tests.support.failure_params import make_params; run(make_params(), 'net'); "
         "print({'torch', 'torchvision', 'open_clip', 'transformers'} & set(sys.modules))"
     )
     env = {"PYTHONPATH": str(ROOT)}

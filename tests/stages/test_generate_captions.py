@@ -11,9 +11,9 @@ from falcon_dvc.artifacts.formats import read_array, read_json, read_table, writ
 from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.params.load import merge, read_yaml, validated
 from stages import build_caption_index, generate_captions, parse_captions
-from tests.falcon_dvc.test_captioner import coca, pictures  # noqa: F401 (a fixture)
-from tests.stages.test_build_caption_index import Words
 from tests.support.paths import ROOT
+from tests.support.tiny_models import pictures
+from tests.support.word_corpus import Words
 
 BOXES = [[0, 0, 20, 20], [0, 0, 36, 40], [0, 0, 20, 20], [4, 4, 30, 30], [0, 0, 20, 20]]
 IMAGES = ["i2", "i0", "i2", "i1", "i0"]
@@ -78,7 +78,7 @@ def test_a_crop_without_a_caption_keeps_its_line(sees):
     assert metrics["empty"] == 1 and metrics["dropped_share"] == {"crops": 0.2}
 
 
-def test_captions_of_crops_are_a_corpus(crops, coca, monkeypatch):  # noqa: F811
+def test_captions_of_crops_are_a_corpus(crops, coca, monkeypatch):
     settings = {"name": "coca_tiny", "pretrained": "checkpoint", "checkpoint": coca, "max_length": 8}
     params = params_of(encoders=["supervised", "simclr"], batch_size=2, **settings)
     write_table(paths.crops("simclr") / "crops.parquet", read_table(paths.crops("supervised") / "crops.parquet")[::-1])

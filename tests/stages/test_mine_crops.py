@@ -13,7 +13,6 @@ from falcon_dvc.params.load import load_params
 from falcon_dvc.params.schema import EncoderSpec
 from stages import extract_activations, mine_crops
 from stages.mine_crops import _random_like_high, _whole
-from tests.stages.test_transfer import spaces  # noqa: F401 (a fixture)
 from tests.support.paths import ROOT
 
 SETS = pd.DataFrame(

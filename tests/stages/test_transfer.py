@@ -5,12 +5,10 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
-import torch
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_table, write_array, write_json, write_table
+from falcon_dvc.artifacts.formats import read_table, write_table
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import read_yaml
 from falcon_dvc.params.schema import Params
@@ -18,10 +16,13 @@ from falcon_dvc.transfer.agreement import same_first
 from falcon_dvc.transfer.fit import estimate
 from stages import transfer
 from tests.support.paths import ROOT
+from tests.support.transfer_spaces import (
+    IMAGES,
+    NAMES,
+    TEST,
+    write_features,
+)
 
-COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
-NAMES = list(COLOURS)
-IMAGES, TEST = 240, 10
 BASE = read_yaml(ROOT / "params.yaml")
 PAIR = "a_to_b"
 
@@ -33,85 +34,6 @@ def params_with(**changes) -> Params:
     content["transfers"] |= {PAIR: {"explained": "a", "unseen": "b"}}
     content["transfer"] |= {"bootstrap": 100, "permutations": 3, "curve": {"images": [12, 40], "draws": 2}} | changes
     return Params.model_validate(content)
-
-
-class Eye:
-    """An image-text encoder that sees the mean colour, which is all that it is given of a picture."""
-
-    dim, fingerprint, preprocessing = 3, "eye", "the mean colour"
-
-    def prepare(self, images):
-        return torch.from_numpy(np.array([image.reshape(-1, 3).mean(axis=0) for image in images], dtype=np.float32))
-
-    def embed_prepared(self, means):
-        return (means / means.norm(dim=1, keepdim=True)).numpy()
-
-
-@pytest.fixture
-def spaces(tmp_path, monkeypatch):
-    """Artefacts of two spaces: `a` has a feature a colour, `b` mixes these linearly. Returns b's features, to be changed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("falcon_dvc.models.image_text.load.load_image_text", lambda *_: Eye())
-    monkeypatch.setattr("falcon_dvc.compute.device.best_device", lambda: "cpu")
-    rng = np.random.default_rng(0)
-    colour = rng.integers(0, 3, IMAGES + TEST)
-    explained = np.eye(3)[colour] + 0.1 * rng.random((len(colour), 3))
-    unseen = explained @ rng.random((3, 5)) + 0.02 * rng.random((len(colour), 5))
-    _write_images(colour)
-    _write_corpus()
-    for name, features in (("a", explained), ("b", unseen)):
-        _write_space(name, features)
-    return unseen
-
-
-def _write_images(colour):
-    split = np.where(np.arange(len(colour)) < IMAGES, "probe", "test")
-    names = [f"{some}-{row:05d}" for row, some in enumerate(split)]
-    write_table(paths.IMAGES, pd.DataFrame({"image": names, "split": split, "label": "", "width": 8, "height": 8}))
-    write_table(paths.SCENES / "attributes.parquet", pd.DataFrame({"image": names, "split": split}))
-    pixels = np.array(list(COLOURS.values()), dtype=np.uint8)[colour]
-    write_array(paths.SCENES / "images.npy", np.tile(pixels[:, None, None, :], (1, 8, 8, 1)))
-
-
-def _write_corpus():
-    """Five captions a colour; each of them has a word of its own, too."""
-    caption, names = np.arange(15), [NAMES[row % 3] for row in range(15)]
-    write_table(
-        paths.CAPTIONS / "captions.parquet",
-        pd.DataFrame({"caption": caption, "text": [f"{name} thing" for name in names], "copies": 1}),
-    )
-    write_array(paths.CAPTIONS / "embeddings.npy", np.eye(3, dtype=np.float32)[caption % 3])
-    write_json(paths.CAPTIONS / "index.json", {"image_text": "eye"})
-    words = [(row, "word", word, word) for row, name in enumerate(names) for word in (name, f"thing{row}")]
-    write_table(paths.MENTIONS, pd.DataFrame(words, columns=["caption", "kind", "mention", "concept"]))
-
-
-def _write_space(name, features):
-    folder, groups = paths.activations(name), [f"f{feature}" for feature in range(features.shape[1])]
-    _write_features(name, features)
-    write_array(folder / "fields.npy", np.tile([0, 0, 8, 8], (len(features), 1)).astype(np.int32))
-    write_table(
-        paths.groups(name) / "groups.parquet",
-        pd.DataFrame({"group": groups, "members": [group[1:] for group in groups], "size": 1}),
-    )
-    crops = pd.DataFrame({"group": "f0", "role": ["high"] + ["random"] * 6, "rank": range(7), "image": "probe-00000"})
-    write_table(paths.crops(name) / "crops.parquet", crops)
-    write_array(paths.crops(name) / "embeddings.npy", np.eye(3, dtype=np.float32)[np.arange(7) % 3])
-    write_json(paths.crops(name) / "embeddings.json", {"image_text": "eye"})
-    _write_concepts(name, groups)
-
-
-def _write_features(name, features):
-    write_array(paths.activations(name) / "features.npy", features.astype(np.float32))
-    maps = np.tile(features[:, :, None, None], (1, 1, 2, 2)).astype(np.float16)
-    write_array(paths.activations(name) / "maps.npy", maps)
-
-
-def _write_concepts(name, groups):
-    """The explained space's features are called by their colours; those of the other one are all called red."""
-    named = [NAMES[row] if name == "a" else "red" for row in range(len(groups))]
-    table = pd.DataFrame({"group": groups, "kind": "word", "rank": 1, "concept": named, "kept": True})
-    write_table(paths.concepts(name) / "concepts.parquet", table)
 
 
 def metrics_of(params: Params) -> dict:
@@ -142,7 +64,7 @@ def test_the_nulls_and_controls_say_what_a_figure_is_worth(spaces):
 
 def test_spaces_without_a_linear_relation_are_reported_as_failing(spaces):
     rng = np.random.default_rng(5)
-    _write_features("b", rng.random((IMAGES + TEST, 40)))
+    write_features("b", rng.random((IMAGES + TEST, 40)))
     metrics = metrics_of(params_with(splits={"train": 0.2, "validation": 0.4}, ridge=[1e-5]))
     assert metrics["r2"]["median"] < 0.05
     assert metrics["r2_above_half"]["share"] == 0
@@ -236,13 +158,13 @@ def test_the_same_bytes_again(spaces):
 def test_a_feature_that_never_fires_is_left_out(spaces):
     features = np.load(paths.activations("a") / "features.npy")
     features[:, 2] = 0
-    _write_features("a", features)
+    write_features("a", features)
     assert metrics_of(params_with())["r2"]["median"] > 0.9
     assert read_table(paths.plot(f"transfer_{PAIR}"))["r2"].tolist()[-1] == 0
 
 
 def test_a_constant_space_is_refused_in_one_line(spaces):
-    _write_features("a", np.ones((IMAGES + TEST, 3)))
+    write_features("a", np.ones((IMAGES + TEST, 3)))
     with pytest.raises(UserError, match="constant; name another encoder"):
         metrics_of(params_with())
 

@@ -41,8 +41,24 @@ def chromium() -> Iterator:
 @contextmanager
 def watched(browser, inside: str, **settings) -> Iterator:
     """A page in which nothing may run but the project's scripts, and which may load nothing but what begins with `inside`."""
+    with watched_tabs(browser, inside, 1, **settings) as (page,):
+        yield page
+
+
+@contextmanager
+def watched_tabs(browser, inside: str, count: int, **settings) -> Iterator[list]:
+    """Several such pages, which can load at the same time."""
     context = browser.new_context(bypass_csp=False, **settings)
-    page, wrong = context.new_page(), []
+    wrong: list[str] = []
+    pages = [context.new_page() for _ in range(count)]
+    for page in pages:
+        _listen(page, inside, wrong)
+    yield pages
+    context.close()
+    assert not wrong, wrong
+
+
+def _listen(page, inside: str, wrong: list[str]) -> None:
     page.on("console", lambda message: None if message.type == "warning" else wrong.append(f"said: {message.text}"))
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
@@ -51,9 +67,6 @@ def watched(browser, inside: str, **settings) -> Iterator:
     page.on(
         "request", lambda some: None if some.url.startswith((inside, "data:")) else wrong.append(f"left: {some.url}")
     )
-    yield page
-    context.close()
-    assert not wrong, wrong
 
 
 def _left_behind(request) -> bool:

@@ -14,3 +14,8 @@ def matrices(draw, rows=(1, 12), columns=(1, 5), values=(-3, 3), scales=SCALES, 
     whole = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).integers(*values, shape, endpoint=True)
     scale = draw(st.lists(st.sampled_from(scales), min_size=shape[1], max_size=shape[1]))
     return (whole * np.array(scale)).astype(draw(st.sampled_from(widths)))
+
+
+def unit_rows(rng: np.random.Generator, rows: int, dim: int = 16) -> np.ndarray:
+    values = rng.normal(size=(rows, dim))
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)

@@ -19,12 +19,11 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.images.open import open_images
 from falcon_dvc.params.load import merge, validated
 from falcon_dvc.params.schema import Params
-from tests.falcon_dvc.images.test_open import as_folder, as_list
-from tests.falcon_dvc.images.test_torchvision import mnist
-from tests.falcon_dvc.test_captioner import TINY_COCA
+from tests.support.image_sources import as_folder, as_list, mnist
 from tests.support.paths import ROOT
 from tests.support.recorder import KEYS, Leaf, Recorder, leaves
 from tests.support.sample_images import coloured
+from tests.support.tiny_models import TINY_COCA
 
 Stage = tuple[str, ...]  # its name, and the key that it runs for
 Reads = dict[Stage, set[Leaf]]

@@ -10,9 +10,7 @@ import sys
 import pytest
 
 from tests.support.paths import ROOT
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-load = pytest.importorskip("load")
+from trials import load
 
 SMALL = {"images": 800, "features": 96, "captions": 2000, "dim": 64, "crops": 12}
 LARGER = {"images": 2400, "features": 320, "captions": 6000, "dim": 64, "crops": 16}
@@ -28,15 +26,9 @@ def found(tmp_path_factory):
     runs = []
     for name, size in (("small", SMALL), ("larger", LARGER)):
         options = [text for key, value in size.items() for text in (f"--{key}", str(value))]
-        command = [
-            sys.executable,
-            ROOT / "trials/load.py",
-            "--folder",
-            folder / name,
-            "--out",
-            folder / f"{name}.json",
-        ]
-        runs.append(subprocess.Popen([*map(str, command), *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+        places = ["--folder", str(folder / name), "--out", str(folder / f"{name}.json")]
+        command = [sys.executable, "-m", "trials.load", *places, *options]
+        runs.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
     for run in runs:
         output, _ = run.communicate()
         assert run.returncode == 0, output.decode()

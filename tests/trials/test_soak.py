@@ -1,20 +1,17 @@
 """The soak finds what a run leaves behind in the project and in the cache, and what clearing up takes away; on a project of two stages."""
 
-import sys
+import shutil
 
 import pytest
 
-from tests.support.dvc_projects import dvc, make_project
-from tests.support.paths import ROOT
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-soak = pytest.importorskip("soak")
+from tests.support.dvc_projects import dvc
+from trials import soak
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory, dvc_project):
     """After runs with two params."""
-    folder = make_project(tmp_path_factory.mktemp("soak"))
+    folder = shutil.copytree(dvc_project, tmp_path_factory.mktemp("soak") / "project", symlinks=True)
     (folder / "tmp").mkdir()
     first = soak.objects_of(folder / "dvc.lock", folder)
     (folder / "params.yaml").write_text("factor: 3\n")

@@ -27,6 +27,7 @@ from falcon_dvc.artifacts.formats import (
     write_text,
 )
 from falcon_dvc.errors import UserError
+from tests.support.pickles import Explodes
 
 TABLE = pd.DataFrame(
     {
@@ -36,13 +37,6 @@ TABLE = pd.DataFrame(
         "kept": [True, False] * 3 + [True],
     }
 )
-
-
-class Explodes:
-    """Runs a command when unpickled."""
-
-    def __reduce__(self):
-        return os.system, ("touch exploded",)
 
 
 WRITERS = {

@@ -6,8 +6,7 @@ import pytest
 from falcon_dvc.captions.formats import open_captions, open_given
 from falcon_dvc.captions.laion import Laion
 from falcon_dvc.errors import UserError
-from tests.falcon_dvc.captions.test_formats import data, texts_of
-from tests.falcon_dvc.captions.test_laion import rows_for, write_shard
+from tests.support.caption_files import data, rows_for, texts_of, write_shard
 
 REFUSED = r"^data\.captions: .* is a link out of the folder .*; put the file itself there$"
 

@@ -1,25 +1,22 @@
 """The format of a corpus by suffix, folder or contents; embeddings beside a table; what is ambiguous is one line."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from falcon_dvc.captions.formats import format_of, is_plain, open_captions, open_given
-from falcon_dvc.captions.selection import cleaned, select
+from falcon_dvc.captions.selection import select
 from falcon_dvc.errors import UserError
-from tests.falcon_dvc.captions.test_laion import rows_for, write_shard
-from tests.falcon_dvc.captions.test_tables import write_coco, write_csv, write_jsonl, write_parquet
-
-
-def data(path, **given):
-    params = {"caption_format": "auto", "caption_column": "", "caption_embeddings": ""}
-    return SimpleNamespace(captions=str(path), **{**params, **given})
-
-
-def texts_of(path, **given):
-    return [text for batch in open_captions(data(path, **given)).batches() for text in cleaned(batch)]
+from tests.support.caption_files import (
+    data,
+    rows_for,
+    texts_of,
+    write_coco,
+    write_csv,
+    write_jsonl,
+    write_parquet,
+    write_shard,
+)
 
 
 @pytest.mark.parametrize(

@@ -2,26 +2,13 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from falcon_dvc.captions.laion import Laion, is_laion
 from falcon_dvc.captions.selection import select, selected
 from falcon_dvc.captions.vectors import GivenEmbeddings
 from falcon_dvc.errors import UserError
-
-
-def write_shard(folder, number, texts, embeddings, column="caption", divided=False):
-    metadata, text_emb = (folder / "metadata", folder / "text_emb") if divided else (folder, folder)
-    for one in (metadata, text_emb):
-        one.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({"url": ["x"] * len(texts), column: texts}), metadata / f"metadata_{number}.parquet")
-    np.save(text_emb / f"text_emb_{number}.npy", embeddings)
-
-
-def rows_for(texts, dim=4, dtype=np.float16):
-    """An embedding for each text that says which row it is."""
-    return (np.arange(1, len(texts) + 1)[:, None] ** np.arange(dim)).astype(dtype)
+from tests.support.caption_files import rows_for, write_shard
 
 
 def opened(folder, dim=4):

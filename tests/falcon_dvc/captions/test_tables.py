@@ -1,8 +1,5 @@
 """Captions in CSV, TSV, parquet, JSON lines and COCO files: one row a caption whatever stands in the cells; bad files are one line."""
 
-import csv
-import json
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +11,7 @@ from falcon_dvc.captions import tables
 from falcon_dvc.captions.selection import cleaned, select, selected
 from falcon_dvc.captions.tables import CocoFiles, JsonLines, TableFiles
 from falcon_dvc.errors import UserError
+from tests.support.caption_files import write_coco, write_csv, write_jsonl, write_parquet
 
 ODD = [
     "a cat\non a mat",
@@ -31,27 +29,6 @@ ODD = [
     "3.5",
     "last",
 ]
-
-
-def write_csv(path, texts, separator=",", column="caption"):
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter=separator)
-        writer.writerow(["url", column, "height"])
-        writer.writerows([f"https://x/{number}", text, number] for number, text in enumerate(texts))
-
-
-def write_parquet(path, texts, column="caption", kind=None):
-    pq.write_table(pa.table({"key": range(len(texts)), column: pa.array(texts, kind)}), path, row_group_size=5)
-
-
-def write_jsonl(path, texts, column="caption"):
-    path.write_text("".join(json.dumps({"key": 1, column: text}) + "\n" for text in texts), encoding="utf-8")
-
-
-def write_coco(path, texts, ids=None):
-    ids = range(len(texts)) if ids is None else ids
-    annotations = [{"image_id": 1, "id": one, "caption": text} for one, text in zip(ids, texts, strict=True)]
-    path.write_text(json.dumps({"images": [], "annotations": annotations}), encoding="utf-8")
 
 
 WRITERS = {

@@ -8,13 +8,13 @@ import pytest
 
 from falcon_dvc.cli import changes
 from falcon_dvc.errors import UserError
-from tests.support.dvc_projects import commit, dvc, make_project
+from tests.support.dvc_projects import commit, dvc
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory):
+def changed(tmp_path_factory, dvc_project):
     """A project in whose working tree another param has been run."""
-    folder = make_project(tmp_path_factory.mktemp("project"))
+    folder = shutil.copytree(dvc_project, tmp_path_factory.mktemp("project") / "changed", symlinks=True)
     (folder / "params.yaml").write_text("factor: 3\n")
     dvc(folder, "repro", "-q")
     return folder

@@ -16,9 +16,9 @@ from falcon_dvc.artifacts.formats import read_json, read_table, write_table
 from falcon_dvc.cli import rating
 from falcon_dvc.cli.app import main
 from falcon_dvc.errors import UserError
-from tests.falcon_dvc.rating.test_questions import study_params, write_study
-from tests.stages.test_report import ATTACK, Page
+from tests.support.pages import ATTACK, Page
 from tests.support.paths import ROOT
+from tests.support.rating_study import study_params, write_study
 
 METHODS = ["explanation", "other_feature", "frequent_words", "none"]
 

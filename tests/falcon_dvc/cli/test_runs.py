@@ -3,9 +3,9 @@
 import pytest
 from ruamel.yaml import YAML
 
-from falcon_dvc.cli.runs import prepare
+from falcon_dvc.cli.runs import keep, prepare
 from falcon_dvc.errors import UserError
-from falcon_dvc.params.load import load_params
+from falcon_dvc.params.load import load_params, merge
 from tests.support.paths import ROOT
 
 
@@ -20,6 +20,12 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "captions.txt").write_text("a cat\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_merge_is_a_json_merge_patch():
+    base = {"a": {"x": 1, "y": 2}, "b": [1], "c": 3}
+    merge(base, {"a": {"x": None, "z": 4}, "b": [2, 3], "c": {"d": 1}, "e": None})
+    assert base == {"a": {"y": 2, "z": 4}, "b": [2, 3], "c": {"d": 1}}
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml")))
@@ -92,3 +98,30 @@ def test_a_later_call_leaves_the_runs_own_lock(project):
 def test_pictures_of_the_user_start_from_nothing(project):
     (project / "dvc.lock").write_text("the root's")
     assert not (prepare("photos", "pictures", "captions.txt") / "dvc.lock").exists()
+
+
+def test_old_results_make_way_for_new_ones(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path, text in {
+        "runs/x/dvc.lock": "lock",
+        "runs/x/reports/metrics/a.json": "1",
+        "runs/x/reports/tables/a.csv": "t",
+        "runs/x/reports/index.html": "large",
+        "reports/x/metrics/gone.json": "0",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    kept = keep("x")
+    assert sorted(str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()) == [
+        "dvc.lock",
+        "metrics/a.json",
+        "tables/a.csv",
+    ]
+
+
+def test_a_run_without_results_is_refused_and_nothing_is_lost(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports/x/metrics").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"runs/x/dvc.lock: not found; run make repro PROFILE=x"):
+        keep("x")
+    assert (tmp_path / "reports/x/metrics").is_dir()

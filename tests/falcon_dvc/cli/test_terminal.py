@@ -1,6 +1,9 @@
 """What a stranger's text can do to a terminal: nothing."""
 
 import io
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 import pytest
 from hypothesis import given
@@ -55,3 +58,15 @@ def test_address_of_a_feature(tmp_path, monkeypatch):
 
 def test_address_for_a_browser(tmp_path):
     assert terminal.uri(tmp_path / "a b.html", "e-f 1").endswith("/a%20b.html#e-f%201")
+
+
+NAMES = st.text("ab é#?%&;'<~犬+", min_size=1, max_size=8)
+
+
+@given(NAMES, st.just("") | NAMES)
+def test_a_browser_reads_the_page_and_the_anchor_back(name, anchor):
+    page = Path("reports") / f"{name}.html"
+    parts = urlsplit(terminal.uri(page, anchor))
+    assert parts.scheme == "file" and not parts.query
+    assert url2pathname(parts.path) == str(page.resolve())
+    assert unquote(parts.fragment) == anchor

@@ -8,7 +8,7 @@ import pytest
 
 from falcon_dvc.cli import verify
 from falcon_dvc.errors import UserError
-from tests.support.dvc_projects import commit, make_project
+from tests.support.dvc_projects import commit
 
 
 def test_numbers_within_tolerance_pass():
@@ -78,16 +78,10 @@ def test_nothing_committed(tmp_path, monkeypatch):
 # ---- The lock
 
 
-@pytest.fixture(scope="module")
-def committed(tmp_path_factory):
-    """A pipeline whose results are committed."""
-    return make_project(tmp_path_factory.mktemp("project"))
-
-
 @pytest.fixture
-def project(committed, tmp_path, monkeypatch):
+def project(dvc_project, tmp_path, monkeypatch):
     """A clone of it: what a continuous integration starts from, without any output that is not in git."""
-    subprocess.run(["git", "clone", "-q", str(committed), str(tmp_path / "clone")], check=True)
+    subprocess.run(["git", "clone", "-q", str(dvc_project), str(tmp_path / "clone")], check=True)
     monkeypatch.chdir(tmp_path / "clone")
     return tmp_path / "clone"
 

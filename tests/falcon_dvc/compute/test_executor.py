@@ -1,24 +1,14 @@
 """Shards in this process: their order, how far the tasks run ahead, and what an error says; no Ray."""
 
 import copy
-import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon_dvc.compute.executor import Local, PerProcess, Task
-from falcon_dvc.compute.resolve import executor_of
+from falcon_dvc.compute.executor import Local, PerProcess
 from falcon_dvc.errors import UserError
-from falcon_dvc.params.load import read_yaml, validated
-from tests.support.paths import ROOT
-
-
-def tasks_of(numbers, asked=None):
-    for number in numbers:
-        if asked is not None:
-            asked.append(number)
-        yield Task(f"images {number}-{number}", (number,))
+from tests.support.tasks import tasks_of
 
 
 @given(st.lists(st.integers()), st.integers())
@@ -82,22 +72,3 @@ def test_what_arrives_with_every_shard_is_made_once_in_the_process_that_it_arriv
     one, other = PerProcess(remember, "one"), PerProcess(remember, "other")
     assert [arrived(one)(), arrived(one)(), arrived(other)(), arrived(other)()] == ["one", "one", "other", "other"]
     assert MADE == ["one", "other"]
-
-
-def params_with(**changes):
-    return validated({**read_yaml(ROOT / "params.yaml"), **changes})
-
-
-def test_local_needs_no_ray(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with executor_of(params_with(), "s") as executor:
-        assert not executor.distributed and list(executor.map(abs, tasks_of([-1]))) == [1]
-
-
-def test_without_the_package_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with (
-        pytest.raises(UserError, match=r"^executor: ray needs the package ray; install the extra `ray`"),
-        executor_of(params_with(executor="ray"), "s"),
-    ):
-        pass

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from falcon_dvc.html.histograms import Histogram
 from falcon_dvc.html.markup import along, bars, number, readable
-from falcon_dvc.report.pages import style
 
 
 @pytest.mark.parametrize(
@@ -54,11 +53,6 @@ def test_bars_divide_at_the_threshold():
 
 def test_an_empty_histogram_is_no_error():
     assert bars(Histogram([0, 0], 0.0, 1.0, 0.5, False)).below == ""
-
-
-def test_style_has_a_place_for_every_tile():
-    text = style(5)
-    assert "HEAT_COLOURS" not in text and ".x0 {" in text and ".x4 {" in text and ".x5" not in text and ".w5 {" in text
 
 
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")

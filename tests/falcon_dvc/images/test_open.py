@@ -1,71 +1,15 @@
 """Whatever the source, the same pictures come out, the same ones are refused, and what is missing gets one clear line."""
 
-import csv
-import io
-import tarfile
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from falcon_dvc.errors import UserError
 from falcon_dvc.images import decode
 from falcon_dvc.images.open import list_source, open_images
 from falcon_dvc.params.schema import Data
+from tests.support.image_sources import as_folder, every_source, name_of
 from tests.support.sample_images import BOMB, DAMAGED, SAMPLES, coloured
-
-
-def data(source: str, path: Path, **given) -> Data:
-    """The section of the params."""
-    values = {"captions": "captions.txt", "unreadable": "skip", "heldout": 0.0} | given
-    return Data.model_validate({"source": source, "images": str(path)} | values)
-
-
-def as_folder(path: Path, pictures: dict[str, bytes], **given) -> Data:
-    path.mkdir()
-    for name, content in pictures.items():
-        (path / f"{name}.jpg").write_bytes(content)
-    return data("images", path, **given)
-
-
-def as_list(path: Path, pictures: dict[str, bytes], **given) -> Data:
-    as_folder(path, pictures)
-    with (path / "images.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["image"], *([f"{name}.jpg"] for name in pictures)])
-    return data("list", path, list="images.csv", **given)
-
-
-def as_structs(path: Path, pictures: dict[str, bytes], **given) -> Data:
-    column = pa.array([{"bytes": content, "path": None} for content in pictures.values()])
-    pq.write_table(pa.table({"image": column, "key": list(pictures)}), path, row_group_size=2)
-    return data("parquet", path, **given)
-
-
-def as_binary(path: Path, pictures: dict[str, bytes], **given) -> Data:
-    pq.write_table(pa.table({"jpg": list(pictures.values()), "key": list(pictures)}), path, row_group_size=3)
-    return data("parquet", path, **given)
-
-
-def as_shards(path: Path, pictures: dict[str, bytes], **given) -> Data:
-    path.mkdir()
-    with tarfile.open(path / "0.tar", "w") as archive:
-        for name, content in pictures.items():
-            member = tarfile.TarInfo(f"{name}.jpg")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return data("webdataset", path, **given)
-
-
-SOURCES = [as_folder, as_list, as_structs, as_binary, as_shards]
-every_source = pytest.mark.parametrize("make", SOURCES, ids=lambda make: make.__name__)
-
-
-def name_of(image: str) -> str:
-    """What a picture was called before the source made an id of it."""
-    return image.rpartition(":")[2].removesuffix(".jpg")
 
 
 @pytest.fixture(scope="module")

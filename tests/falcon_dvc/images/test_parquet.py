@@ -20,6 +20,14 @@ from falcon_dvc.images.source import open_collection
 from tests.support.paths import ROOT
 from tests.support.sample_images import coloured
 
+LIST = """
+import sys
+from pathlib import Path
+from falcon_dvc.images.listing import list_collection
+from falcon_dvc.images.parquet import find_in_parquet
+list_collection(find_in_parquet(Path(sys.argv[1])), "skip")
+"""
+
 
 def write(path: Path, columns: dict, rows: int = 2, **options) -> Path:
     """Write a table in row groups of `rows`."""
@@ -193,8 +201,7 @@ def test_damaged_metadata_of_a_column_do_not_end_the_process(tmp_path):
     content = path.read_bytes()
     assert content.count(optional) == 1
     path.write_bytes(content.replace(optional, required))
-    code = "import sys; from tests.falcon_dvc.images.test_parquet import listed; listed(sys.argv[1], 'skip')"
-    ended = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", LIST, path], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode in (0, 1) and "terminate" not in ended.stderr
     assert ended.returncode == 0 or ended.stderr.splitlines()[-1].startswith("falcon_dvc.errors.UserError")
 

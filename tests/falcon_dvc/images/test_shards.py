@@ -1,6 +1,5 @@
 """Tar shards: samples by key, pictures read in place, names that are only names, damage that costs what follows it and no more."""
 
-import io
 import tarfile
 from pathlib import Path
 
@@ -13,15 +12,8 @@ from falcon_dvc.images import shards
 from falcon_dvc.images.listing import Listing, list_collection
 from falcon_dvc.images.shards import find_in_shards
 from falcon_dvc.images.source import open_collection
+from tests.support.image_sources import add
 from tests.support.sample_images import coloured
-
-
-def add(archive: tarfile.TarFile, name: str, content: bytes = b"", **fields) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    for field, value in fields.items():
-        setattr(member, field, value)
-    archive.addfile(member, io.BytesIO(content))
 
 
 def shard(path: Path, members: list[tuple[str, bytes]], kind: int = tarfile.PAX_FORMAT) -> Path:

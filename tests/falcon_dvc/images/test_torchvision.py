@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -15,28 +14,8 @@ from falcon_dvc.images import decode, source
 from falcon_dvc.images.listing import list_collection
 from falcon_dvc.images.source import open_collection
 from falcon_dvc.images.torchvision import ARRAYS, FILES, find_in_dataset
+from tests.support.image_sources import mnist, save, save_idx
 from tests.support.sample_images import BOMB, SAMPLES, coloured
-
-
-def save(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-
-
-def save_idx(path: Path, array: np.ndarray) -> None:
-    """Write unsigned bytes as MNIST does."""
-    header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-    save(path, header + array.astype(np.uint8).tobytes())
-
-
-def mnist(root: Path, digits: int = 12) -> Path:
-    """Both splits; the picture of a digit has its grey."""
-    for split in ("train", "t10k"):
-        shown = np.arange(digits, dtype=np.uint8)
-        grey = np.broadcast_to(shown[:, None, None], (digits, 5, 4))
-        save_idx(root / "MNIST" / "raw" / f"{split}-images-idx3-ubyte", grey)
-        save_idx(root / "MNIST" / "raw" / f"{split}-labels-idx1-ubyte", shown % 10)
-    return root
 
 
 def eurosat(root: Path, pictures: dict[str, bytes]) -> Path:

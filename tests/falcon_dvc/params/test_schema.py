@@ -1,90 +1,14 @@
-"""params.yaml: what is wrong stops before any work, in one line that says where and what to write instead."""
+"""Values of params.yaml: what is wrong stops before any work, in one line that says where and what to write instead."""
 
-import copy
 import re
-from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from falcon_dvc.errors import UserError
-from falcon_dvc.params.load import load_params, merge, read_yaml, validated
+from falcon_dvc.params.load import load_params, validated
 from falcon_dvc.params.schema import Data
-from tests.support.paths import ROOT
-
-SHIPPED = ROOT / "params.yaml"
-DEFAULTS = read_yaml(SHIPPED)
-GONE = object()
-
-
-def changed(path: Path, place: str, value: Any, source: Any = DEFAULTS) -> Path:
-    """A copy of the shipped params with the value at the dotted `place` replaced (or removed)."""
-    content = copy.deepcopy(source)
-    *sections, key = place.split(".")
-    section = content
-    for name in sections:
-        section = section[name]
-    section.pop(key, None)
-    if value is not GONE:
-        section[key] = value
-    with path.open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(content, file)
-    return path
-
-
-def problem(path: Path) -> str:
-    """The one line, without the path."""
-    with pytest.raises(UserError) as error:
-        load_params(path)
-    line = str(error.value)
-    assert "\n" not in line
-    assert line.startswith(f"{path}: ")
-    assert len(line) < 500 + len(str(path))
-    return line.removeprefix(f"{path}: ")
-
-
-def test_the_shipped_params_load():
-    params = load_params(SHIPPED)
-    assert set(params.transfers) and {pair.unseen for pair in params.transfers.values()} <= set(params.encoders)
-
-
-@pytest.mark.parametrize(
-    ("place", "value", "words"),
-    [
-        ("concepts.contrst", "off", "concepts.contrst: unknown key; did you mean 'contrast'?"),
-        ("conceps", {}, "conceps: unknown key; did you mean 'concepts'?"),
-        ("transfer.splits.trian", 0.5, "transfer.splits.trian: unknown key; did you mean 'train'?"),
-        ("mine_crops.zzz", 1, "mine_crops.zzz: unknown key; known are: crop, low_crops"),
-        ("encoders.supervised.chekpoint", "x", "encoders.supervised.chekpoint: unknown key"),
-    ],
-)
-def test_an_unknown_key_is_named_with_the_one_that_was_meant(place, value, words, tmp_path):
-    assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(words)
-
-
-def test_a_misspelt_key_is_reported_before_the_one_that_it_leaves_missing(tmp_path):
-    path = changed(tmp_path / "params.yaml", "concepts.contrast", GONE)
-    changed(path, "concepts.contrst", "prior", source=read_yaml(path))
-    assert problem(path) == "concepts.contrst: unknown key; did you mean 'contrast'? (and 1 more)"
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        "concepts",
-        "concepts.top",
-        "data.source",
-        "transfer.splits.train",
-        "image_text.kind",
-        "encoders.simclr.checkpoint",
-    ],
-)
-def test_a_missing_value_is_named(place, tmp_path):
-    line = problem(changed(tmp_path / "params.yaml", place, GONE))
-    assert line.startswith(place.removesuffix(".kind"))
+from tests.support.changed_params import DEFAULTS, SHIPPED, changed, problem
 
 
 @pytest.mark.parametrize("place", ["concepts.top", "find_groups.max_images", "seed", "mine_crops.batch_size"])
@@ -167,11 +91,6 @@ def test_a_transfer_to_itself_is_refused(tmp_path):
     )
 
 
-def test_the_place_of_an_encoder_keeps_its_name_even_if_it_is_called_as_a_kind(tmp_path):
-    path = changed(tmp_path / "params.yaml", "encoders.scenes", {"kind": "scenes"})
-    assert problem(path) == "encoders.scenes.checkpoint: missing; add it"
-
-
 @pytest.mark.parametrize(("written", "read"), [(False, "off"), ("off", "off"), ("released", "released")])
 def test_contrast_false_means_off(written, read, tmp_path):
     assert load_params(changed(tmp_path / "params.yaml", "concepts.contrast", written)).concepts.contrast == read
@@ -181,65 +100,9 @@ def test_a_whole_number_may_stand_for_a_number(tmp_path):
     assert load_params(changed(tmp_path / "params.yaml", "concepts.temperature", 100)).concepts.temperature == 100.0
 
 
-def test_numbers_are_read_as_dvc_reads_them(tmp_path):
-    """YAML 1.2: 1e-3 is a number, which PyYAML takes for a text."""
-    path = changed(tmp_path / "params.yaml", "transfer.ridge", [777])
-    path.write_text(path.read_text().replace("777", "1e-3"))
-    assert load_params(path).transfer.ridge == (0.001,)
-
-
 def test_nothing_can_be_changed_once_read():
     with pytest.raises(ValueError, match="frozen"):
         load_params(SHIPPED).concepts.top = 3
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "must be a mapping of sections"),
-        ("- 1\n", "must be a mapping of sections"),
-        ("a: [1\n", "not valid YAML"),
-        ("seed: 1\nseed: 2\n", "not valid YAML"),
-        ("a: !!python/object/apply:os.system ['touch exploded']\n", "not valid YAML"),
-        ("a: \0\n", "not valid YAML"),
-        ("a: *b\n", "not valid YAML"),
-        ("1: 2\n", ""),
-    ],
-)
-def test_a_file_that_is_no_params_is_refused(text, words, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "params.yaml"
-    path.write_text(text)
-    assert problem(path).startswith(words)
-    assert not (tmp_path / "exploded").exists()
-
-
-def test_a_file_that_cannot_be_read_is_refused(tmp_path):
-    assert problem(tmp_path / "missing.yaml").startswith("not found")
-    assert problem(tmp_path).startswith("not readable")
-    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    assert problem(tmp_path / "binary.yaml").startswith("not valid YAML")
-
-
-PLACES = [(section, key) for section, values in DEFAULTS.items() if isinstance(values, dict) for key in values]
-RUBBISH = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-3, 3),
-    st.floats(allow_nan=False),
-    st.text(max_size=9),
-    st.lists(st.integers(), max_size=2),
-)
-
-
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(PLACES), RUBBISH)
-def test_any_value_anywhere_is_taken_or_refused_in_one_line(tmp_path, place, value):
-    path = changed(tmp_path / "params.yaml", ".".join(place), value)
-    try:
-        load_params(path)
-    except UserError:
-        assert place[0] in problem(path) or "transfers" in problem(path)
 
 
 @pytest.mark.parametrize(
@@ -319,9 +182,3 @@ def test_networks_by_name_load_and_survive_a_copy(spec, tmp_path):
 )
 def test_what_is_wrong_with_a_network_is_said_in_one_line(spec, words, tmp_path):
     assert problem(changed(tmp_path / "params.yaml", "encoders.mine", NETWORK | spec)).startswith(words)
-
-
-def test_merge_is_a_json_merge_patch():
-    base = {"a": {"x": 1, "y": 2}, "b": [1], "c": 3}
-    merge(base, {"a": {"x": None, "z": 4}, "b": [2, 3], "c": {"d": 1}, "e": None})
-    assert base == {"a": {"y": 2, "z": 4}, "b": [2, 3], "c": {"d": 1}}

@@ -1,7 +1,6 @@
 """Whose words stand beside a feature's own, and which features are asked about."""
 
 from collections import Counter
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,30 +14,10 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.html.pictures import data_uri
 from falcon_dvc.images.decode import resized
 from falcon_dvc.rating.questions import METHODS, OWN, ExplainedEncoder, ask, draw
-from tests.support.report_artifacts import WORDS, make_params, write_artefacts
+from tests.support.rating_study import study_params, write_study
+from tests.support.report_artifacts import WORDS
 
 SEEDS = st.integers(0, 2**32 - 1)
-
-
-def study_params(encoders=("first", "second"), **changes):
-    """Parameters of the report with those of a small study."""
-    params = make_params(encoders)
-    settings = {
-        "seed": 0, "questions": 8, "pictures": 4, "words": 3, "against": ("other_feature", "frequent_words"),
-        "thumbnail": 16, "bootstrap": 200, "confidence": 0.95,
-    }  # fmt: skip
-    params.study = SimpleNamespace(**settings | changes)
-    return params
-
-
-def write_study(params, **changes):
-    """What the study reads: the report's artefacts, and the words of the captions."""
-    write_artefacts(params, **{"singles": 8, "groups": 2} | changes)
-    captions = [
-        (2 * i, "word", word, word) for i, word in enumerate(w for n, w in enumerate(WORDS) for _ in range(n + 1))
-    ]
-    phrase = [(0, "phrase", "a thing", "a thing")] * 99
-    write_table(paths.MENTIONS, pd.DataFrame(captions + phrase, columns=["caption", "kind", "mention", "concept"]))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from falcon_dvc.models.scenes.checkpoints import load_clip, load_encoder_checkpo
 from falcon_dvc.models.scenes.small_resnet import SmallResNet, unit_images
 from falcon_dvc.synthetic import clip_training, encoder_training, training
 from stages import render_scenes, train_clip, train_encoder
-from tests.falcon_dvc.synthetic.scenes.test_scenes import section
+from tests.support.scene_params import section
 
 
 def supervised_section(**changes) -> SimpleNamespace:
@@ -121,7 +121,8 @@ def test_tiny_training_learns_and_repeats_itself(params, name, capfd):
 
 @pytest.mark.parametrize("name", ["supervised", "simclr"])
 def test_encoder_stage_writes_checkpoint_and_metrics(params, name):
-    train_encoder.run(params, name)
+    short = SimpleNamespace(**(vars(params.train[name]) | {"epochs": 1}))
+    train_encoder.run(SimpleNamespace(**(vars(params) | {"train": {name: short}})), name)
     metrics = read_json(f"reports/metrics/train_{name}.json")
     assert set(metrics["accuracy"]) == {"object", "colour", "texture", "background"}
     assert metrics["clear_features"]["features"] == load_encoder_checkpoint(f"models/{name}.safetensors").width == 32

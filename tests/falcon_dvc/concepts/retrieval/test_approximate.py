@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from falcon_dvc.concepts.retrieval import approximate
 from falcon_dvc.concepts.retrieval.approximate import Approximation, build_index, candidates
 from falcon_dvc.concepts.retrieval.nearest import nearest_captions, nearest_of, recall
-from tests.falcon_dvc.concepts.retrieval.test_nearest import unit_rows
+from tests.support.matrices import unit_rows
 
 SETTINGS = {"seed": 0, "nlist": 16, "nprobe": 16, "train": 400}
 

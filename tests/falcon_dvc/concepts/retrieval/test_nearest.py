@@ -19,14 +19,10 @@ from falcon_dvc.concepts.retrieval.nearest import (
     released_retrieval,
     retrieved_weights,
 )
+from tests.support.matrices import unit_rows
 
 SEEDS = st.integers(0, 2**32 - 1)
 TEMPERATURE = 20.0
-
-
-def unit_rows(rng: np.random.Generator, rows: int, dim: int = 16) -> np.ndarray:
-    values = rng.normal(size=(rows, dim))
-    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
 
 
 def corpus_with_copies(seed: int, captions: int = 60, different: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

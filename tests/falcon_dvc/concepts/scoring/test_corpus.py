@@ -1,33 +1,13 @@
-"""Concepts are read as codes: words before phrases, each in alphabetical order, a concept named twice counted once."""
+"""The corpus: mentions joined to captions, shards, and files that do not fit."""
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_array, write_json, write_table
-from falcon_dvc.concepts.retrieval.index import factorised, occurring
 from falcon_dvc.concepts.scoring.corpus import read_corpus, shards_of
 from falcon_dvc.errors import UserError
-
-
-@given(st.lists(st.sampled_from(["b", "a", "Z", "é", "", "犬"]), max_size=20), st.integers(1, 5))
-def test_texts_are_numbered_in_alphabetical_order_whatever_the_parts(texts, size):
-    parts = [pa.array(texts[start : start + size]).dictionary_encode() for start in range(0, len(texts), size)]
-    codes, names = factorised(pa.chunked_array(parts, pa.dictionary(pa.int32(), pa.string())))
-    assert names[codes].tolist() == texts
-    assert names.tolist() == sorted(set(texts))
-
-
-@given(st.lists(st.integers(0, 9), max_size=30))
-def test_what_occurs_is_numbered_as_by_sorting(codes):
-    different, places = np.unique(np.array(codes, dtype=int), return_inverse=True)
-    found = occurring(np.array(codes, dtype=int), 10)
-    assert np.array_equal(found[0], different) and np.array_equal(found[1], places)
-
 
 MENTIONS = [
     (3, "word", "tree", "tree"),

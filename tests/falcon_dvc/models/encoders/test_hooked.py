@@ -15,6 +15,7 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.models.encoders.load import linear_classifier, load_encoder
 from falcon_dvc.models.encoders.networks import build_network
 from falcon_dvc.params.schema import EncoderSpec
+from tests.support.tiny_models import TINY_CLIP
 
 FACTORIES = '''
 """Networks of a user."""
@@ -69,11 +70,6 @@ KINDS = {
     "python": {"kind": "python", "factory": "factories_of_a_test:convolutions"},
     "max": {"kind": "python", "factory": "factories_of_a_test:convolutions", "pooling": "max"},
     "logits": {"kind": "python", "factory": "factories_of_a_test:convolutions", "layer": "fc"},
-}
-TINY_CLIP = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "layers": 3, "width": 64, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1},
 }
 
 

@@ -4,51 +4,24 @@ import itertools
 import threading
 import time
 from contextlib import closing
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as some
 from pydantic import TypeAdapter
 
 from falcon_dvc.compute import prefetch
-from falcon_dvc.compute.device import computing_in
-from falcon_dvc.compute.prefetch import AHEAD, collated, prefetched, round_robin
-from falcon_dvc.crops import embedding
+from falcon_dvc.compute.prefetch import AHEAD, collated
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import UnreadableImageError
-from falcon_dvc.images.packed import PackedImages
 from falcon_dvc.images.source import DecodedImages
 from falcon_dvc.models.encoders.load import load_encoder
 from falcon_dvc.models.encoders.passes import activations
 from falcon_dvc.models.scenes.checkpoints import save_encoder
 from falcon_dvc.models.scenes.small_resnet import SmallResNet
 from falcon_dvc.params.schema import EncoderSpec
-
-COUNT = 11
-
-
-class Pictures:
-    """A source of pictures whose first byte is their row; it counts what is decoded, and is slow in turn."""
-
-    def __init__(self, count=COUNT, bad=()):
-        self.count, self.bad, self.loaded = count, bad, []
-
-    def __len__(self):
-        return self.count
-
-    def load(self, row):
-        self.loaded.append(row)
-        time.sleep(0.002 * (row % 3))
-        if row in self.bad:
-            raise UserError(f"data.images: image {row} has gone")
-        return np.full((2 + row % 3, 2, 3), row % 256, dtype=np.uint8)
-
-    def in_storage_order(self, rows):
-        return list(rows)[::-1]
+from tests.support.slow_pictures import COUNT, Pictures, batches_of
 
 
 class Network:
@@ -68,10 +41,6 @@ class Network:
         return batch.numpy(), (batch @ torch.ones(1, 1)).dtype
 
 
-def batches_of(size, count=COUNT):
-    return [range(start, min(start + size, count)) for start in range(0, count, size)]
-
-
 def reached(condition):
     """Wait until something holds, on however busy a machine; say whether it does."""
     end = time.monotonic() + 20
@@ -89,15 +58,6 @@ def none_stays():
     before = threads()
     yield
     assert threads() <= before
-
-
-@given(size=some.integers(1, 12), ahead=some.integers(0, 5), workers=some.integers(1, 4), replicas=some.integers(1, 3))
-def test_rows_come_in_order_whatever_runs_beside(size, ahead, workers, replicas):
-    jobs = lambda rows: [partial(lambda row: (row, torch.tensor([row])), row) for row in reversed(rows)]  # noqa: E731
-    networks = [lambda batch: batch.tolist()] * replicas
-    found = list(round_robin(prefetched(batches_of(size), jobs, collated, ahead, workers), networks))
-    assert [list(rows) for rows, _ in found] == [rows for _, rows in found]
-    assert [row for _, rows in found for row in rows] == list(range(COUNT))
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3])
@@ -171,11 +131,6 @@ def test_precision_is_that_of_the_thread_that_computes(replicas):
     assert not torch.is_autocast_enabled("cpu")
 
 
-def test_rows_are_read_in_the_order_in_which_they_lie():
-    source = DecodedImages(["a", "b", "c"], lambda place: place, [7, 2, 5])
-    assert source.in_storage_order(range(3)) == [1, 2, 0]
-
-
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "encoder.safetensors"
@@ -211,17 +166,6 @@ def test_half_precision_gives_nearly_the_same_as_float32(encoder, precision):
     assert 0 < np.abs(half - full).max() < 0.05 * np.abs(full).max()
 
 
-def test_float32_is_left_as_it_is():
-    with computing_in("float32", "cpu"):
-        assert not torch.is_autocast_enabled("cpu")
-
-
-def test_batches_keep_the_order_of_memory_of_their_parts():
-    parts = [(row, torch.zeros(1, 4, 4, 3).permute(0, 3, 1, 2)) for row in (1, 0)]
-    assert collated(parts).is_contiguous(memory_format=torch.channels_last)
-    assert collated([(row, part.contiguous()) for row, part in parts]).is_contiguous()
-
-
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite"])
 def test_networks_of_convolutions_are_given_channels_last(name):
     """Measured on two cores: 16 to 32 % faster; the order of the weights made no difference then, neither to the speed nor to a bit."""
@@ -235,29 +179,9 @@ def test_networks_of_convolutions_are_given_channels_last(name):
     assert batch.is_contiguous(memory_format=torch.channels_last) and not batch.is_contiguous()
 
 
-CROPS = np.array([[0, 0, 0, 2, 2], [0, 1, 0, 2, 2], [2, 0, 0, 1, 1], [2, 0, 0, 2, 2], [3, 0, 0, 2, 1]])
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 5])
-def test_crops_come_in_order_and_an_image_is_decoded_once_for_a_batch(size, monkeypatch):
-    source = Pictures()
-    monkeypatch.setattr(embedding, "open_images", lambda *_: source)
-    monkeypatch.setattr(embedding, "read_table", lambda _: None)
-    found = embedding.batches_of_crops(None, CROPS, 1, size, "crops", list, embedding.pictures)
-    batches = [[(int(crop[0, 0, 0]), *crop.shape[1::-1]) for crop in batch] for batch in found]
-    expected = [(0, 1, 2), (2, 1, 1), (2, 2, 2), (3, 2, 1)]
-    assert batches == [expected[start : start + size] for start in range(0, 4, size)]
-    if size == 5:
-        assert sorted(source.loaded) == [0, 2, 3]
-
-
 def test_a_source_that_changed_is_told(tmp_path):
     def gone(place):
         raise UnreadableImageError("not a regular file")
 
     with pytest.raises(UserError, match="changed since it was listed"):
         list(activations(DecodedImages(["a"], gone), [Network()], [range(1)]))
-
-
-def test_the_rendered_world_is_read_as_it_lies():
-    assert PackedImages.in_storage_order(SimpleNamespace(), range(2, 5)) == [2, 3, 4]

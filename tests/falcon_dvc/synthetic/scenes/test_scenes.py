@@ -13,23 +13,13 @@ from falcon_dvc.synthetic.scenes.backgrounds import GROUNDS, background_bank
 from falcon_dvc.synthetic.scenes.scenes import BANK_SEED, VALUES, Look, draw_attributes, plant, render
 from falcon_dvc.synthetic.scenes.silhouettes import FULL, SILHOUETTES, object_masks
 from stages import render_scenes
+from tests.support.scene_params import section
 
 FIXED_HASH = "22167ce581221a7d454acb10ce864ea03426b2e45dd93a8fff4a2a141af4b419"
 
 
 def generator(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
-
-
-def section(**changes) -> SimpleNamespace:
-    values = {
-        "seed": 0, "size": 64, "clip_train": 60, "encoder_train": 400, "probe": 400, "test": 200, "captions": 300, "junk": 0.1,
-        "absent": 0.1, "near_duplicates": 0.1, "captions_per_image": 2, "diameters": [18, 32], "closeups": 0.4,
-        "closeup_diameters": [33, 88], "distractors": 2, "noise": 15,
-        "shortcut": SimpleNamespace(object="boat", background="water", strength=1.0, lookalike="truck"),
-        "cooccurrence": SimpleNamespace(object="umbrella", background="sand", strength=0.95),
-    }  # fmt: skip
-    return SimpleNamespace(**(values | changes))
 
 
 @pytest.fixture(scope="module")
