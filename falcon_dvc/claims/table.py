@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from falcon_dvc.claims.statements import Ref, Row
 from falcon_dvc.claims.verdicts import CLAIMS, Figure
-
-if TYPE_CHECKING:
-    pass
-
 
 UNMEASURED = "not measured here"
 

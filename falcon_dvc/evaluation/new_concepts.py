@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from falcon_dvc.members import member_lists
-
-if TYPE_CHECKING:
-    pass
 
 
 def new_concepts(larger: pd.DataFrame, words: dict[str, list[str]]) -> dict[str, list]:

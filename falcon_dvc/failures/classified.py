@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,6 @@ from falcon_dvc.failures.blame import (
     blame,
 )
 from falcon_dvc.models.encoders.load import LinearClassifier
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

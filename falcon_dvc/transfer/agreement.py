@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from falcon_dvc.transfer.spaces import Maps, Spaces
-
-if TYPE_CHECKING:
-    pass
 
 
 def top_images(activation: np.ndarray, count: int) -> np.ndarray:

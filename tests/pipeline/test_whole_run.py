@@ -12,6 +12,7 @@ import pytest
 from falcon_dvc.artifacts.summary import StageSummary, lines
 from falcon_dvc.compute import resume
 from falcon_dvc.compute.resume import Checkpoint
+from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.scoring import corpus
 from falcon_dvc.params.load import load_params, merge, read_yaml
 from tests.support.recorder import WITHOUT_EFFECT, leaves

@@ -25,7 +25,7 @@ def faults(text: str) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_requirement_has_an_exact_version_and_hashes(path):
     text = path.read_text(encoding="utf-8")
-    assert text.count("==") > 20 and faults(text) == []
+    assert text.count("==") > 0 and faults(text) == []
     assert "--index-url" not in text and "://" not in text
 
 
@@ -43,7 +43,7 @@ def test_the_makefile_installs_by_hash_only():
     installs = [line for line in text.splitlines() if "pip install" in line and not line.startswith("#")]
     # uv itself by version: what installs by hash has to come from somewhere. The project itself brings nothing along.
     safe = ("--require-hashes", "uv==$(UV_VERSION)", "--no-deps --no-build-isolation -e .")
-    assert len(installs) == 4 and all(any(words in line for words in safe) for line in installs)
+    assert len(installs) == 5 and all(any(words in line for words in safe) for line in installs)
 
 
 def test_the_audit_is_no_dependency_of_the_project():

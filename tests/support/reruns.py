@@ -108,6 +108,15 @@ class OtherSettings:
         for encoder in self.params.encoders:
             self.run(("score_concepts", encoder), build_caption_index=OTHER_INDEX)
 
+    def contrasts(self) -> None:
+        """The constants of the other contrasts; a pair reads those of its concepts as score_concepts does."""
+        for encoder in self.params.encoders:
+            for contrast in ("released", "both"):
+                self.run(("score_concepts", encoder), concepts={"contrast": contrast})
+        constants = {leaf for leaf in self.read["score_concepts", encoder] if leaf[1:] in (("low_cut",), ("gamma",))}
+        for pair in self.params.transfers:
+            self.read["transfer", pair] |= constants
+
     def heatmaps_by_gradients(self) -> None:
         """No stored maps; the kind of the tiny run's encoders then ends in an error, after it was read."""
         for encoder in self.params.encoders:
@@ -161,6 +170,7 @@ def other_settings(folder: Path, params: Params, read: Reads, scratch: Path) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(scratch)
         other.normalisers_and_indices()
+        other.contrasts()
         other.heatmaps_by_gradients()
         other.captioner()
         other.image_sources()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,6 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_json
 from falcon_dvc.embeddings import Rows, UnitRows, open_embeddings
 from falcon_dvc.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 MADE_AGAIN = "run `dvc repro -f build_caption_index`"
 

@@ -134,7 +134,10 @@ def test_the_fingerprint_follows_all_that_embeddings_depend_on():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": None}, "the classifier has 1000 outputs, and their names are not known; name each by classes"),
+        (
+            {"classes": None},
+            "the classifier has 1000 outputs, and their names are not known; list their names in classes",
+        ),
         ({"classes": NAMES}, "the classifier has 1000 outputs, and 3 names are given"),
         (
             {"kind": "python", "factory": f"{FACTORY}:maps", "mean": [0] * 3, "std": [1] * 3},
