@@ -209,7 +209,7 @@ class Network(Section):
     ``checkpoint`` is a file that DVC tracks: the weights to load (``.safetensors``, or a file of torch that holds tensors
     only). If the weights come from elsewhere, it is any file that pins their version, for instance ``requirements.txt``.
     ``part`` selects one of several encoders in a file ("student", "momentum_encoder"). ``layer`` is the dotted name of a
-    module, or a list of names, whose features are placed side by side (``python -m stages layers NAME`` lists the names).
+    module, or a list of names, whose features are placed side by side (``falcon layers NAME`` lists the names).
     ``pooling`` reduces the positions of a layer to one vector. ``heatmap_layer`` is the layer of the heatmaps, if it is not
     ``layer``. ``size``, ``mean``, ``std``, ``crop`` (side of the central square as a share of the short side) and ``squash``
     (scale the whole image to a square) replace the network's own preprocessing. ``classes`` lists the names of the

@@ -145,7 +145,7 @@ def named(layers: Sequence[Layer], name: str, param: str) -> Layer:
         if layer.name == name:
             return layer
     close = difflib.get_close_matches(name, [layer.name for layer in layers], n=3)
-    hint = f"did you mean {', '.join(close)}" if close else "`python -m stages layers NAME` lists them"
+    hint = f"did you mean {', '.join(close)}" if close else "`falcon layers NAME` lists them"
     raise UserError(f"{param}: the network has no layer '{name}' whose output is a map, tokens or a vector; {hint}")
 
 
@@ -164,7 +164,7 @@ def default_layer(
     for choice in ([layer for layer in before if layer.width == width], before):
         if choice:
             return choice[-1]
-    raise UserError(f"{param}: the network has no layer with positions; name one (python -m stages layers NAME)")
+    raise UserError(f"{param}: the network has no layer with positions; name one (falcon layers NAME)")
 
 
 def _within(name: str, modules: Sequence[str]) -> bool:
