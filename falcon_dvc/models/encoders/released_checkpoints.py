@@ -37,8 +37,10 @@ class Match:
         Tensors by the encoder's names.
     taken, left
         Keys of the file's table of tensors that were used, and the others.
-    missing, misfits
-        Names of the encoder that the table lacks, and names whose tensors have another shape.
+    missing
+        Names of the encoder that the table lacks.
+    misfits
+        Tensors of the table that have another shape than the encoder's, by the encoder's names.
     nesting, prefix
         Path of the table in the file ("state_dict"), and prefix of its keys.
     """
@@ -47,7 +49,7 @@ class Match:
     taken: list[str]
     left: list[str]
     missing: list[str]
-    misfits: list[str]
+    misfits: dict[str, Tensor]
     nesting: str
     prefix: str
 
@@ -115,7 +117,7 @@ def match(content: Any, wanted: Shapes, numbered: Mapping[str, str] | None = Non
         The best match. Among equal ones, the first in the file that is not in `SECOND`. Empty if no tensor matches.
     """
     spellings = [{name: name for name in wanted}, *([dict(numbered)] if numbered else [])]
-    best, most = Match({}, [], [], list(wanted), [], "", ""), (0, False)
+    best, most = Match({}, [], [], list(wanted), {}, "", ""), (0, False)
     for nesting, table in _tables(content):
         for spelling in spellings:
             for prefix, count in _prefixes(table, wanted, spelling).items():
@@ -161,7 +163,7 @@ def _matched(
         taken=list(fitting.values()),
         left=sorted(set(table) - set(fitting.values())),
         missing=[name for name in wanted if name not in keys],
-        misfits=[name for name in keys if name not in fitting],
+        misfits={name: table[key] for name, key in keys.items() if name not in fitting},
         nesting=nesting,
         prefix=prefix,
     )
@@ -171,6 +173,8 @@ def load_released(
     module: nn.Module, path: str | Path, classifiers: Sequence[str] = (), part: str | None = None
 ) -> dict[str, Any]:
     """Load a released checkpoint into an encoder; its classifier may be missing.
+
+    A linear classifier gets as many outputs as the file holds: fine-tuning usually changes their number.
 
     Parameters
     ----------
@@ -190,8 +194,10 @@ def load_released(
         If the file is no checkpoint, has less than `LEAST_SHARE` of the tensors, or a tensor has another shape, another
         kind of number, or values that are not finite.
     """
-    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    matched = match(read_checkpoint(path), wanted, _numbered(module, wanted), part)
+    content = read_checkpoint(path)
+    wanted, matched = _match_module(module, content, part)
+    if _resize_classifiers(module, matched, classifiers):
+        wanted, matched = _match_module(module, content, part)
     counted = [name for name in wanted if not name.endswith(COUNTER) and not _inside(name, classifiers)]
     _check_kinds(matched, module, path)
     _check(matched, counted, path, part)
@@ -202,11 +208,33 @@ def load_released(
         "prefix": matched.prefix,
         "tensors_of_encoder": len(counted),
         "tensors_loaded": sum(name in matched.tensors for name in counted),
+        "classifiers": list(classifiers),
         "classifier_loaded": all(name in matched.tensors for name in wanted if _inside(name, classifiers)),
         "missing": [name for name in counted if name not in matched.tensors],
         "taken": matched.taken,
         "left": matched.left,
     }
+
+
+def _match_module(module: nn.Module, content: Any, part: str | None) -> tuple[Shapes, Match]:
+    """Return the shapes of a module's tensors, and the tensors of a file that fit them."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    return wanted, match(content, wanted, _numbered(module, wanted), part)
+
+
+def _resize_classifiers(module: nn.Module, matched: Match, classifiers: Sequence[str]) -> bool:
+    """Replace linear classifiers for which the file holds another number of outputs; return whether there is one."""
+    resized = False
+    for name in classifiers:
+        layer, weight = module.get_submodule(name), matched.misfits.get(f"{name}.weight")
+        if not isinstance(layer, nn.Linear) or weight is None or weight.ndim != 2:
+            continue
+        outputs, features = weight.shape
+        if features == layer.in_features and outputs > 0:
+            bias = f"{name}.bias" in matched.misfits
+            module.set_submodule(name, nn.Linear(features, outputs, bias, dtype=layer.weight.dtype))
+            resized = True
+    return resized
 
 
 def _numbered(module: nn.Module, names: Shapes) -> dict[str, str]:
@@ -255,6 +283,8 @@ def summary(report: Mapping[str, Any]) -> str:
     left = f"; left: {len(report['left'])} ({', '.join(heads[:4])})" if heads else ""
     missing = f"; not in the file: {', '.join(report['missing'])}" if report["missing"] else ""
     where = f"nesting '{report['nesting']}', prefix '{report['prefix']}'"
+    if report["classifiers"] and not report["classifier_loaded"]:
+        missing += f"; the classifier ({', '.join(report['classifiers'])}) is not in the file: only features are used"
     return (
         f"{report['file']}: {report['tensors_loaded']} of {report['tensors_of_encoder']} tensors loaded "
         f"({where}){left}{missing}"

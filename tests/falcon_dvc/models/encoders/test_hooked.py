@@ -515,3 +515,14 @@ def test_a_network_that_does_not_take_its_size_is_named(monkeypatch):
     monkeypatch.setattr("factories_of_a_test.convolutions", Stubborn)
     with pytest.raises(UserError, match=r"encoders\.x: the network does not take images of 32 pixels"):
         load_encoder(spec(**KINDS["python"]), param="encoders.x")
+
+
+def test_a_fine_tuned_classifier_of_two_classes_is_found_by_failures(tmp_path):
+    from torchvision.models import resnet18
+
+    torch.save(resnet18(num_classes=2).state_dict(), tmp_path / "catdog.pth")
+    given = {"kind": "torchvision", "name": "resnet18", "checkpoint": str(tmp_path / "catdog.pth"), "size": 64}
+    found = linear_classifier(spec(**given, classes=["cat", "dog"]))
+    assert found.names == ("cat", "dog") and found.weights.shape == (2, 512)
+    with pytest.raises(UserError, match=r"encoders\.classes: must hold 2 different names"):
+        linear_classifier(spec(**given, classes=["cat", "dog", "bird"]))

@@ -186,6 +186,25 @@ def test_another_shape_stops_though_one_tensor_may_be_missing(tmp_path):
         load_released(network(), tmp_path / "other.pth", ["fc"])
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_fine_tuned_classifier_keeps_its_own_number_of_outputs(bias, tmp_path):
+    weight = torch.arange(12.0).reshape(2, 6)
+    tuned = tensors() | {"fc.weight": weight} | ({"fc.bias": torch.tensor([0.5, -0.5])} if bias else {})
+    save_file(tuned, tmp_path / "catdog.safetensors")
+    module = network()
+    report = load_released(module, tmp_path / "catdog.safetensors", ("fc",))
+    assert report["classifier_loaded"] and module.fc.out_features == 2 and (module.fc.bias is not None) == bias
+    assert torch.equal(module.fc.weight, weight) and "not in the file" not in summary(report)
+
+
+def test_a_classifier_of_other_features_is_left_out_and_said(tmp_path):
+    save_file(tensors() | {"fc.weight": torch.ones(2, 7), "fc.bias": torch.ones(2)}, tmp_path / "other.safetensors")
+    module = network()
+    report = load_released(module, tmp_path / "other.safetensors", ("fc",))
+    assert not report["classifier_loaded"] and module.fc.out_features == 5
+    assert "the classifier (fc) is not in the file: only features are used" in summary(report)
+
+
 def test_a_file_of_something_else_is_named(tmp_path):
     torch.save({"model": {"weight": torch.ones(3)}}, tmp_path / "x.pth")
     with pytest.raises(UserError, match=r"x\.pth: holds 0 of the encoder's 20 tensors"):
@@ -238,7 +257,7 @@ def test_any_nesting_and_prefix_is_found(names, prefix, nesting, size):
     found = match(content, wanted)
     assert (found.nesting, found.prefix) == (nesting, prefix)
     assert {name: tuple(tensor.shape) for name, tensor in found.tensors.items()} == wanted
-    assert found.left == found.missing == found.misfits == []
+    assert found.left == found.missing == [] and not found.misfits
 
 
 @given(st.integers(1, 5), st.integers(1, 5))
