@@ -1,5 +1,7 @@
 """Overlays on params.yaml, and the folder a profile runs in."""
 
+import subprocess
+
 import pytest
 from ruamel.yaml import YAML
 
@@ -125,3 +127,9 @@ def test_a_run_without_results_is_refused_and_nothing_is_lost(tmp_path, monkeypa
     with pytest.raises(UserError, match=r"runs/x/dvc.lock: not found; run make repro PROFILE=x"):
         keep("x")
     assert (tmp_path / "reports/x/metrics").is_dir()
+
+
+def test_git_does_not_ignore_the_pipeline_of_a_run():
+    """DVC refuses a dvc.yaml that git ignores, so `runs/` must not be in .gitignore."""
+    ignored = subprocess.run(["git", "check-ignore", "-q", "runs/mine/dvc.yaml"], cwd=ROOT)
+    assert ignored.returncode == 1
