@@ -77,12 +77,12 @@ def test_a_search_does_not_depend_on_the_other_images(seed, beams):
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_captions_are_one_for_each_picture_whatever_the_batch(beams, coca):
-    some = pictures(20)
+    some = pictures(10)
     captioner = load_captioner(spec(checkpoint=coca, beams=beams))
     together = captioner.captions(some)
-    assert len(together) == 20 and len(set(together)) > 5
+    assert len(together) == 10 and len(set(together)) > 4
     for size in (1, 7):
-        parts = [captioner.captions(some[start : start + size]) for start in range(0, 20, size)]
+        parts = [captioner.captions(some[start : start + size]) for start in range(0, 10, size)]
         assert list(itertools.chain.from_iterable(parts)) == together
     assert load_captioner(spec(checkpoint=coca, beams=beams)).captions(some) == together
 
