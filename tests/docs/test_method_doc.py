@@ -10,6 +10,7 @@ from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs/method.md").read_text(encoding="utf-8")
 PARAMS = load_params(ROOT / "params.yaml")
+WRITTEN = read_yaml(ROOT / "params.yaml")
 STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 NO_STAGE = ["Outside of the pipeline"]
 
@@ -36,7 +37,7 @@ def test_functions_named_alone_exist_somewhere_in_the_method():
 
 def value_of(path):
     """What params.yaml has at a dotted path."""
-    value = read_yaml(ROOT / "params.yaml")
+    value = WRITTEN
     for part in path.split("."):
         value = value[part]
     return value
@@ -57,7 +58,7 @@ def test_values_named_by_hand():
 
 def test_most_params_of_the_method_are_named():
     sections = ("find_groups", "mine_crops", "concepts", "measure_explainability", "transfer")
-    wanted = {f"{section}.{name}" for section in sections for name in read_yaml(ROOT / "params.yaml")[section]}
+    wanted = {f"{section}.{name}" for section in sections for name in WRITTEN[section]}
     unnamed = {path for path in wanted if f"`{path}" not in PAGE}
     known = {"seed", "bootstrap", "confidence", "batch_size", "crop", "ridge", "rank", "curve"}
     assert {path.split(".")[1] for path in unnamed} <= known, unnamed

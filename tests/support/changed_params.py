@@ -31,7 +31,7 @@ def changed(path: Path, place: str, value: Any, source: Any = DEFAULTS) -> Path:
     if value is not GONE:
         section[key] = value
     with path.open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(content, file)
+        YAML(typ="safe").dump(content, file)
     return path
 
 
