@@ -42,6 +42,7 @@ TINY = {
 }
 CODE = (
     "stages",
+    "falcon_dvc",
     "reports/photos",
     "studies/metrics",
     "dvc.yaml",
