@@ -1,4 +1,4 @@
-"""No stage takes more memory than its formula says: at a small size here, at the large one in the committed results.
+"""No stage takes more memory than its formula says: at two small sizes here, at the large one in the committed results.
 
 docs/memory.md shows formulas and results, so it is compared with both.
 """
@@ -12,24 +12,27 @@ import pytest
 from tests.support.paths import ROOT
 from trials import load
 
-# The others take as long and are in the committed results.
-STAGES = ("build_caption_index", "find_groups", "score_concepts")
-SMALL = {"images": 2400, "features": 320, "captions": 6000, "dim": 64, "crops": 16}
+SMALL = {"images": 800, "features": 96, "captions": 2000, "dim": 64, "crops": 12}
+LARGER = {"images": 2400, "features": 320, "captions": 6000, "dim": 64, "crops": 16}
+SLACK = 1.3  # of the growth between the sizes: allocators keep some of what was given back
+LEAST_MB = 20  # growth that is no growth
 LOOSE = 3  # times what was measured at the large size: a formula that allows more says nothing
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """What each stage takes at the small size, in a process of its own."""
+    """Both sizes, at the same time, each stage in a process of its own."""
     folder = tmp_path_factory.mktemp("load")
-    options = [text for key, value in SMALL.items() for text in (f"--{key}", str(value))]
-    places = ["--folder", str(folder / "small"), "--out", str(folder / "small.json")]
-    # A stage reads what those before it wrote.
-    only = [text for stage in load.STAGES if stage in (*STAGES, "parse_captions") for text in ("--only", stage)]
-    command = [sys.executable, "-m", "trials.load", *places, *options, *only]
-    run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert run.returncode == 0, run.stdout
-    return json.loads((folder / "small.json").read_text())
+    runs = []
+    for name, size in (("small", SMALL), ("larger", LARGER)):
+        options = [text for key, value in size.items() for text in (f"--{key}", str(value))]
+        places = ["--folder", str(folder / name), "--out", str(folder / f"{name}.json")]
+        command = [sys.executable, "-m", "trials.load", *places, *options]
+        runs.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+    for run in runs:
+        output, _ = run.communicate()
+        assert run.returncode == 0, output.decode()
+    return [json.loads((folder / f"{name}.json").read_text()) for name in ("small", "larger")]
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +40,13 @@ def committed():
     return json.loads((ROOT / "reports/reliability/load.json").read_text())
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_no_stage_takes_more_than_its_formula(found, stage):
-    assert found["stages"][stage]["peak_mb"] <= load.allowed_bytes(stage, found["sizes"]) / 1e6
+@pytest.mark.parametrize("stage", load.STAGES)
+def test_memory_grows_no_faster_than_the_formula(found, stage):
+    small, larger = (
+        (some["stages"][stage]["peak_mb"], load.allowed_bytes(stage, some["sizes"]) / 1e6) for some in found
+    )
+    assert small[0] <= small[1] and larger[0] <= larger[1], (small, larger)
+    assert larger[0] - small[0] <= SLACK * (larger[1] - small[1]) + LEAST_MB, (small, larger)
 
 
 def test_at_the_large_size_the_formulas_hold_and_are_not_loose(committed):
