@@ -27,6 +27,14 @@ LONGEST = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Train with one thread: a second one would wait for a core that runs another worker, and torch would keep it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("falcon_dvc.synthetic.training.THREADS", 1)
+        yield
+
+
 def pytest_collection_modifyitems(items):
     """Begin with the files that take longest."""
     place = {str(Path(__file__).parent / name): number for number, name in enumerate(LONGEST)}

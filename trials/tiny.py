@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from stages.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {
-    "render_scenes": {"clip_train": 256, "encoder_train": 256, "probe": 240, "test": 120, "captions": 300},
+    "render_scenes": {"clip_train": 128, "encoder_train": 128, "probe": 240, "test": 120, "captions": 300},
     "train_clip": {
         "width": 12,
         "embedding": 32,
@@ -33,7 +34,14 @@ TINY = {
         "supervised": {"stem": 8, "widths": [16, 24], "epochs": 1, "batch": 64},
         "simclr": {"stem": 8, "widths": [16, 24], "epochs": 1, "batch": 64},
     },
-    "find_groups": {"top_k": 12, "min_images": 4, "max_images": 12, "max_groups": 4, "random_images": 12},
+    "find_groups": {
+        "top_k": 12,
+        "min_images": 4,
+        "max_images": 12,
+        "max_groups": 4,
+        "low_images": 12,
+        "random_images": 12,
+    },
     "measure_explainability": {"null_sets": 50, "bootstrap": 50},
     "evaluate_concepts": {"bootstrap": 50, "clear": 0.1},
     "evaluate_units": {"encoders": ["supervised"], "bootstrap": 50},
@@ -55,6 +63,7 @@ Stage = tuple[str, tuple[str, ...]]  # its name, and the key that it runs for, i
 RESULTS = ("data", "models", "reports")
 
 
+@cache
 def definitions() -> dict[str, dict]:
     """Return the stages of dvc.yaml, in their order."""
     return {name: stage.get("do", stage) for name, stage in read_yaml(ROOT / "dvc.yaml")["stages"].items()}

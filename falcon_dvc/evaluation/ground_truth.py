@@ -105,7 +105,7 @@ def selectivity_of(
     names : words that name each attribute.
     """
     words, which = np.unique(table["first_concept"].to_numpy(dtype=str), return_inverse=True)
-    labels = np.column_stack([_labels(word, attributes, names) for word in words])
+    labels = _labels(words, attributes, names)
     feature = table["group"].str.removeprefix("f").astype(int).to_numpy()
     matrices = {
         "pearson": selectivity.pearson(activations, labels),
@@ -116,7 +116,8 @@ def selectivity_of(
     return table.assign(auprc=selectivity.average_precision(activations[:, feature], labels[:, which]), **pairs)
 
 
-def _labels(word: str, attributes: pd.DataFrame, names: Mapping[Attribute, set[str]]) -> np.ndarray:
-    """Find the images that have an attribute that the word names."""
-    named = [column for column in attributes.columns if word in names.get(column, ())]
-    return attributes[named].any(axis=1).to_numpy() if named else np.zeros(len(attributes), dtype=bool)
+def _labels(words: np.ndarray, attributes: pd.DataFrame, names: Mapping[Attribute, set[str]]) -> np.ndarray:
+    """Find the images (rows) that have an attribute that the word (column) names."""
+    named = np.array([[word in names.get(column, ()) for word in words] for column in attributes.columns])
+    # A count is at most the number of attributes, which float32 holds exactly; a product of bools would be slow.
+    return attributes.to_numpy(dtype=np.float32) @ named.astype(np.float32) > 0

@@ -59,9 +59,12 @@ def watched_tabs(browser, inside: str, count: int, **settings) -> Iterator[list]
 
 
 def _listen(page, inside: str, wrong: list[str]) -> None:
-    page.on("console", lambda message: None if message.type == "warning" else wrong.append(f"said: {message.text}"))
-    page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on(
+        "console",
+        lambda message: None if message.type == "warning" else wrong.append(f"said: {message.text} ({page.url})"),
+    )
+    page.on("pageerror", lambda error: wrong.append(f"error: {error} ({page.url})"))
+    page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message} ({page.url})"), dialog.dismiss()))
     page.on("requestfailed", lambda some: None if _left_behind(some) else wrong.append(f"failed: {some.url}"))
     page.on("popup", lambda some: wrong.append(f"popup: {some.url}"))
     page.on(

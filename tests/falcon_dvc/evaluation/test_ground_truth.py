@@ -72,6 +72,14 @@ def test_selectivity_belongs_to_the_feature_and_its_word_whatever_the_order_of_r
     assert again.sort_index().equals(found)
 
 
+def test_a_word_that_names_two_attributes_labels_the_images_of_both():
+    attributes = attributes_table(WORLD)
+    either = (attributes["object", "boat"] | attributes["colour", "red"]).astype(float).to_numpy()
+    table = pd.DataFrame({"group": ["f0"], "first_concept": ["both"]})
+    names = {("object", "boat"): {"both"}, ("colour", "red"): {"both"}}
+    assert selectivity_of(table, either[:, None], attributes, names)["pearson"].round(6).tolist() == [1]
+
+
 LISTED = st.lists(st.sampled_from(["boat", "ship", "red", "crimson", "tree", "sky"]), unique=True, max_size=6)
 
 

@@ -40,9 +40,9 @@ def browser():
         yield opened
 
 
-@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desk", "phone"])
+@pytest.fixture(scope="module", params=[(1280, "light"), (390, "dark")], ids=["desk", "phone"])
 def page(browser, request, reports):
-    """A page on a wide and on a narrow screen."""
+    """A tab on a wide and on a narrow screen; each test begins by going somewhere."""
     width, scheme = request.param
     screen = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
     with watched(browser, reports[0].as_uri(), **screen) as opened:
