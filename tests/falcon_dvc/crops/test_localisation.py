@@ -34,7 +34,7 @@ def run(tmp_path, monkeypatch):
     write_array(paths.SCENES / "images.npy", images)
 
     def extract(**spec):
-        entry = TypeAdapter(EncoderSpec).validate_python({"checkpoint": "requirements.txt", **spec})
+        entry = TypeAdapter(EncoderSpec).validate_python(spec)
         params = load_params(ROOT / "params.yaml").model_copy(update={"encoders": {"mine": entry}})
         settings = params.extract_activations.model_copy(update={"batch_size": 2})
         params = params.model_copy(update={"extract_activations": settings})

@@ -100,7 +100,7 @@ def sources(tmp_path_factory):
 
 def spec(**given):
     """An entry of `encoders`, checked as in params.yaml."""
-    return TypeAdapter(EncoderSpec).validate_python({"checkpoint": "requirements.txt", **given})
+    return TypeAdapter(EncoderSpec).validate_python(given)
 
 
 @pytest.fixture(scope="module")
@@ -441,7 +441,7 @@ def test_without_a_network_the_error_says_what_to_do(patched, given, monkeypatch
 )
 def test_params_that_are_wrong_stop(given):
     with pytest.raises(ValidationError):
-        spec(**given)
+        spec(**{"checkpoint": "x.pth"} | given)
 
 
 @pytest.mark.parametrize("name", ["torchvision", "vit_class_token", "python"])
