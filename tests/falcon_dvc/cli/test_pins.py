@@ -3,6 +3,7 @@
 import importlib.metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
@@ -110,6 +111,30 @@ def test_weights_in_no_file_outside_a_profile_are_refused_in_one_line(checkpoint
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"encoders\.mine: weights: random names no file .*falcon init.*PROFILE=NAME"):
         pins.require(params_with({"mine": {**RANDOM, "checkpoint": checkpoint}}))
+
+
+def test_a_head_is_watched_by_its_digest(tmp_path):
+    params = params_with({"mine": {**RANDOM, "head": "probe.npz", "classes": ["cat", "dog"]}})
+    digests = []
+    for bias in ([0.0, 0.0], [0.0, 1.0]):
+        np.savez(tmp_path / "probe.npz", weight=np.ones((2, 3)), bias=bias)
+        digests.append(pins.heads(params, tmp_path))
+    assert [set(found) for found in digests] == [{"encoders.mine"}] * 2 and digests[0] != digests[1]
+    content = {"encoders": {"mine": {}, "other": {}}}
+    pins.add(content, {"encoders.mine": "text"}, digests[1])
+    assert content["encoders"] == {
+        "mine": {"checkpoint": "pins/encoders.mine.txt", "head_digest": digests[1]["encoders.mine"]},
+        "other": {},
+    }
+    (tmp_path / "probe.npz").unlink()
+    with pytest.raises(UserError, match=r"probe\.npz: not a readable file"):
+        pins.heads(params, tmp_path)
+
+
+def test_a_head_outside_a_profile_is_refused_in_one_line():
+    scenes = {"kind": "scenes", "checkpoint": "models/simclr.safetensors", "head": "probe.npz", "classes": ["a", "b"]}
+    with pytest.raises(UserError, match=r"encoders\.mine\.head: DVC cannot watch this file here; .*PROFILE=NAME"):
+        pins.require(params_with({"mine": scenes}))
 
 
 def test_falcon_check_refuses_them(tmp_path, monkeypatch):

@@ -235,6 +235,22 @@ def test_a_checkpoint_is_given_exactly_if_the_weights_are_a_file(place, value, l
 
 
 @pytest.mark.parametrize(
+    ("place", "value", "line"),
+    [
+        ("encoders.simclr.head", "probe.npz", "encoders.simclr: head needs classes: list the names of its outputs"),
+        ("encoders.simclr.classes", ["cat"], "encoders.simclr: classes names the outputs of a head; name its file as head"),
+        (
+            "image_text",
+            {"kind": "conse", "classifier": {**NETWORK, "head": "probe.npz", "classes": ["cat", "dog"]}},
+            "image_text: classifier.head is not used",
+        ),
+    ],
+)  # fmt: skip
+def test_a_head_and_its_classes_belong_together(place, value, line, tmp_path):
+    assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(line)
+
+
+@pytest.mark.parametrize(
     ("place", "value"),
     [
         ("encoders.mine", {"kind": "timm", "name": "resnet18", "weights": "random"}),

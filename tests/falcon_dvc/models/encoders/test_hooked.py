@@ -460,7 +460,6 @@ def test_the_classifier_gives_the_networks_logits(name, monkeypatch):
 @pytest.mark.parametrize(
     "given",
     [
-        KINDS["torchvision"],  # names of the classes are not known
         KINDS["torchvision"] | {"layer": "layer3", "classes": "imagenet"},
         KINDS["python"] | {"pooling": "max", "classes": ["a", "b", "c", "d"]},
         KINDS["squeezenet"] | {"classes": "imagenet"},
@@ -479,6 +478,11 @@ def test_a_classifier_that_is_not_in_the_checkpoint_is_none(tmp_path):
     np.testing.assert_array_equal(linear_classifier(spec(**given)).weights, source["fc.weight"])
     torch.save({name: tensor for name, tensor in source.items() if name[:2] != "fc"}, tmp_path / "x.pth")
     assert linear_classifier(spec(**given)) is None
+
+
+def test_a_classifier_without_names_says_what_to_list():
+    with pytest.raises(UserError, match=r"encoders\.x\.classes: missing; list the names of the classifier's 4 outputs"):
+        linear_classifier(spec(**KINDS["python"]), "encoders.x")
 
 
 @pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c", "c"], "imagenet"])
