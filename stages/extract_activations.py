@@ -37,7 +37,7 @@ def run(params: Params, name: str) -> StageSummary:
     features' own maps.
     """
     table = read_table(paths.IMAGES)
-    opened = PerProcess(_opened, params.data, params.encoders[name], name)
+    opened = PerProcess(_opened, params.data, params.encoders[name], name, params.device)
     source, (encoder, *_) = opened()
     _check_head(params.encoders[name], encoder.width, f"encoders.{name}")
     fields = [encoder.field(width, height) for width, height in zip(table["width"], table["height"], strict=True)]
@@ -87,9 +87,9 @@ def _describe(encoder: Encoder, folder: Path, head: str | None) -> dict[str, int
     return {line: own["outputs"]}
 
 
-def _opened(data: Data, spec: EncoderSpec, name: str) -> tuple[ImageSource, Sequence[Encoder]]:
+def _opened(data: Data, spec: EncoderSpec, name: str, asked: str) -> tuple[ImageSource, Sequence[Encoder]]:
     """Open the images and load the encoder on each device, in any process."""
-    replicas = [load_encoder(spec, device, f"encoders.{name}") for device in all_devices()]
+    replicas = [load_encoder(spec, device, f"encoders.{name}") for device in all_devices(asked)]
     return open_images(data, read_table(paths.IMAGES)), replicas
 
 

@@ -601,6 +601,7 @@ class Params(Section):
     seed: Natural
     executor: Literal["local", "ray"] = "local"
     ray: Ray = Ray()
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     compat: Annotated[Literal["off", "released"], BeforeValidator(_off_is_false)]
     data: Data
     worlds: tuple[Literal["scenes"], ...] = Field(strict=False)

@@ -78,3 +78,10 @@ def test_another_classifier_alone_makes_another_description():
         last_line(RESNET)
         digests.append(read_json(paths.activations("mine") / "encoder.json")["classifier"]["sha256"])
     assert digests[0] != digests[1]
+
+
+def test_a_device_that_is_absent_stops_the_stage(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    params = params_of(**VIT).model_copy(update={"device": "cuda"})
+    with pytest.raises(UserError, match=r"params\.yaml: device: torch finds no GPU"):
+        extract_activations.run(params, "mine")

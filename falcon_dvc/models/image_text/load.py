@@ -75,7 +75,7 @@ class OpenClip:
         import torch
 
         with torch.inference_mode():
-            rows = [encode(batch.to(self._device), normalize=False).float() for batch in batches]
+            rows = [encode(batch.to(self._device, non_blocking=True), normalize=False).float() for batch in batches]
             return torch.nn.functional.normalize(torch.cat(rows), dim=1).cpu().numpy()
 
 
