@@ -99,6 +99,9 @@ def _write_valid(path: Path, merged: Any) -> None:
             _dump(trial, merged)
         pins.write(path.parent, watched)
         os.replace(trial, path)
+    except UserError as error:
+        overlay = PROFILES / f"{path.parent.name}.yaml"
+        raise UserError(str(error).replace(str(trial), f"{overlay} on params.yaml")) from error
     finally:
         trial.unlink(missing_ok=True)
 

@@ -188,13 +188,23 @@ class Weights(Section):
 
 
 class OpenClip(Weights):
-    """``name`` with ``pretrained``: a model of open_clip, and a tag or checkpoint (its weights are a file)."""
+    """``name`` with ``pretrained``: a model of open_clip, and a tag or checkpoint (its weights are a file).
+
+    Without both, ``checkpoint`` is a model of `train_clip`, which knows the synthetic data set alone. ``allow_synthetic``
+    accepts such a model for images of the user.
+    """
 
     kind: Literal["open_clip"]
     name: str | None = None
     pretrained: str | None = None
+    allow_synthetic: bool = False
     precision: Precision = "float32"
     other_sources: ClassVar[str] = ", or give name and pretrained (a model of open_clip and a tag)"
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it was trained on the synthetic data set: the format of these checkpoints holds no other model."""
+        return self.name is None
 
     @property
     def elsewhere(self) -> str:

@@ -214,7 +214,7 @@ def folder_of_one_encoder(here):
     overlay = copy.deepcopy(SMALL) | {
         "encoders": {"supervised": None, "simclr": None, "mine": own},
         "data": {**IMAGES["folder"](here), "heldout": 0.0},
-        "image_text": {"checkpoint": "../../models/clip.safetensors"},
+        "image_text": {"checkpoint": "../../models/clip.safetensors", "allow_synthetic": True},
     }
     (here / "profiles").mkdir()
     with (here / "profiles/mine.yaml").open("w") as file:

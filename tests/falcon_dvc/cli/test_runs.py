@@ -92,7 +92,7 @@ def test_invalid_params_leave_the_last_good_run(project):
     before = (folder / "params.yaml").read_bytes()
     text = (project / "params.yaml").read_text().replace("top_k: 400", "top_k: -1")
     (project / "params.yaml").write_text(text)
-    with pytest.raises(UserError, match="top_k"):
+    with pytest.raises(UserError, match=r"^profiles/photos\.yaml on params\.yaml: find_groups\.top_k: "):
         prepare("photos")
     assert (folder / "params.yaml").read_bytes() == before and len(list(folder.glob("*.yaml"))) == 2
 

@@ -120,6 +120,9 @@ def test_a_source_says_what_else_it_needs(data, missing, tmp_path):
     assert line == f"data: source {data['source']} needs {missing}; see docs/images.md"
 
 
+PHOTOGRAPHS = {**DEFAULTS, "image_text": {"kind": "open_clip", "name": "ViT-B-32", "pretrained": "openai"}}
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -130,7 +133,7 @@ def test_a_source_says_what_else_it_needs(data, missing, tmp_path):
     ],
 )
 def test_every_source_is_known(data, tmp_path):
-    path = changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | data)
+    path = changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | data, PHOTOGRAPHS)
     assert load_params(path).data.source == data["source"]
 
 
@@ -146,7 +149,7 @@ def test_the_examples_of_the_page_on_images_are_valid(tmp_path):
         get_args(Data.model_fields["source"].annotation)
     )[1:]
     for example in examples:
-        assert load_params(changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | example["data"]))
+        assert load_params(changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | example["data"], PHOTOGRAPHS))
 
 
 NETWORK = {"kind": "timm", "name": "vit_small_patch16_224", "checkpoint": "dino.pth"}
