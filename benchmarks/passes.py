@@ -208,7 +208,7 @@ def networks(folder: Path) -> dict[str, Any]:
 
     from falcon_dvc.params.schema import EncoderSpec
 
-    resnet = {"kind": "torchvision", "name": "resnet18", "weights": "random", "checkpoint": "none"}
+    resnet = {"kind": "torchvision", "name": "resnet18", "weights": "random"}
     found = {
         "scenes": untrained(folder / "scenes.safetensors", 32, (64, 128)),
         "resnet18": TypeAdapter(EncoderSpec).validate_python(resnet),

@@ -53,7 +53,7 @@ def encoder(given: dict):
 
     from falcon_dvc.params.schema import EncoderSpec
 
-    spec = TypeAdapter(EncoderSpec).validate_python({"checkpoint": "none", **given})
+    spec = TypeAdapter(EncoderSpec).validate_python(given)
     return load_encoder(spec, best_device(), "rates")
 
 

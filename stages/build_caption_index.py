@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 def run(params: Params) -> StageSummary:
     """Index the corpus with the run's image-text encoder."""
-    return build(params, PerProcess(_encoder, params.image_text))
+    return build(params, PerProcess(_encoder, params.image_text, params.device))
 
 
-def _encoder(spec: ImageTextSpec) -> ImageTextEncoder:
+def _encoder(spec: ImageTextSpec, device: str) -> ImageTextEncoder:
     """Load the encoder, in any process."""
-    return load_image_text(spec, best_device())
+    return load_image_text(spec, best_device(device))
 
 
 def build(params: Params, load: Callable[[], ImageTextEncoder]) -> StageSummary:

@@ -91,7 +91,7 @@ def _embedded(
     from falcon_dvc.crops.embedding import embed_crops
     from falcon_dvc.models.image_text.load import load_image_text
 
-    encoder = load_image_text(params.image_text, best_device())
+    encoder = load_image_text(params.image_text, best_device(params.device))
     texts = [params.evaluate_units.template.replace("{}", name) for name in classifier.names]
     crops = embed_crops(params.data, encoder, rows, boxes, params.mine_crops.batch_size, work)
     return crops, encoder.embed_texts(texts)

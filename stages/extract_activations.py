@@ -19,6 +19,7 @@ from falcon_dvc.compute.resume import Checkpoint, resumable
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.open import open_images, which_images
 from falcon_dvc.images.source import ImageSource
+from falcon_dvc.models.encoders.heads import read_head
 from falcon_dvc.models.encoders.load import Encoder, load_encoder
 from falcon_dvc.models.encoders.passes import activations
 from falcon_dvc.progress import track
@@ -36,14 +37,15 @@ def run(params: Params, name: str) -> StageSummary:
     features' own maps.
     """
     table = read_table(paths.IMAGES)
-    opened = PerProcess(_opened, params.data, params.encoders[name], name)
+    opened = PerProcess(_opened, params.data, params.encoders[name], name, params.device)
     source, (encoder, *_) = opened()
+    _check_head(params.encoders[name], encoder.width, f"encoders.{name}")
     fields = [encoder.field(width, height) for width, height in zip(table["width"], table["height"], strict=True)]
     folder = paths.activations(name)
     for old in ("maps.npy", "encoder.json"):  # files of another kind of encoder, if a user runs the stage directly
         (folder / old).unlink(missing_ok=True)
     write_array(folder / "fields.npy", np.array(fields, dtype=np.int32))
-    _describe(encoder, folder)
+    unused = _describe(encoder, folder, params.encoders[name].head)
     depends_on = {
         "images": which_images(params.data),
         "encoder": params.encoders[name].model_dump(mode="json"),
@@ -55,25 +57,39 @@ def run(params: Params, name: str) -> StageSummary:
         for array in images.arrays:
             images.move(array, folder / array)
     return StageSummary(
-        read={"images": len(source)}, wrote={f"rows of {encoder.width} features to {folder}": len(source)}
+        read={"images": len(source)},
+        noted=unused,
+        wrote={f"rows of {encoder.width} features to {folder}": len(source)},
     )
 
 
-def _describe(encoder: Encoder, folder: Path) -> None:
-    """Write what was read from a network and its checkpoint, as far as params do not say it."""
+def _check_head(spec: EncoderSpec, features: int, param: str) -> None:
+    """Refuse a head that does not fit the features, before any work."""
+    if spec.head is not None:
+        read_head(spec.head, features, spec.named, param)
+
+
+def _describe(encoder: Encoder, folder: Path, head: str | None) -> dict[str, int]:
+    """Write what was read from a network and its checkpoint, as far as params do not say it; count unused outputs."""
     description = getattr(encoder, "description", None)
     if description is None:
-        return
+        return {}
     write_json(folder / "encoder.json", description)
     if description["checkpoint"]:
         from falcon_dvc.models.encoders.released_checkpoints import summary
 
         print(summary(description["checkpoint"]))
+    own = description["classifier"]
+    if head is not None or own is None or own["unused"] is None:
+        return {}
+    line = f"outputs of the classifier not used: {own['unused']}"
+    print(f"{folder.name}: {own['outputs']} {line}")
+    return {line: own["outputs"]}
 
 
-def _opened(data: Data, spec: EncoderSpec, name: str) -> tuple[ImageSource, Sequence[Encoder]]:
+def _opened(data: Data, spec: EncoderSpec, name: str, asked: str) -> tuple[ImageSource, Sequence[Encoder]]:
     """Open the images and load the encoder on each device, in any process."""
-    replicas = [load_encoder(spec, device, f"encoders.{name}") for device in all_devices()]
+    replicas = [load_encoder(spec, device, f"encoders.{name}") for device in all_devices(asked)]
     return open_images(data, read_table(paths.IMAGES)), replicas
 
 

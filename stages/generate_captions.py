@@ -63,7 +63,7 @@ def _texts(params: Params, crops: np.ndarray, checkpoint: Checkpoint) -> list[st
     from falcon_dvc.crops.embedding import batches_of_crops, pictures
 
     settings, finished = params.generate_captions, checkpoint.finished
-    captioner = load_captioner(settings, best_device())
+    captioner = load_captioner(settings, best_device(params.device))
     texts: list[str] = json.loads(checkpoint.saved["texts"].tobytes()) if finished else []
     batches = batches_of_crops(params.data, crops, finished, settings.batch_size, "captioning crops", list, pictures)
     with closing(batches):

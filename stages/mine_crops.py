@@ -36,7 +36,7 @@ def run(params: Params, name: str) -> StageSummary:
         located = Localisation(params, name, work)
         heatmaps = located.of_groups(rows, _members(name, sets))
         boxes = _boxes(located, sets, rows, heatmaps, settings)
-        encoder = load_image_text(params.image_text, best_device())
+        encoder = load_image_text(params.image_text, best_device(params.device))
         embeddings = embed_crops(params.data, encoder, rows, boxes, settings.batch_size, work)
         write_table(folder / "crops.parquet", _table(sets, boxes, empty(heatmaps)))
         write_array(folder / "heatmaps.npy", as_bytes(heatmaps))

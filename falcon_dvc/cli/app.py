@@ -124,9 +124,10 @@ def report() -> None:
 @app.command(rich_help_panel=CHECK)
 def check() -> None:
     """Check that params.yaml is valid; print an error if it is not."""
+    from falcon_dvc.cli import pins
     from falcon_dvc.params.load import load_params
 
-    load_params()
+    pins.require(load_params())
 
 
 @app.command(rich_help_panel=CHECK)

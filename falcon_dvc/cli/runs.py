@@ -10,6 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from falcon_dvc.artifacts.formats import write_text
+from falcon_dvc.cli import pins
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params, merge, read_yaml
 from falcon_dvc.paths import REPORTS, TRANSFERS
@@ -39,6 +40,7 @@ def prepare(name: str, images: str = "", captions: str = "") -> Path:
     folder = RUNS / name
     inputs = {key: _input(folder, key, path, overlay) for key, path in (("images", images), ("captions", captions))}
     merged = YAML().load(Path("params.yaml").read_text(encoding="utf-8"))
+    _empty_replaced_entries(merged, overlay)
     merge(merged, overlay)
     merged["data"].update({key: path for key, path in inputs.items() if path})
     candidate = folder / "params.yaml"
@@ -58,6 +60,17 @@ def _overlay(name: str) -> dict[str, Any]:
     return read_yaml(PROFILES / f"{name}.yaml") or {}
 
 
+def _empty_replaced_entries(base: Any, overlay: dict[str, Any]) -> None:
+    """Empty the entries that the overlay gives a ``kind``: such an entry is complete, and keys of another kind do not fit it."""
+    encoders = overlay.get("encoders")
+    pairs: list[tuple[Any, dict[str, Any]]] = [(base, {"image_text": overlay.get("image_text")})]
+    pairs += [(base["encoders"], encoders)] if isinstance(encoders, dict) else []
+    for old, new in pairs:
+        for key, entry in new.items():
+            if isinstance(entry, dict) and "kind" in entry and key in old:
+                old[key] = {}
+
+
 def _input(folder: Path, key: str, path: str, overlay: dict[str, Any]) -> str:
     """Return the path relative to the run's folder: the argument, or that of the previous call."""
     if path:
@@ -75,16 +88,28 @@ def _input(folder: Path, key: str, path: str, overlay: dict[str, Any]) -> str:
 
 
 def _write_valid(path: Path, merged: Any) -> None:
-    """Write the merged params if they are valid; a typo in an overlay must not change an existing run."""
-    text = StringIO()
-    YAML().dump(merged, text)
+    """Write the merged params if they are valid, with what DVC watches; a typo in an overlay must not change an existing run."""
     trial = path.with_suffix(".trial.yaml")
-    write_text(trial, f"# Made from params.yaml and the profile's overlay; edit those.\n{text.getvalue()}")
     try:
-        load_params(trial)
+        _dump(trial, merged)
+        params = load_params(trial)
+        watched, digests = pins.texts(params, path.parent), pins.heads(params, path.parent)
+        if watched or digests:
+            pins.add(merged, watched, digests)
+            _dump(trial, merged)
+        pins.write(path.parent, watched)
         os.replace(trial, path)
+    except UserError as error:
+        overlay = PROFILES / f"{path.parent.name}.yaml"
+        raise UserError(str(error).replace(str(trial), f"{overlay} on params.yaml")) from error
     finally:
         trial.unlink(missing_ok=True)
+
+
+def _dump(path: Path, content: Any) -> None:
+    text = StringIO()
+    YAML().dump(content, text)
+    write_text(path, f"# Made from params.yaml and the profile's overlay; edit those.\n{text.getvalue()}")
 
 
 def _start_from_trained(folder: Path) -> None:

@@ -105,7 +105,9 @@ class Localisation:
         from falcon_dvc.compute.device import best_device
         from falcon_dvc.models.encoders.load import load_located
 
-        return load_located(self._params.encoders[self._name], best_device(), f"encoders.{self._name}")
+        return load_located(
+            self._params.encoders[self._name], best_device(self._params.device), f"encoders.{self._name}"
+        )
 
     @cached_property
     def _images(self) -> ImageSource:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.released import RELEASED
-from falcon_dvc.params.schema import Params
+from falcon_dvc.params.schema import OpenClip, Params
 
 
 def read_yaml(path: Path) -> Any:
@@ -36,16 +36,31 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     Raises
     ------
     UserError
-        If the file is not valid. The message is one line on the first problem, with the closest known key.
+        If the file is not valid, or its image-text encoder does not know its images. The message is one line on the first
+        problem, with the closest known key.
     """
     path = Path(path)
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a mapping of sections")
     try:
-        return validated(content)
+        params = validated(content)
     except ValidationError as error:
         raise UserError(_one_line(path, error)) from error
+    _refuse_synthetic_model(path, params)
+    return params
+
+
+def _refuse_synthetic_model(path: Path, params: Params) -> None:
+    """Refuse images of the user with an image-text encoder that knows the synthetic data set alone."""
+    model = params.image_text
+    if params.data.source == "scenes" or not isinstance(model, OpenClip):
+        return
+    if model.synthetic and not model.allow_synthetic:
+        raise UserError(
+            f"{path}: image_text: {model.checkpoint} was trained on the synthetic data set and cannot describe other images; "
+            "set name and pretrained of a published CLIP (docs/encoders.md), or image_text.allow_synthetic: true"
+        )
 
 
 def validated(content: dict[str, Any]) -> Params:

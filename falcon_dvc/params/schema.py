@@ -1,6 +1,6 @@
 """The schema of params.yaml, which rejects unknown keys, wrong types and impossible values before any work."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ Between = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Precision = Literal["float32", "bfloat16", "float16"]  # of networks
 Contrast = Literal[tuple(CONTRASTS)]  # type: ignore[valid-type]
+PINS = "pins/"  # folder of the files that `falcon profile` writes for DVC to watch, in place of weights that are in no file
 
 
 class Section(BaseModel):
@@ -162,12 +163,53 @@ class TrainSimCLR(TrainEncoder):
 TrainSpec = Annotated[TrainSupervised | TrainSimCLR, Field(discriminator="objective")]
 
 
-class OpenClip(Section):
+class Weights(Section):
+    """Where a network's weights come from. ``checkpoint`` is their file; without a file it is left out."""
+
+    checkpoint: str | None = None
+    # What to write instead of a checkpoint, for the error message.
+    other_sources: ClassVar[str] = ""
+    # Whether a checkpoint that the project does not load is accepted, because code or folders of the user read it.
+    watched_only: ClassVar[bool] = False
+
+    @property
+    def elsewhere(self) -> str:
+        """What says that the weights are not read from ``checkpoint``, for instance "weights: random"; "" if they are."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _checkpoint_belongs_to_the_weights(self) -> Self:
+        if not self.elsewhere and self.checkpoint is None:
+            raise ValueError(f"the weights are read from a file: name it as checkpoint{self.other_sources}")
+        generated = self.checkpoint is None or self.checkpoint.startswith(PINS)
+        if self.elsewhere and not generated and not self.watched_only:
+            raise ValueError(f"checkpoint is not used with {self.elsewhere}; leave it out")
+        return self
+
+
+class OpenClip(Weights):
+    """``name`` with ``pretrained``: a model of open_clip, and a tag or checkpoint (its weights are a file).
+
+    Without both, ``checkpoint`` is a model of `train_clip`, which knows the synthetic data set alone. ``allow_synthetic``
+    accepts such a model for images of the user.
+    """
+
     kind: Literal["open_clip"]
-    checkpoint: str
     name: str | None = None
     pretrained: str | None = None
+    allow_synthetic: bool = False
     precision: Precision = "float32"
+    other_sources: ClassVar[str] = ", or give name and pretrained (a model of open_clip and a tag)"
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it was trained on the synthetic data set: the format of these checkpoints holds no other model."""
+        return self.name is None
+
+    @property
+    def elsewhere(self) -> str:
+        """See `Weights`."""
+        return "" if self.pretrained in (None, "checkpoint") else f"pretrained: {self.pretrained}"
 
     @model_validator(mode="after")
     def _named_together(self) -> "OpenClip":
@@ -178,20 +220,53 @@ class OpenClip(Section):
         return self
 
 
-class ScenesEncoder(Section):
+def _as_list(value: Any) -> Any:
+    """Convert a single name to a list of one name."""
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(strict=False)]
+
+
+class Headed(Section):
+    """``head`` is a file with a linear classifier of the encoder's features (.safetensors or .npz with weight and bias).
+
+    ``classes`` lists the names of the classifier's outputs in order, or is imagenet. ``head_digest`` is written by
+    ``falcon profile``, so that DVC notices another content of the file head.
+    """
+
+    head: str | None = None
+    head_digest: str | None = None
+    classes: Names | None = None
+    classifies: ClassVar[bool] = False  # whether the network itself has a classifier that classes can name
+
+    @property
+    def named(self) -> int:
+        """Number of the classes."""
+        return 1000 if self.classes == ("imagenet",) else len(self.classes or ())
+
+    @model_validator(mode="after")
+    def _classes_name_the_outputs(self) -> Self:
+        if self.head is not None and not self.classes:
+            raise ValueError("head needs classes: list the names of its outputs, in order")
+        if self.classes is not None and self.head is None and not self.classifies:
+            raise ValueError("classes names the outputs of a head; name its file as head, or leave classes out")
+        return self
+
+
+class ScenesEncoder(Headed):
     kind: Literal["scenes"]
     checkpoint: str
 
 
-class EfficientNetLite(Section):
+class EfficientNetLite(Headed, Weights):
     kind: Literal["efficientnet_lite"]
-    checkpoint: str
     variant: Annotated[int, Field(ge=0, le=2)]
 
-
-def _as_list(value: Any) -> Any:
-    """Convert a single name to a list of one name."""
-    return [value] if isinstance(value, str) else value
+    @property
+    def elsewhere(self) -> str:
+        """See `Weights`."""
+        return "kind: efficientnet_lite, whose weights come from a package"
 
 
 def _different(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -203,11 +278,11 @@ def _different(names: tuple[str, ...]) -> tuple[str, ...]:
 Channels = Annotated[tuple[float, float, float], Field(strict=False)]
 
 
-class Network(Section):
+class Network(Headed, Weights):
     """Keys of all networks that this project does not train. docs/encoders.md has an example of each kind.
 
-    ``checkpoint`` is a file that DVC tracks: the weights to load (``.safetensors``, or a file of torch that holds tensors
-    only). If the weights come from elsewhere, it is any file that pins their version, for instance ``requirements.txt``.
+    ``checkpoint`` is the file of the weights (``.safetensors``, or a file of torch that holds tensors only). It is left
+    out if the weights come from elsewhere.
     ``part`` selects one of several encoders in a file ("student", "momentum_encoder"). ``layer`` is the dotted name of a
     module, or a list of names, whose features are placed side by side (``falcon layers NAME`` lists the names).
     ``pooling`` reduces the positions of a layer to one vector. ``heatmap_layer`` is the layer of the heatmaps, if it is not
@@ -216,7 +291,8 @@ class Network(Section):
     classifier's outputs in order, or is imagenet. ``seed`` is the seed of random weights.
     """
 
-    checkpoint: str
+    classifies: ClassVar[bool] = True
+
     part: str | None = None
     layer: (
         Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(strict=False), AfterValidator(_different)] | None
@@ -228,8 +304,19 @@ class Network(Section):
     std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)] | None = None
     crop: Annotated[float, Field(gt=0, le=1)] | None = None
     squash: bool | None = None
-    classes: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(strict=False)] | None = None
     seed: Natural = 0
+
+    source_key: ClassVar[str] = "weights"  # the param that says where the weights come from
+
+    @property
+    def source(self) -> str:
+        """Where the weights come from: checkpoint, random, factory, or what the library calls them."""
+        return getattr(self, self.source_key)
+
+    @property
+    def elsewhere(self) -> str:
+        """See `Weights`."""
+        return "" if self.source == "checkpoint" else f"{self.source_key}: {self.source}"
 
 
 class TorchvisionEncoder(Network):
@@ -238,6 +325,7 @@ class TorchvisionEncoder(Network):
     kind: Literal["torchvision"]
     name: str
     weights: str = "checkpoint"
+    other_sources: ClassVar[str] = ", or set weights to random or to a name such as IMAGENET1K_V1"
 
 
 class TimmEncoder(Network):
@@ -246,6 +334,7 @@ class TimmEncoder(Network):
     kind: Literal["timm"]
     name: str
     weights: Literal["checkpoint", "random", "pretrained"] = "checkpoint"
+    other_sources: ClassVar[str] = ", or set weights to random or pretrained"
 
 
 class OpenClipEncoder(Network):
@@ -254,14 +343,21 @@ class OpenClipEncoder(Network):
     kind: Literal["open_clip"]
     name: str
     pretrained: str = "checkpoint"
+    source_key: ClassVar[str] = "pretrained"
+    other_sources: ClassVar[str] = ", or set pretrained to random or to a tag of open_clip"
 
 
 class PythonEncoder(Network):
-    """``factory``: package.module:function, which returns a torch module; ``weights``: factory (its own), or checkpoint."""
+    """``factory``: package.module:function, which returns a torch module; ``weights``: factory (its own), or checkpoint.
+
+    ``checkpoint`` is the file of the weights or, with weights: factory, a file that the factory reads (optional).
+    """
 
     kind: Literal["python"]
     factory: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
     weights: Literal["factory", "checkpoint"] = "factory"
+    other_sources: ClassVar[str] = ", or set weights to factory"
+    watched_only: ClassVar[bool] = True
 
 
 EncoderSpec = Annotated[
@@ -273,15 +369,29 @@ ClassifierSpec = Annotated[
 ]
 
 
-class ConSE(Section):
-    """A classifier (by default EfficientNet-Lite2) and a folder of sentence embeddings (by default MiniLM)."""
+class ConSE(Weights):
+    """A classifier (by default EfficientNet-Lite2) and a folder of sentence embeddings (by default MiniLM).
+
+    ``checkpoint`` is optional: a file or folder that DVC watches in place of both.
+    """
 
     kind: Literal["conse"]
-    checkpoint: str
     top: Count = 10
     classifier: ClassifierSpec | None = None
     sentences: str | None = None
     precision: Precision = "float32"
+    watched_only: ClassVar[bool] = True
+
+    @property
+    def elsewhere(self) -> str:
+        """See `Weights`."""
+        return "kind: conse"
+
+    @model_validator(mode="after")
+    def _classifier_has_its_own_head(self) -> "ConSE":
+        if self.classifier is not None and self.classifier.head is not None:
+            raise ValueError("classifier.head is not used: ConSE reads the network's own classifier; leave it out")
+        return self
 
 
 ImageTextSpec = Annotated[OpenClip | ConSE, Field(discriminator="kind")]
@@ -336,17 +446,22 @@ class MineCrops(Section):
     batch_size: Count
 
 
-class GenerateCaptions(Section):
+class GenerateCaptions(Weights):
     """``pretrained``: checkpoint (the weights are the file ``checkpoint``), or a tag of open_clip."""
 
     encoders: tuple[Slug, ...] = Field(strict=False)
     kind: Literal["coca"]
-    checkpoint: str
     name: str
     pretrained: str
     beams: Annotated[int, Field(ge=1, le=64)]
     max_length: Count
     batch_size: Count
+    other_sources: ClassVar[str] = ", or set pretrained to a tag of open_clip"
+
+    @property
+    def elsewhere(self) -> str:
+        """See `Weights`."""
+        return "" if self.pretrained == "checkpoint" else f"pretrained: {self.pretrained}"
 
 
 class BuildCaptionIndex(Section):
@@ -496,6 +611,7 @@ class Params(Section):
     seed: Natural
     executor: Literal["local", "ray"] = "local"
     ray: Ray = Ray()
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     compat: Annotated[Literal["off", "released"], BeforeValidator(_off_is_false)]
     data: Data
     worlds: tuple[Literal["scenes"], ...] = Field(strict=False)

@@ -59,7 +59,7 @@ def explain_through_maps(
 
     corpus = read_corpus()
     random = _random_captions(params, unseen, corpus)
-    encoder, tables, cropped = load_image_text(params.image_text, best_device()), [], []
+    encoder, tables, cropped = load_image_text(params.image_text, best_device(params.device)), [], []
     corpus.refuse_other(encoder.fingerprint, "image_text")
     for number, (fitted, tops) in enumerate(images_of_maps):
         group = np.repeat(np.arange(len(tops)), tops.shape[1])

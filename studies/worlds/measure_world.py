@@ -120,7 +120,7 @@ def _all_methods(params: Params, encoder: str) -> dict[str, Words]:
     crops = read_captioned_crops(encoder, corpus, settings)
     words = words_of(corpus)
     texts = [f"a photo of a {word}" for word in corpus.vocabulary[words]]
-    directions = load_image_text(params.image_text, best_device()).embed_texts(texts)
+    directions = load_image_text(params.image_text, best_device(params.device)).embed_texts(texts)
     dissected = {
         "soft_wpmi_photo": dissect(crops, corpus, words, directions, settings.top, PUBLISHED),
         "soft_wpmi_photo_tuned": dissect(crops, corpus, words, directions, settings.top, TUNED),

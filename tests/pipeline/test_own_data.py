@@ -178,7 +178,7 @@ def test_the_chain_runs_by_params_alone(name, here):
     encoder, images, captions, index = RUNS[name]
     content = read_yaml(ROOT / "params.yaml")
     merge(content, SMALL)
-    content["encoders"] = {"mine": {"checkpoint": "models/clip.safetensors", **encoder}}
+    content["encoders"] = {"mine": encoder}
     merge(content, {"data": {**IMAGES[images](here), "captions": "none", "heldout": 0.0}, "build_caption_index": index})
     written(here, content)
     content["data"]["captions"] = CAPTION_SOURCES[captions](here)
@@ -196,8 +196,9 @@ def test_the_chain_runs_by_params_alone(name, here):
 def test_a_profile_of_one_encoder_without_transfers_reaches_its_report(here):
     run = folder_of_one_encoder(here)
     os.chdir(run)
-    params = load_params()
+    params, pinned = load_params(), run / "pins/encoders.mine.txt"
     for name, key, inputs in stages_by_dvc(run):
+        assert (pinned in inputs) == (name == "extract_activations"), "an upgrade reruns the extraction"
         assert not [path for path in inputs if not path.exists()], f"inputs of {name}"
         importlib.import_module(f"stages.{name}").run(params, *key)
     assert "mine" in (run / "reports/index.html").read_text(encoding="utf-8")
@@ -209,11 +210,11 @@ def folder_of_one_encoder(here):
         shutil.copyfile(ROOT / name, here / name)
     for name in ("stages", "falcon_dvc"):
         (here / name).symlink_to(ROOT / name)
-    own = {"kind": "python", "factory": "network_of_a_user:build", "checkpoint": "../../network_of_a_user.py"}
+    own = {"kind": "python", "factory": "network_of_a_user:build"}
     overlay = copy.deepcopy(SMALL) | {
         "encoders": {"supervised": None, "simclr": None, "mine": own},
         "data": {**IMAGES["folder"](here), "heldout": 0.0},
-        "image_text": {"checkpoint": "../../models/clip.safetensors"},
+        "image_text": {"checkpoint": "../../models/clip.safetensors", "allow_synthetic": True},
     }
     (here / "profiles").mkdir()
     with (here / "profiles/mine.yaml").open("w") as file:

@@ -23,7 +23,7 @@ from tests.support.word_corpus import CAPTIONS, DIM, Words, crops, vectors, writ
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(build_caption_index, "load_image_text", lambda *_: Words())
-    monkeypatch.setattr(build_caption_index, "best_device", lambda: "cpu")
+    monkeypatch.setattr(build_caption_index, "best_device", lambda *_: "cpu")
     return tmp_path
 
 

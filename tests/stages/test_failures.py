@@ -256,6 +256,21 @@ def test_an_encoder_without_a_classifier_is_one_clear_line(world):
         failures.run(make_params(), "net")
 
 
+@pytest.mark.parametrize("name", ["probe.npz", "probe.safetensors"])
+def test_a_head_elsewhere_explains_failures_as_a_built_in_one_does(world, name):
+    failures.run(make_params(), "net")
+    before = contents(world)
+    write_head("net.safetensors", {})
+    arrays = {"fc.weight": WEIGHTS.astype(np.float32), "fc.bias": BIAS.astype(np.float32)}
+    np.savez(name, **arrays) if name.endswith("npz") else save_file(arrays, name)
+    params = make_params()
+    params.encoders["net"].head, params.encoders["net"].classes = name, CLASSES
+    failures.run(params, "net")
+    after = contents(world)
+    differ = {path.name for path in after if after[path] != before.get(path)}
+    assert differ == {"net.safetensors", name}
+
+
 def test_features_of_another_encoder_are_one_clear_line(world):
     write_array(paths.activations("net") / "features.npy", np.zeros((600, 5), dtype=np.float32))
     with pytest.raises(UserError, match=r"features\.npy.*12 features.*extract_activations@net"):

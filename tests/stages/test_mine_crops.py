@@ -63,7 +63,7 @@ def run(tmp_path, monkeypatch):
     write_table(paths.groups("net") / "sets.parquet", SETS.assign(image=[images[row % 6] for row in range(8)]))
 
     def run_stages(**spec):
-        network = {"kind": "timm", "name": "test_vit", "weights": "random", "size": 64, "checkpoint": "x"}
+        network = {"kind": "timm", "name": "test_vit", "weights": "random", "size": 64}
         encoder = TypeAdapter(EncoderSpec).validate_python(network | spec)
         params = load_params(ROOT / "params.yaml").model_copy(update={"encoders": {"net": encoder}})
         extract_activations.run(params, "net")

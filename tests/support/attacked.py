@@ -109,12 +109,7 @@ def prepared() -> Params:
     Path("network_under_attack.py").write_text(NETWORK, encoding="utf-8")
     content = read_yaml(ROOT / "params.yaml")
     merge(content, SMALL)
-    encoder = {
-        "kind": "python",
-        "factory": "network_under_attack:build",
-        "layer": "maps",
-        "checkpoint": "network_under_attack.py",
-    }
+    encoder = {"kind": "python", "factory": "network_under_attack:build", "layer": "maps"}
     content["encoders"] = {"one": {**encoder, "classes": list(CLASSES)}, "two": {**encoder, "seed": 1}}
     merge(content, {"data": {"source": "list", "images": "images", "list": "images.csv", "captions": "captions.txt"}})
     return _read_back(content)

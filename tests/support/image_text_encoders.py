@@ -26,7 +26,7 @@ IMAGES = [noise(80, 120, 0), noise(64, 64, 1), noise(1, 1, 2), noise(30, 300, 3)
 
 def network(**changes):
     """A tiny classifier of torchvision with random weights."""
-    told = {"kind": "torchvision", "name": "squeezenet1_1", "weights": "random", "size": 32, "checkpoint": "x"}
+    told = {"kind": "torchvision", "name": "squeezenet1_1", "weights": "random", "size": 32}
     return TypeAdapter(ClassifierSpec).validate_python(
         told | {"classes": [f"thing {i}" for i in range(1000)]} | changes
     )

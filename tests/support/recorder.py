@@ -15,7 +15,7 @@ ALL_FIELDS = {"__dict__", "__iter__", "__eq__", "__getstate__", "__reduce_ex__",
 ALL_FIELDS |= {"__repr__", "__str__", "__rich_repr__", "__pydantic_serializer__"}
 ALL_FIELDS |= {"model_dump", "model_dump_json", "model_copy", "copy"}
 # Where a stage computes: what it computes is the same (tests/pipeline/test_ray.py), so DVC must not run it again for that.
-WITHOUT_EFFECT = {"executor", "ray"}
+WITHOUT_EFFECT = {"executor", "ray", "device"}
 KEYS = "*"  # stands for the keys of a section that is keyed by names: encoders.*
 
 

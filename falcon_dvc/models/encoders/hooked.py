@@ -79,6 +79,7 @@ class HookedEncoder:
             "mean": list(preparation.mean),
             "std": list(preparation.std),
             "checkpoint": self._network.loaded,
+            "classifier": self._classifier_report(),
         }
 
     def described_preparation(self) -> str:
@@ -165,6 +166,28 @@ class HookedEncoder:
             digest.update(values.reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
+    def _classifier_report(self) -> dict[str, Any] | None:
+        """Describe the network's own classifier: outputs, digest, and why it is not used; None if it was not trained."""
+        outputs, misfit = self._classifier_outputs()
+        if self._network.untrained or outputs is None:
+            return None
+        layer = None if misfit else self.final_layer()
+        if layer is None:
+            reason = misfit or "it is not linear in the features of this layer and pooling"
+            return {"outputs": outputs, "unused": reason, "sha256": None}
+        digest = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in layer)).hexdigest()
+        return {"outputs": outputs, "unused": None, "sha256": digest}
+
+    def _classifier_outputs(self) -> tuple[int | None, str]:
+        """Return the number of outputs of the classifier, and why its weights in the checkpoint do not fit."""
+        for name, shape in (self._network.loaded or {}).get("classifier_misfits", {}).items():
+            return shape[0], f"the file's {name} ({' x '.join(map(str, shape))}) does not fit the network"
+        names, modules = self._network.classifiers, dict(self._network.module.named_modules())
+        weight = getattr(modules.get(names[0]), "weight", None) if len(names) == 1 else None
+        if not isinstance(weight, Tensor) or self._classifier_is_random():
+            return None, ""
+        return len(weight), ""
+
     def _classifier_is_random(self) -> bool:
         """Return whether the checkpoint lacks the weights of the classifier."""
         return self._network.loaded is not None and not self._network.loaded["classifier_loaded"]
@@ -181,6 +204,8 @@ class HookedEncoder:
         batch = _probe(network, self.device)
         with torch.inference_mode():
             logits = network.module(batch)
+            if not isinstance(logits, Tensor) or logits.shape != (1, linear.out_features):
+                return None
             # This detects another layer, another pooling, or a normalisation in between.
             features, _ = self._readouts.read(network.module, batch)
             same = bool((linear(features) - logits).abs().max() < 1e-3 * logits.std())

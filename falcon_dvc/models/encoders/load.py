@@ -11,6 +11,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Box, resized
+from falcon_dvc.models.encoders.heads import read_head
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -203,8 +204,11 @@ def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | 
     Raises
     ------
     UserError
-        If the checkpoint is missing or is not from this project, or packages are missing.
+        If the checkpoint or the head is missing or does not fit, classes have no names, or packages are missing.
     """
+    head = getattr(spec, "head", None)
+    if head is not None:
+        return _named(*read_head(head, param=param), spec.classes, param)
     if spec.kind == "efficientnet_lite":
         from falcon_dvc.models.encoders.efficientnet_lite import classifier, imagenet_class_names, imagenet_synsets
 
@@ -216,20 +220,30 @@ def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | 
 
 
 def _network_classifier(spec: Any, param: str) -> LinearClassifier | None:
-    """Read the classifier of a network by name, if the names of its classes are known."""
-    from falcon_dvc.models.encoders.efficientnet_lite import imagenet_class_names, imagenet_synsets
+    """Read the classifier of a network by name."""
     from falcon_dvc.models.encoders.hooked import HookedEncoder
 
     encoder = HookedEncoder(spec, param=param)
-    layer, classes = encoder.final_layer(), encoder.classes
-    if layer is None or classes is None:
-        return None
-    ids, names = (imagenet_synsets(), imagenet_class_names()) if classes == ("imagenet",) else (classes, classes)
-    if len(ids) != len(layer[1]) or len(set(ids)) != len(ids):
+    layer = encoder.final_layer()
+    return None if layer is None else _named(*layer, encoder.classes, param)
+
+
+def _named(weights: np.ndarray, bias: np.ndarray, classes: Sequence[str] | None, param: str) -> LinearClassifier:
+    """Name the outputs of a classifier."""
+    if classes is None:
+        raise UserError(f"{param}.classes: missing; list the names of the classifier's {len(bias)} outputs, in order")
+    ids, names = _of_imagenet() if tuple(classes) == ("imagenet",) else (classes, classes)
+    if len(ids) != len(bias) or len(set(ids)) != len(ids):
         raise UserError(
-            f"{param}.classes: must hold {len(layer[1])} different names, one for each output of the classifier"
+            f"{param}.classes: must hold {len(bias)} different names, one for each output of the classifier"
         )
-    return LinearClassifier(*layer, _distinct(names, ids), tuple(ids))
+    return LinearClassifier(weights, bias, _distinct(names, ids), tuple(ids))
+
+
+def _of_imagenet() -> tuple[list[str], list[str]]:
+    from falcon_dvc.models.encoders.efficientnet_lite import imagenet_class_names, imagenet_synsets
+
+    return imagenet_synsets(), imagenet_class_names()
 
 
 def _distinct(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:

@@ -49,6 +49,8 @@ class Network:
         Names of the outputs of its classifier, or ``("imagenet",)``; None if not known.
     loaded
         Report of `load_released`; None without a checkpoint.
+    untrained
+        Whether its weights are random numbers.
     """
 
     module: nn.Module
@@ -59,6 +61,7 @@ class Network:
     width: int | None = None
     classes: tuple[str, ...] | None = None
     loaded: dict[str, Any] | None = None
+    untrained: bool = False
 
 
 def build_network(spec: Any, param: str = "encoders") -> Network:
@@ -84,6 +87,7 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
     }[spec.kind]
     with _seeded(spec.seed):
         network = build(spec, param)
+    network.untrained = getattr(spec, source) == "random"
     if getattr(spec, source) == "checkpoint":
         network.loaded = load_released(network.module, spec.checkpoint, network.classifiers, spec.part)
     network.preparation, network.classes = _overridden(network.preparation, spec), spec.classes or network.classes

@@ -209,6 +209,9 @@ def load_released(
         "tensors_of_encoder": len(counted),
         "tensors_loaded": sum(name in matched.tensors for name in counted),
         "classifiers": list(classifiers),
+        "classifier_misfits": {
+            name: list(tensor.shape) for name, tensor in matched.misfits.items() if _inside(name, classifiers)
+        },
         "classifier_loaded": all(name in matched.tensors for name in wanted if _inside(name, classifiers)),
         "missing": [name for name in counted if name not in matched.tensors],
         "taken": matched.taken,
@@ -284,7 +287,8 @@ def summary(report: Mapping[str, Any]) -> str:
     missing = f"; not in the file: {', '.join(report['missing'])}" if report["missing"] else ""
     where = f"nesting '{report['nesting']}', prefix '{report['prefix']}'"
     if report["classifiers"] and not report["classifier_loaded"]:
-        missing += f"; the classifier ({', '.join(report['classifiers'])}) is not in the file: only features are used"
+        why = "does not fit the network" if report["classifier_misfits"] else "is not in the file"
+        missing += f"; the classifier ({', '.join(report['classifiers'])}) {why}: only features are used"
     return (
         f"{report['file']}: {report['tensors_loaded']} of {report['tensors_of_encoder']} tensors loaded "
         f"({where}){left}{missing}"

@@ -75,7 +75,7 @@ class OpenClip:
         import torch
 
         with torch.inference_mode():
-            rows = [encode(batch.to(self._device), normalize=False).float() for batch in batches]
+            rows = [encode(batch.to(self._device, non_blocking=True), normalize=False).float() for batch in batches]
             return torch.nn.functional.normalize(torch.cat(rows), dim=1).cpu().numpy()
 
 
@@ -136,8 +136,8 @@ def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
     ----------
     spec
         The param ``image_text``: kind and precision. With kind open_clip, either checkpoint alone (written by the stage
-        train_clip), or also name and pretrained (an architecture of open_clip, and a tag or a file of weights). With kind
-        conse: top, classifier, sentences.
+        train_clip), or name and pretrained (an architecture of open_clip, and a tag, or checkpoint: the weights are the
+        file checkpoint). With kind conse: top, classifier, sentences.
     device : str
         Where it runs, for instance "cpu" or "cuda".
 
@@ -155,12 +155,17 @@ def _in_float32(spec: Any, device: str) -> ImageTextEncoder:
     if spec.kind == "open_clip":
         if spec.name is None:
             return _own_clip(spec.checkpoint, device)
-        return _published_clip(spec.name, spec.pretrained, device)
+        return _published_clip(spec.name, _weights(spec), device)
     if spec.kind == "conse":
         from falcon_dvc.models.image_text.conse import ConSE
 
         return ConSE(spec.top, device, spec.classifier, spec.sentences)
     raise UserError(f"{PARAM}: kind {spec.kind!r} is unknown; use open_clip or conse")
+
+
+def _weights(spec: Any) -> str:
+    """Return the file or tag of the weights of a model of open_clip."""
+    return spec.checkpoint if spec.pretrained == "checkpoint" else spec.pretrained
 
 
 def _own_clip(checkpoint: str, device: str) -> OpenClip:
@@ -189,7 +194,7 @@ def _published_clip(name: str, pretrained: str, device: str) -> OpenClip:
     import open_clip
     import torch
 
-    model, transform = published(name, pretrained, PARAM, "pretrained")
+    model, transform = published(name, pretrained, PARAM, "checkpoint, with pretrained: checkpoint")
     try:
         tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # tokenizers of other families come from a hub

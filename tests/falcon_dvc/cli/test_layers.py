@@ -11,7 +11,7 @@ from tests.support.paths import ROOT
 
 
 def params_with(**spec):
-    entry = TypeAdapter(EncoderSpec).validate_python({"checkpoint": "requirements.txt", **spec})
+    entry = TypeAdapter(EncoderSpec).validate_python(spec)
     return load_params(ROOT / "params.yaml").model_copy(update={"encoders": {"mine": entry}})
 
 
@@ -47,4 +47,4 @@ def test_an_unknown_layer_in_params_does_not_hide_the_list(capsys):
 
 def test_a_kind_with_one_layer_says_so():
     with pytest.raises(UserError, match=r"encoders\.mine: kind scenes has one layer"):
-        layers.run(params_with(kind="scenes"), "mine")
+        layers.run(params_with(kind="scenes", checkpoint="x"), "mine")

@@ -47,7 +47,7 @@ def test_every_param_has_a_meaning(page):
         ("train_clip.layers", "list of integer", "exactly 3, ≥ 1", "`[1, 1, 1]`"),
         ("find_groups.pick", "`spread`, `strongest`", "", "`spread`"),
         ("data.list", "text or null", "", "`null`"),
-        ("encoders.NAME.checkpoint", "text", "", "required"),
+        ("encoders.NAME.checkpoint", "text or null", "", "`null`"),
         ("compat", "`off`, `released`", "", "`false`"),
     ],
 )

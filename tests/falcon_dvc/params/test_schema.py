@@ -120,6 +120,9 @@ def test_a_source_says_what_else_it_needs(data, missing, tmp_path):
     assert line == f"data: source {data['source']} needs {missing}; see docs/images.md"
 
 
+PHOTOGRAPHS = {**DEFAULTS, "image_text": {"kind": "open_clip", "name": "ViT-B-32", "pretrained": "openai"}}
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -130,7 +133,7 @@ def test_a_source_says_what_else_it_needs(data, missing, tmp_path):
     ],
 )
 def test_every_source_is_known(data, tmp_path):
-    path = changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | data)
+    path = changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | data, PHOTOGRAPHS)
     assert load_params(path).data.source == data["source"]
 
 
@@ -146,19 +149,20 @@ def test_the_examples_of_the_page_on_images_are_valid(tmp_path):
         get_args(Data.model_fields["source"].annotation)
     )[1:]
     for example in examples:
-        assert load_params(changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | example["data"]))
+        assert load_params(changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | example["data"], PHOTOGRAPHS))
 
 
 NETWORK = {"kind": "timm", "name": "vit_small_patch16_224", "checkpoint": "dino.pth"}
+NO_FILE = {"checkpoint": None}
 
 
 @pytest.mark.parametrize(
     "spec",
     [
         {"layer": "blocks.11", "pooling": "cls", "size": 448, "mean": [0.5, 0.5, 0.5], "std": [1, 1, 1], "crop": 1},
-        {"weights": "pretrained", "classes": "imagenet"},
-        {"kind": "torchvision", "name": "resnet50", "weights": "IMAGENET1K_V2", "classes": ["cat", "dog"]},
-        {"kind": "open_clip", "name": "ViT-B-32", "pretrained": "laion2b_s34b_b79k", "squash": True},
+        {"weights": "pretrained", "classes": "imagenet", **NO_FILE},
+        {"kind": "torchvision", "name": "resnet50", "weights": "IMAGENET1K_V2", "classes": ["cat", "dog"], **NO_FILE},
+        {"kind": "open_clip", "name": "ViT-B-32", "pretrained": "laion2b_s34b_b79k", "squash": True, **NO_FILE},
     ],
 )
 def test_networks_by_name_load_and_survive_a_copy(spec, tmp_path):
@@ -182,3 +186,85 @@ def test_networks_by_name_load_and_survive_a_copy(spec, tmp_path):
 )
 def test_what_is_wrong_with_a_network_is_said_in_one_line(spec, words, tmp_path):
     assert problem(changed(tmp_path / "params.yaml", "encoders.mine", NETWORK | spec)).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "line"),
+    [
+        (
+            "encoders.mine",
+            {"kind": "timm", "name": "resnet18"},
+            "encoders.mine: the weights are read from a file: name it as checkpoint, or set weights to random or pretrained",
+        ),
+        (
+            "encoders.mine",
+            {"kind": "open_clip", "name": "RN50"},
+            "encoders.mine: the weights are read from a file: name it as checkpoint, or set pretrained to random",
+        ),
+        (
+            "encoders.mine",
+            {"kind": "python", "factory": "mine:build", "weights": "checkpoint"},
+            "encoders.mine: the weights are read from a file: name it as checkpoint, or set weights to factory",
+        ),
+        (
+            "encoders.mine",
+            {"kind": "torchvision", "name": "resnet18", "weights": "random", "checkpoint": "requirements.txt"},
+            "encoders.mine: checkpoint is not used with weights: random; leave it out",
+        ),
+        (
+            "encoders.mine",
+            {"kind": "efficientnet_lite", "variant": 0, "checkpoint": "requirements-photos.txt"},
+            "encoders.mine: checkpoint is not used with kind: efficientnet_lite",
+        ),
+        (
+            "image_text",
+            {"kind": "open_clip", "name": "RN50", "pretrained": "openai", "checkpoint": "requirements.txt"},
+            "image_text: checkpoint is not used with pretrained: openai; leave it out",
+        ),
+        (
+            "image_text",
+            {"kind": "open_clip", "name": "RN50", "pretrained": "checkpoint"},
+            "image_text: the weights are read from a file: name it as checkpoint",
+        ),
+        (
+            "generate_captions.checkpoint",
+            "requirements.txt",
+            "generate_captions: checkpoint is not used with pretrained: mscoco_finetuned_laion2b_s13b_b90k; leave it out",
+        ),
+    ],
+)
+def test_a_checkpoint_is_given_exactly_if_the_weights_are_a_file(place, value, line, tmp_path):
+    assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "line"),
+    [
+        ("encoders.simclr.head", "probe.npz", "encoders.simclr: head needs classes: list the names of its outputs"),
+        ("encoders.simclr.classes", ["cat"], "encoders.simclr: classes names the outputs of a head; name its file as head"),
+        (
+            "image_text",
+            {"kind": "conse", "classifier": {**NETWORK, "head": "probe.npz", "classes": ["cat", "dog"]}},
+            "image_text: classifier.head is not used",
+        ),
+    ],
+)  # fmt: skip
+def test_a_head_and_its_classes_belong_together(place, value, line, tmp_path):
+    assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("encoders.mine", {"kind": "timm", "name": "resnet18", "weights": "random"}),
+        ("encoders.mine", {"kind": "python", "factory": "mine:build"}),
+        ("encoders.mine", {"kind": "python", "factory": "mine:build", "checkpoint": "what_it_reads.npz"}),
+        ("encoders.mine", {"kind": "efficientnet_lite", "variant": 0}),
+        ("image_text", {"kind": "open_clip", "name": "RN50", "pretrained": "openai"}),
+        ("image_text", {"kind": "open_clip", "name": "RN50", "pretrained": "checkpoint", "checkpoint": "clip.pt"}),
+        ("image_text", {"kind": "conse"}),
+        ("image_text", {"kind": "conse", "checkpoint": "conse"}),
+    ],
+)
+def test_weights_that_are_in_no_file_need_no_placeholder(place, value, tmp_path):
+    assert load_params(changed(tmp_path / "params.yaml", place, value))

@@ -100,7 +100,7 @@ def sources(tmp_path_factory):
 
 def spec(**given):
     """An entry of `encoders`, checked as in params.yaml."""
-    return TypeAdapter(EncoderSpec).validate_python({"checkpoint": "requirements.txt", **given})
+    return TypeAdapter(EncoderSpec).validate_python(given)
 
 
 @pytest.fixture(scope="module")
@@ -441,7 +441,7 @@ def test_without_a_network_the_error_says_what_to_do(patched, given, monkeypatch
 )
 def test_params_that_are_wrong_stop(given):
     with pytest.raises(ValidationError):
-        spec(**given)
+        spec(**{"checkpoint": "x.pth"} | given)
 
 
 @pytest.mark.parametrize("name", ["torchvision", "vit_class_token", "python"])
@@ -460,7 +460,6 @@ def test_the_classifier_gives_the_networks_logits(name, monkeypatch):
 @pytest.mark.parametrize(
     "given",
     [
-        KINDS["torchvision"],  # names of the classes are not known
         KINDS["torchvision"] | {"layer": "layer3", "classes": "imagenet"},
         KINDS["python"] | {"pooling": "max", "classes": ["a", "b", "c", "d"]},
         KINDS["squeezenet"] | {"classes": "imagenet"},
@@ -479,6 +478,11 @@ def test_a_classifier_that_is_not_in_the_checkpoint_is_none(tmp_path):
     np.testing.assert_array_equal(linear_classifier(spec(**given)).weights, source["fc.weight"])
     torch.save({name: tensor for name, tensor in source.items() if name[:2] != "fc"}, tmp_path / "x.pth")
     assert linear_classifier(spec(**given)) is None
+
+
+def test_a_classifier_without_names_says_what_to_list():
+    with pytest.raises(UserError, match=r"encoders\.x\.classes: missing; list the names of the classifier's 4 outputs"):
+        linear_classifier(spec(**KINDS["python"]), "encoders.x")
 
 
 @pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c", "c"], "imagenet"])

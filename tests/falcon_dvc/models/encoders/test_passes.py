@@ -173,7 +173,7 @@ def test_networks_of_convolutions_are_given_channels_last(name):
         pytest.importorskip("efficientnet_lite_pytorch")
         network = load_encoder(SimpleNamespace(kind=name, variant=0))
     else:
-        entry = {"kind": "torchvision", "name": name, "weights": "random", "checkpoint": "none", "size": 64}
+        entry = {"kind": "torchvision", "name": name, "weights": "random", "size": 64}
         network = load_encoder(TypeAdapter(EncoderSpec).validate_python(entry))
     batch = collated([(row, network.prepare([Noise().load(row)])) for row in range(3)])
     assert batch.is_contiguous(memory_format=torch.channels_last) and not batch.is_contiguous()

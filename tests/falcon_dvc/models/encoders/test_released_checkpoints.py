@@ -202,7 +202,8 @@ def test_a_classifier_of_other_features_is_left_out_and_said(tmp_path):
     module = network()
     report = load_released(module, tmp_path / "other.safetensors", ("fc",))
     assert not report["classifier_loaded"] and module.fc.out_features == 5
-    assert "the classifier (fc) is not in the file: only features are used" in summary(report)
+    assert "the classifier (fc) does not fit the network: only features are used" in summary(report)
+    assert report["classifier_misfits"] == {"fc.weight": [2, 7], "fc.bias": [2]}
 
 
 def test_a_file_of_something_else_is_named(tmp_path):

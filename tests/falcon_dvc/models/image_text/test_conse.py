@@ -161,7 +161,7 @@ def test_a_network_that_names_no_classes_is_refused(changes, message, tmp_path, 
         save_file({key: value for key, value in tensors.items() if "head" not in key}, "headless.safetensors")
     told = {key: value for key, value in network().model_dump().items() if value is not None} | changes
     if changes.get("kind") == "python":
-        told = {key: told[key] for key in ("kind", "factory", "size", "mean", "std", "checkpoint", "classes")}
+        told = {key: told[key] for key in ("kind", "factory", "size", "mean", "std", "classes")}
     with pytest.raises(UserError) as error:
         any_conse(**told) if "kind" not in changes else load_image_text(
             spec_of(kind="conse", top=2, classifier=TypeAdapter(ClassifierSpec).validate_python(told), sentences="x")
@@ -174,7 +174,6 @@ def test_the_classifier_is_validated_as_an_encoder_is(tmp_path):
         TypeAdapter(ImageTextSpec).validate_python(
             {
                 "kind": "conse",
-                "checkpoint": "x",
                 "classifier": {"kind": "torchvision", "nme": "resnet18", "checkpoint": "x"},
             }
         )

@@ -1,0 +1,99 @@
+"""Read a linear classifier of an encoder's features (a linear probe) from a file of its own, without pickle and torch."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from falcon_dvc.errors import UserError
+
+EXPECTED = "a matrix weight (outputs x features) and a vector bias (outputs)"
+
+
+def read_head(
+    path: str | Path, features: int | None = None, classes: int | None = None, param: str = "encoders"
+) -> tuple[Float32[np.ndarray, "outputs features"], Float32[np.ndarray, " outputs"]]:
+    """Read weight and bias of a linear classifier.
+
+    Parameters
+    ----------
+    path
+        A ``.safetensors`` or ``.npz`` file with one matrix and one vector, of any names (``weight``, ``fc.weight``).
+    features : int, optional
+        Number of features of the encoder, to check the matrix.
+    classes : int, optional
+        Number of class names, to check the outputs.
+    param : str
+        The name of the entry, for errors: ``encoders.NAME``.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, holds other arrays or values that are not finite, or does not fit.
+    """
+    arrays = _arrays(path)
+    weight, bias = _weight_and_bias(path, arrays)
+    if weight.shape[0] != bias.size:
+        fix = "transpose the weight" if weight.shape[1] == bias.size else "use files of one training"
+        raise UserError(
+            f"{path}: weight {_shape(weight)} and bias {_shape(bias)} do not fit, it needs {EXPECTED}; {fix}"
+        )
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise UserError(f"{path}: holds values that are NaN or infinite; train the head again")
+    if features is not None and weight.shape[1] != features:
+        raise UserError(
+            f"{path}: reads {weight.shape[1]} features, but {param} has {features}; set layer and pooling as in its "
+            "training, or train it on the features.npy of this encoder"
+        )
+    if classes is not None and weight.shape[0] != classes:
+        raise UserError(
+            f"{path}: has {weight.shape[0]} outputs, but {param}.classes names {classes}; name each output, in order"
+        )
+    return weight, bias
+
+
+def _weight_and_bias(path: str | Path, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Find the only matrix and the only vector of a file, as float32."""
+    matrices, vectors = ([name for name, array in arrays.items() if array.ndim == ndim] for ndim in (2, 1))
+    if len(matrices) != 1 or len(vectors) != 1 or len(arrays) != 2:
+        held = ", ".join(f"{name} {_shape(array)}" for name, array in sorted(arrays.items())[:4])
+        more = ", ..." if len(arrays) > 4 else ""
+        raise UserError(f"{path}: holds {len(arrays)} arrays ({held}{more}); save {EXPECTED} alone")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu" or not array.size:
+            raise UserError(
+                f"{path}: {name} holds {array.size} numbers of type {array.dtype}; save {EXPECTED} as float32"
+            )
+    return arrays[matrices[0]].astype(np.float32), arrays[vectors[0]].astype(np.float32)
+
+
+def _arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Read all arrays of a file by name."""
+    from safetensors import SafetensorError
+
+    readers = {".safetensors": _of_safetensors, ".npz": _of_npz}
+    read = readers.get(Path(path).suffix.lower())
+    if read is None:
+        raise UserError(f"{path}: a head is a .safetensors or .npz file; save {EXPECTED} in one")
+    try:
+        return read(Path(path))
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise UserError(f"{path}: not a readable file of arrays ({reason}); name a file with {EXPECTED}") from error
+
+
+def _of_safetensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def _of_npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: np.asarray(archive[name]) for name in archive.files}  # other files of an archive are bytes
+
+
+def _shape(array: np.ndarray) -> str:
+    return " x ".join(map(str, array.shape)) or "scalar"
