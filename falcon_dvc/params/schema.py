@@ -1,5 +1,6 @@
 """The schema of params.yaml, which rejects unknown keys, wrong types and impossible values before any work."""
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -7,7 +8,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     field_validator,
     model_validator,
 )
@@ -178,12 +181,53 @@ class OpenClip(Section):
         return self
 
 
-class ScenesEncoder(Section):
+class RandomFeatures(Section):
+    """A choice of features: `random` of them, drawn with `seed`."""
+
+    random: Count
+    seed: Natural = 0
+
+
+def _listed(value: Any) -> Any:
+    """Refuse a file here: DVC would not notice that it changes. `falcon profile` writes its numbers instead."""
+    if isinstance(value, str):
+        raise ValueError("only a profile can name a file (docs/encoders.md); list the feature numbers here")
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("should be a list of feature numbers, or {random: COUNT}")
+    return value
+
+
+def _named_once(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    if not numbers:
+        raise ValueError("names no feature; list at least one, or leave features out to explain all")
+    twice = [number for number, count in Counter(numbers).items() if count > 1]
+    if twice:
+        raise ValueError(f"names feature {twice[0]} more than once; name each feature once")
+    return numbers
+
+
+FeatureNumber = Annotated[int, Field(ge=0, lt=2**31)]
+FeatureNumbers = Annotated[
+    tuple[FeatureNumber, ...], BeforeValidator(_listed), Field(strict=False), AfterValidator(_named_once)
+]
+FeatureChoice = Annotated[
+    Annotated[FeatureNumbers, Tag("(numbers)")] | Annotated[RandomFeatures, Tag("(random)")],
+    Discriminator(lambda value: "(random)" if isinstance(value, (dict, RandomFeatures)) else "(numbers)"),
+]
+
+
+class Chosen(Section):
+    """``features`` are the features to explain: their numbers, or ``{random: COUNT, seed: SEED}``. Default: all."""
+
+    features: FeatureChoice | None = None
+
+
+class ScenesEncoder(Chosen):
     kind: Literal["scenes"]
     checkpoint: str
 
 
-class EfficientNetLite(Section):
+class EfficientNetLite(Chosen):
     kind: Literal["efficientnet_lite"]
     checkpoint: str
     variant: Annotated[int, Field(ge=0, le=2)]
@@ -203,7 +247,7 @@ def _different(names: tuple[str, ...]) -> tuple[str, ...]:
 Channels = Annotated[tuple[float, float, float], Field(strict=False)]
 
 
-class Network(Section):
+class Network(Chosen):
     """Keys of all networks that this project does not train. docs/encoders.md has an example of each kind.
 
     ``checkpoint`` is a file that DVC tracks: the weights to load (``.safetensors``, or a file of torch that holds tensors
@@ -282,6 +326,12 @@ class ConSE(Section):
     classifier: ClassifierSpec | None = None
     sentences: str | None = None
     precision: Precision = "float32"
+
+    @model_validator(mode="after")
+    def _explains_nothing(self) -> "ConSE":
+        if self.classifier is not None and self.classifier.features is not None:
+            raise ValueError("classifier.features: only `encoders` are explained; leave features out")
+        return self
 
 
 ImageTextSpec = Annotated[OpenClip | ConSE, Field(discriminator="kind")]
