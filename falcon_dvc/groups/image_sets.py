@@ -51,6 +51,14 @@ def firing_thresholds(normalised: np.ndarray, fires: np.ndarray) -> np.ndarray:
     return thresholds
 
 
+def often_firing(features: np.ndarray, probe: np.ndarray, thresholds: np.ndarray, least: float) -> np.ndarray:
+    """Find the features that fire on at least `least` of the probe images: bool, (features,)."""
+    support = np.zeros(len(thresholds), dtype=int)
+    for start in range(0, len(probe), IMAGES_AT_ONCE):
+        support += (row_normalised(features[probe[start : start + IMAGES_AT_ONCE]]) >= thresholds).sum(axis=0)
+    return support >= least
+
+
 def image_sets(
     normalised: np.ndarray, fires: np.ndarray, groups: Groups, names: np.ndarray, settings: FindGroups
 ) -> pd.DataFrame:
