@@ -6,6 +6,7 @@ Stages that compute with the network depend on the first file. So another choice
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from falcon_dvc import paths
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def run(params: Params) -> StageSummary:
-    """Write ``network.json`` and ``features.json`` of every encoder."""
+    """Write ``network.json`` and ``features.json`` of every encoder, and remove those of encoders that are gone."""
+    shutil.rmtree(paths.ENCODERS, ignore_errors=True)
     for name, spec in params.encoders.items():
         network = spec.model_dump(mode="json")
         _write(name, "features", network.pop("features"))

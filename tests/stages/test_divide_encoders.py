@@ -27,6 +27,13 @@ def test_a_choice_of_features_changes_one_file_and_the_network_the_other(tmp_pat
         assert divided(**changes)[1] == everything
 
 
+def test_files_of_an_encoder_that_is_gone_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    divided()
+    divide_encoders.run(params_of({}))
+    assert sorted(path.name for path in Path("data/encoders").iterdir()) == ["simclr", "supervised"]
+
+
 def test_stages_that_pass_images_through_a_network_do_not_depend_on_the_choice():
     watching = {
         name
