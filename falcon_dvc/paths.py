@@ -5,6 +5,8 @@ from pathlib import Path
 DATA, MODELS, REPORTS = Path("data"), Path("models"), Path("reports")
 
 IMAGES = DATA / "images.parquet"
+# A folder for each encoder: DVC compares its files, and no stage reads them.
+ENCODERS = DATA / "encoders"
 SCENES = DATA / "scenes"
 TRAINING = DATA / "training"
 CAPTIONS = DATA / "captions"

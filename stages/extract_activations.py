@@ -48,7 +48,7 @@ def run(params: Params, name: str) -> StageSummary:
     unused = _describe(encoder, folder, params.encoders[name].head)
     depends_on = {
         "images": which_images(params.data),
-        "encoder": params.encoders[name].model_dump(mode="json"),
+        "encoder": params.encoders[name].model_dump(mode="json", exclude={"features"}),
         **params.extract_activations.model_dump(mode="json"),
     }
     with executor_of(params, "extract_activations") as executor, resumable(f"extract_activations-{name}") as work:

@@ -13,6 +13,7 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.groups.activations import (
     highly_activating,
 )
+from falcon_dvc.groups.choice import chosen_features
 from falcon_dvc.groups.image_sets import firing_thresholds, image_sets, normalised_features
 from falcon_dvc.groups.search import explained_groups
 
@@ -32,16 +33,18 @@ def run(params: Params, name: str) -> StageSummary:
     settings = params.find_groups
     table = read_table(paths.IMAGES)
     probe = np.flatnonzero(table["split"] == "probe")
-    normalised = normalised_features(_features(name, len(table)), probe)
+    features, choice = _features(name, len(table)), params.encoders[name].features
+    chosen = chosen_features(choice, features.shape[1], name)
+    normalised = normalised_features(features, probe)
     if not normalised.size:
         raise NothingFiresError(f"encoders.{name}: no image is explained, all are held out; lower data.heldout")
     fires = highly_activating(
         normalised, settings.rule, top_k=settings.top_k, quantile=settings.quantile, sigma=settings.sigma
     )
-    groups, statistics, search = explained_groups(fires, settings)
+    groups, statistics, search = explained_groups(fires, settings, chosen)
     if not len(groups):
         raise NothingFiresError(
-            f"encoders.{name}: no feature has {settings.min_images} highly activating images; "
+            f"encoders.{name}: no {'chosen ' if choice else ''}feature has {settings.min_images} highly activating images; "
             "lower find_groups.min_images or sigma, or use rule: top_k"
         )
     sets = image_sets(normalised, fires, groups, statistics["group"].to_numpy(), settings)
@@ -49,13 +52,14 @@ def run(params: Params, name: str) -> StageSummary:
     write_table(paths.groups(name) / "groups.parquet", statistics)
     write_table(paths.groups(name) / "sets.parquet", sets)
     write_array(paths.groups(name) / "thresholds.npy", firing_thresholds(normalised, fires))
-    summary = _summary(name, fires.shape, search, len(groups), len(sets), settings)
-    write_json(paths.metrics(f"search_{name}"), {**search, **summary.metrics})
+    summary = _summary(name, fires.shape, len(chosen), search, len(groups), len(sets), settings)
+    metrics = {"chosen_features": len(chosen), "features_of_the_encoder": fires.shape[1]} if choice else {}
+    write_json(paths.metrics(f"search_{name}"), {**metrics, **search, **summary.metrics})
     return summary
 
 
 def _summary(
-    name: str, fires: tuple[int, int], search: dict, groups: int, rows: int, settings: FindGroups
+    name: str, fires: tuple[int, int], chosen: int, search: dict, groups: int, rows: int, settings: FindGroups
 ) -> StageSummary:
     """Summarise the stage.
 
@@ -66,9 +70,12 @@ def _summary(
     left = sum(counts["significant"] - counts["explained"] for counts in sets)
     few = f"with fewer than {settings.min_images} highly activating images"
     return StageSummary(
-        read={"probe images": images, "features": features},
-        dropped={"features": {few: features - search["single"]}},
-        noted={"significant sets of features that are left out": left},
+        read={"probe images": images, "features": chosen},
+        dropped={"features": {few: chosen - search["single"]}},
+        noted={
+            f"features that encoders.{name}.features does not choose": features - chosen,
+            "significant sets of features that are left out": left,
+        },
         wrote={f"groups to {paths.groups(name)}": groups, f"rows of images to {paths.groups(name)}": rows},
     )
 

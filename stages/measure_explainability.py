@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from falcon_dvc.artifacts.formats import read_array, read_table, write_json, wri
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.evaluation.explainability import measure_coherence
 from falcon_dvc.evaluation.statistics import mean_with_interval
+from falcon_dvc.groups.choice import number_chosen
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import MeasureExplainability, Params
@@ -26,6 +27,7 @@ def run(params: Params, name: str) -> StageSummary:
     images = read_table(paths.IMAGES)
     measured = measure_coherence(groups, crops, embeddings, images, settings)
     features = read_array(paths.activations(name) / "features.npy").shape[1]
+    chosen = number_chosen(params.encoders[name].features)
     write_table(paths.EXPLAINABILITY / f"{name}.parquet", measured)
     write_table(paths.plot(f"{name}_coherence"), measured[["group", "size", "coherence", "null_mean", "null_high"]])
     by_size = {_label(size): _shares(groups_of_size, settings) for size, groups_of_size in measured.groupby("size")}
@@ -39,7 +41,7 @@ def run(params: Params, name: str) -> StageSummary:
         paths.metrics(f"explainability_{name}"),
         {
             "features": features,
-            "of_the_space": _of_all_features(measured, features, settings),
+            **_of_all_features(measured, features, chosen, settings),
             **by_size,
             "shuffled_activations": _shuffled(groups, crops, embeddings, images, settings),
             **summary.metrics,
@@ -83,17 +85,20 @@ def _shares(groups: pd.DataFrame, settings: MeasureExplainability) -> dict:
     return shares | {"median_z": float(groups["z"].median()), "median_coherence": float(groups["coherence"].median())}
 
 
-def _of_all_features(measured: pd.DataFrame, features: int, settings: MeasureExplainability) -> dict:
-    """Compute interpretable single features as a share of the *whole* space (claim C1).
+def _of_all_features(
+    measured: pd.DataFrame, features: int, chosen: int | None, settings: MeasureExplainability
+) -> dict[str, Any]:
+    """Compute interpretable single features as a share of the *whole* space (claim C1), or of the chosen features.
 
-    Features without enough images count as not interpretable.
+    Features without enough images count as not interpretable. Of features that are not chosen, nothing is known.
     """
     single = measured[measured["size"] == 1]
-    missing = np.zeros(features - len(single))
+    missing = np.zeros((features if chosen is None else chosen) - len(single))
     rules = {"interpretable": "interpretable", "released_rule": "released_interpretable"}
-    return {
+    shares = {
         rule: mean_with_interval(np.concatenate([single[column], missing]), settings) for rule, column in rules.items()
     }
+    return {"of_the_space": shares} if chosen is None else {"chosen": chosen, "of_the_chosen": shares}
 
 
 def _by_size(by_size: dict[str, dict]) -> pd.DataFrame:

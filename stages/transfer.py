@@ -108,7 +108,8 @@ def _agreement(
     """
     top, groups = params.concepts.top, spaces.groups["group"]
     own = _words(read_table(paths.concepts(names.explained) / "concepts.parquet"), groups, top)
-    direct = _words(read_table(paths.concepts(names.unseen) / "concepts.parquet"), nearest_feature(spaces, maps), top)
+    nearest = nearest_feature(spaces, maps, _explained_features(names.unseen))
+    direct = _words(read_table(paths.concepts(names.unseen) / "concepts.parquet"), nearest, top)
     transferred, null = (_words(table, groups, top) for table in tables)
     return {
         "concept_overlap": shared(own, transferred),
@@ -118,6 +119,12 @@ def _agreement(
         "same_first": same_first(own, transferred),
         "same_first_null": same_first(own, null),
     }
+
+
+def _explained_features(encoder: str) -> np.ndarray:
+    """Read the numbers of the features that are explained alone."""
+    groups = read_table(paths.groups(encoder) / "groups.parquet")
+    return groups.loc[groups["size"] == 1, "members"].astype(int).to_numpy()
 
 
 def _words(table: pd.DataFrame, groups: pd.Series, top: int) -> list[list[str]]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +23,7 @@ from falcon_dvc.artifacts.formats import write_json
 from falcon_dvc.params.load import merge, read_yaml, validated
 from falcon_dvc.params.schema import Params
 from falcon_dvc.progress import track
+from stages import divide_encoders
 from tests.support.recorder import KEYS, Leaf, leaves
 from tests.support.reruns import Reads, Stage, other_settings, stage_of
 from tests.support.whole_runs import whole_run
@@ -111,6 +112,8 @@ def measured(clone: Path, reads: Reads, before: Answer) -> dict[str, Any]:
     for change in track(tried, "asking DVC", total=len(tried)):
         with (clone / "params.yaml").open("w", encoding="utf-8") as file:
             YAML().dump(change.content, file)
+        with chdir(clone):  # other stages see params of encoders through its files
+            divide_encoders.run(validated(change.content))
         answer = asked(clone)
         both = answer.stages & before.stages
         wrong += compared(change, reads, both, answer.stale & both)

@@ -77,15 +77,19 @@ def parse_target(params: Params, target: str) -> tuple[str, str]:
     groups = [str(group) for group in read_table(paths.groups(encoder) / "groups.parquet")["group"]]
     group = f"f{int(feature)}" if feature.isdecimal() and feature.isascii() else feature
     if group not in groups:
-        raise UserError(f"{target!r}: {encoder} has no such feature or group{_suggestions(encoder, group, groups)}")
+        raise UserError(
+            f"{target!r}: {encoder} has no such feature or group{_suggestions(params, encoder, group, groups)}"
+        )
     return encoder, group
 
 
-def _suggestions(encoder: str, group: str, groups: list[str]) -> str:
-    """Suggest similar ids, and the table with all of them."""
+def _suggestions(params: Params, encoder: str, group: str, groups: list[str]) -> str:
+    """Give possible reasons, similar ids, and the table with all of them."""
+    chosen = params.encoders[encoder].features is not None
+    why = f"encoders.{encoder}.features may not choose it, or it fires" if chosen else "it may fire"
     close = difflib.get_close_matches(group, groups, n=3)
     near = f"; close are: {', '.join(close)}" if close else ""
-    return f" (it may fire on too few images){near}; all {len(groups)} are in {paths.table(encoder + '_concepts')}"
+    return f" ({why} on too few images){near}; all {len(groups)} are in {paths.table(encoder + '_concepts')}"
 
 
 def collect(encoder: str, group: str, truth_known: bool) -> FeatureExplanation:

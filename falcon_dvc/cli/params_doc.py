@@ -49,6 +49,7 @@ MEANINGS = {
     "image_text.sentences": "folder of a sentence encoder; null: MiniLM",
     "image_text.precision": "what its networks compute in, as `extract_activations.precision`",
     "encoders.NAME.name": "name of the network in its library",
+    "encoders.NAME.features": "the features to explain: numbers, or `{random: COUNT, seed: SEED}`; null: all ([encoders.md](encoders.md))",
 }
 COMMENT = re.compile(r"(?:^|\s)# (.*)$")
 KEY = re.compile(r"^( *)([\w]+):")
@@ -196,8 +197,9 @@ def _type(definition: Schema, schema: Schema) -> str:
     definition = _resolved(definition, schema)
     if "const" in definition or "enum" in definition:
         return ", ".join(f"`{value}`" for value in definition.get("enum", [definition.get("const")]))
-    if "anyOf" in definition:
-        return " or ".join(dict.fromkeys(_type(alternative, schema) for alternative in definition["anyOf"]))
+    alternatives = [*definition.get("anyOf", []), *definition.get("oneOf", [])]
+    if alternatives:
+        return " or ".join(dict.fromkeys(_type(alternative, schema) for alternative in alternatives))
     if definition.get("type") == "array":
         inner = definition.get("items") or definition["prefixItems"][0]
         count = f"{len(definition['prefixItems'])} × " if "prefixItems" in definition else ""
@@ -213,7 +215,11 @@ def _range(definition: Schema, schema: Schema) -> str:
     own = [text.format(definition[name]) for name, text in BOUNDS.items() if name in definition]
     if "minItems" in definition and definition["minItems"] == definition.get("maxItems"):
         own = [f"exactly {definition['minItems']}"]
-    inner = [*definition.get("anyOf", []), *([definition["items"]] if "items" in definition else [])]
+    inner = [
+        *definition.get("anyOf", []),
+        *definition.get("oneOf", []),
+        *([definition["items"]] if "items" in definition else []),
+    ]
     bounds = [*own, *(_range(other, schema) for other in inner)]
     return ", ".join(dict.fromkeys(bound for bound in bounds if bound))
 

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.cli import pins
 from falcon_dvc.errors import UserError
+from falcon_dvc.params.feature_file import read_feature_file
 from falcon_dvc.params.load import load_params, merge, read_yaml
 from falcon_dvc.paths import REPORTS, TRANSFERS
 
@@ -43,6 +44,7 @@ def prepare(name: str, images: str = "", captions: str = "") -> Path:
     _empty_replaced_entries(merged, overlay)
     merge(merged, overlay)
     merged["data"].update({key: path for key, path in inputs.items() if path})
+    _read_feature_files(name, folder, merged.get("encoders"))
     candidate = folder / "params.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     _write_valid(candidate, merged)
@@ -85,6 +87,17 @@ def _input(folder: Path, key: str, path: str, overlay: dict[str, Any]) -> str:
     if previous.exists():
         return str(read_yaml(previous)["data"][key])
     raise UserError(f"{key.upper()} is not set; run make repro PROFILE=... IMAGES=FOLDER CAPTIONS=FILE")
+
+
+def _read_feature_files(name: str, folder: Path, encoders: Any) -> None:
+    """Replace the files of chosen features by their numbers, so that DVC notices when a file has changed."""
+    for key, spec in encoders.items() if isinstance(encoders, dict) else ():
+        path = spec.get("features") if isinstance(spec, dict) else None
+        if isinstance(path, str):
+            try:
+                spec["features"] = read_feature_file(Path(os.path.normpath(folder / path)))
+            except UserError as error:
+                raise UserError(f"{PROFILES / name}.yaml: encoders.{key}.features: {error}") from error
 
 
 def _write_valid(path: Path, merged: Any) -> None:

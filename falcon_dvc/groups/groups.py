@@ -33,12 +33,17 @@ class Groups:
         return Groups(self.members[rows], self.images[rows])
 
 
-def single_features(fires: Fires, min_images: int) -> Groups:
+def single_features(fires: Fires, min_images: int, chosen: Int[np.ndarray, " chosen"] | None = None) -> Groups:
     """Return each feature with enough images as a group of one.
 
     Other features may fire on these images too.
+
+    Parameters
+    ----------
+    chosen : features that may be returned, ascending; None: all.
     """
-    kept = np.flatnonzero(fires.sum(axis=0) >= min_images)
+    enough = fires.sum(axis=0) >= min_images
+    kept = np.flatnonzero(enough) if chosen is None else chosen[enough[chosen]]
     return Groups(np.eye(fires.shape[1], dtype=bool)[kept], np.ascontiguousarray(fires.T[kept]))
 
 
@@ -71,6 +76,13 @@ def _order(members: Bool[np.ndarray, "groups features"]) -> Int[np.ndarray, " gr
     # Of two sets of one size, the set that contains the first differing feature comes first.
     without = np.packbits(~members, axis=1)
     return np.lexsort((*without.T[::-1], members.sum(axis=1)))
+
+
+def among(groups: Groups, chosen: Int[np.ndarray, " chosen"]) -> Groups:
+    """Return the groups all of whose members are chosen."""
+    other = np.ones(groups.members.shape[1], dtype=bool)
+    other[chosen] = False
+    return groups.take(np.flatnonzero(~(groups.members & other).any(axis=1)))
 
 
 def together(first: Groups, second: Groups) -> Groups:

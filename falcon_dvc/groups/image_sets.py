@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,14 @@ def firing_thresholds(normalised: np.ndarray, fires: np.ndarray) -> np.ndarray:
     return thresholds
 
 
+def often_firing(features: np.ndarray, probe: np.ndarray, thresholds: np.ndarray, least: float) -> np.ndarray:
+    """Find the features that fire on at least `least` of the probe images: bool, (features,)."""
+    support = np.zeros(len(thresholds), dtype=int)
+    for start in range(0, len(probe), IMAGES_AT_ONCE):
+        support += (row_normalised(features[probe[start : start + IMAGES_AT_ONCE]]) >= thresholds).sum(axis=0)
+    return support >= least
+
+
 def image_sets(
     normalised: np.ndarray, fires: np.ndarray, groups: Groups, names: np.ndarray, settings: FindGroups
 ) -> pd.DataFrame:
@@ -57,8 +66,7 @@ def image_sets(
 
     A block of groups is computed at a time.
     """
-    largest = min(int(groups.images.sum(axis=1).max(initial=0)), settings.max_images)
-    random = _random_images(groups.members.sum(axis=1) == 1, largest, len(normalised), settings)
+    random = _random_images(groups, fires, settings)
     blocks = [slice(start, start + GROUPS_AT_ONCE) for start in range(0, len(groups), GROUPS_AT_ONCE)]
     tables_of_blocks = [
         _block(normalised, fires, groups.take(rows), names[rows], random[rows], settings)
@@ -101,19 +109,39 @@ def _lowly_activating(
     )
 
 
-def _random_images(single: np.ndarray, largest: int, images: int, settings: FindGroups) -> np.ndarray:
+def _random_images(groups: Groups, fires: np.ndarray, settings: FindGroups) -> np.ndarray:
     """Draw random images for each single feature, and none for larger groups.
 
-    Shuffled activations would select such images. If few features give too few crops, more images than
-    `find_groups.random_images` are drawn. Random sets of the `largest` group's size can then be drawn from them.
+    Shuffled activations would select such images. All features draw in turn, also those that are not chosen: a feature
+    begins with the same images, whatever is explained beside it. If few features give too few crops, more images than
+    `find_groups.random_images` are drawn. Random sets of the largest group's size can then be drawn from them.
     """
-    generator = np.random.default_rng(settings.seed)
-    enough = -(-POOL * largest // max(int(single.sum()), 1))
-    count = min(max(settings.random_images, enough), images)
-    rows = np.full((len(single), count), -1)
-    for index in np.flatnonzero(single):
-        rows[index] = generator.choice(images, count, replace=False)
+    row_of = {int(members.argmax()): row for row, members in enumerate(groups.members) if members.sum() == 1}
+    support = fires.sum(axis=0)
+    cofiring = settings.grouping == "cofire"
+    drawing = np.flatnonzero(support >= settings.min_images) if cofiring else np.array(sorted(row_of), dtype=int)
+    largest = max(support[drawing].max(initial=0), groups.images.sum(axis=1).max(initial=0))
+    first, all_in_all = (_number_of_random_images(int(largest), of, len(fires), settings) for of in (drawing, row_of))
+    rows, generator = np.full((len(groups), all_in_all), -1), np.random.default_rng(settings.seed)
+    for feature in drawing.tolist():
+        drawn = generator.choice(len(fires), first, replace=False)
+        if feature in row_of:
+            others = _others(drawn, len(fires), all_in_all - first, [settings.seed, feature])
+            rows[row_of[feature]] = np.concatenate([drawn, others])
     return rows
+
+
+def _number_of_random_images(largest: int, features: Sized, images: int, settings: FindGroups) -> int:
+    """Return how many random images each feature needs, so that all together give enough for the largest group."""
+    enough = -(-POOL * min(largest, settings.max_images) // max(len(features), 1))
+    return min(max(settings.random_images, enough), images)
+
+
+def _others(drawn: np.ndarray, images: int, count: int, seed: list[int]) -> np.ndarray:
+    """Draw further images, none of which was drawn before."""
+    if not count:
+        return drawn[:0]
+    return np.random.default_rng(seed).choice(np.setdiff1d(np.arange(images), drawn), count, replace=False)
 
 
 def _rows(

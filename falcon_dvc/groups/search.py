@@ -16,29 +16,37 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import FindGroups
 
 
-def explained_groups(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFrame, dict]:
-    """Find the single features and larger groups that are explained, with statistics and counts of the search."""
+def explained_groups(
+    fires: np.ndarray, settings: FindGroups, chosen: np.ndarray | None = None
+) -> tuple[Groups, pd.DataFrame, dict]:
+    """Find the single features and larger groups that are explained, with statistics and counts of the search.
+
+    Parameters
+    ----------
+    fires : which image fires which feature, for all features.
+    chosen : features to explain, ascending; None: all. Groups consist of these, and the search tests no others.
+    """
     find = _exact if settings.grouping == "exact" else _cofiring
-    groups, statistics, search = find(fires, settings)
+    groups, statistics, search = find(fires, settings, np.arange(fires.shape[1]) if chosen is None else chosen)
     members = [np.flatnonzero(row).tolist() for row in groups.members]
     statistics.insert(0, "group", [grouping.group_name(features) for features in members])
     statistics.insert(1, "members", [as_text(group) for group in members])
     return groups, statistics, {"single": int((statistics["size"] == 1).sum()), **search}
 
 
-def _exact(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFrame, dict]:
-    """Group images with the identical set of features (released).
+def _exact(fires: np.ndarray, settings: FindGroups, chosen: np.ndarray) -> tuple[Groups, pd.DataFrame, dict]:
+    """Group images with the identical set of features (released), chosen or not.
 
-    The strongest larger sets that fire together beyond chance are kept.
+    Sets of chosen features are kept. Of the larger ones, those are the strongest that fire together beyond chance.
     """
-    groups = grouping.exact_groups(fires, settings.min_images)
+    groups = grouping.among(grouping.exact_groups(fires, settings.min_images), chosen)
     statistics = _independence(groups, fires)
     larger, size = (statistics["size"] > 1).to_numpy(), statistics["size"].to_numpy()
     significant = np.zeros(len(groups), dtype=bool)
     significant[larger] = grouping.discoveries(statistics["p_value"].to_numpy()[larger], settings.fdr)
     strength = statistics.pop("strength").to_numpy()
     # No two exact groups share an image, so none is a near-duplicate of another.
-    chosen, left = grouping.strongest_in_turn(
+    strongest, left = grouping.strongest_in_turn(
         size, strength, significant, lambda row: np.arange(len(size)) == row, settings.max_groups
     )
     search = {
@@ -46,34 +54,35 @@ def _exact(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFram
             "tested": int((size == number).sum()),
             "significant": int(significant[size == number].sum()),
             "beyond_max_groups": int(left[size == number].sum()),
-            "explained": int((size[chosen] == number).sum()),
+            "explained": int((size[strongest] == number).sum()),
         }
         for number in np.unique(size[larger])
     }
-    kept = np.sort(np.concatenate([np.flatnonzero(~larger), chosen]))
+    kept = np.sort(np.concatenate([np.flatnonzero(~larger), strongest]))
     return groups.take(kept), statistics.assign(significant=significant).iloc[kept].reset_index(drop=True), search
 
 
-def _cofiring(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFrame, dict]:
-    """Select each feature with enough images, and diverse closed sets that fire together beyond chance."""
-    singles = grouping.single_features(fires, settings.min_images)
+def _cofiring(fires: np.ndarray, settings: FindGroups, chosen: np.ndarray) -> tuple[Groups, pd.DataFrame, dict]:
+    """Select each chosen feature with enough images, and diverse closed sets that fire together beyond chance."""
+    singles = grouping.single_features(fires, settings.min_images, chosen)
+    own = fires if len(chosen) == fires.shape[1] else fires[:, chosen]
     itemsets = cofiring_sets(
-        fires, settings.min_images, settings.max_size, settings.fdr, settings.max_candidates, settings.max_jaccard
+        own, settings.min_images, settings.max_size, settings.fdr, settings.max_candidates, settings.max_jaccard
     )
-    chosen, left = diverse(itemsets, fires, settings.max_groups, settings.max_jaccard)
+    listed, left = diverse(itemsets, own, settings.max_groups, settings.max_jaccard)
     larger = pd.DataFrame(
         {
-            "size": itemsets.size[chosen],
-            "support": itemsets.support[chosen],
-            "lift": itemsets.lift[chosen],
-            "lift_beyond": itemsets.lift_beyond[chosen],
-            "p_value": itemsets.p_value[chosen],
+            "size": itemsets.size[listed],
+            "support": itemsets.support[listed],
+            "lift": itemsets.lift[listed],
+            "lift_beyond": itemsets.lift_beyond[listed],
+            "p_value": itemsets.p_value[listed],
             "significant": True,
         }
     )
     single = _independence(singles, fires).drop(columns="strength").assign(significant=False)
-    groups = grouping.together(singles, as_groups(itemsets.sets[chosen], fires))
-    return groups, pd.concat([single, larger], ignore_index=True), _search(itemsets, chosen, left)
+    groups = grouping.together(singles, as_groups(chosen[itemsets.sets[listed]], fires))
+    return groups, pd.concat([single, larger], ignore_index=True), _search(itemsets, listed, left)
 
 
 def _independence(groups: Groups, fires: np.ndarray) -> pd.DataFrame:

@@ -108,13 +108,15 @@ def _one_line(path: Path, error: ValidationError) -> str:
     return f"{path}: {place}: {message}{shown}{more}"
 
 
-# Positions in a location where pydantic inserts the kind (or "[key]" for a bad name), which is not in the file.
+# Positions in a location where pydantic inserts the kind (or "[key]" for a bad name), which is not in the file. The tags of
+# `FeatureChoice`, in parentheses, are not in the file either.
 _KIND_AT = {"image_text": (1, 3), "encoders": (2,), "train": (2,)}
 
 
 def _place(location: tuple[int | str, ...]) -> str:
     """Dotted path of a value, on one line."""
-    written = [str(part) for index, part in enumerate(location) if index not in _KIND_AT.get(str(location[0]), ())]
+    parts = [str(part) for index, part in enumerate(location) if index not in _KIND_AT.get(str(location[0]), ())]
+    written = [part for part in parts if part not in ("(numbers)", "(random)")]
     return " ".join(".".join(written).split()) or "params"
 
 

@@ -1,5 +1,6 @@
 """The schema of params.yaml, which rejects unknown keys, wrong types and impossible values before any work."""
 
+from collections import Counter
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -7,7 +8,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     field_validator,
     model_validator,
 )
@@ -254,12 +257,53 @@ class Headed(Section):
         return self
 
 
-class ScenesEncoder(Headed):
+class RandomFeatures(Section):
+    """A choice of features: `random` of them, drawn with `seed`."""
+
+    random: Count
+    seed: Natural = 0
+
+
+def _listed(value: Any) -> Any:
+    """Refuse a file here: DVC would not notice that it changes. `falcon profile` writes its numbers instead."""
+    if isinstance(value, str):
+        raise ValueError("only a profile can name a file (docs/encoders.md); list the feature numbers here")
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("should be a list of feature numbers, or {random: COUNT}")
+    return value
+
+
+def _named_once(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    if not numbers:
+        raise ValueError("names no feature; list at least one, or leave features out to explain all")
+    twice = [number for number, count in Counter(numbers).items() if count > 1]
+    if twice:
+        raise ValueError(f"names feature {twice[0]} more than once; name each feature once")
+    return numbers
+
+
+FeatureNumber = Annotated[int, Field(ge=0, lt=2**31)]
+FeatureNumbers = Annotated[
+    tuple[FeatureNumber, ...], BeforeValidator(_listed), Field(strict=False), AfterValidator(_named_once)
+]
+FeatureChoice = Annotated[
+    Annotated[FeatureNumbers, Tag("(numbers)")] | Annotated[RandomFeatures, Tag("(random)")],
+    Discriminator(lambda value: "(random)" if isinstance(value, (dict, RandomFeatures)) else "(numbers)"),
+]
+
+
+class Chosen(Section):
+    """``features`` are the features to explain: their numbers, or ``{random: COUNT, seed: SEED}``. Default: all."""
+
+    features: FeatureChoice | None = None
+
+
+class ScenesEncoder(Chosen, Headed):
     kind: Literal["scenes"]
     checkpoint: str
 
 
-class EfficientNetLite(Headed, Weights):
+class EfficientNetLite(Chosen, Headed, Weights):
     kind: Literal["efficientnet_lite"]
     variant: Annotated[int, Field(ge=0, le=2)]
 
@@ -278,7 +322,7 @@ def _different(names: tuple[str, ...]) -> tuple[str, ...]:
 Channels = Annotated[tuple[float, float, float], Field(strict=False)]
 
 
-class Network(Headed, Weights):
+class Network(Chosen, Headed, Weights):
     """Keys of all networks that this project does not train. docs/encoders.md has an example of each kind.
 
     ``checkpoint`` is the file of the weights (``.safetensors``, or a file of torch that holds tensors only). It is left
@@ -391,6 +435,12 @@ class ConSE(Weights):
     def _classifier_has_its_own_head(self) -> "ConSE":
         if self.classifier is not None and self.classifier.head is not None:
             raise ValueError("classifier.head is not used: ConSE reads the network's own classifier; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _explains_nothing(self) -> "ConSE":
+        if self.classifier is not None and self.classifier.features is not None:
+            raise ValueError("classifier.features: only `encoders` are explained; leave features out")
         return self
 
 

@@ -1,9 +1,11 @@
 """The encoders that the report explains: their groups in order, with first concepts and places of their pictures."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +13,12 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table
 from falcon_dvc.groups.activations import row_normalised
+from falcon_dvc.groups.choice import chosen_features, stated
 from falcon_dvc.html.histograms import Space, sampled
 from falcon_dvc.report.cards import Tables, ordered
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import FeatureChoice
 
 SHEET = 64  # covers of groups in one picture; as many are drawn together
 COVERS = 8  # covers side by side
@@ -26,6 +32,7 @@ class Link:
     Attributes
     ----------
     sheet, column, row : place of its cover: number of the picture, and place in the picture.
+    explained : whether it has a page and a cover; a feature that was not chosen has none.
     """
 
     encoder: str
@@ -34,6 +41,7 @@ class Link:
     sheet: int
     column: int
     row: int
+    explained: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,13 @@ class ExplainedEncoder:
     Attributes
     ----------
     tables : its artefacts; `groups` are in the order of the report.
+    choice : the features that were chosen; None if all were.
     """
 
     name: str
     kind: str
     tables: Tables
+    choice: FeatureChoice | None = None
 
     @property
     def groups(self) -> pd.DataFrame:
@@ -98,9 +108,33 @@ class ExplainedEncoder:
             normalised[block] = row_normalised(features[rows[block]])
         return normalised
 
-    def space(self, images: pd.DataFrame) -> Space:
-        """Return the activations of its groups on a sample of the explained images."""
-        return Space(self.normalised(sampled(probe_rows(images))), list(self.groups["member"]))
+    @cached_property
+    def chosen(self) -> str:
+        """Say how many features were chosen; "" if all were."""
+        return stated(self.choice, self._width, self.name)
+
+    @cached_property
+    def not_chosen(self) -> list[Link]:
+        """Links to the features that were not chosen and fire on an image, in order."""
+        if self.choice is None:
+            return []
+        others = np.isfinite(read_array(paths.groups(self.name) / "thresholds.npy", mmap=False))
+        others[chosen_features(self.choice, self._width, self.name)] = False
+        return [Link(self.name, f"f{feature}", "", 0, 0, 0, explained=False) for feature in np.flatnonzero(others)]
+
+    @property
+    def _width(self) -> int:
+        return read_array(paths.activations(self.name) / "features.npy").shape[1]
+
+    def space(self, images: pd.DataFrame, not_chosen: bool = False) -> Space:
+        """Return the activations of its groups on a sample of the explained images.
+
+        Parameters
+        ----------
+        not_chosen : whether the features that were not chosen follow the groups.
+        """
+        others = [[int(link.group[1:])] for link in self.not_chosen] if not_chosen else []
+        return Space(self.normalised(sampled(probe_rows(images))), [*self.groups["member"], *others])
 
 
 def probe_rows(images: pd.DataFrame) -> np.ndarray:
@@ -130,7 +164,9 @@ def read_explained(encoders: Any, truth_known: bool) -> list[ExplainedEncoder]:
     UserError
         If a table is missing.
     """
-    return [ExplainedEncoder(name, spec.kind, _tables(name, truth_known)) for name, spec in encoders.items()]
+    return [
+        ExplainedEncoder(name, spec.kind, _tables(name, truth_known), spec.features) for name, spec in encoders.items()
+    ]
 
 
 def _tables(name: str, truth_known: bool) -> Tables:

@@ -14,6 +14,7 @@ from falcon_dvc.html.measurements import Measurement, MeasurementTable, at, tabu
 # Rows of the overview: label, metrics file, keys. A row without a measurement is left out.
 OVERVIEW = (
     ("features of the space", "explainability", "features"),
+    ("features chosen", "explainability", "chosen"),
     ("features explained", "explainability", "single.explained"),
     ("of these interpretable", "explainability", "single.interpretable.share"),
     ("… by the released rule", "explainability", "single.released_rule.share"),

@@ -212,7 +212,8 @@ def _alike(site: Site, explained: ExplainedEncoder) -> list[tuple[ExplainedEncod
     encoders = [explained, *(other for other in site.explained if other is not explained)]
     own = explained.space(site.images)
     return [
-        (other, *neighbours(own, other.space(site.images), NEIGHBOURS, same=other is explained)) for other in encoders
+        (other, *neighbours(own, other.space(site.images, not_chosen=True), NEIGHBOURS, same=other is explained))
+        for other in encoders
     ]
 
 
@@ -287,7 +288,8 @@ def _write_feature(
 
 def _nearest(other: ExplainedEncoder, index: np.ndarray, correlation: np.ndarray) -> list[tuple[Link, float]]:
     """Make links to the neighbours of one group, with the correlations."""
-    return [(other.links[place], float(r)) for place, r in zip(index, correlation, strict=True) if place >= 0]
+    links = [*other.links, *other.not_chosen]
+    return [(links[place], float(r)) for place, r in zip(index, correlation, strict=True) if place >= 0]
 
 
 def _write_concepts(site: Site) -> None:
@@ -325,7 +327,8 @@ def _write_failures(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
         known = set(by_name[name].link_of) if name in by_name else set()
         if failures.tiles:
             site.picture(f"{name}/failures.webp", failures.tiles, EXAMPLES)
-        content = {"name": name, "some": failures, "known": known, "columns": EXAMPLES}
+        chosen = by_name[name].chosen if name in by_name else ""
+        content = {"name": name, "some": failures, "known": known, "columns": EXAMPLES, "chosen": chosen}
         site.page(f"{name}/failures.html", "failures", "failures", drawn=drawn.get(f"failures_{name}", []), **content)
 
 

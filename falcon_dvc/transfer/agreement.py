@@ -23,10 +23,16 @@ def same_first(first: list[list[str]], second: list[list[str]]) -> list[float]:
     return [float(words[:1] == others[:1] and len(words) > 0) for words, others in zip(first, second, strict=True)]
 
 
-def nearest_feature(spaces: Spaces, maps: Maps) -> pd.Series:
-    """Find the feature of the unseen space that correlates most with each transferred group on the training split."""
+def nearest_feature(spaces: Spaces, maps: Maps, explained: np.ndarray) -> pd.Series:
+    """Find the feature of the unseen space that correlates most with each transferred group on the training split.
+
+    Parameters
+    ----------
+    explained : numbers of the features of the unseen space that it may be: the others have no concepts to compare.
+    """
     train = spaces.unseen[maps.split.train]
     transferred = maps.fitted(train) @ spaces.members.T
     with np.errstate(invalid="ignore"):  # a constant feature has no correlation
         correlation = np.corrcoef(transferred.T, train.T)[: len(spaces.groups), len(spaces.groups) :]
-    return pd.Series([f"f{feature}" for feature in np.nan_to_num(correlation, nan=-1).argmax(axis=1)])
+    nearest = np.nan_to_num(correlation[:, explained], nan=-1).argmax(axis=1)
+    return pd.Series([f"f{feature}" for feature in explained[nearest]])

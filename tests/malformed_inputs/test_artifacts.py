@@ -38,6 +38,7 @@ TEXTS, VECTORS, INDEX, MENTIONS = (
 SETTINGS = {
     "data": {"source": "images", "images": "images", "captions": "c.txt"},
     "find_groups": {"rule": "top_k", "top_k": 6, "min_images": 4},
+    "encoders": {"e": {"kind": "scenes", "checkpoint": "c"}},
 }
 
 

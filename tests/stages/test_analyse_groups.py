@@ -63,7 +63,11 @@ def planted(tmp_path, monkeypatch):
     params = load_params(ROOT / "params.yaml")
     settings = params.analyse_groups.model_copy(update={"bootstrap": 200})
     return params.model_copy(
-        update={"analyse_groups": settings, "data": params.data.model_copy(update={"images": "data/scenes"})}
+        update={
+            "analyse_groups": settings,
+            "data": params.data.model_copy(update={"images": "data/scenes"}),
+            "encoders": {"e": params.encoders["simclr"]},
+        }
     )
 
 
@@ -187,6 +191,16 @@ def test_nothing_named_and_no_partners_leave_their_keys_out(planted):
     write_table(paths.groups("e") / "groups.parquet", groups[~groups["group"].isin([f"f{j}" for j in range(2, 7)])])
     analyse_groups.run(planted, "e")
     assert "gain" in results()[1]["of_2"] and "gain_control" not in results()[1]["of_2"]
+
+
+def test_random_partners_of_chosen_features_may_be_features_that_were_not_chosen(planted):
+    groups = read_table(paths.groups("e") / "groups.parquet")
+    write_table(paths.groups("e") / "groups.parquet", groups[groups["group"].isin(["f0", "f1", "pair"])])
+    analyse_groups.run(planted, "e")
+    assert "gain_control" not in results()[1]["of_2"], "no third feature is explained"
+    chosen = {"e": planted.encoders["e"].model_copy(update={"features": (0, 1)})}
+    analyse_groups.run(planted.model_copy(update={"encoders": chosen}), "e")
+    assert results()[1]["of_2"]["gain_control"]["mean"] < results()[1]["of_2"]["gain"]["mean"]
 
 
 def test_no_larger_group_gives_only_the_count(planted):

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_array, write_table
@@ -10,6 +12,7 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.groups import image_sets
 from falcon_dvc.groups.activations import row_normalised
 from falcon_dvc.params.load import load_params
+from falcon_dvc.params.schema import RandomFeatures, ScenesEncoder
 from stages import find_groups
 from tests.support.paths import ROOT
 
@@ -25,9 +28,14 @@ def planted(tmp_path, monkeypatch):
     split = ["probe"] * 200 + ["test"] * 50
     write_table(paths.IMAGES, pd.DataFrame({"image": [f"i{row:03d}" for row in range(250)], "split": split}))
     write_array(paths.activations("e") / "features.npy", features)
-    return with_settings(
-        load_params(ROOT / "params.yaml"), rule="top_k", top_k=41, min_images=11, max_images=15, random_images=9
-    )
+    params = with_choice(load_params(ROOT / "params.yaml"), None)
+    return with_settings(params, rule="top_k", top_k=41, min_images=11, max_images=15, random_images=9)
+
+
+def with_choice(params, features):
+    """The params with one encoder, of which these features are explained."""
+    encoder = ScenesEncoder(kind="scenes", checkpoint="c", features=features)
+    return params.model_copy(update={"encoders": {"e": encoder}})
 
 
 def with_settings(params, **update):
@@ -148,4 +156,75 @@ def test_nothing_to_explain_is_said_in_one_line(planted):
     write_array(paths.activations("e") / "features.npy", np.ones((250, 8), dtype=np.float32))
     with pytest.raises(UserError, match="min_images"):
         find_groups.run(planted, "e")
+    assert not paths.groups("e").exists()
+
+
+@pytest.fixture
+def of_all(planted):
+    """Groups and sets if all features are explained; the params, whose choice a test changes."""
+    find_groups.run(planted, "e")
+    return planted, *read()
+
+
+@given(choice=st.lists(st.integers(0, 7), min_size=1, max_size=8, unique=True))
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_chosen_feature_is_explained_as_in_the_run_on_all(of_all, choice):
+    params, groups, sets = of_all
+    find_groups.run(with_choice(params, choice), "e")
+    expected, found = ([_of_features(table, choice) for table in tables] for tables in ((groups, sets), read()))
+    pd.testing.assert_frame_equal(expected[0], found[0])
+    # A few features draw further random images, after those of the run on all.
+    pd.testing.assert_frame_equal(expected[1], found[1].loc[expected[1].index])
+    assert {role for _, role, _ in found[1].index.difference(expected[1].index)} <= {"random"}
+
+
+def _of_features(table, features):
+    """The rows of single features, by what names a row."""
+    keys = [name for name in ("group", "role", "rank") if name in table]
+    return table[table["group"].isin([f"f{feature}" for feature in features])].set_index(keys).sort_index()
+
+
+@pytest.mark.parametrize("grouping", ["cofire", "exact"])
+@pytest.mark.parametrize("choice", [(1, 0, 5), (0, 5), (1, 0)])
+def test_groups_consist_of_chosen_features_and_have_the_statistics_of_the_run_on_all(planted, choice, grouping):
+    found = []
+    for features in (None, choice):
+        find_groups.run(with_settings(with_choice(planted, features), grouping=grouping, min_images=2), "e")
+        found.append(next(read()).set_index("members"))
+    of_all, of_chosen = found
+    assert set(" ".join(of_chosen.index).split()) <= set(map(str, choice))
+    assert ("0 1" in of_chosen.index) == {0, 1}.issubset(choice)
+    both = of_chosen.index.intersection(of_all.index)
+    pd.testing.assert_frame_equal(of_chosen.loc[both], of_all.loc[both])
+
+
+def test_few_chosen_features_still_have_random_images_for_the_null_of_their_largest_set(planted):
+    find_groups.run(with_choice(planted, (4,)), "e")
+    _, sets = read()
+    random = sets[sets["role"] == "random"]
+    assert len(random) == 2 * 15 and not random["image"].duplicated().any()
+
+
+def test_a_random_choice_is_the_same_again_and_counted(planted):
+    found = []
+    for _ in range(2):
+        summary = find_groups.run(with_choice(planted, RandomFeatures(random=3, seed=1)), "e")
+        found.append(next(read())["group"].tolist())
+    assert found[0] == found[1] and summary.read["features"] == 3
+    assert summary.noted["features that encoders.e.features does not choose"] == 5
+    metrics = read_json(paths.metrics("search_e"))
+    assert (metrics["chosen_features"], metrics["features_of_the_encoder"]) == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ((3, 8), "params.yaml: encoders.e.features: names feature 8, but the encoder has 8 features; name 0 to 7"),
+        (RandomFeatures(random=9), "params.yaml: encoders.e.features.random: 9 features, but the encoder has 8; lower"),
+    ],
+)
+def test_features_that_the_encoder_does_not_have_are_named(planted, choice, words):
+    with pytest.raises(UserError) as error:
+        find_groups.run(with_choice(planted, choice), "e")
+    assert str(error.value).startswith(words)
     assert not paths.groups("e").exists()

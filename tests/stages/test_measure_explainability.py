@@ -6,7 +6,7 @@ import pytest
 
 from falcon_dvc.evaluation.explainability import measure_coherence
 from falcon_dvc.params.load import load_params
-from stages.measure_explainability import _shuffled
+from stages.measure_explainability import _of_all_features, _shuffled
 from tests.support.paths import ROOT
 
 SETTINGS = load_params(ROOT / "params.yaml").measure_explainability.model_copy(update={"null_sets": 200})
@@ -53,3 +53,12 @@ def test_a_feature_of_small_crops_is_held_against_small_crops():
     found = measure_coherence(GROUPS, table[small].reset_index(drop=True), embeddings[small], IMAGES, SETTINGS)
     assert found["coherence"].iloc[0] > found["coherence"].iloc[1:].max()
     assert not found["interpretable"].iloc[0]
+
+
+def test_features_that_were_not_chosen_do_not_count_as_not_interpretable():
+    measured = pd.DataFrame({"size": [1, 1, 2], "interpretable": [True, True, False]})
+    measured["released_interpretable"] = measured["interpretable"]
+    found = _of_all_features(measured, 8, None, SETTINGS)["of_the_space"]
+    assert found["interpretable"]["share"] == 0.25
+    found = _of_all_features(measured, 8, 4, SETTINGS)
+    assert found["chosen"] == 4 and found["of_the_chosen"]["interpretable"]["share"] == 0.5

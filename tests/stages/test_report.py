@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_table, write_table
+from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_table
 from falcon_dvc.errors import UserError
 from falcon_dvc.report.cards import concept_key
 from falcon_dvc.report.pages import POLICY
@@ -195,6 +196,27 @@ def test_without_transfers_and_failures_no_page_points_to_them(here):
     texts = made(make_params(encoders=("only",), high=2, low=1, thumbnail=16))
     assert not [place for place in texts if "transfer" in place or "failures" in place]
     assert 'href="site/transfer' not in texts["index.html"] and "failures.html" not in texts["index.html"]
+
+
+def test_chosen_features_are_counted_and_the_others_are_neighbours_without_a_page(here):
+    params = small()
+    write_artefacts(params)
+    params.encoders["first"].features = tuple(range(6))
+    features = np.array(read_array(paths.activations("first") / "features.npy"))
+    write_array(
+        paths.activations("first") / "features.npy", np.column_stack([features, features[:, :1], features[:, 1]])
+    )
+    write_array(paths.groups("first") / "thresholds.npy", np.array([0.3] * 7 + [np.inf]))
+    report.run(params)
+    found, sentence = pages(), "6 of 8 features were chosen by encoders.first.features."
+    assert [name for name, page in found.items() if sentence in page] == [
+        "index.html",
+        "site/first/failures.html",
+        "site/first/index.html",
+    ]
+    for page in ("site/first/f0.html", "site/second/f0.html"):
+        assert "f6 <small>not chosen</small>" in found[page] and "f7" not in found[page], "f7 never fires"
+    assert not any("f6.html" in page for page in found.values())
 
 
 def test_claims_are_summed_up_and_unfold(here):

@@ -209,3 +209,16 @@ def test_what_has_no_value_is_left_out_of_an_estimate():
     assert estimate("mean", values, settings)["mean"] == 2
     assert estimate("share", np.array([1.0, 0.0, np.nan, 1.0]), settings)["share"] == pytest.approx(2 / 3)
     assert estimate("median", np.array([1.0, 2.0, 9.0]), settings)["median"] == 2
+
+
+def test_only_explained_features_of_the_unseen_space_are_compared_directly(spaces):
+    """Of b, feature 3 alone was chosen; another feature follows each group better, but has no words."""
+    params = params_with()
+    transfer.run(params, PAIR)
+    of_all = read_table(paths.table(f"transfer_{PAIR}"))["concept_overlap_direct"]
+    for path in (paths.groups("b") / "groups.parquet", paths.concepts("b") / "concepts.parquet"):
+        table = read_table(path)
+        write_table(path, table[table["group"] == "f3"])
+    transfer.run(params, PAIR)
+    of_chosen = read_table(paths.table(f"transfer_{PAIR}"))["concept_overlap_direct"]
+    assert of_all.sum() == of_chosen.sum() > 0

@@ -22,7 +22,7 @@ def make_params(encoders=("first", "second"), source="scenes", high=8, low=5, th
     return SimpleNamespace(
         data=SimpleNamespace(source=source, images="data/scenes" if source == "scenes" else "pictures"),
         image_text=SimpleNamespace(kind="open_clip"),
-        encoders={name: SimpleNamespace(kind="scenes") for name in encoders},
+        encoders={name: SimpleNamespace(kind="scenes", features=None) for name in encoders},
         failures=SimpleNamespace(encoders=failing, reference="right"),
         transfers=pairs,
         concepts=SimpleNamespace(contrast="prior"),

@@ -54,7 +54,10 @@ def stage_of(command: str) -> Stage:
 
 
 def declared(stages: dict[Stage, Any]) -> Reads:
-    """The params by which DVC decides whether a stage is stale; those that are part of the paths of its inputs, too."""
+    """The params by which DVC decides whether a stage is stale.
+
+    Those that are part of the paths of its inputs count, and those that divide_encoders writes into an input.
+    """
     from dvc.dependency.param import ParamsDependency
 
     return {
@@ -62,8 +65,15 @@ def declared(stages: dict[Stage, Any]) -> Reads:
             tuple(name.split(".")) for dep in found.deps if isinstance(dep, ParamsDependency) for name in dep.params
         }
         | set(_in_paths(stage[0]))
+        | {_divided(dep.def_path) for dep in found.deps if dep.def_path.startswith("data/encoders/")}
         for stage, found in stages.items()
     }
+
+
+def _divided(path: str) -> Leaf:
+    """What divide_encoders writes into a file: ``data/encoders/NAME/network.json``, or ``features.json``."""
+    *_, name, file = path.split("/")
+    return ("encoders", name) if file == "network.json" else ("encoders", name, "features")
 
 
 def _in_paths(name: str) -> Iterator[Leaf]:

@@ -91,6 +91,12 @@ def test_targets_that_mean_nothing(params, target, words):
         explain.run(params, target)
 
 
+def test_a_feature_that_was_not_chosen_may_be_the_reason(params):
+    params.encoders["simclr"] = params.encoders["simclr"].model_copy(update={"features": (0,)})
+    with pytest.raises(UserError, match=r"encoders\.simclr\.features may not choose it, or it fires on too few images"):
+        explain.parse_target(params, "simclr:1")
+
+
 @pytest.mark.parametrize("target", ["simclr:3", "simclr:f3", "simclr:003"])
 def test_targets(params, target):
     assert explain.parse_target(params, target) == ("simclr", "f3")

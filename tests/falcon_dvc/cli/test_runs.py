@@ -66,6 +66,34 @@ def test_an_entry_with_a_kind_replaces_that_of_params(project):
     assert params.image_text.checkpoint == "models/clip.safetensors", "without a kind, keys are merged"
 
 
+@pytest.fixture
+def chosen(project):
+    """A profile whose encoder names a file of chosen features; its path, from the root."""
+    (project / "profiles").unlink()
+    (project / "profiles").mkdir()
+    encoder = {"kind": "scenes", "checkpoint": "x", "features": "../../chosen.txt"}
+    with (project / "profiles/mine.yaml").open("w") as file:
+        YAML().dump({"encoders": {"supervised": encoder}}, file)
+    return project / "chosen.txt"
+
+
+def test_a_run_has_the_numbers_of_a_file_of_chosen_features(chosen):
+    for text, numbers in (("3\n17 # comment\n", (3, 17)), ("5\n", (5,))):
+        chosen.write_text(text)
+        assert load_params(prepare("mine") / "params.yaml").encoders["supervised"].features == numbers
+
+
+def test_a_bad_file_of_chosen_features_is_named_and_leaves_nothing(chosen, project):
+    place = "profiles/mine.yaml: encoders.supervised.features: chosen.txt"
+    for text, words in ((None, "not readable"), ("three", "'three' is not a feature number")):
+        if text is not None:
+            chosen.write_text(text)
+        with pytest.raises(UserError) as error:
+            prepare("mine")
+        assert str(error.value).startswith(place) and words in str(error.value)
+    assert not (project / "runs").exists()
+
+
 def test_inputs_are_remembered(project):
     first = load_params(prepare("photos", "pictures", "captions.txt") / "params.yaml")
     assert load_params(prepare("photos") / "params.yaml").data == first.data

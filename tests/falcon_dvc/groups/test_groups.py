@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from falcon_dvc.groups.groups import (
     Groups,
     against_independence,
+    among,
     discoveries,
     exact_groups,
     group_name,
@@ -71,6 +72,16 @@ def test_single_features_count_wherever_they_fire(seed):
     assert as_dict(single_features(fires, 5)) == {
         (j,): tuple(np.flatnonzero(fires[:, j])) for j in range(6) if fires[:, j].sum() >= 5
     }
+
+
+@given(SEEDS, st.lists(st.integers(0, 5), unique=True).map(sorted))
+def test_groups_of_chosen_features_are_those_of_all_without_the_others(seed, chosen):
+    fires, chosen = random_fires(seed), np.array(chosen, dtype=int)
+    for find in (single_features, exact_groups):
+        everything = as_dict(find(fires, 2))
+        expected = {members: images for members, images in everything.items() if set(members) <= set(chosen.tolist())}
+        assert as_dict(among(find(fires, 2), chosen)) == expected
+    assert as_dict(single_features(fires, 2, chosen)) == as_dict(among(single_features(fires, 2), chosen))
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (5, 0), (5, 3)])

@@ -4,10 +4,11 @@ import re
 from typing import get_args
 
 import pytest
+from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from falcon_dvc.params.load import load_params, validated
-from falcon_dvc.params.schema import Data
+from falcon_dvc.params.schema import Data, EncoderSpec, RandomFeatures
 from tests.support.changed_params import DEFAULTS, SHIPPED, changed, problem
 
 
@@ -268,3 +269,50 @@ def test_a_head_and_its_classes_belong_together(place, value, line, tmp_path):
 )
 def test_weights_that_are_in_no_file_need_no_placeholder(place, value, tmp_path):
     assert load_params(changed(tmp_path / "params.yaml", place, value))
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"kind": "scenes", "checkpoint": "x"},
+        {"kind": "efficientnet_lite", "variant": 0},
+        {"kind": "torchvision", "name": "resnet18", "checkpoint": "x"},
+        {"kind": "timm", "name": "test_vit", "checkpoint": "x"},
+        {"kind": "open_clip", "name": "RN50", "checkpoint": "x"},
+        {"kind": "python", "factory": "a:b", "checkpoint": "x"},
+    ],
+    ids=lambda encoder: encoder["kind"],
+)
+def test_features_of_every_kind_of_encoder_can_be_chosen(encoder):
+    for written, read in (([17, 3], (17, 3)), ({"random": 9}, RandomFeatures(random=9)), (None, None)):
+        assert TypeAdapter(EncoderSpec).validate_python(encoder | {"features": written}).features == read
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ([], ": names no feature; list at least one, or leave features out to explain all"),
+        ([17, 3, 17], ": names feature 17 more than once"),
+        ([3, -1], ".1: should be greater than or equal to 0"),
+        ([2**70], ".0: should be less than"),
+        (["3"], ".0: should be a valid integer"),
+        ([True], ".0: should be a valid integer"),
+        (3, ": should be a list of feature numbers, or {random: COUNT}, got 3"),
+        ("chosen.txt", ": only a profile can name a file (docs/encoders.md); list the feature numbers here"),
+        ({}, ".random: missing; add it"),
+        ({"randm": 3}, ".randm: unknown key"),
+        ({"random": 0}, ".random: should be greater than or equal to 1"),
+        ({"random": 3, "seed": -1}, ".seed: should be greater than or equal to 0"),
+    ],
+)
+def test_a_choice_of_features_that_is_none_is_refused(choice, words, tmp_path):
+    line = problem(changed(tmp_path / "params.yaml", "encoders.simclr.features", choice))
+    assert line.startswith(f"encoders.simclr.features{words}")
+
+
+def test_features_of_an_image_text_encoder_cannot_be_chosen(tmp_path):
+    classifier = {"kind": "timm", "name": "test_vit", "checkpoint": "x", "features": [1]}
+    path = changed(
+        tmp_path / "params.yaml", "image_text", {"kind": "conse", "checkpoint": "x", "classifier": classifier}
+    )
+    assert problem(path).startswith("image_text: classifier.features: only `encoders` are explained")
