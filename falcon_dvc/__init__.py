@@ -4,13 +4,19 @@ The method is pure functions on arrays (`groups`, `crops.heatmaps`, `concepts`, 
 the stages of ``dvc.yaml`` are made of this library.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from falcon_dvc.api.encoders import network
-    from falcon_dvc.api.explain import explain
-    from falcon_dvc.api.settings import Concepts, ExtractActivations, FindGroups, MineCrops, ParseCaptions, Settings
+    from falcon_dvc.api import (
+        Concepts,
+        ExtractActivations,
+        FindGroups,
+        MineCrops,
+        ParseCaptions,
+        Settings,
+        explain,
+        network,
+    )
 
 __all__ = [
     "Concepts",
@@ -22,14 +28,15 @@ __all__ = [
     "explain",
     "network",
 ]
-_MODULES = {"explain": "explain", "network": "encoders"}
 
 
 def __getattr__(name: str) -> Any:
     """Import what notebooks use on its first use, so that importing this package is fast."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"falcon_dvc.api.{_MODULES.get(name, 'settings')}"), name)
+    from falcon_dvc import api
+
+    return getattr(api, name)
 
 
 def __dir__() -> list[str]:
