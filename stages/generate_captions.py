@@ -61,11 +61,13 @@ def _texts(params: Params, crops: np.ndarray, checkpoint: Checkpoint) -> list[st
     from falcon_dvc.captioner import load_captioner
     from falcon_dvc.compute.device import best_device
     from falcon_dvc.crops.embedding import batches_of_crops, pictures
+    from falcon_dvc.images.open import open_images
 
     settings, finished = params.generate_captions, checkpoint.finished
     captioner = load_captioner(settings, best_device(params.device))
     texts: list[str] = json.loads(checkpoint.saved["texts"].tobytes()) if finished else []
-    batches = batches_of_crops(params.data, crops, finished, settings.batch_size, "captioning crops", list, pictures)
+    source = open_images(params.data, read_table(paths.IMAGES))
+    batches = batches_of_crops(source, crops, finished, settings.batch_size, "captioning crops", list, pictures)
     with closing(batches):
         for batch in batches:
             texts += captioner.captions(batch)

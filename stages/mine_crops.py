@@ -12,7 +12,8 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import resumable
-from falcon_dvc.crops.heatmaps import Heatmaps, as_bytes, empty, moved_to_image
+from falcon_dvc.crops.boxes import boxes_by_role, crop_table
+from falcon_dvc.crops.heatmaps import Heatmaps, as_bytes, empty
 from falcon_dvc.crops.localisation import Localisation, image_sizes
 from falcon_dvc.members import membership
 
@@ -38,7 +39,7 @@ def run(params: Params, name: str) -> StageSummary:
         boxes = _boxes(located, sets, rows, heatmaps, settings)
         encoder = load_image_text(params.image_text, best_device(params.device))
         embeddings = embed_crops(params.data, encoder, rows, boxes, settings.batch_size, work)
-        write_table(folder / "crops.parquet", _table(sets, boxes, empty(heatmaps)))
+        write_table(folder / "crops.parquet", crop_table(sets, boxes, empty(heatmaps)))
         write_array(folder / "heatmaps.npy", as_bytes(heatmaps))
         write_array(folder / "embeddings.npy", embeddings)
         made_by = {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing}
@@ -61,36 +62,4 @@ def _boxes(
     located: Localisation, sets: pd.DataFrame, rows: np.ndarray, heatmaps: Heatmaps, settings: MineCrops
 ) -> np.ndarray:
     """Compute the crop of each row: around the peak of its heatmap, and for other roles as params say."""
-    shape = image_sizes(rows)
-    boxes = _random_like_high(sets, located.boxes(rows, heatmaps), shape)
-    return boxes if settings.low_crops else _whole(boxes, (sets["role"] == "low").to_numpy(), shape)
-
-
-def _random_like_high(sets: pd.DataFrame, boxes: np.ndarray, shape: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Give each random image the box of one of its group's own crops.
-
-    So random crops differ from them in content, not in size.
-    """
-    random = np.flatnonzero(sets["role"] == "random")
-    high = sets[sets["role"] == "high"]
-    count = sets["group"].iloc[random].map(high.groupby("group").size()).to_numpy()
-    keys = pd.MultiIndex.from_arrays([sets["group"].iloc[random], sets["rank"].iloc[random] % count])
-    model = high.index[pd.MultiIndex.from_frame(high[["group", "rank"]]).get_indexer(keys)]
-    height, width = shape
-    boxes = boxes.copy()
-    boxes[random] = moved_to_image(boxes[model], (height[model], width[model]), (height[random], width[random]))
-    return boxes
-
-
-def _whole(boxes: np.ndarray, which: np.ndarray, shape: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Replace the boxes of `which` by the whole image."""
-    height, width = shape
-    whole = np.column_stack([np.zeros_like(width), np.zeros_like(height), width, height])
-    return np.where(which[:, None], whole, boxes)
-
-
-def _table(sets: pd.DataFrame, boxes: np.ndarray, empty_map: np.ndarray) -> pd.DataFrame:
-    left, top, right, bottom = boxes.T
-    return sets[["group", "role", "rank", "image"]].assign(
-        left=left, top=top, right=right, bottom=bottom, empty=empty_map
-    )
+    return boxes_by_role(sets, located.boxes(rows, heatmaps), image_sizes(rows), settings.low_crops)

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from scipy import sparse
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import resumable
-from falcon_dvc.concepts.retrieval.index import factorised, naming, occurring, read_captions, read_columns
+from falcon_dvc.concepts.retrieval.index import naming, read_captions, read_columns
 from falcon_dvc.concepts.retrieval.parquet_stream import table_in_parts
-from falcon_dvc.concepts.words.parsing import Mentioned, parse_captions
-from falcon_dvc.concepts.words.synonyms import leaders
+from falcon_dvc.concepts.words.mentions import PARSED, leading_synonyms, mention_table, with_concepts
+from falcon_dvc.concepts.words.parsing import parse_captions
 from falcon_dvc.errors import UserError
 from falcon_dvc.progress import track
 
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params, ParseCaptions
 
 CAPTIONS_AT_ONCE = 65_536
-PARSED = pa.schema([("caption", pa.int64()), ("kind", pa.string()), ("mention", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -74,17 +71,10 @@ def _parse(parsed: Path, settings: ParseCaptions) -> Parsed:
     with table_in_parts(parsed, PARSED) as writer:
         for captions, texts in _captions():
             mentioned = parse_captions(texts, frozenset(settings.discard), settings.min_word)
-            writer.write_table(_table(captions, mentioned))
+            writer.write_table(mention_table(captions, mentioned))
             read, mentions = read + len(captions), mentions + len(mentioned)
             with_words += len(np.unique(mentioned.caption))
     return Parsed(read, with_words, mentions)
-
-
-def _table(captions: pa.Array, mentioned: Mentioned) -> pa.Table:
-    """Build the table of mentions of a block of captions."""
-    kind = pa.array(["word", "phrase"]).take(pa.array(mentioned.phrase.astype(np.int64)))
-    mention = pa.array(mentioned.vocabulary, pa.string()).take(pa.array(mentioned.concept))
-    return pa.table([captions.take(pa.array(mentioned.caption)), kind, mention], schema=PARSED)
 
 
 def _captions() -> Iterator[tuple[pa.Array, list[str]]]:
@@ -100,29 +90,15 @@ def _concepts(parsed: Path, settings: ParseCaptions) -> dict[str, str]:
     """Find the leading synonym of each word that does not lead itself."""
     captions, embeddings, _ = read_captions()
     mentions = read_columns(parsed, ["caption", "kind", "mention"])
-    mentions = mentions.filter(pc.equal(mentions["kind"].cast(pa.string()), "word"))
-    numbers, texts = factorised(mentions["mention"])
-    different, code = occurring(numbers, len(texts))
-    place = np.searchsorted(captions["caption"].to_numpy(), mentions["caption"].to_numpy())
-    incidence = sparse.csr_array((np.ones(len(code)), (place, code)), shape=(len(captions), len(different)))
-    leader = leaders(embeddings, incidence, settings.synonym_similarity, settings.synonym_mentions)
-    vocabulary = texts[different]
-    following = np.flatnonzero(leader != np.arange(len(leader)))
-    return dict(zip(vocabulary[following], vocabulary[leader[following]], strict=True))
+    return leading_synonyms(mentions, captions["caption"].to_numpy(), embeddings, settings)
 
 
 def _write_mentions(parsed: Path, concepts: dict[str, str]) -> None:
-    """Write the mentions with their concepts.
-
-    The concept of a word is its leading synonym; a phrase is its own concept.
-    """
+    """Write the mentions with their concepts."""
     schema = PARSED.append(pa.field("concept", pa.string()))
     with pq.ParquetFile(parsed) as table, table_in_parts(paths.MENTIONS, schema) as writer:
         for number in range(table.num_row_groups):
-            block = table.read_row_group(number)
-            mention = block["mention"].to_pandas()
-            leading = mention.map(concepts).where(block["kind"].to_pandas() == "word").fillna(mention)
-            writer.write_table(block.append_column("concept", pa.array(leading, pa.string())).cast(schema))
+            writer.write_table(with_concepts(table.read_row_group(number), concepts).cast(schema))
 
 
 def _synonyms(concepts: dict[str, str]) -> pd.DataFrame:

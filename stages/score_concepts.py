@@ -13,9 +13,9 @@ from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import resumable
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
-from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, explain
+from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, explain_crops
 from falcon_dvc.concepts.scoring.tables import concept_table, evidence_table
-from falcon_dvc.concepts.words.listing import in_words, kept_concepts
+from falcon_dvc.concepts.words.listing import explanations_in_words, kept_concepts
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(params: Params, name: str) -> StageSummary:
     )
     write_table(paths.concepts(name) / "concepts.parquet", table)
     write_table(paths.concepts(name) / "evidence.parquet", evidence)
-    write_table(paths.table(f"{name}_concepts"), _for_people(groups, table))
+    write_table(paths.table(f"{name}_concepts"), explanations_in_words(groups, table))
     write_table(paths.plot(f"{name}_scores"), _ranked(table))
     metrics = _metrics(groups, table, crops)
     summary = StageSummary(
@@ -80,22 +80,9 @@ def _recall(corpus: Corpus, embeddings: np.ndarray, params: Params) -> dict[str,
 def _explain(
     captions: Captioned, crops: pd.DataFrame, groups: pd.DataFrame, corpus: Corpus, params: Params
 ) -> Explanation:
-    """Divide the crops by role and explain them; crops are joined to groups by key."""
+    """Explain the crops; they are joined to groups by key."""
     group = pd.Index(groups["group"]).get_indexer(crops["group"])
-    by_role = {role: np.flatnonzero(crops["role"] == role) for role in ("high", "low", "random")}
-    captions_of_role = {
-        role: Captioned(captions.captions[rows], captions.weights[rows]) for role, rows in by_role.items()
-    }
-    high, low = ((captions_of_role[role], group[by_role[role]]) for role in ("high", "low"))
-    return explain(high, low, captions_of_role["random"], corpus.mentions, len(groups), params.concepts)
-
-
-def _for_people(groups: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """List each group with members, support, kept words and phrases, and removed words."""
-    removed = table[~table["kept"]].assign(kept=True)
-    columns = {"words": in_words(table), "phrases": in_words(table, "phrase"), "removed": in_words(removed)}
-    texts = {column: groups["group"].map(text).fillna("") for column, text in columns.items()}
-    return groups[["group", "members", "size", "support"]].assign(**texts)
+    return explain_crops(captions, group, crops["role"].to_numpy(), corpus.mentions, len(groups), params.concepts)
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:

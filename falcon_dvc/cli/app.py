@@ -114,6 +114,25 @@ def compare(
 
 
 @app.command(rich_help_panel=LOOK)
+def export(
+    encoders: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ENCODER]...", help="Encoders to export; all if none is named.", autocompletion=_complete_encoder
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the files.")] = Path("reports/export"),
+    captions: Annotated[int, typer.Option(min=0, help="Most captions of a concept, heaviest first.")] = 5,
+) -> None:
+    """Write features, concepts and captions as CSV tables, and the same with params in falcon.json."""
+    from falcon_dvc.cli.export import run
+    from falcon_dvc.params.load import load_params
+
+    for file in run(load_params(), encoders or [], out, captions):
+        typer.echo(file)
+
+
+@app.command(rich_help_panel=LOOK)
 def report() -> None:
     """Open the report in the browser and print its address."""
     from falcon_dvc.cli import terminal

@@ -53,7 +53,8 @@ def embed_crops(
     depends_on = {"encoder": encoder.fingerprint, "batch_size": batch_size}
     checkpoint = checkpoint_of_crops(work, name, data, crops, depends_on)
     embedded, first = checkpoint.array("embedded.npy", (len(crops), encoder.dim), np.float32), checkpoint.finished
-    prepared = batches_of_crops(data, crops, first, batch_size, "embedding crops", encoder.prepare, collated)
+    source = open_images(data, read_table(paths.IMAGES))
+    prepared = batches_of_crops(source, crops, first, batch_size, "embedding crops", encoder.prepare, collated)
     with closing(prepared):
         for batch in prepared:
             embedded[first : first + len(batch)] = encoder.embed_prepared(batch)
@@ -61,6 +62,27 @@ def embed_crops(
             checkpoint.save(first)
     checkpoint.save(first, at_once=True)
     return embedded[place]
+
+
+def embed_pictures(
+    source: ImageSource,
+    embed: Callable[[list[Picture]], Float[np.ndarray, "crops dim"]],
+    rows: Int[np.ndarray, " crops"],
+    boxes: Int[np.ndarray, "crops 4"],
+    batch_size: int,
+) -> Float[np.ndarray, "crops dim"]:
+    """Compute the embeddings of crops in memory, by the batches of `embed_crops`.
+
+    Parameters
+    ----------
+    source : the images.
+    embed : from pictures to their embeddings.
+    rows : each crop's row in `source`.
+    boxes : left, top, right, bottom in pixels of the image.
+    """
+    crops, place = different_crops(rows, boxes)
+    batches = batches_of_crops(source, crops, 0, batch_size, "embedding crops", list, pictures)
+    return np.concatenate([embed(batch) for batch in batches])[place]
 
 
 def checkpoint_of_crops(
@@ -80,7 +102,7 @@ def different_crops(
 
 
 def batches_of_crops(
-    data: "Data",
+    source: ImageSource,
     crops: Crops,
     first: int,
     batch_size: int,
@@ -92,10 +114,10 @@ def batches_of_crops(
 
     Parameters
     ----------
+    source : the images; the first column of `crops` is a row of it.
     prepare : prepares the crops of one image; called from several threads.
     join : joins pairs of an image's row and its prepared crops, in any order, to a batch.
     """
-    source = open_images(data, read_table(paths.IMAGES))
     batches = [crops[start : start + batch_size] for start in range(first, len(crops), batch_size)]
     ready = prefetched(batches, partial(_jobs, source, prepare), join)
     return track((batch for _, batch in ready), description, total=len(batches))

@@ -83,6 +83,33 @@ class DecodedImages:
         return sorted(rows, key=lambda row: self._positions[row])
 
 
+class PicturesInMemory:
+    """Pictures that are decoded already.
+
+    Parameters
+    ----------
+    pictures : sequence of (height, width, 3) uint8 arrays
+    """
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def load(self, row: int) -> Picture:
+        """Return one image."""
+        return self._pictures[row]
+
+    def load_many(self, rows: Sequence[int], workers: int = WORKERS) -> list[Picture]:
+        """Return several images, in the order of `rows`."""
+        return [self._pictures[row] for row in rows]
+
+    def in_storage_order(self, rows: Sequence[int]) -> list[int]:
+        """Return `rows` as they are."""
+        return list(rows)
+
+
 class FolderImages(DecodedImages):
     """The pictures of a folder.
 

@@ -16,10 +16,15 @@ from falcon_dvc.params.released import RELEASED
 from falcon_dvc.params.schema import OpenClip, Params
 
 
-def read_yaml(path: Path) -> Any:
-    """Read a YAML file as DVC does (YAML 1.2, without tags that construct objects)."""
+def read_yaml(path: Path, by_dvc: bool = False) -> Any:
+    """Read a YAML file as DVC does (YAML 1.2, without tags that construct objects).
+
+    Parameters
+    ----------
+    by_dvc : the file was written by DVC. The parser in C, which knows YAML 1.1 only, is five times as fast.
+    """
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=not by_dvc).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: not found; run from the project's root") from error
     except OSError as error:

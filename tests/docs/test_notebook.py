@@ -1,11 +1,14 @@
-"""docs/artifacts.ipynb runs, cell by cell as plain Python, on artefacts as docs/artifacts.md describes them; it holds no outputs."""
+"""The notebooks in docs/ run, cell by cell as plain Python, and hold no outputs; artifacts.ipynb on artefacts as artifacts.md describes."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+import falcon_dvc
 from falcon_dvc.artifacts.formats import read_table, write_array, write_table
 from tests.support.paths import ROOT
 from tests.support.report_artifacts import make_params, write_artefacts
@@ -13,13 +16,25 @@ from tests.support.report_artifacts import make_params, write_artefacts
 matplotlib = pytest.importorskip("matplotlib", reason="the notebook draws with matplotlib, of the extra dev")
 plt = pytest.importorskip("matplotlib.pyplot")
 
-CELLS = json.loads((ROOT / "docs/artifacts.ipynb").read_text(encoding="utf-8"))["cells"]
-CODE = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"]
+
+def cells(name):
+    return json.loads((ROOT / "docs" / name).read_text(encoding="utf-8"))["cells"]
 
 
-def test_no_outputs_are_kept():
-    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in CELLS if cell["cell_type"] == "code")
-    assert len({cell["id"] for cell in CELLS}) == len(CELLS)
+def executed(name):
+    """Run the code of a notebook; give its names."""
+    names: dict = {}
+    for cell in cells(name):
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"docs/{name}", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "docs").glob("*.ipynb"))])
+def test_no_outputs_are_kept(name):
+    code = [cell for cell in cells(name) if cell["cell_type"] == "code"]
+    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
+    assert len({cell["id"] for cell in cells(name)}) == len(cells(name))
 
 
 @pytest.fixture
@@ -41,11 +56,25 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_every_cell_runs_and_shows_what_it_says(folder):
-    names: dict = {}
     before = sorted(folder.rglob("*"))
-    for source in CODE:
-        exec(compile(source, "docs/artifacts.ipynb", "exec"), names)
+    names = executed("artifacts.ipynb")
     assert names["ROOT"] == folder and sorted(folder.rglob("*")) == before
     assert set(names["of_concept"]["concept"]) == {names["concept"]} and names["of_concept"]["text"].notna().all()
     assert (names["groups"]["size"] > 1).any() and len(names["truth"]) and isinstance(names["first"], pd.Series)
     assert len(plt.get_fignums()) == 3
+
+
+def test_the_features_of_a_notebook_are_named_after_colours(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng(devices=[]):
+        names = executed("explain.ipynb")
+    first = names["first"]
+    clear = first[first["interval_low"] > first["prior"]]
+    assert len(clear) >= 4 and set(clear["concept"]) <= set(names["COLOURS"])
+    assert names["few"].groups["group"].tolist() == ["f0", "f3"]
+    assert not list(tmp_path.iterdir()), "it writes no files"
+
+
+def test_the_names_of_packages_in_its_text_exist():
+    text = "".join(line for cell in cells("explain.ipynb") for line in cell["source"])
+    assert set(re.findall(r"falcon_dvc\.(\w+)", text)) <= set(falcon_dvc.__all__)

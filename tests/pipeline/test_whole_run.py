@@ -1,5 +1,6 @@
 """The whole pipeline at a tiny size, stage after stage in the order of dvc.yaml, in an empty folder."""
 
+import dataclasses
 import importlib
 import json
 import multiprocessing
@@ -8,14 +9,20 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+import falcon_dvc
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table
 from falcon_dvc.artifacts.summary import StageSummary, lines
 from falcon_dvc.compute import resume
 from falcon_dvc.compute.resume import Checkpoint
 from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.scoring import corpus
+from falcon_dvc.models.encoders.load import load_encoder
+from falcon_dvc.models.image_text.load import load_image_text
 from falcon_dvc.params.load import load_params, merge, read_yaml
 from tests.support.recorder import WITHOUT_EFFECT, leaves
 from tests.support.reruns import declared, other_settings, resolved, too_few, too_many
@@ -237,3 +244,24 @@ def test_dvc_runs_a_stage_again_for_no_param_that_it_does_not_read(reads, known,
 def test_every_param_is_read_by_some_stage(reads, content):
     unread = set(leaves(content)) - set().union(*reads.values())
     assert {leaf for leaf in unread if leaf[0] not in {"study", "verify", *WITHOUT_EFFECT}} == BY_DVC
+
+
+def test_a_notebook_gives_the_concepts_and_crops_of_the_pipeline(run, monkeypatch):
+    folder, params = run
+    monkeypatch.chdir(folder)
+    sections = {one.name: one.type for one in dataclasses.fields(falcon_dvc.Settings)}
+    settings = {
+        name: getattr(falcon_dvc, kind)(**getattr(params, name).model_dump()) for name, kind in sections.items()
+    }
+    probe = np.flatnonzero(read_table(paths.IMAGES)["split"] == "probe")
+    found = falcon_dvc.explain(
+        load_encoder(params.encoders["supervised"]),
+        read_array(paths.SCENES / "images.npy")[probe],
+        Path(params.data.captions).read_text(encoding="utf-8").split("\n")[:-1],
+        load_image_text(params.image_text),
+        settings=falcon_dvc.Settings(**settings),
+    )
+    assert found.concepts.equals(pd.DataFrame(read_table(paths.concepts("supervised") / "concepts.parquet")))
+    crops = pd.DataFrame(read_table(paths.crops("supervised") / "crops.parquet")).drop(columns="image")
+    assert found.crops[crops.columns].equals(crops)
+    assert np.array_equal(found.heatmaps, read_array(paths.crops("supervised") / "heatmaps.npy"))

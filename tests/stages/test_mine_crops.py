@@ -1,4 +1,4 @@
-"""Random images are cut like the group's own crops, joined by group and rank; low images stay whole where that is asked for."""
+"""Crops of two groups, with and without activation maps."""
 
 from types import SimpleNamespace
 
@@ -12,7 +12,6 @@ from falcon_dvc.artifacts.formats import read_array, read_json, read_table, writ
 from falcon_dvc.params.load import load_params
 from falcon_dvc.params.schema import EncoderSpec
 from stages import extract_activations, mine_crops
-from stages.mine_crops import _random_like_high, _whole
 from tests.support.paths import ROOT
 
 SETS = pd.DataFrame(
@@ -22,28 +21,6 @@ SETS = pd.DataFrame(
     ],
     columns=["group", "role", "rank"],
 )  # fmt: skip
-BOXES = np.array([[0, 0, 20, 20], [30, 30, 64, 64], [10, 20, 40, 50], [1, 1, 9, 9]] + [[0, 0, 64, 64]] * 4)
-SHAPE = np.full(8, 64), np.full(8, 64)
-
-
-def test_a_random_image_has_the_box_of_its_groups_crop_of_the_same_rank_and_so_on_in_turn():
-    found = _random_like_high(SETS, BOXES, SHAPE)
-    assert found[:4].tolist() == BOXES[:4].tolist()
-    assert found[4:].tolist() == BOXES[[2, 0, 1, 0]].tolist()
-
-
-def test_the_order_of_rows_does_not_matter():
-    order = np.random.default_rng(0).permutation(8)
-    shuffled = SETS.iloc[order].reset_index(drop=True)
-    assert np.array_equal(
-        _random_like_high(shuffled, BOXES[order], SHAPE), _random_like_high(SETS, BOXES, SHAPE)[order]
-    )
-
-
-def test_only_the_chosen_crops_become_whole_images():
-    found = _whole(BOXES, (SETS["role"] == "low").to_numpy(), (np.full(8, 50), np.full(8, 70)))
-    assert found[3].tolist() == [0, 0, 70, 50]
-    assert np.array_equal(np.delete(found, 3, axis=0), np.delete(BOXES, 3, axis=0))
 
 
 @pytest.fixture

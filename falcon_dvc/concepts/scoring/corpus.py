@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from scipy import sparse
 
 from falcon_dvc import paths
@@ -273,6 +274,17 @@ def _mentions(captions: np.ndarray) -> tuple[np.ndarray, Mentions]:
         raise UserError(
             f"{paths.MENTIONS}: no concept in any caption; lower parse_captions.min_word or use other captions, then run `dvc repro`"
         )
+    return mentions_of(table, captions)
+
+
+def mentions_of(table: pa.Table, captions: np.ndarray) -> tuple[np.ndarray, Mentions]:
+    """Return the concepts in alphabetical order (phrases after words) and the incidence matrix.
+
+    Parameters
+    ----------
+    table : columns ``caption``, ``kind``, ``concept``; texts as codes.
+    captions : (captions,) numbers of all captions, ascending.
+    """
     kind, kinds = factorised(table["kind"])
     name, names = factorised(table["concept"])
     different, concept = occurring((kinds == "phrase")[kind] * len(names) + name, 2 * len(names))

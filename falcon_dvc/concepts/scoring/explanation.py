@@ -136,3 +136,25 @@ def explain(
     return Explanation(
         scores, value, kept, scoring.ranks_within(scores.group, phrase, ~kept, value=value, tie=scores.concept)
     )
+
+
+def explain_crops(
+    captions: Captioned,
+    group: Int[np.ndarray, " crops"],
+    role: np.ndarray,
+    mentions: Mentions,
+    groups: int,
+    settings: ConceptSettings,
+) -> Explanation:
+    """Divide crops by role and explain them, as `explain`.
+
+    Parameters
+    ----------
+    captions : captions of all crops.
+    group : each crop's group.
+    role : each crop's role: ``high``, ``low`` or ``random``.
+    """
+    by_role = {name: np.flatnonzero(role == name) for name in ("high", "low", "random")}
+    of_role = {name: Captioned(captions.captions[rows], captions.weights[rows]) for name, rows in by_role.items()}
+    high, low = ((of_role[name], group[by_role[name]]) for name in ("high", "low"))
+    return explain(high, low, of_role["random"], mentions, groups, settings)

@@ -31,3 +31,11 @@ def in_words(table: pd.DataFrame, kind: str = "word") -> pd.Series:
 def first_concepts(table: pd.DataFrame) -> pd.Series:
     """Return the first kept word of each group."""
     return kept_concepts(table, top=1).set_index("group")["concept"]
+
+
+def explanations_in_words(groups: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """List each group with members, support, kept words and phrases, and removed words."""
+    removed = table[~table["kept"]].assign(kept=True)
+    columns = {"words": in_words(table), "phrases": in_words(table, "phrase"), "removed": in_words(removed)}
+    texts = {column: groups["group"].map(text).fillna("") for column, text in columns.items()}
+    return groups[["group", "members", "size", "support"]].assign(**texts)

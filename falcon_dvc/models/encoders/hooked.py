@@ -43,6 +43,8 @@ class HookedEncoder:
         Where it runs, for instance "cpu" or "cuda".
     param : str
         The name of the entry, for errors: ``encoders.NAME``.
+    network : Network, optional
+        The network, if it is in memory. The spec then gives ``layer``, ``pooling`` and ``heatmap_layer`` only.
 
     Raises
     ------
@@ -50,8 +52,8 @@ class HookedEncoder:
         If network, weights, layer or pooling are unknown or do not fit each other.
     """
 
-    def __init__(self, spec: Any, device: str = "cpu", param: str = "encoders") -> None:
-        self._network, self.device = build_network(spec, param), device
+    def __init__(self, spec: Any, device: str = "cpu", param: str = "encoders", network: Network | None = None) -> None:
+        self._network, self.device = network or build_network(spec, param), device
         self._network.module.to(device)
         layers = layers_of(self._network, device, param)
         names = spec.layer or ()

@@ -1,5 +1,6 @@
 """Build networks by name from torchvision, timm or open_clip, or from a function of the user, with their preprocessing."""
 
+import copy
 import difflib
 import importlib
 import sys
@@ -276,20 +277,66 @@ def _open_clip_preparation(config: dict[str, Any]) -> Preparation:
 
 def _python(spec: Any, param: str) -> Network:
     module = _call_factory(spec.factory, param)
-    preprocess = getattr(module, "preprocess", None)
+    preparation = _own_preparation(module, getattr(module, "preprocess", None), spec, param, spec.factory)
+    return _described(module, preparation)
+
+
+def _own_preparation(module: nn.Module, preprocess: Any, spec: Any, param: str, name: str) -> Preparation:
+    """Return the preprocessing that a module brings, or that the spec describes."""
     settings = {key: getattr(spec, key) or getattr(module, key, None) for key in ("size", "mean", "std")}
     if preprocess is None and None in settings.values():
         missing = ", ".join(key for key, value in settings.items() if value is None)
-        raise UserError(f"{param}: the network of {spec.factory} has no attribute `preprocess`; give {missing}")
+        raise UserError(f"{param}: the network of {name} has no attribute `preprocess`; give {missing}")
     known: dict[str, Any] = {
         key: value if key == "size" else tuple(value) for key, value in settings.items() if value is not None
     }
+    return Preparation(**known, squash=True, transform=preprocess)
+
+
+def _described(module: nn.Module, preparation: Preparation) -> Network:
+    """Describe a module by its attributes."""
     return Network(
         module,
-        Preparation(**known, squash=True, transform=preprocess),
+        preparation,
         tuple(name for name, _ in module.named_children() if name in HEADS),
         prefix_tokens=getattr(module, "num_prefix_tokens", None),
     )
+
+
+def wrapped(module: nn.Module, spec: Any, param: str) -> Network:
+    """Describe a copy of a module in memory. The module itself keeps its mode and its gradients.
+
+    Parameters
+    ----------
+    module
+        For instance of torchvision or timm, or of the user.
+    spec
+        `preprocess` (from a PIL image to a tensor, or None), and ``size``, ``mean``, ``std``, ``crop``, ``squash`` as in
+        the schema ``Network``. Preprocessing of torchvision's weights, and of timm's models, is read from the object.
+
+    Raises
+    ------
+    UserError
+        If the preprocessing is not known.
+    """
+    preprocess = spec.preprocess or getattr(module, "preprocess", None)
+    preparation = _preset(module, preprocess) or _own_preparation(
+        module, preprocess, spec, param, type(module).__name__
+    )
+    network = _described(copy.deepcopy(module), _overridden(preparation, spec))
+    network.module.eval().requires_grad_(False)
+    return network
+
+
+def _preset(module: nn.Module, preprocess: Any) -> Preparation | None:
+    """Return the preprocessing that torchvision or timm describe; None if neither does."""
+    if hasattr(preprocess, "crop_size") and hasattr(preprocess, "resize_size"):
+        return _torchvision_preparation(preprocess)
+    if preprocess is None and hasattr(module, "pretrained_cfg"):
+        from timm.data import resolve_model_data_config
+
+        return _timm_preparation(resolve_model_data_config(module))
+    return None
 
 
 def _call_factory(factory: str, param: str) -> nn.Module:

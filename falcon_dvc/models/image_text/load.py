@@ -192,7 +192,6 @@ def _side(tower: Any) -> int:
 def _published_clip(name: str, pretrained: str, device: str) -> OpenClip:
     """Load a published CLIP from a file of weights or by its tag (from open_clip's cache or the network)."""
     import open_clip
-    import torch
 
     model, transform = published(name, pretrained, PARAM, "checkpoint, with pretrained: checkpoint")
     try:
@@ -203,9 +202,25 @@ def _published_clip(name: str, pretrained: str, device: str) -> OpenClip:
             f"{PARAM}: open_clip cannot load the tokenizer of {name!r} ({reason}); do so on a machine with a network"
         ) from error
 
+    weights = sha256(pretrained) if Path(pretrained).is_file() else pretrained
+    return composed(model, transform, tokenizer, f"open_clip:{name}:{weights}", device)
+
+
+def composed(
+    model: Any, transform: Callable[[Image.Image], "torch.Tensor"], tokenizer: Callable, fingerprint: str, device: str
+) -> OpenClip:
+    """Compose an image-text encoder of the three parts that open_clip returns.
+
+    Parameters
+    ----------
+    model, tokenizer
+        As `OpenClip` takes them.
+    transform
+        From a PIL image to the model's input.
+    """
+    import torch
+
     def preprocess(images: Sequence[Picture]) -> "torch.Tensor":
         return torch.stack([transform(Image.fromarray(image)) for image in images])
 
-    weights = sha256(pretrained) if Path(pretrained).is_file() else pretrained
-    seen = " ".join(str(transform).split())
-    return OpenClip(model, tokenizer, preprocess, f"open_clip:{name}:{weights}", device, seen)
+    return OpenClip(model, tokenizer, preprocess, fingerprint, device, " ".join(str(transform).split()))

@@ -21,6 +21,7 @@ from falcon_dvc.concepts.scoring.explanation import (
     Settings,
     captioned,
     explain,
+    explain_crops,
     summed_at,
     weighted,
 )
@@ -254,6 +255,20 @@ def test_neither_the_order_of_crops_and_groups_nor_the_shards_matter(seed, parts
         return dict(zip(names, values, strict=True))
 
     assert run(np.arange(60), np.arange(3), 1) == run(order, names, parts)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 2**32 - 1))
+def test_crops_in_any_order_are_divided_by_role(seed):
+    rng, constants = np.random.default_rng(seed), replace(SETTINGS, contrast="both")
+    crops, group = captioned(embedded(some_images(seed, 60)), corpus(), constants), rng.integers(0, 3, 60)
+    role = rng.permutation(np.repeat(["high", "low", "random"], 20))
+    of_role = {name: Captioned(crops.captions[role == name], crops.weights[role == name]) for name in set(role)}
+    high, low = ((of_role[name], group[role == name]) for name in ("high", "low"))
+    expected = explain(high, low, of_role["random"], MENTIONS, 3, constants)
+    found = explain_crops(crops, group, role, MENTIONS, 3, constants)
+    assert all(np.array_equal(getattr(found, name), getattr(expected, name)) for name in ("value", "kept", "rank"))
+    assert np.array_equal(found.scores.low, expected.scores.low)
 
 
 def test_the_normaliser_says_over_what_the_weights_sum_to_one():

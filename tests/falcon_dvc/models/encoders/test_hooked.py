@@ -10,6 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
+import falcon_dvc
 from falcon_dvc.crops.heatmaps import heatmaps_of
 from falcon_dvc.errors import UserError
 from falcon_dvc.models.encoders.load import linear_classifier, load_encoder
@@ -142,6 +143,16 @@ def test_layers_widths_and_maps(name, encoders):
     assert features.shape == (3, width) and features.dtype == np.float32
     assert features.std(axis=0).max() > 0
     assert (maps is None) if grid is None else (maps.shape == (3, width, *grid) and maps.dtype == np.float32)
+
+
+@pytest.mark.parametrize(("name", "options"), [("timm", {}), ("vit_class_token", {"size": 64, "pooling": "cls"})])
+def test_a_network_in_memory_is_read_as_by_params(name, options, encoders):
+    known = encoders(name)
+    found = falcon_dvc.network(build_network(spec(**KINDS[name])).module, **options)
+    assert found.described_preparation() == known.described_preparation()
+    assert found.description["layers"] == known.description["layers"]
+    (features, _), (expected, _) = found.activations(IMAGES[:3]), known.activations(IMAGES[:3])
+    assert np.array_equal(features, expected)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -1,0 +1,141 @@
+"""Accept captions and an image-text encoder of a notebook, and make a corpus of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from falcon_dvc.captions.corpus_file import CaptionsInMemory, clean_caption, is_missing
+from falcon_dvc.captions.selection import select, selected
+from falcon_dvc.concepts.scoring.corpus import Corpus, mentions_of
+from falcon_dvc.concepts.words.mentions import as_codes, leading_synonyms, mention_table, with_concepts
+from falcon_dvc.concepts.words.parsing import parse_captions
+from falcon_dvc.embeddings import unit_rows
+from falcon_dvc.errors import UserError
+from falcon_dvc.progress import track
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import ParseCaptions
+
+EMBEDDED_AT_ONCE = 4096
+KINDS = "give (model, preprocess, tokenizer) of open_clip, an object with embed_images and embed_texts, or a pair of functions"
+UNIT = 1e-4  # largest error of the length of a unit row
+
+
+@dataclass(frozen=True)
+class ImageText:
+    """The two towers of an image-text encoder, as functions from a list to an array (items, dim)."""
+
+    images: Callable[[list], np.ndarray]
+    texts: Callable[[list[str]], np.ndarray]
+
+    def embed_images(self, images: list) -> np.ndarray:
+        """Return unit rows of pictures."""
+        return _unit(self.images(images), len(images), "image")
+
+    def embed_texts(self, texts: list[str]) -> np.ndarray:
+        """Return unit rows of texts, in blocks."""
+        blocks = [texts[start : start + EMBEDDED_AT_ONCE] for start in range(0, len(texts), EMBEDDED_AT_ONCE)]
+        tracked = track(blocks, "embedding captions", total=len(blocks))
+        return np.concatenate([_unit(self.texts(block), len(block), "text") for block in tracked])
+
+
+def _unit(rows: Any, count: int, what: str, argument: str = "image_text") -> np.ndarray:
+    """Check embeddings and scale them to unit length; unit rows are not changed."""
+    rows = np.asarray(rows.detach().cpu() if hasattr(rows, "detach") else rows)
+    if rows.ndim != 2 or len(rows) != count or rows.dtype.kind != "f":
+        raise UserError(
+            f"{argument}: {rows.dtype} of shape {rows.shape} for {count} {what}s; give one row of numbers for each"
+        )
+    scaled, usable = unit_rows(rows)
+    if not usable.all():
+        raise UserError(f"{argument}: the embedding of a {what} is zero or not finite; check the encoder")
+    return rows if np.abs(np.linalg.norm(rows, axis=1) - 1).max(initial=0) < UNIT else scaled
+
+
+def image_text_of(given: Any) -> ImageText:
+    """Accept an image-text encoder.
+
+    Raises
+    ------
+    UserError
+        If it is of another kind.
+    """
+    if hasattr(given, "embed_images") and hasattr(given, "embed_texts"):
+        return ImageText(given.embed_images, given.embed_texts)
+    if isinstance(given, (tuple, list)) and len(given) == 2 and all(map(callable, given)):
+        return ImageText(*given)
+    if isinstance(given, (tuple, list)) and len(given) == 3 and hasattr(given[0], "encode_image"):
+        return _of_open_clip(*given)
+    raise UserError(f"image_text: a {type(given).__name__}; {KINDS}")
+
+
+def _of_open_clip(model: Any, preprocess: Callable, tokenizer: Callable) -> ImageText:
+    from falcon_dvc.models.image_text.load import composed
+
+    encoder = composed(model, preprocess, tokenizer, "in memory", str(next(model.parameters()).device))
+    return ImageText(encoder.embed_images, encoder.embed_texts)
+
+
+def corpus_of(
+    captions: Sequence[str], embeddings: Any, image_text: ImageText, settings: ParseCaptions
+) -> tuple[Corpus, pd.Series]:
+    """Clean, embed and parse captions, as the stages build_caption_index and parse_captions do.
+
+    Parameters
+    ----------
+    captions : texts. A caption's number is its position.
+    embeddings : (captions, dim) text embeddings of the same encoder; None to compute them.
+
+    Returns
+    -------
+    corpus
+        The different captions, with their concepts.
+    texts
+        Text of each caption, by number.
+
+    Raises
+    ------
+    UserError
+        If there is no caption, no word in any caption, or the embeddings do not fit.
+    """
+    texts = _texts(captions)
+    if embeddings is None:
+        rows = image_text.embed_texts(texts.tolist())
+    else:
+        rows = _unit(embeddings, len(captions), "caption", "caption_embeddings")[texts.index]
+    numbers = texts.index.to_numpy()
+    vocabulary, mentions = mentions_of(_mentions(texts, rows, settings), numbers)
+    return Corpus(pd.DataFrame({"caption": numbers}), rows, vocabulary, mentions, "in memory"), texts
+
+
+def _texts(captions: Sequence[str]) -> pd.Series:
+    """Select the different texts, by number.
+
+    Raises
+    ------
+    UserError
+        If there is none, or one is no text.
+    """
+    if isinstance(captions, str) or not all(isinstance(text, str) for text in captions):
+        raise UserError("captions: give a list of texts")
+    if all(is_missing(clean_caption(text)) for text in captions):
+        raise UserError("captions: none has a text; give a list of sentences that may describe the images")
+    source = CaptionsInMemory(captions)
+    table = pa.concat_tables(selected(source, select(source), with_source=False))
+    return pd.Series(table["text"].to_pylist(), index=table["caption"].to_numpy(), dtype=object)
+
+
+def _mentions(texts: pd.Series, rows: np.ndarray, settings: ParseCaptions) -> pa.Table:
+    """Find the concepts of each caption."""
+    numbers = texts.index.to_numpy()
+    mentioned = parse_captions(texts.tolist(), frozenset(settings.discard), settings.min_word)
+    if not len(mentioned):
+        raise UserError("captions: none holds a noun, verb or adjective; check them and settings.parse_captions")
+    table = mention_table(pa.array(numbers), mentioned)
+    return as_codes(with_concepts(table, leading_synonyms(as_codes(table), numbers, rows, settings)))

@@ -1,0 +1,153 @@
+"""Explain the features of an encoder by captions, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from falcon_dvc.api.captions import corpus_of, image_text_of
+from falcon_dvc.api.encoders import Activations, activations_of
+from falcon_dvc.api.images import pictures
+from falcon_dvc.api.results import Explained, caption_table
+from falcon_dvc.api.settings import Settings, checked
+from falcon_dvc.concepts.scoring.explanation import explain_crops
+from falcon_dvc.concepts.scoring.tables import concept_table
+from falcon_dvc.crops.boxes import boxes_by_role, crop_table
+from falcon_dvc.crops.embedding import embed_pictures
+from falcon_dvc.crops.heatmaps import Boxes, CropRule, Heatmaps, as_bytes, crop_boxes, empty
+from falcon_dvc.errors import UserError
+from falcon_dvc.groups.activations import highly_activating
+from falcon_dvc.groups.image_sets import image_sets, normalised_features
+from falcon_dvc.groups.search import explained_groups
+from falcon_dvc.images.source import ImageSource, PicturesInMemory
+from falcon_dvc.members import member_lists, membership
+
+
+def explain(
+    encoder: Any,
+    images: Any,
+    captions: Sequence[str],
+    image_text: Any,
+    *,
+    features: Iterable[int] | None = None,
+    caption_embeddings: Any = None,
+    settings: Settings | None = None,
+    seed: int | None = None,
+) -> Explained:
+    """Explain features of an encoder by the words of captions.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module, Encoder, array, or pair of arrays
+        A module with known preprocessing, the result of `network`, an object of the protocol ``Encoder``, features
+        (images, features), or features with the maps (images, features, height, width) that they are pooled from.
+    images : iterable of PIL images and uint8 arrays, or one tensor (images, 3, height, width)
+        All are explained; none is held out.
+    captions : sequence of str
+        Texts that may describe the images. Only their words can become concepts.
+    image_text : tuple, object, or pair of functions
+        ``(model, preprocess, tokenizer)`` of open_clip, an object with ``embed_images`` and ``embed_texts``, or these two
+        as functions. The model is set to evaluation mode and single precision.
+    features : iterable of int, optional
+        Numbers of the features to explain, and groups of these features; by default all.
+    caption_embeddings : (captions, dim) array, optional
+        Embeddings of the captions by the same image-text encoder.
+    settings : Settings, optional
+        By default those of params.yaml.
+    seed : int, optional
+        Of the random images; by default ``settings.find_groups.seed``.
+
+    Returns
+    -------
+    Explained
+        Tables of concepts, captions and crops.
+
+    Raises
+    ------
+    UserError
+        If an argument is empty, does not fit the others, or holds NaN; if no feature fires on enough images.
+    """
+    sections = checked(settings or Settings(), seed)
+    source, towers = PicturesInMemory(pictures(images)), image_text_of(image_text)
+    corpus, texts = corpus_of(captions, caption_embeddings, towers, sections.parse_captions)
+    activations = activations_of(encoder, source, sections.extract_activations)
+    groups, sets = _images(activations.features, _chosen(features, activations.features.shape[1]), sections.find_groups)
+    heatmaps, boxes = _boxes(activations, source, groups, sets, sections.mine_crops)
+    rows, size = sets["image"].to_numpy(), sections.mine_crops.batch_size
+    embeddings = embed_pictures(source, towers.embed_images, rows, boxes, size)
+    if embeddings.shape[1] != corpus.embeddings.shape[1]:
+        raise UserError(
+            f"image_text: images of width {embeddings.shape[1]}, captions of width {corpus.embeddings.shape[1]}; "
+            "embed both by the same encoder"
+        )
+    shards = sections.concepts.shards if sections.concepts.normaliser == "shard" else None
+    captioned = corpus.captioned(embeddings, sections.concepts, shards)
+    number = pd.Index(groups["group"]).get_indexer(sets["group"])
+    role = sets["role"].to_numpy()
+    explanation = explain_crops(captioned, number, role, corpus.mentions, len(groups), sections.concepts)
+    crops = crop_table(sets, boxes, empty(heatmaps)).assign(activation=sets["activation"])
+    return Explained(
+        groups,
+        concept_table(explanation, corpus, groups["group"].to_numpy(), sections.concepts),
+        caption_table(crops, captioned, embeddings, corpus, texts),
+        crops,
+        as_bytes(heatmaps),
+        source,
+    )
+
+
+def _chosen(features: Iterable[int] | None, width: int) -> np.ndarray:
+    """Return the numbers of the features to explain.
+
+    Raises
+    ------
+    UserError
+        If one does not exist, or none is given.
+    """
+    chosen = np.arange(width) if features is None else np.array(list(features))
+    if not chosen.size or chosen.dtype.kind not in "iu" or not ((chosen >= 0) & (chosen < width)).all():
+        shown = "none" if not chosen.size else ", ".join(map(str, chosen[:5].tolist()))
+        raise UserError(f"features: {shown}; give numbers from 0 to {width - 1}, which the encoder has")
+    return np.unique(chosen)
+
+
+def _images(features: np.ndarray, chosen: np.ndarray, settings: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Select groups and their images, as the stage find_groups does.
+
+    Raises
+    ------
+    UserError
+        If no chosen feature fires on enough images.
+    """
+    normalised = normalised_features(features, np.arange(len(features)))
+    fires = highly_activating(
+        normalised, settings.rule, top_k=settings.top_k, quantile=settings.quantile, sigma=settings.sigma
+    )
+    groups, statistics, _ = explained_groups(fires, settings)
+    members = member_lists(statistics["members"])
+    kept = np.flatnonzero([set(group) <= set(chosen.tolist()) for group in members])
+    if not len(kept):
+        raise UserError(
+            f"features: none of {len(chosen)} fires on {settings.min_images} or more of {len(features)} images; "
+            "give more images, or lower settings.find_groups.min_images or quantile"
+        )
+    statistics = statistics.iloc[kept].reset_index(drop=True)
+    sets = image_sets(normalised, fires, groups.take(kept), statistics["group"].to_numpy(), settings)
+    return statistics, sets.rename(columns={"row": "image"})
+
+
+def _boxes(
+    activations: Activations, source: ImageSource, groups: pd.DataFrame, sets: pd.DataFrame, settings: Any
+) -> tuple[Heatmaps, Boxes]:
+    """Locate where each group fires, and crop the images there, as the stage mine_crops does."""
+    rows, width = sets["image"].to_numpy(), activations.features.shape[1]
+    of_row = pd.Index(groups["group"]).get_indexer(sets["group"])
+    heatmaps = activations.heatmaps(source, rows, membership(groups["members"], width)[of_row])
+    shapes = np.array([source.load(row).shape[:2] for row in range(len(source))])
+    shape = shapes[rows, 0], shapes[rows, 1]
+    rule = CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
+    boxes = crop_boxes(heatmaps, activations.fields[rows], shape, rule)
+    return heatmaps, boxes_by_role(sets, boxes, shape, settings.low_crops)

@@ -1,0 +1,147 @@
+"""Settings of `explain`, with the names and the defaults of params.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from falcon_dvc.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from falcon_dvc.params import schema
+
+
+@dataclass(frozen=True)
+class ExtractActivations:
+    """How the encoder runs; see the section `extract_activations` in params.yaml."""
+
+    batch_size: int = 64
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class FindGroups:
+    """Which images are selected; see the section `find_groups` in params.yaml."""
+
+    seed: int = 0
+    rule: str = "quantile"
+    top_k: int = 400
+    quantile: float = 0.925
+    sigma: float = 5.0
+    grouping: str = "cofire"
+    min_images: int = 11
+    max_images: int = 160
+    pick: str = "spread"
+    max_size: int = 3
+    max_groups: int = 60
+    fdr: float = 0.05
+    max_candidates: int = 20000
+    max_jaccard: float = 0.5
+    low_images: int = 40
+    low_match: str = "distinct"
+    redundancy: float = 0.5
+    low_similarity: float = 0.3
+    random_images: int = 20
+
+
+@dataclass(frozen=True)
+class MineCrops:
+    """How images are cropped; see the section `mine_crops` in params.yaml."""
+
+    crop: bool = True
+    low_crops: bool = True
+    threshold: float = 0.6
+    margin: float = 0.15
+    min_size: float = 0.3
+    batch_size: int = 256
+
+
+@dataclass(frozen=True)
+class ParseCaptions:
+    """Which words count; see the section `parse_captions` in params.yaml."""
+
+    min_word: int = 3
+    synonym_similarity: float = 0.9
+    synonym_mentions: int = 10
+    discard: tuple[str, ...] = (
+        *("photo", "image", "picture", "stock", "free", "wallpaper", "background", "view", "close", "closeup"),
+        *("hd", "img", "jpg", "png", "www", "com", "http", "https"),
+    )
+
+
+@dataclass(frozen=True)
+class Concepts:
+    """How words are scored; see the section `concepts` in params.yaml."""
+
+    captions_per_image: int = 5
+    temperature: float = 100.0
+    normaliser: str = "retrieved"
+    shards: int = 10
+    contrast: str = "relative"
+    low_cut: float = 0.1
+    relative_cut: float = 0.67
+    gamma: float = 0.25
+    top: int = 8
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of `explain`. A section replaces that of params.yaml: ``Settings(concepts=Concepts(contrast="off"))``."""
+
+    extract_activations: ExtractActivations = field(default_factory=ExtractActivations)
+    find_groups: FindGroups = field(default_factory=FindGroups)
+    mine_crops: MineCrops = field(default_factory=MineCrops)
+    parse_captions: ParseCaptions = field(default_factory=ParseCaptions)
+    concepts: Concepts = field(default_factory=Concepts)
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The settings as the stages take them, checked by the schema of params.yaml."""
+
+    extract_activations: schema.ExtractActivations
+    find_groups: schema.FindGroups
+    mine_crops: schema.MineCrops
+    parse_captions: schema.ParseCaptions
+    concepts: schema.Concepts
+
+
+def checked(settings: Settings, seed: int | None = None) -> Sections:
+    """Check settings by the schema of params.yaml.
+
+    Parameters
+    ----------
+    seed : replaces ``find_groups.seed`` if given.
+
+    Raises
+    ------
+    UserError
+        If a value is impossible.
+    """
+    from pydantic import ValidationError
+
+    from falcon_dvc.params import schema
+
+    if seed is not None:
+        settings = replace(settings, find_groups=replace(settings.find_groups, seed=seed))
+    try:
+        return Sections(
+            schema.ExtractActivations(**asdict(settings.extract_activations)),
+            schema.FindGroups(**asdict(settings.find_groups)),
+            schema.MineCrops(**asdict(settings.mine_crops)),
+            schema.ParseCaptions(**asdict(settings.parse_captions)),
+            schema.Concepts(**asdict(settings.concepts)),
+        )
+    except ValidationError as error:
+        raise UserError(_one_line(error)) from error
+
+
+def _one_line(error: ValidationError) -> str:
+    """Format the first problem as ``settings: FindGroups.rule: should be 'top_k', 'quantile' or 'sigma', got 'most'``."""
+    first = error.errors()[0]
+    place = ".".join(map(str, (error.title, *first["loc"])))
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    return f"settings: {place}: {message}" + ("" if isinstance(first["input"], dict) else f", got {first['input']!r}")

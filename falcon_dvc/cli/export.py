@@ -1,0 +1,176 @@
+"""Write the explanations of a run as tidy CSV tables and as one JSON file, for a paper or another program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.cli.errors import require_encoder
+from falcon_dvc.params.load import read_yaml
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import Params
+
+LOCK = Path("dvc.lock")
+FIRST = ["concept", "score", "prior", "interval_low", "interval_high"]
+MEASURED = ["crops", "coherence", "z", "p_value", "interpretable", "released_interpretable"]
+TRUTH = ["kind", "value", "correlation", "clear", "hit_first", "hit_five"]
+NAMES = {"concept": "first_concept", "p_value": "coherence_p_value"}  # in features.csv
+TABLES = ("features", "concepts", "captions")
+
+
+def run(params: Params, encoders: Sequence[str], out: Path, captions: int) -> list[Path]:
+    """Write ``features.csv``, ``concepts.csv``, ``captions.csv`` and ``falcon.json``.
+
+    Parameters
+    ----------
+    encoders : keys of the section ``encoders``; all if empty.
+    out : folder of the files.
+    captions : most captions of a concept, the heaviest first.
+
+    Returns
+    -------
+    The files.
+
+    Raises
+    ------
+    UserError
+        If there is no such encoder, or a result is missing.
+    """
+    for name in encoders:
+        require_encoder(params, name)
+    names = list(dict.fromkeys(encoders)) or list(params.encoders)
+    texts = read_table(paths.CAPTIONS / "captions.parquet").set_index("caption")["text"]
+    tables = {name: _tables(params, name, texts, captions) for name in names}
+    written = {out / f"{kind}.csv": _joined(tables, kind) for kind in TABLES}
+    for path, table in written.items():
+        write_table(path, table)
+    nested = {name: {"features": _nested(tables[name])} for name in names}
+    content = {"encoders": nested, "params": _relative(params.model_dump(mode="json")), "outputs": _outputs()}
+    write_json(out / "falcon.json", content, indent=None)
+    return [*written, out / "falcon.json"]
+
+
+def _joined(tables: Mapping[str, Mapping[str, pd.DataFrame]], kind: str) -> pd.DataFrame:
+    """Join the tables of one kind of all encoders; the first column names the encoder."""
+    joined = pd.concat([of_one[kind].assign(encoder=name) for name, of_one in tables.items()], ignore_index=True)
+    return joined[["encoder", *joined.columns.drop("encoder")]]
+
+
+def _tables(params: Params, name: str, texts: pd.Series, captions: int) -> dict[str, pd.DataFrame]:
+    """Read the results of one encoder as tidy tables."""
+    concepts = pd.DataFrame(read_table(paths.concepts(name) / "concepts.parquet"))
+    evidence = read_table(paths.concepts(name) / "evidence.parquet")
+    return {
+        "features": _features(params, name, concepts),
+        "concepts": concepts,
+        "captions": _captions(evidence, concepts, texts, captions),
+    }
+
+
+def _features(params: Params, name: str, concepts: pd.DataFrame) -> pd.DataFrame:
+    """List every feature and group of an encoder, explained or not, in one row each."""
+    groups = pd.DataFrame(read_table(paths.groups(name) / "groups.parquet"))
+    table = _all_features(groups, read_array(paths.activations(name) / "features.npy").shape[1])
+    kept = concepts[concepts["kept"]]
+    explained = table["group"].isin(kept["group"])
+    table.insert(3, "explained", explained)
+    table.insert(4, "reason", _reasons(table, explained, concepts, params.find_groups.min_images))
+    # A group's kept words stand first, by rank.
+    table = table.join(kept.drop_duplicates("group").set_index("group")[FIRST].rename(columns=NAMES), on="group")
+    measured = read_table(paths.EXPLAINABILITY / f"{name}.parquet").set_index("group")[MEASURED]
+    table = table.join(measured.rename(columns=NAMES), on="group")
+    if params.worlds:
+        truth = read_table(paths.table(f"{name}_truth")).set_index("group")[TRUTH]
+        table = table.join(truth.add_prefix("truth_"), on="group")
+    return table.astype({"support": "Int64", "crops": "Int64"})  # both are missing where nothing was measured
+
+
+def _all_features(groups: pd.DataFrame, width: int) -> pd.DataFrame:
+    """List all single features by number, then the larger groups."""
+    names = [f"f{feature}" for feature in range(width)]
+    features = pd.DataFrame({"group": names, "members": [name[1:] for name in names], "size": 1})
+    single = groups["size"] == 1
+    known = features.merge(groups[single].drop(columns=["members", "size"]), on="group", how="left")
+    return pd.concat([known, groups[~single]], ignore_index=True)
+
+
+def _reasons(table: pd.DataFrame, explained: pd.Series, concepts: pd.DataFrame, least: int) -> np.ndarray:
+    """Say why a feature or group has no concept; "" if it has one."""
+    few = f"fewer than {least} highly activating images"
+    removed = table["group"].isin(concepts["group"])
+    found = np.where(removed, "the contrast removed every concept", "no caption of its crops holds a concept")
+    return np.where(explained, "", np.where(table["support"].isna(), few, found))
+
+
+def _captions(evidence: pd.DataFrame, concepts: pd.DataFrame, texts: pd.Series, most: int) -> pd.DataFrame:
+    """List the captions with the largest weight of each kept concept, in the order of the concepts."""
+    keys = ["group", "concept"]
+    weights = evidence.groupby([*keys, "caption"], sort=False, observed=True)["weight"].agg(["size", "sum"])
+    weights = weights.rename(columns={"size": "crops", "sum": "weight"}).reset_index()
+    order = {key: number for number, key in enumerate(concepts.loc[concepts["kept"], keys].itertuples(index=False))}
+    place = [order[key] for key in weights[keys].itertuples(index=False)]
+    # Rounding makes ties go to the earlier caption, whatever the last bits are.
+    weights = weights.assign(place=place, rounded=weights["weight"].round(9), text=weights["caption"].map(texts))
+    weights = weights.sort_values(["place", "rounded", "caption"], ascending=[True, False, True], kind="stable")
+    heaviest = weights.groupby("place", sort=False).head(most)
+    return heaviest[[*keys, "caption", "text", "crops", "weight"]].reset_index(drop=True)
+
+
+def _nested(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Nest captions in concepts, and concepts in features."""
+    captions = _by(tables["captions"], "group", "concept")
+    concepts = _by(tables["concepts"], "group")
+    features = []
+    for feature in _records(tables["features"]):
+        group, of_feature = feature["group"], concepts.get((feature["group"],), [])
+        for concept in of_feature:
+            if concept["kept"]:
+                concept["captions"] = captions.get((group, concept["concept"]), [])
+        feature["members"] = [int(member) for member in feature["members"].split()]
+        features.append({**feature, "concepts": of_feature})
+    return features
+
+
+def _by(table: pd.DataFrame, *keys: str) -> dict[tuple, list[dict[str, Any]]]:
+    """Divide the rows of a table by keys, which are left out of the rows."""
+    found: dict[tuple, list[dict[str, Any]]] = {}
+    rows = _records(table.drop(columns=list(keys)))
+    for key, row in zip(zip(*(table[name] for name in keys), strict=True), rows, strict=True):
+        found.setdefault(key, []).append(row)
+    return found
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as JSON can hold them; missing values become null."""
+    columns = [_values(table[name]) for name in table.columns]
+    return [dict(zip(table.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _values(column: pd.Series) -> list[Any]:
+    values = column.tolist()
+    return [None if missing else value for missing, value in zip(column.isna(), values, strict=True)]
+
+
+def _relative(value: Any) -> Any:
+    """Return params, with the last part alone of a path that is absolute."""
+    if isinstance(value, dict):
+        return {key: _relative(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_relative(item) for item in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def _outputs() -> dict[str, str]:
+    """Read the MD5 of each output of the stages from dvc.lock; empty if the stages ran without DVC."""
+    if not LOCK.is_file():
+        return {}
+    stages = read_yaml(LOCK, by_dvc=True).get("stages") or {}
+    outputs = {out["path"]: out.get("md5", "") for stage in stages.values() for out in stage.get("outs", [])}
+    return {path: outputs[path] for path in sorted(outputs)}
