@@ -1,6 +1,6 @@
 """The encoders that the report explains: their groups in order, with first concepts and places of their pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table
+from falcon_dvc.concepts.words.clarity import doubts, first_of_each, listed_concepts
 from falcon_dvc.groups.activations import row_normalised
 from falcon_dvc.html.histograms import Space, sampled
 from falcon_dvc.report.cards import Tables, ordered
@@ -25,12 +26,15 @@ class Link:
 
     Attributes
     ----------
+    says : its first concept; "" if it has none.
+    clear : whether it is explained; otherwise pages show its first concept and cover as uncertain.
     sheet, column, row : place of its cover: number of the picture, and place in the picture.
     """
 
     encoder: str
     group: str
     says: str
+    clear: bool
     sheet: int
     column: int
     row: int
@@ -56,11 +60,9 @@ class ExplainedEncoder:
     @cached_property
     def links(self) -> list[Link]:
         """Links to the groups, in order."""
-        first = first_concepts(self.tables.concepts)
+        first = first_of_each(self.tables.concepts).set_index("group")["concept"].astype(str).to_dict()
         return [
-            Link(
-                self.name, group, first.get(group, ""), place // SHEET, place % SHEET % COVERS, place % SHEET // COVERS
-            )
+            Link(self.name, group, first.get(group, ""), not self.tables.doubts[group], *_place_of_cover(place))
             for place, group in enumerate(self.groups["group"])
         ]
 
@@ -68,6 +70,11 @@ class ExplainedEncoder:
     def link_of(self) -> dict[str, Link]:
         """Links by group."""
         return {link.group: link for link in self.links}
+
+    @property
+    def clear(self) -> int:
+        """Number of groups that are explained."""
+        return sum(link.clear for link in self.links)
 
     @cached_property
     def groups_of(self) -> dict[int, list[Link]]:
@@ -108,42 +115,60 @@ def probe_rows(images: pd.DataFrame) -> np.ndarray:
     return np.flatnonzero(images["split"] == "probe")
 
 
-def first_concepts(concepts: pd.DataFrame) -> dict[str, str]:
-    """Return the first kept word of each group, or its first phrase if it has no word."""
-    kept = concepts[concepts["kept"]].sort_values(
-        ["group", "kind", "rank"], ascending=[True, False, True], kind="stable"
-    )
-    first = kept.drop_duplicates("group")
-    return dict(zip(first["group"], first["concept"].astype(str), strict=True))
+def _place_of_cover(place: int) -> tuple[int, int, int]:
+    """Return picture, column and row of the cover of the group at `place`."""
+    return place // SHEET, place % SHEET % COVERS, place % SHEET // COVERS
 
 
-def read_explained(encoders: Any, truth_known: bool) -> list[ExplainedEncoder]:
+def read_explained(encoders: Any, truth_known: bool, most_weak: int) -> list[ExplainedEncoder]:
     """Read the tables of all encoders of params.yaml.
 
     Parameters
     ----------
     encoders : specifications by name.
     truth_known : whether there is a table of the features' truths.
+    most_weak : most weak words, and most weak phrases, of a group that are listed.
 
     Raises
     ------
     UserError
         If a table is missing.
     """
-    return [ExplainedEncoder(name, spec.kind, _tables(name, truth_known)) for name, spec in encoders.items()]
+    return [
+        ExplainedEncoder(name, spec.kind, _tables(name, truth_known, most_weak)) for name, spec in encoders.items()
+    ]
 
 
-def _tables(name: str, truth_known: bool) -> Tables:
+def _tables(name: str, truth_known: bool, most_weak: int) -> Tables:
+    groups = ordered(read_table(paths.groups(name) / "groups.parquet"))
+    explainability = read_table(paths.EXPLAINABILITY / f"{name}.parquet")
+    concepts = read_table(paths.concepts(name) / "concepts.parquet")
+    interpretable = set(explainability.loc[explainability["interpretable"].eq(True), "group"])
+    listed = listed_concepts(concepts, interpretable, most_weak)
+    left_out = concepts["group"].value_counts().sub(listed["group"].value_counts(), fill_value=0)
     return Tables(
-        groups=ordered(read_table(paths.groups(name) / "groups.parquet")),
-        concepts=read_table(paths.concepts(name) / "concepts.parquet"),
+        groups=groups,
+        concepts=listed,
         evidence=read_table(paths.concepts(name) / "evidence.parquet"),
-        explainability=read_table(paths.EXPLAINABILITY / f"{name}.parquet"),
+        explainability=explainability,
         evaluation=read_table(paths.table(f"{name}_truth")) if truth_known else None,
+        left_out={str(group): int(count) for group, count in left_out.items()},
+        doubts=_doubts(groups, listed, explainability, interpretable),
     )
 
 
+def _doubts(
+    groups: pd.DataFrame, concepts: pd.DataFrame, explainability: pd.DataFrame, interpretable: Set[str]
+) -> dict[str, list[str]]:
+    """Say for each group why it is not explained."""
+    first = {row.group: row for row in first_of_each(concepts).itertuples(index=False)}
+    crops = dict(zip(explainability["group"], explainability["crops"], strict=True))
+    return {
+        group: doubts(first.get(group), group in interpretable, int(crops.get(group, 0))) for group in groups["group"]
+    }
+
+
 def carriers(explained: Iterable[ExplainedEncoder]) -> pd.DataFrame:
-    """Join the kept concepts of all groups of all encoders: columns of ``concepts.parquet``, and ``encoder``."""
+    """Join the listed kept concepts of all groups of all encoders: columns of their table, and ``encoder``."""
     kept = [one.tables.concepts[one.tables.concepts["kept"]].assign(encoder=one.name) for one in explained]
     return pd.concat(kept, ignore_index=True)
