@@ -365,7 +365,7 @@ def _write_failures(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
     """Write a page for each classifier."""
     by_name = {one.name: one for one in site.explained}
     for name, failures in site.failures.items():
-        known = set(by_name[name].link_of) if name in by_name else set()
+        known = by_name[name].link_of if name in by_name else {}
         if failures.tiles:
             site.picture(f"{name}/failures.webp", failures.tiles, EXAMPLES)
         content = {"name": name, "some": failures, "known": known, "columns": EXAMPLES}

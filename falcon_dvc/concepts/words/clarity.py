@@ -1,24 +1,18 @@
 """Tell clear concepts from weak ones, which random crops may explain, and say in words why a group is not explained."""
 
-from collections.abc import Set
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+    import pandas as pd
 
 
-def weak(concepts: Any) -> Any:
-    """Find the concepts whose interval reaches their prior, or that have no interval.
-
-    Parameters
-    ----------
-    concepts : rows of ``concepts.parquet``, or one of them.
-
-    Returns
-    -------
-    A bool for each row.
-    """
-    return ~(np.asarray(concepts.interval_low) > np.asarray(concepts.prior))
+def is_weak(interval_low: float, prior: float) -> bool:
+    """Whether the interval of a concept reaches its prior, or is not known (NaN)."""
+    return not interval_low > prior
 
 
 def listed_concepts(concepts: pd.DataFrame, interpretable: Set[str], most_weak: int) -> pd.DataFrame:
@@ -36,20 +30,19 @@ def listed_concepts(concepts: pd.DataFrame, interpretable: Set[str], most_weak: 
     -------
     Rows of `concepts` with the columns ``weak`` and ``unclear`` (weak, or of a group that is not interpretable).
     """
-    is_weak = pd.Series(weak(concepts), index=concepts.index)
-    counted = concepts[concepts["kept"] & is_weak].sort_values("rank", kind="stable")
-    place = counted.groupby(["group", "kind"], sort=False).cumcount().reindex(concepts.index, fill_value=0)
-    beyond = concepts["kept"] & is_weak & (place >= most_weak) & (concepts["rank"] > 1)
-    unclear = is_weak | ~concepts["group"].isin(list(interpretable))
-    return concepts.assign(weak=is_weak, unclear=unclear)[~beyond].reset_index(drop=True)
+    weak = ~(concepts["interval_low"] > concepts["prior"])
+    marked = concepts.assign(weak=weak, unclear=weak | ~concepts["group"].isin(list(interpretable)))
+    weak_kept = marked[marked["kept"] & weak].sort_values("rank", kind="stable")
+    place = weak_kept.groupby(["group", "kind"], sort=False).cumcount()
+    beyond = place.index[(place >= most_weak) & (weak_kept["rank"] > 1)]
+    return marked.drop(index=beyond).reset_index(drop=True)
 
 
 def first_of_each(concepts: pd.DataFrame) -> pd.DataFrame:
     """Select the first kept word of each group, or its first phrase if it has no word."""
-    kept = concepts[concepts["kept"]].sort_values(
-        ["group", "kind", "rank"], ascending=[True, False, True], kind="stable"
-    )
-    return kept.drop_duplicates("group")
+    kept = concepts[concepts["kept"]]
+    ranked = kept.sort_values(["group", "kind", "rank"], ascending=[True, False, True], kind="stable")
+    return ranked.drop_duplicates("group")
 
 
 def doubts(first: Any | None, interpretable: bool, crops: int) -> list[str]:
@@ -68,9 +61,11 @@ def doubts(first: Any | None, interpretable: bool, crops: int) -> list[str]:
         found.append("Its crops look no more alike than random crops.")
     if first is None:
         found.append("No concept is left.")
-    elif crops > 1 and weak(first):
-        interval = f"{first.interval_low:.2f}–{first.interval_high:.2f}"
-        found.append(
-            f"“{first.concept}” may be chance: it scores {first.score:.2f} ({interval}), and {first.prior:.2f} on random crops."
-        )
+    elif crops > 1 and is_weak(first.interval_low, first.prior):
+        found.append(_chance(first))
     return found
+
+
+def _chance(first: Any) -> str:
+    interval = f"{first.interval_low:.2f}–{first.interval_high:.2f}"
+    return f"“{first.concept}” may be chance: it scores {first.score:.2f} ({interval}), and {first.prior:.2f} on random crops."

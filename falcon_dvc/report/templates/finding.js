@@ -20,20 +20,21 @@ const finding = (() => {
     return { data, texts, also, carried, groups };
   };
 
-  // 3: the whole concept; 2: the beginning of one of its words or synonyms; 1: anywhere; 0: not at all.
+  // 3: the whole concept; 2: the beginning of one of its words, or a synonym; 1: anywhere; 0: not at all.
   const match = (text, word) => {
     const at = text.indexOf(word);
     if (at < 0) return 0;
     if (text === word) return 3;
     return at === 0 || text[at - 1] === " " || text.includes(` ${word}`) ? 2 : 1;
   };
+  const synonym = (also, word) => (` ${also} `.includes(` ${word} `) ? 2 : also.includes(word) ? 1 : 0);
   const matched = ({ texts, also }, all) => {
     const found = new Uint8Array(texts.length);
     for (let place = 0; place < texts.length; place += 1) {
       let worst = 3;
       for (const word of all) {
         const own = match(texts[place], word);
-        worst = Math.min(worst, own || !also[place] ? own : Math.min(match(also[place], word), 2));
+        worst = Math.min(worst, own || (also[place] ? synonym(also[place], word) : 0));
         if (!worst) break;
       }
       found[place] = texts[place] === all.join(" ") ? 3 : Math.min(worst, 2);

@@ -41,7 +41,7 @@ def params(tmp_path, monkeypatch):
     write_table(paths.concepts("simclr") / "evidence.parquet", evidence)
     captions = pd.DataFrame({"caption": [4, 8], "text": ["a caption\x1b[2J that weighs most", "one that weighs less"]})
     write_table(paths.CAPTIONS / "captions.parquet", captions)
-    measured = {"coherence": 0.4, "z": 7.0, "released_coherence": 0.5}
+    measured = {"crops": 30, "coherence": 0.4, "z": 7.0, "released_coherence": 0.5}
     verdicts = {"interpretable": True, "released_interpretable": False}
     write_table(paths.EXPLAINABILITY / "simclr.parquet", pd.DataFrame({"group": ["f0"], **measured, **verdicts}))
     truth = {"kind": "object", "value": "boat", "correlation": 0.8, "clear": True, "hit_first": True, "hit_five": True}
