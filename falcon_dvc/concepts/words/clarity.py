@@ -67,5 +67,6 @@ def doubts(first: Any | None, interpretable: bool, crops: int) -> list[str]:
 
 
 def _chance(first: Any) -> str:
-    interval = f"{first.interval_low:.2f}–{first.interval_high:.2f}"
-    return f"“{first.concept}” may be chance: it scores {first.score:.2f} ({interval}), and {first.prior:.2f} on random crops."
+    known = first.interval_low == first.interval_low
+    interval = f" ({first.interval_low:.2f}–{first.interval_high:.2f})" if known else ""
+    return f"“{first.concept}” may be chance: it scores {first.score:.2f}{interval}, and {first.prior:.2f} on random crops."
