@@ -198,9 +198,7 @@ def collect_cards(
         rows = tables.evidence.iloc[evidence.get(row.group, [])]
         listed = evidence_captions(rows, kept, [crop.image for crop in shown["high"]], texts)
         doubts, left_out = tables.doubts[row.group], tables.left_out.get(row.group, 0)
-        yield _card(
-            name, row, doubts, left_out, of_group, listed, truths.get(row.group), shown, histograms[row.group]
-        )
+        yield _card(name, row, doubts, left_out, of_group, listed, truths.get(row.group), shown, histograms[row.group])
 
 
 def _measured_groups(tables: Tables) -> pd.DataFrame:

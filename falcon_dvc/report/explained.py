@@ -134,9 +134,7 @@ def read_explained(encoders: Any, truth_known: bool, most_weak: int) -> list[Exp
     UserError
         If a table is missing.
     """
-    return [
-        ExplainedEncoder(name, spec.kind, _tables(name, truth_known, most_weak)) for name, spec in encoders.items()
-    ]
+    return [ExplainedEncoder(name, spec.kind, _tables(name, truth_known, most_weak)) for name, spec in encoders.items()]
 
 
 def _tables(name: str, truth_known: bool, most_weak: int) -> Tables:

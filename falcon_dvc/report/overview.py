@@ -105,9 +105,7 @@ def measurements(encoders: Iterable[str]) -> list[MeasurementTable]:
         labelled(tabulate(title, about, {name: _metrics(f"{kind}_{name}") for name in encoders}))
         for title, about, kind in OF_ENCODERS
     ]
-    of_the_run = [
-        labelled(tabulate(title, about, {"this run": _metrics(kind)})) for title, about, kind in OF_THE_RUN
-    ]
+    of_the_run = [labelled(tabulate(title, about, {"this run": _metrics(kind)})) for title, about, kind in OF_THE_RUN]
     return of_encoders + of_the_run
 
 

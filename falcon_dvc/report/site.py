@@ -25,8 +25,8 @@ from falcon_dvc.html.pictures import Tile, contact_sheet, cut_outs, draw_crops, 
 from falcon_dvc.images.open import open_images
 from falcon_dvc.progress import track
 from falcon_dvc.report import overview
-from falcon_dvc.report.cards import Card, Tables, collect_cards, concept_key, crops_by_group
 from falcon_dvc.report.additions import read_additions
+from falcon_dvc.report.cards import Card, Tables, collect_cards, concept_key, crops_by_group
 from falcon_dvc.report.crops import COLUMNS, crop_sheets, read_crops, sheet_crops, shown_crops
 from falcon_dvc.report.explained import COVERS, SHEET, ExplainedEncoder, Link, carriers, probe_rows, read_explained
 from falcon_dvc.report.failures import EXAMPLES, Failures, collect_failures

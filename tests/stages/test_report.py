@@ -238,7 +238,7 @@ def test_all_crops_are_on_a_sheet_that_loads_when_it_is_opened(site):
 
 
 def test_synonyms_stand_beside_the_concept_that_names_them(site):
-    assert 'also: <bdi>vessel</bdi>' in site[1][f"site/by-concept/{concept_key('boat')}.html"]
+    assert "also: <bdi>vessel</bdi>" in site[1][f"site/by-concept/{concept_key('boat')}.html"]
     assert "vessel a red boat on water" in (site[0] / "site/search.js").read_text()
 
 
@@ -248,7 +248,9 @@ def test_a_group_says_what_it_adds_to_its_members(site):
     assert sum("with a selectivity of" in text for text in groups) == len(groups) - 1
     text = "".join(groups)
     assert "the group is worse" in text and "the group adds to it" in text and "none: a member has each" in text
-    assert not [place for place, text in site[1].items() if re.match(r"site/\w+/f", place) and "What the group adds" in text]
+    assert not [
+        place for place, text in site[1].items() if re.match(r"site/\w+/f", place) and "What the group adds" in text
+    ]
 
 
 def test_no_page_has_a_name_with_underscores(site):
@@ -295,7 +297,9 @@ def test_claims_are_summed_up_and_unfold(here):
     write_table(paths.table("claims"), pd.DataFrame([{"claim": "C1", **row, "verdict": some} for some in verdicts]))
     report.run(small())
     text = pages()["index.html"]
-    assert "Less than 0.2 of the space" in text and "holds 2, undecided 1" in text and text.count("it &lt;holds&gt;") == 3
+    assert (
+        "Less than 0.2 of the space" in text and "holds 2, undecided 1" in text and text.count("it &lt;holds&gt;") == 3
+    )
 
 
 def test_a_missing_table_is_one_clear_line_and_leaves_what_was_there(here):

@@ -16,7 +16,9 @@ PHRASES = ("red boat", "striped cup", "the grass", "a small ship on water")
 TRUTHS = (("object", "boat"), ("colour", "red"), ("texture", "striped"), ("background", "water"))
 
 
-def make_params(encoders=("first", "second"), source="scenes", high=8, low=5, sheet=8, thumbnail=64, weak=2, failing=()):
+def make_params(
+    encoders=("first", "second"), source="scenes", high=8, low=5, sheet=8, thumbnail=64, weak=2, failing=()
+):
     """Parameters as the report reads them."""
     pairs = {f"{a}_to_{b}": SimpleNamespace(explained=a, unseen=b) for a in encoders for b in encoders if a != b}
     return SimpleNamespace(

@@ -99,7 +99,17 @@ def large_index():
     def group(place):
         members = str(place) if place % 3 else f"{place} {place + 1}"
         scores = sorted((draw.randrange(1000) for _ in range(16)), reverse=True)
-        return [f"f{place}", members, 2.0, 1, draw.sample(range(len(concepts)), 16), scores, "first", "object boat", [2, 5, 9]]
+        return [
+            f"f{place}",
+            members,
+            2.0,
+            1,
+            draw.sample(range(len(concepts)), 16),
+            scores,
+            "first",
+            "object boat",
+            [2, 5, 9],
+        ]
 
     encoders = [{"name": name, "groups": [group(place) for place in range(FEATURES // 2)]} for name in ("one", "two")]
     also = [" ".join(draw.sample(parts, 3)) if place % 3 == 0 else "" for place in range(len(concepts))]
