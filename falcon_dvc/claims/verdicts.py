@@ -8,7 +8,7 @@ from typing import Literal
 
 Verdict = Literal["holds", "does not hold", "undecided"]
 CLAIMS = {
-    "C1": "Less than 20 % of the space can be explained by single features.",
+    "C1": "Less than 0.2 of the space can be explained by single features.",
     "C2": "Groups of features are more interpretable than single features, and have concepts of higher order.",
     "C3": "Lowly activating images remove spurious concepts.",
     "C4": "The concepts explain failures of a downstream task, and help to repair them.",

@@ -12,6 +12,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.cli import terminal
 from falcon_dvc.cli.errors import require_encoder
+from falcon_dvc.concepts.words.clarity import doubts, is_weak
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
@@ -138,13 +139,13 @@ def show(explanation: FeatureExplanation) -> None:
     console.print(
         terminal.plain(f"{explanation.encoder}:{explanation.group}: {_members(explanation.row)}"), style="bold"
     )
-    for line in (_coherence(explanation.measured), _truth(explanation.truth)):
+    for line in (_coherence(explanation.measured), _truth(explanation.truth), *_doubts(explanation)):
         console.print(terminal.plain(line))
     kept = explanation.concepts["kept"].astype(bool)
     if kept.any():
         console.print(_kept(explanation.concepts[kept]))
     else:
-        console.print("The contrast left no concept.")
+        console.print("No concept is left.")
     if (~kept).any():
         console.print(_removed(explanation.concepts[~kept]))
     for concept, texts in explanation.captions.items():
@@ -171,6 +172,19 @@ def _coherence(measured: Any | None) -> str:
     )
 
 
+def _doubts(explanation: FeatureExplanation) -> list[str]:
+    """Say why the group is not explained, and what the question marks mean."""
+    kept = explanation.concepts[explanation.concepts["kept"].astype(bool)]
+    rows = list(kept.itertuples(index=False))
+    found = []
+    if explanation.measured is not None:
+        reasons = doubts(next(iter(rows), None), explanation.measured.interpretable, explanation.measured.crops)
+        found += [f"not explained: {' '.join(reasons)}"] if reasons else []
+    if any(is_weak(row.interval_low, row.prior) for row in rows):
+        found.append("?: may be chance, the interval reaches the score on random crops")
+    return found
+
+
 def _truth(truth: Any | None) -> str:
     if truth is None:
         return "truth: not known"
@@ -188,9 +202,10 @@ def _kept(concepts: pd.DataFrame) -> Table:
     numbers = ("score", "interval", "low", "prior", "crops")
     table = terminal.table("concept", "kind", *numbers, right=numbers)
     for row in concepts.itertuples(index=False):
-        interval = f"{row.interval_low:.2f}-{row.interval_high:.2f}"
+        interval = f"{row.interval_low:.2f}-{row.interval_high:.2f}" if row.interval_low == row.interval_low else ""
         values = (f"{row.score:.2f}", interval, f"{row.low_score:.2f}", f"{row.prior:.2f}", str(row.support))
-        table.add_row(terminal.plain(str(row.concept), 60), str(row.kind), *values)
+        concept = terminal.plain(str(row.concept), 60).append("?" if is_weak(row.interval_low, row.prior) else "")
+        table.add_row(concept, str(row.kind), *values)
     return table
 
 

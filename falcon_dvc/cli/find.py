@@ -14,6 +14,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.cli import terminal
 from falcon_dvc.cli.errors import require_encoder
+from falcon_dvc.concepts.words.clarity import is_weak
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Match:
     Attributes
     ----------
     score : minimum over the words of the best score of a matching concept.
-    concepts : matching concepts with their scores, best first.
+    concepts : matching concepts with their scores, best first; a weak one has a question mark.
     """
 
     encoder: str
@@ -63,7 +64,7 @@ def _kept(encoder: str) -> pd.DataFrame:
     """Read the kept concepts of an encoder with the members of their groups."""
     concepts = read_table(paths.concepts(encoder) / "concepts.parquet")
     groups = read_table(paths.groups(encoder) / "groups.parquet")[["group", "members"]]
-    kept = concepts.loc[concepts["kept"].astype(bool), ["group", "concept", "score"]]
+    kept = concepts.loc[concepts["kept"].astype(bool), ["group", "concept", "score", "interval_low", "prior"]]
     return kept.merge(groups, on="group", how="inner", sort=False)
 
 
@@ -82,7 +83,7 @@ def matching_features(
     Parameters
     ----------
     words : case-folded. A word matches concepts that contain it, its lemma, or the concept that stands for it.
-    tables : kept concepts by encoder: ``group``, ``members``, ``concept``, ``score``.
+    tables : kept concepts by encoder: ``group``, ``members``, ``concept``, ``score``, ``interval_low``, ``prior``.
     synonyms : the concept that stands for each synonym.
     """
     forms = [_forms(word, synonyms) for word in words]
@@ -118,7 +119,10 @@ def _of_encoder(name: str, table: pd.DataFrame, forms: Sequence[frozenset[str]])
 
 
 def _match(name: str, group: str, score: float, rows: pd.DataFrame) -> Match:
-    concepts = [(str(row.concept), float(row.score)) for row in rows.itertuples(index=False)]
+    concepts = [
+        (f"{row.concept}{'?' if is_weak(row.interval_low, row.prior) else ''}", float(row.score))
+        for row in rows.itertuples(index=False)
+    ]
     return Match(name, group, str(rows["members"].iloc[0]), score, concepts)
 
 

@@ -21,6 +21,7 @@ from falcon_dvc.threads import WORKERS
 HEAT = ((38, 8, 66), (112, 20, 110), (183, 48, 92), (229, 98, 52), (250, 165, 38), (250, 240, 130))
 # Share of the heatmap's colour at its maximum: the image below must stay visible.
 OPACITY = 0.72
+GREY = 128  # where a contact sheet has no picture: neither light nor dark
 QUALITY, EFFORT = 52, 2  # of the WebP encoder: more effort saves 5 % of the size and takes twice as long
 Heat = UInt8[np.ndarray, "rows columns"]  # 255 = the map's maximum
 Tile = UInt8[np.ndarray, "size size 4"]  # a square of a larger picture
@@ -138,6 +139,21 @@ def webp(picture: UInt8[np.ndarray, "height width channels"]) -> bytes:
     return buffer.getvalue()
 
 
+def contact_sheet(pictures: Sequence[Picture], columns: int) -> Picture:
+    """Arrange square pictures of one size in rows of `columns`; the rest of the last row is grey."""
+    size, rows = len(pictures[0]), -(-len(pictures) // columns)
+    whole = np.full((rows * columns, size, size, 3), GREY, dtype=np.uint8)
+    whole[: len(pictures)] = pictures
+    return whole.reshape(rows, columns, size, size, 3).swapaxes(1, 2).reshape(rows * size, columns * size, 3)
+
+
+def jpeg(picture: Picture) -> bytes:
+    """Encode a picture as JPEG, ten times as fast as WebP; equal pictures give equal bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
 def data_uri(picture: UInt8[np.ndarray, "height width channels"]) -> str:
     """Encode a picture as WebP in a ``data:`` URI."""
     return "data:image/webp;base64," + base64.b64encode(webp(picture)).decode("ascii")
@@ -175,6 +191,18 @@ def with_boxes(
     boxes = crops[["left", "top", "right", "bottom"]].to_numpy()
     tuples = ([tuple(box) for box in sides.tolist()] for sides in (boxes, fields[rows]))
     return crops.assign(row=rows, **dict(zip(("box", "field"), tuples, strict=True)))
+
+
+def cut_outs(images: ImageSource, crops: pd.DataFrame, size: int) -> list[Picture]:
+    """Cut out every crop as a square of `size` pixels.
+
+    Parameters
+    ----------
+    crops : one row for each crop; columns ``row`` (of its image), ``left``, ``top``, ``right``, ``bottom``.
+    """
+    boxes = crops[["left", "top", "right", "bottom"]].to_numpy().tolist()
+    rows = crops["row"].tolist()
+    return for_each_image(images, rows, lambda image, place: cut_out(image, tuple(boxes[place]), size))
 
 
 def draw_crops(

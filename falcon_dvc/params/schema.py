@@ -634,7 +634,9 @@ class Transfer(Resampled):
 class Report(Section):
     high: Count
     low: Natural
+    sheet: Annotated[int, Field(ge=0, le=1000)]
     thumbnail: Annotated[int, Field(ge=16, le=512)]
+    weak: Natural
 
 
 class Study(Resampled):

@@ -24,7 +24,7 @@ def concept_key(concept: str) -> str:
 
 @dataclass(frozen=True)
 class Concept:
-    """A ranked concept of a card; numbers as in ``concepts.parquet``."""
+    """A ranked concept of a card; numbers as in ``concepts.parquet``, `unclear` as in `clarity.listed_concepts`."""
 
     concept: str
     kind: str
@@ -35,6 +35,12 @@ class Concept:
     interval_high: float
     support: int
     reason: str
+    unclear: bool
+
+    @property
+    def known(self) -> bool:
+        """Whether the interval is known: a single crop has none."""
+        return bool(np.isfinite(self.interval_low))
 
     @property
     def key(self) -> str:
@@ -89,7 +95,13 @@ class Truth:
 
 @dataclass(frozen=True)
 class Card:
-    """A feature or a group of features."""
+    """A feature or a group of features.
+
+    Attributes
+    ----------
+    doubts : why it is not explained; empty if it is.
+    left_out : number of weak concepts that are not listed.
+    """
 
     encoder: str
     group: str
@@ -102,6 +114,8 @@ class Card:
     interpretable: bool
     released_coherence: float
     released_interpretable: bool
+    doubts: list[str]
+    left_out: int
     words: list[Concept]
     phrases: list[Concept]
     removed: list[Concept]
@@ -123,22 +137,35 @@ class Card:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one encoder that the report reads."""
+    """The tables of one encoder that the report reads.
+
+    Attributes
+    ----------
+    concepts : those that the pages list, as from `clarity.listed_concepts`.
+    left_out : number of concepts of each group that they do not list.
+    doubts : why a group is not explained, by group; empty if it is.
+    """
 
     groups: pd.DataFrame
     concepts: pd.DataFrame
     evidence: pd.DataFrame
     explainability: pd.DataFrame
     evaluation: pd.DataFrame | None
+    left_out: Mapping[str, int]
+    doubts: Mapping[str, list[str]]
 
 
 def crops_by_group(shown: pd.DataFrame) -> dict[str, dict[str, list[Crop]]]:
     """Collect the crops of each group by role."""
     crops: dict[str, dict[str, list[Crop]]] = {}
     for row in shown.itertuples(index=False):
-        crop = Crop(str(row.image), _text(row.label), float(row.activation), bool(row.empty))
-        crops.setdefault(row.group, {role: [] for role in ROLES})[row.role].append(crop)
+        crops.setdefault(row.group, {role: [] for role in ROLES})[row.role].append(as_crop(row))
     return crops
+
+
+def as_crop(row: Any) -> Crop:
+    """Read a row of the crops of `crops.read_crops`."""
+    return Crop(str(row.image), _text(row.label), float(row.activation), bool(row.empty))
 
 
 def _text(value: Any) -> str:
@@ -170,7 +197,8 @@ def collect_cards(
         kept = [concept.concept for kind in ("word", "phrase") for concept in of_group.get(kind, [])]
         rows = tables.evidence.iloc[evidence.get(row.group, [])]
         listed = evidence_captions(rows, kept, [crop.image for crop in shown["high"]], texts)
-        yield _card(name, row, of_group, listed, truths.get(row.group), shown, histograms[row.group])
+        doubts, left_out = tables.doubts[row.group], tables.left_out.get(row.group, 0)
+        yield _card(name, row, doubts, left_out, of_group, listed, truths.get(row.group), shown, histograms[row.group])
 
 
 def _measured_groups(tables: Tables) -> pd.DataFrame:
@@ -184,6 +212,8 @@ def _measured_groups(tables: Tables) -> pd.DataFrame:
 def _card(
     name: str,
     row: Any,
+    doubts: list[str],
+    left_out: int,
     concepts: Mapping[str, list[Concept]],
     captions: list[Caption],
     truth: Truth | None,
@@ -203,6 +233,8 @@ def _card(
         interpretable=bool(row.interpretable),
         released_coherence=float(row.released_coherence),
         released_interpretable=bool(row.released_interpretable),
+        doubts=doubts,
+        left_out=left_out,
         words=concepts.get("word", []),
         phrases=concepts.get("phrase", []),
         removed=concepts.get("removed", []),
@@ -227,7 +259,14 @@ def _concepts(table: pd.DataFrame) -> dict[str, dict[str, list[Concept]]]:
 def _concept(row: Any) -> Concept:
     keys = ("score", "low_score", "prior", "interval_low", "interval_high")
     numbers = {key: float(getattr(row, key)) for key in keys}
-    return Concept(str(row.concept), row.kind, **numbers, support=int(row.support), reason=_text(row.reason))
+    return Concept(
+        str(row.concept),
+        row.kind,
+        **numbers,
+        support=int(row.support),
+        reason=_text(row.reason),
+        unclear=bool(row.unclear),
+    )
 
 
 def evidence_captions(

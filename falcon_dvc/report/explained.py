@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table
+from falcon_dvc.concepts.words.clarity import doubts, first_of_each, listed_concepts
 from falcon_dvc.groups.activations import row_normalised
 from falcon_dvc.groups.choice import chosen_features, stated
 from falcon_dvc.html.histograms import Space, sampled
@@ -31,6 +32,8 @@ class Link:
 
     Attributes
     ----------
+    says : its first concept; "" if it has none.
+    clear : whether its first concept is sure; otherwise pages show concept and cover as uncertain.
     sheet, column, row : place of its cover: number of the picture, and place in the picture.
     explained : whether it has a page and a cover; a feature that was not chosen has none.
     """
@@ -38,6 +41,7 @@ class Link:
     encoder: str
     group: str
     says: str
+    clear: bool
     sheet: int
     column: int
     row: int
@@ -66,11 +70,9 @@ class ExplainedEncoder:
     @cached_property
     def links(self) -> list[Link]:
         """Links to the groups, in order."""
-        first = first_concepts(self.tables.concepts)
+        first = first_of_each(self.tables.concepts).set_index("group")["concept"].astype(str).to_dict()
         return [
-            Link(
-                self.name, group, first.get(group, ""), place // SHEET, place % SHEET % COVERS, place % SHEET // COVERS
-            )
+            Link(self.name, group, first.get(group, ""), not self.tables.doubts[group], *_place_of_cover(place))
             for place, group in enumerate(self.groups["group"])
         ]
 
@@ -78,6 +80,11 @@ class ExplainedEncoder:
     def link_of(self) -> dict[str, Link]:
         """Links by group."""
         return {link.group: link for link in self.links}
+
+    @property
+    def clear(self) -> int:
+        """Number of groups that are explained."""
+        return sum(link.clear for link in self.links)
 
     @cached_property
     def groups_of(self) -> dict[int, list[Link]]:
@@ -120,7 +127,9 @@ class ExplainedEncoder:
             return []
         others = np.isfinite(read_array(paths.groups(self.name) / "thresholds.npy", mmap=False))
         others[chosen_features(self.choice, self._width, self.name)] = False
-        return [Link(self.name, f"f{feature}", "", 0, 0, 0, explained=False) for feature in np.flatnonzero(others)]
+        return [
+            Link(self.name, f"f{feature}", "", False, 0, 0, 0, explained=False) for feature in np.flatnonzero(others)
+        ]
 
     @property
     def _width(self) -> int:
@@ -142,22 +151,19 @@ def probe_rows(images: pd.DataFrame) -> np.ndarray:
     return np.flatnonzero(images["split"] == "probe")
 
 
-def first_concepts(concepts: pd.DataFrame) -> dict[str, str]:
-    """Return the first kept word of each group, or its first phrase if it has no word."""
-    kept = concepts[concepts["kept"]].sort_values(
-        ["group", "kind", "rank"], ascending=[True, False, True], kind="stable"
-    )
-    first = kept.drop_duplicates("group")
-    return dict(zip(first["group"], first["concept"].astype(str), strict=True))
+def _place_of_cover(place: int) -> tuple[int, int, int]:
+    """Return picture, column and row of the cover of the group at `place`."""
+    return place // SHEET, place % SHEET % COVERS, place % SHEET // COVERS
 
 
-def read_explained(encoders: Any, truth_known: bool) -> list[ExplainedEncoder]:
+def read_explained(encoders: Any, truth_known: bool, most_weak: int) -> list[ExplainedEncoder]:
     """Read the tables of all encoders of params.yaml.
 
     Parameters
     ----------
     encoders : specifications by name.
     truth_known : whether there is a table of the features' truths.
+    most_weak : most weak words, and most weak phrases, of a group that are listed.
 
     Raises
     ------
@@ -165,21 +171,41 @@ def read_explained(encoders: Any, truth_known: bool) -> list[ExplainedEncoder]:
         If a table is missing.
     """
     return [
-        ExplainedEncoder(name, spec.kind, _tables(name, truth_known), spec.features) for name, spec in encoders.items()
+        ExplainedEncoder(name, spec.kind, _tables(name, truth_known, most_weak), spec.features)
+        for name, spec in encoders.items()
     ]
 
 
-def _tables(name: str, truth_known: bool) -> Tables:
+def _tables(name: str, truth_known: bool, most_weak: int) -> Tables:
+    groups = ordered(read_table(paths.groups(name) / "groups.parquet"))
+    explainability = read_table(paths.EXPLAINABILITY / f"{name}.parquet")
+    concepts = read_table(paths.concepts(name) / "concepts.parquet")
+    interpretable = set(explainability.loc[explainability["interpretable"].eq(True), "group"])
+    listed = listed_concepts(concepts, interpretable, most_weak)
+    left_out = concepts["group"].value_counts().sub(listed["group"].value_counts(), fill_value=0)
     return Tables(
-        groups=ordered(read_table(paths.groups(name) / "groups.parquet")),
-        concepts=read_table(paths.concepts(name) / "concepts.parquet"),
+        groups=groups,
+        concepts=listed,
         evidence=read_table(paths.concepts(name) / "evidence.parquet"),
-        explainability=read_table(paths.EXPLAINABILITY / f"{name}.parquet"),
+        explainability=explainability,
         evaluation=read_table(paths.table(f"{name}_truth")) if truth_known else None,
+        left_out={str(group): int(count) for group, count in left_out.items()},
+        doubts=_doubts(groups, listed, explainability, interpretable),
     )
 
 
+def _doubts(
+    groups: pd.DataFrame, concepts: pd.DataFrame, explainability: pd.DataFrame, interpretable: Set[str]
+) -> dict[str, list[str]]:
+    """Say for each group why it is not explained."""
+    first = {row.group: row for row in first_of_each(concepts).itertuples(index=False)}
+    crops = dict(zip(explainability["group"], explainability["crops"], strict=True))
+    return {
+        group: doubts(first.get(group), group in interpretable, int(crops.get(group, 0))) for group in groups["group"]
+    }
+
+
 def carriers(explained: Iterable[ExplainedEncoder]) -> pd.DataFrame:
-    """Join the kept concepts of all groups of all encoders: columns of ``concepts.parquet``, and ``encoder``."""
+    """Join the listed kept concepts of all groups of all encoders: columns of their table, and ``encoder``."""
     kept = [one.tables.concepts[one.tables.concepts["kept"]].assign(encoder=one.name) for one in explained]
     return pd.concat(kept, ignore_index=True)

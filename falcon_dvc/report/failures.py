@@ -114,10 +114,15 @@ def _of_encoder(name: str, params: Any, rows: pd.Series, source: ImageSource) ->
 
 def _cluster(row: Mapping[Any, Any]) -> Cluster:
     """Read one cluster."""
-    share = Measurement(row["blame_share"], row["blame_interval_low"], row["blame_interval_high"])
+    share = _over_images(row["images"], row["blame_share"], row["blame_interval_low"], row["blame_interval_high"])
     features = [int(number) for number in str(row["features"]).split()]
     examples = json.loads(row["examples"])[:EXAMPLES]
     return Cluster(str(row["right"]), str(row["wrong"]), str(row["sentence"]), features, share, examples)
+
+
+def _over_images(images: float, value: float, low: float, high: float) -> Measurement:
+    """Return a mean over images with its interval; a single image has none."""
+    return Measurement(value, low, high) if images > 1 else Measurement(value)
 
 
 def _tiles(clusters: list[Cluster], rows: pd.Series, source: ImageSource, size: int) -> list[Tile]:
@@ -168,7 +173,7 @@ def _repair(rows: pd.DataFrame) -> Repair:
 def _measured(rows: pd.DataFrame, place: str, when: str) -> Measurement | None:
     """Read a number of a repair with its interval; None if there was no held-out image to measure it."""
     value, low, high = (float(rows.loc[place, f"{when}{end}"]) for end in ("", "_interval_low", "_interval_high"))
-    return None if np.isnan(value) else Measurement(value, low, high)
+    return None if np.isnan(value) else _over_images(float(rows.loc[place, "images"]), value, low, high)
 
 
 def verdict(main: pd.DataFrame, control: pd.DataFrame) -> str:

@@ -10,17 +10,18 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, read_table
 from falcon_dvc.claims.verdicts import CLAIMS, Verdict
 from falcon_dvc.html.measurements import Measurement, MeasurementTable, at, tabulate
+from falcon_dvc.report.labels import labelled
 
 # Rows of the overview: label, metrics file, keys. A row without a measurement is left out.
 OVERVIEW = (
     ("features of the space", "explainability", "features"),
     ("features chosen", "explainability", "chosen"),
-    ("features explained", "explainability", "single.explained"),
+    ("features that fire on enough images", "explainability", "single.explained"),
     ("of these interpretable", "explainability", "single.interpretable.share"),
     ("… by the released rule", "explainability", "single.released_rule.share"),
-    ("pairs explained", "explainability", "groups_of_2.explained"),
+    ("pairs that fire together", "explainability", "groups_of_2.explained"),
     ("of these interpretable", "explainability", "groups_of_2.interpretable.share"),
-    ("triples explained", "explainability", "groups_of_3.explained"),
+    ("triples that fire together", "explainability", "groups_of_3.explained"),
     ("of these interpretable", "explainability", "groups_of_3.interpretable.share"),
     ("features with a clear truth", "evaluation", "clear_truth"),
     ("first concept is right", "evaluation", "all.top1"),
@@ -102,14 +103,15 @@ def at_a_glance(encoders: Iterable[str]) -> list[tuple[str, list[Measurement | N
 def measurements(encoders: Iterable[str]) -> list[MeasurementTable]:
     """Make tables of all metrics files, except those of transfers."""
     of_encoders = [
-        tabulate(title, about, {name: _metrics(f"{kind}_{name}") for name in encoders})
+        labelled(tabulate(title, about, {name: _metrics(f"{kind}_{name}") for name in encoders}))
         for title, about, kind in OF_ENCODERS
     ]
-    return of_encoders + [tabulate(title, about, {"this run": _metrics(kind)}) for title, about, kind in OF_THE_RUN]
+    of_the_run = [labelled(tabulate(title, about, {"this run": _metrics(kind)})) for title, about, kind in OF_THE_RUN]
+    return of_encoders + of_the_run
 
 
 def transfer_measurements(pairs: Mapping[str, Any]) -> MeasurementTable:
     """Make the table of the transfers, one column for each ordered pair."""
     about = "A linear map carries the concepts of one space to another; measured on images that it was not learnt on."
     columns = {f"{pair.explained} → {pair.unseen}": _metrics(f"transfer_{name}") for name, pair in pairs.items()}
-    return tabulate("Transfer", about, columns)
+    return labelled(tabulate("Transfer", about, columns))

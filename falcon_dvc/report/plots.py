@@ -131,7 +131,7 @@ def _draw(plot: Plot, key: str, table: pd.DataFrame, folder: Path) -> Drawn:
     assert head
     write_text(folder / f"{name}.svg", head[0] + SCHEME + svg[head.end() :])
     width, height = (math.ceil(float(size)) for size in re.findall(r' (?:width|height)="([\d.]+)"', head[0])[:2])
-    return Drawn(name, f"{plot.title.format(key)}: {plot.y_label or plot.y} and {plot.x_label}", width, height)
+    return Drawn(name, f"{plot.title.format(_spaced(key))}: {plot.y_label or plot.y} and {plot.x_label}", width, height)
 
 
 def specification(plot: Plot, key: str, table: pd.DataFrame) -> dict[str, Any]:
@@ -142,12 +142,17 @@ def specification(plot: Plot, key: str, table: pd.DataFrame) -> dict[str, Any]:
     template = Template(content, name=plot.template)
     template.reset()
     values = {
-        "data": json.loads(table.to_json(orient="records")), "title": plot.title.format(key), "x": plot.x, "y": plot.y,
+        "data": json.loads(table.to_json(orient="records")), "title": plot.title.format(_spaced(key)), "x": plot.x, "y": plot.y,
         "x_label": plot.x_label, "y_label": plot.y_label, "color": {"value": COLOUR}, "tooltip": {"value": None},
     }  # fmt: skip
     for anchor, value in values.items():
         template.fill_anchor(anchor, value)
     return _of_one_revision(template.content)
+
+
+def _spaced(key: str) -> str:
+    """Write the name of an encoder or a pair without underscores."""
+    return key.replace("_", " ")
 
 
 def _of_one_revision(value: Any) -> Any:

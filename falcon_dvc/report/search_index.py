@@ -22,7 +22,10 @@ def script(name: str, value: Any) -> str:
 
 
 def index(
-    explained: Sequence[ExplainedEncoder], carriers: pd.DataFrame, truths: dict[str, dict[str, Truth]]
+    explained: Sequence[ExplainedEncoder],
+    carriers: pd.DataFrame,
+    truths: dict[str, dict[str, Truth]],
+    synonyms: dict[str, list[str]],
 ) -> dict[str, Any]:
     """Index concepts with their pages, and groups with their concepts. Concepts are numbered to keep the index small.
 
@@ -30,16 +33,19 @@ def index(
     ----------
     carriers : as from `explained.carriers`.
     truths : truth of each single feature, by encoder and group.
+    synonyms : other words for each concept.
 
     Returns
     -------
-    ``concepts`` (texts), ``keys`` (names of their pages), and for each encoder ``groups``: id, members, z, interpretable,
-    concepts (indices, best first), scores (per mille), verdict and truth.
+    ``concepts`` (texts), ``also`` (their synonyms), ``keys`` (names of their pages), and for each encoder ``groups``: id,
+    members, z, explained, concepts (indices, best first), scores (per mille), verdict, truth and unclear (places of the
+    concepts that are).
     """
     texts = sorted(set(carriers["concept"].astype(str)))
     number = {text: place for place, text in enumerate(texts)}
     return {
         "concepts": [readable(text, CHARACTERS) for text in texts],
+        "also": [readable(" ".join(synonyms.get(text, [])), CHARACTERS) for text in texts],
         "keys": [concept_key(text) for text in texts],
         "encoders": [{"name": one.name, "groups": _groups(one, number, truths.get(one.name, {}))} for one in explained],
     }
@@ -49,13 +55,14 @@ def _groups(explained: ExplainedEncoder, number: dict[str, int], truths: dict[st
     """Make one list for each group."""
     kept = explained.tables.concepts[explained.tables.concepts["kept"]]
     kept = kept.sort_values(["group", "kind", "rank"], ascending=[True, False, True], kind="stable")
-    listed = {group: rows for group, rows in kept.groupby("group", sort=False)[["concept", "score"]]}
+    listed = {group: rows for group, rows in kept.groupby("group", sort=False)[["concept", "score", "unclear"]]}
     measured = explained.tables.explainability.set_index("group")
-    z, interpretable = measured["z"].to_dict(), measured["interpretable"].to_dict()
+    z = measured["z"].to_dict()
     return [
         [
-            row.group, row.members, _finite(z.get(row.group)), int(bool(interpretable.get(row.group, False))),
+            row.group, row.members, _finite(z.get(row.group)), int(not explained.tables.doubts[row.group]),
             *_scored(listed.get(row.group), number), *_verdict_and_truth(truths.get(row.group)),
+            _unclear(listed.get(row.group)),
         ]
         for row in explained.groups.itertuples(index=False)
     ]  # fmt: skip
@@ -66,6 +73,10 @@ def _scored(concepts: pd.DataFrame | None, number: dict[str, int]) -> tuple[list
         return [], []
     scores = np.nan_to_num(concepts["score"].to_numpy(dtype=float) * 1000).round().astype(int)
     return [number[str(text)] for text in concepts["concept"]], scores.tolist()
+
+
+def _unclear(concepts: pd.DataFrame | None) -> list[int]:
+    return [] if concepts is None else np.flatnonzero(concepts["unclear"]).tolist()
 
 
 def _verdict_and_truth(truth: Truth | None) -> tuple[str, str]:

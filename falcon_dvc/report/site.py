@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +21,19 @@ from falcon_dvc.concepts.words.listing import kept_concepts
 from falcon_dvc.errors import UserError
 from falcon_dvc.html.histograms import Histogram, histogram, neighbours
 from falcon_dvc.html.markup import bars
-from falcon_dvc.html.pictures import Tile, draw_crops, sheet, webp
+from falcon_dvc.html.pictures import Tile, contact_sheet, cut_outs, draw_crops, jpeg, sheet, webp
 from falcon_dvc.images.open import open_images
 from falcon_dvc.progress import track
 from falcon_dvc.report import overview
+from falcon_dvc.report.additions import read_additions
 from falcon_dvc.report.cards import Card, Tables, collect_cards, concept_key, crops_by_group
-from falcon_dvc.report.crops import shown_crops
+from falcon_dvc.report.crops import COLUMNS, crop_sheets, read_crops, sheet_crops, shown_crops
 from falcon_dvc.report.explained import COVERS, SHEET, ExplainedEncoder, Link, carriers, probe_rows, read_explained
 from falcon_dvc.report.failures import EXAMPLES, Failures, collect_failures
 from falcon_dvc.report.pages import TEMPLATES, render, style
 from falcon_dvc.report.plots import Drawn, draw_plots
 from falcon_dvc.report.search_index import index, script
+from falcon_dvc.report.synonyms import read_synonyms
 from falcon_dvc.report.transfers import IMAGES, TransferPage, collect_transfer
 
 if TYPE_CHECKING:
@@ -84,7 +87,7 @@ class Site:
 
     @cached_property
     def explained(self) -> list[ExplainedEncoder]:
-        explained = read_explained(self.params.encoders, bool(self.params.worlds))
+        explained = read_explained(self.params.encoders, bool(self.params.worlds), self.params.report.weak)
         names = [name for one in explained for name in (one.name, *one.groups["group"])]
         for name in names:
             if not NAME.fullmatch(name):
@@ -97,9 +100,15 @@ class Site:
 
     @cached_property
     def carried(self) -> dict[str, int]:
-        """Number of groups with each concept."""
-        counts = self.carriers.drop_duplicates(["encoder", "group", "concept"])["concept"].value_counts(sort=False)
+        """Number of groups that carry each concept clearly."""
+        clear = self.carriers[~self.carriers["unclear"]].drop_duplicates(["encoder", "group", "concept"])
+        counts = clear["concept"].value_counts(sort=False)
         return {str(concept): int(count) for concept, count in counts.items()}
+
+    @cached_property
+    def synonyms(self) -> dict[str, list[str]]:
+        """Other words for each concept."""
+        return read_synonyms()
 
     @cached_property
     def failures(self) -> dict[str, Failures]:
@@ -158,7 +167,7 @@ def write_site(params: Params, folder: Path) -> str:
     truths = {}
     for explained in site.explained:
         truths[explained.name] = _write_encoder(site, explained, drawn)
-    write_text(folder / "search.js", script("falcon", index(site.explained, site.carriers, truths)))
+    write_text(folder / "search.js", script("falcon", index(site.explained, site.carriers, truths, site.synonyms)))
     _write_concepts(site)
     _write_failures(site, drawn)
     _write_transfers(site, drawn)
@@ -167,7 +176,7 @@ def write_site(params: Params, folder: Path) -> str:
 
 
 def _write_assets(site: Site) -> None:
-    widest = max(site.columns, COVERS, EXAMPLES, 2 * IMAGES)
+    widest = max(site.columns, COVERS, COLUMNS, EXAMPLES, 2 * IMAGES)
     write_text(site.folder / "site.css", style(widest))
     for name in SCRIPTS:
         write_text(site.folder / name, (TEMPLATES / name).read_text(encoding="utf-8"))
@@ -176,16 +185,19 @@ def _write_assets(site: Site) -> None:
 def _write_encoder(site: Site, explained: ExplainedEncoder, drawn: Mapping[str, list[Drawn]]) -> dict[str, Any]:
     """Write all pages and pictures of one encoder, and return the truths of its features."""
     name = explained.name
-    shown = shown_crops(name, site.params.report, site.images)
+    crops = read_crops(name, site.images)
+    shown, on_sheets = shown_crops(name, crops, site.params.report), sheet_crops(crops, site.params.report)
     _write_pictures(site, explained, shown)
+    _write_crop_sheets(site, explained, on_sheets)
     alike = _alike(site, explained)
     places = {link.group: place for place, link in enumerate(explained.links)}
-    truths = {}
+    truths, sheets, added = {}, crop_sheets(on_sheets), read_additions(explained)
     captions = _captions_of(explained.tables)
     cards = collect_cards(name, explained.tables, captions, crops_by_group(shown), _histograms(site, explained))
     for card in track(cards, f"Pages of {name}", total=len(places)):
         truths[card.group] = card.truth
-        _write_feature(site, explained, card, alike, places[card.group])
+        extras = {"sheet": sheets.get(card.group), "added": added.get(card.group)}
+        _write_feature(site, explained, card, alike, places[card.group], **extras)
     known = any(truths.values())
     content = {"encoder": explained, "known": known, "first": WITHOUT_SCRIPT, "drawn": drawn.get(name, [])}
     site.page(f"{name}/index.html", "encoder", name, **content)
@@ -245,6 +257,19 @@ def _write_sheet(site: Site, link: Link, crops: pd.DataFrame, drawn: Iterator[tu
     return _cover(tiles[0])
 
 
+def _write_crop_sheets(site: Site, explained: ExplainedEncoder, on_sheets: pd.DataFrame) -> None:
+    """Write a sheet of small pictures of all crops of each group that has more than its page shows."""
+    rows = on_sheets.groupby("group", sort=False).indices
+    groups = [link.group for link in explained.links if link.group in rows]
+    starts, size = range(0, len(groups), SHEET), max(site.size // 2, 1)
+    for start in track(starts, f"Crops of {explained.name}", total=len(starts)):
+        together = groups[start : start + SHEET]
+        drawn = iter(cut_outs(site.source, on_sheets.iloc[np.concatenate([rows[group] for group in together])], size))
+        for group in together:
+            picture = contact_sheet(list(islice(drawn, len(rows[group]))), COLUMNS)
+            write_bytes(site.folder / explained.name / f"{group}-crops.jpg", jpeg(picture))
+
+
 def _cover(picture: Tile) -> Tile:
     """Scale a crop to the size of a cover."""
     from PIL import Image
@@ -259,8 +284,14 @@ def _write_feature(
     card: Card,
     alike: Sequence[tuple[ExplainedEncoder, np.ndarray, np.ndarray]],
     place: int,
+    **extras: Any,
 ) -> None:
-    """Write the page of one feature or group."""
+    """Write the page of one feature or group.
+
+    Parameters
+    ----------
+    extras : further content of the page.
+    """
     links = explained.links
     reasons = {concept.reason for concept in card.removed}
     content = {
@@ -276,6 +307,8 @@ def _write_feature(
         "groups": explained.groups_of.get(card.members[0], [])[:GROUPS] if len(card.members) == 1 else [],
         "one_reason": reasons.pop() if len(reasons) == 1 else None,
         "carried": site.carried,
+        "synonyms": site.synonyms,
+        "sheet_columns": COLUMNS,
         "neighbours": [(other.name, _nearest(other, index[place], r[place])) for other, index, r in alike],
         "transfers": [
             (page, page.carried[card.group])
@@ -283,7 +316,7 @@ def _write_feature(
             if page.explained == card.encoder and card.group in page.carried
         ],
     }
-    site.page(f"{card.encoder}/{card.group}.html", "feature", card.encoder, **content)
+    site.page(f"{card.encoder}/{card.group}.html", "feature", card.encoder, **content, **extras)
 
 
 def _nearest(other: ExplainedEncoder, index: np.ndarray, correlation: np.ndarray) -> list[tuple[Link, float]]:
@@ -294,29 +327,39 @@ def _nearest(other: ExplainedEncoder, index: np.ndarray, correlation: np.ndarray
 
 def _write_concepts(site: Site) -> None:
     """Write a page for each concept, and a list of the concepts with most groups."""
-    rows = site.carriers.groupby("concept", sort=True)
+    carrying = _carrying(site.carriers)
     total = sum(len(one.links) for one in site.explained)
-    for concept, carrying in track(rows, "Pages of concepts", total=len(rows)):
+    for concept, rows in track(sorted(carrying.items()), "Pages of concepts", total=len(carrying)):
+        of_all = [row for of_encoder in rows.values() for row in of_encoder]
         content = {
-            "concept": str(concept),
-            "kind": "word" if (carrying["kind"] == "word").any() else "noun phrase",
-            "total": site.carried[str(concept)],
+            "concept": concept,
+            "kind": "word" if any(row.kind == "word" for row in of_all) else "noun phrase",
+            "also": site.synonyms.get(concept, []),
+            "total": site.carried.get(concept, 0),
             "of_all": total,
-            "encoders": [_carrying(encoder, carrying) for encoder in site.explained],
+            "encoders": [_carriers_of(encoder, rows.get(encoder.name, [])) for encoder in site.explained],
         }
-        site.page(f"by-concept/{concept_key(str(concept))}.html", "concept", "concepts", **content)
+        site.page(f"by-concept/{concept_key(concept)}.html", "concept", "concepts", **content)
     ranked = sorted(site.carried.items(), key=lambda item: (-item[1], item[0]))
     listed = [(concept, concept_key(concept), count) for concept, count in ranked[:CONCEPTS]]
     site.page("by-concept/index.html", "concepts", "concepts", concepts=listed, total=len(ranked), shown=len(listed))
 
 
-def _carrying(explained: ExplainedEncoder, rows: pd.DataFrame) -> dict[str, Any]:
-    """Select the groups of one encoder with a concept, the highest scores first."""
-    own = rows[rows["encoder"] == explained.name].sort_values("score", ascending=False, kind="stable")
-    own = own.drop_duplicates("group")
-    shown = [(explained.link_of[row.group], row) for row in own.head(CARRIERS).itertuples(index=False)]
+def _carrying(carriers: pd.DataFrame) -> dict[str, dict[str, list[Any]]]:
+    """Collect the groups with each concept by encoder: the clear ones first, then by score."""
+    ranked = carriers.sort_values(["unclear", "score"], ascending=[True, False], kind="stable")
+    carrying: dict[str, dict[str, list[Any]]] = {}
+    for row in ranked.drop_duplicates(["encoder", "group", "concept"]).itertuples(index=False):
+        carrying.setdefault(str(row.concept), {}).setdefault(row.encoder, []).append(row)
+    return carrying
+
+
+def _carriers_of(explained: ExplainedEncoder, rows: list[Any]) -> dict[str, Any]:
+    """Link the first groups of one encoder with a concept, and count the groups that carry it clearly."""
+    shown = [(explained.link_of[row.group], row) for row in rows[:CARRIERS]]
+    clear = sum(not row.unclear for row in rows)
     return {
-        "name": explained.name, "axis": explained.axis, "rows": shown, "total": len(own), "more": len(own) - len(shown),
+        "name": explained.name, "axis": explained.axis, "rows": shown, "total": clear, "more": len(rows) - len(shown),
     }  # fmt: skip
 
 
@@ -324,7 +367,7 @@ def _write_failures(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
     """Write a page for each classifier."""
     by_name = {one.name: one for one in site.explained}
     for name, failures in site.failures.items():
-        known = set(by_name[name].link_of) if name in by_name else set()
+        known = by_name[name].link_of if name in by_name else {}
         if failures.tiles:
             site.picture(f"{name}/failures.webp", failures.tiles, EXAMPLES)
         chosen = by_name[name].chosen if name in by_name else ""
@@ -394,7 +437,7 @@ def _overview(site: Site, drawn: Mapping[str, list[Drawn]]) -> str:
 
 
 def faces(explained: ExplainedEncoder) -> list[Link]:
-    """Select groups with different first words for the overview, those with the highest scores."""
+    """Select explained groups with different first words for the overview, those with the highest scores."""
     first = kept_concepts(explained.tables.concepts, top=1)
-    words = first.sort_values(["score", "group"], ascending=[False, True], kind="stable")
+    words = first[~first["unclear"]].sort_values(["score", "group"], ascending=[False, True], kind="stable")
     return [explained.link_of[group] for group in words.drop_duplicates("concept")["group"].head(FACES)]

@@ -103,7 +103,8 @@ def spread(table: pd.DataFrame, count: int) -> list[str]:
 def _transferred(
     row: Mapping[Any, Any], links: Mapping[str, Link], found: Mapping[str, list[FoundImage]]
 ) -> TransferredGroup:
-    words = [word for word in str(row["words"]).split("; ") if word]
+    scored = (word.rpartition(":") for word in str(row["words"]).split("; ") if word)
+    words = [f"{word} {score}" for word, _, score in scored]
     overlap, null, shared = (float(row[name]) for name in ("image_overlap", "image_overlap_null", "concept_overlap"))
     return TransferredGroup(links[row["group"]], overlap, null, shared, words, found.get(row["group"], []))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_table
@@ -175,6 +176,89 @@ def test_a_group_without_lowly_activating_images_says_so(site):
     assert sum(">None.<" in text for text in groups) == 1
 
 
+@pytest.fixture(scope="module")
+def doubtful(tmp_path_factory):
+    """Text of the pages of a site without sheets, where hardly anything is explained.
+
+    In the first encoder, no concept of f0 is clear, and only the first of f1 is; f2 has a single crop. In the second
+    encoder, nothing is interpretable.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("doubtful"))
+        params = small(sheet=0, weak=2, failing=())
+        write_artefacts(params)
+        concepts, measured = paths.concepts("first") / "concepts.parquet", paths.EXPLAINABILITY / "first.parquet"
+        table = read_table(concepts)
+        weak = table["group"].eq("f0") | (table["group"].eq("f1") & (table["rank"] > 1))
+        known = table["group"] != "f2"
+        changed = {name: table[name].where(known) for name in ("interval_low", "interval_high")}
+        write_table(concepts, table.assign(prior=np.where(weak, 0.99, 0.0), **changed))
+        table = read_table(measured)
+        write_table(measured, table.assign(crops=np.where(table["group"] == "f2", 1, 10), interpretable=True))
+        other = paths.EXPLAINABILITY / "second.parquet"
+        write_table(other, read_table(other).assign(interpretable=False))
+        report.run(params)
+        return pages()
+
+
+def test_what_is_not_explained_is_nowhere_shown_as_sure(doubtful):
+    text = doubtful["site/first/f0.html"]
+    assert re.search(r'</small> <span class="doubted">unclear: <bdi>[^<]+</bdi>\?</span></h1>', text)
+    assert re.search(r"<title>\s*f0 unclear: [^<]+\?", text)
+    assert "Not explained." in text and "may be chance: it scores" in text and "on random crops." in text
+    assert "Its crops look no more alike than random crops." in doubtful["site/second/f1.html"]
+    assert "No feature is explained." in doubtful["index.html"] and "second/f" not in doubtful["index.html"]
+    covers = re.findall(r'<span class="(tile[^"]*)"><img[^>]*second/covers', "".join(doubtful.values()))
+    assert covers and set(covers) == {"tile doubted"}
+
+
+def test_weak_concepts_are_grey_and_cut(doubtful):
+    text = doubtful["site/first/f1.html"]
+    assert text.count('<tr class="word weak">') == 2 and text.count('<tr class="word">') == 1
+    assert "Not explained." not in text and "3 weaker concepts are left out" in text
+
+
+def test_one_crop_has_no_interval(doubtful):
+    text = doubtful["site/first/f2.html"]
+    assert 'class="interval"' not in text and "fewer than two crops" in text and "nan" not in text
+
+
+def test_without_sheets_no_page_shows_one(doubtful):
+    assert "-crops.jpg" not in "".join(doubtful.values())
+
+
+def test_all_crops_are_on_a_sheet_that_loads_when_it_is_opened(site):
+    folder, texts = site
+    text = texts["site/first/f0.html"]
+    assert "Show 8 of 10 crops, evenly spread" in text and 'class="sheet" src="f0-crops.jpg"' in text
+    with Image.open(folder / "site/first/f0-crops.jpg") as sheet:
+        assert sheet.size == (16 * 8, 8)
+    spread = [some for some in Page(text).of("img") if some["src"] == "f0-crops.jpg" and some["class"] != "sheet"]
+    assert [some["class"] for some in spread] == [f"w16 x{place} y0" for place in range(8)]
+
+
+def test_synonyms_stand_beside_the_concept_that_names_them(site):
+    assert "also: <bdi>vessel</bdi>" in site[1][f"site/by-concept/{concept_key('boat')}.html"]
+    assert "vessel a red boat on water" in (site[0] / "site/search.js").read_text()
+
+
+def test_a_group_says_what_it_adds_to_its_members(site):
+    groups = [text for place, text in site[1].items() if re.match(r"site/first/g", place)]
+    assert all("What the group adds" in text and "New words" in text for text in groups)
+    assert sum("with a selectivity of" in text for text in groups) == len(groups) - 1
+    text = "".join(groups)
+    assert "the group is worse" in text and "the group adds to it" in text and "none: a member has each" in text
+    assert not [
+        place for place, text in site[1].items() if re.match(r"site/\w+/f", place) and "What the group adds" in text
+    ]
+
+
+def test_no_page_has_a_name_with_underscores(site):
+    for place, text in site[1].items():
+        shown = re.sub(r"reports/\S+|open_clip|<[^>]+>", " ", text)
+        assert not re.findall(r"[a-z]_[a-z]\w*", shown), place
+
+
 def test_a_removed_concept_is_struck_through_with_its_reason(site):
     assert "<del><bdi>" in site[1]["site/first/f1.html"] and "not above its prior" in site[1]["site/first/f1.html"]
 
@@ -234,7 +318,9 @@ def test_claims_are_summed_up_and_unfold(here):
     write_table(paths.table("claims"), pd.DataFrame([{"claim": "C1", **row, "verdict": some} for some in verdicts]))
     report.run(small())
     text = pages()["index.html"]
-    assert "Less than 20 %" in text and "holds 2, undecided 1" in text and text.count("it &lt;holds&gt;") == 3
+    assert (
+        "Less than 0.2 of the space" in text and "holds 2, undecided 1" in text and text.count("it &lt;holds&gt;") == 3
+    )
 
 
 def test_a_missing_table_is_one_clear_line_and_leaves_what_was_there(here):

@@ -16,7 +16,9 @@ PHRASES = ("red boat", "striped cup", "the grass", "a small ship on water")
 TRUTHS = (("object", "boat"), ("colour", "red"), ("texture", "striped"), ("background", "water"))
 
 
-def make_params(encoders=("first", "second"), source="scenes", high=8, low=5, thumbnail=64, failing=()):
+def make_params(
+    encoders=("first", "second"), source="scenes", high=8, low=5, sheet=8, thumbnail=64, weak=2, failing=()
+):
     """Parameters as the report reads them."""
     pairs = {f"{a}_to_{b}": SimpleNamespace(explained=a, unseen=b) for a in encoders for b in encoders if a != b}
     return SimpleNamespace(
@@ -27,7 +29,7 @@ def make_params(encoders=("first", "second"), source="scenes", high=8, low=5, th
         transfers=pairs,
         concepts=SimpleNamespace(contrast="prior"),
         worlds=("scenes",) if source == "scenes" else (),
-        report=SimpleNamespace(high=high, low=low, thumbnail=thumbnail),
+        report=SimpleNamespace(high=high, low=low, sheet=sheet, thumbnail=thumbnail, weak=weak),
     )
 
 
@@ -43,6 +45,8 @@ def write_artefacts(params, *, images=40, singles=6, groups=3, evaluation=True, 
     write_table(paths.CAPTIONS / "captions.parquet", _captions(text))
     write_json(paths.metrics("images"), {"images": images, "probe": images // 2, "test": images // 2, "skipped": 0})
     write_json(paths.metrics("captions"), {"captions": 40, "duplicates": 3})
+    synonyms = {"concept": ["boat", text], "synonyms": ["vessel; " + text.replace("; ", " "), "; ".join(WORDS)]}
+    write_table(paths.table("synonyms"), pd.DataFrame(synonyms))
     for name in params.encoders:
         _write_encoder(name, table, singles, groups, evaluation, text, rng)
     for name in params.failures.encoders:
@@ -93,7 +97,9 @@ def _write_encoder(name, images, singles, groups, evaluation, text, rng):
     members = [(feature,) for feature in range(singles)]
     members += [(group, group + 1) for group in range(groups)]
     names = [f"f{some[0]}" if len(some) == 1 else f"g{7919 * some[0] + some[1]:08x}" for some in members]
-    write_table(paths.groups(name) / "groups.parquet", _groups(names, members, rng))
+    table = _groups(names, members, rng)
+    write_table(paths.groups(name) / "groups.parquet", table)
+    write_table(paths.table(f"{name}_groups"), _additions(table[table["size"] > 1], evaluation, text))
     features = rng.random((len(images), singles)) ** 3
     write_array(paths.activations(name) / "features.npy", features.astype(np.float32))
     write_array(paths.groups(name) / "thresholds.npy", np.linspace(0.2, 0.5, singles))
@@ -128,6 +134,17 @@ def _groups(names, members, rng):
             "significant": True,
         }
     )
+
+
+def _additions(groups, evaluation, text):
+    """What each group adds to its members; the first one was not measured."""
+    added = groups.assign(words="", new_words=[text.replace("; ", " "), *[""] * (len(groups) - 1)])
+    if not evaluation or groups.empty:
+        return added
+    gain = np.array([np.nan, *np.linspace(-0.3, 0.3, len(groups) - 1)])
+    numbers = {"selectivity": 0.6 + gain, "member_selectivity": 0.6, "gain": gain, "gain_low": gain - 0.1}
+    best = [f"f{members.split()[0]}" for members in groups["members"]]
+    return added.assign(**numbers, gain_high=gain + 0.1, named_after=text, best_member=best)
 
 
 def _sets(names, images, rng):

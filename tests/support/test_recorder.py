@@ -10,7 +10,7 @@ from tests.support.paths import ROOT
 from tests.support.recorder import Recorder, leaves
 from tests.support.reruns import covers, too_few, too_many
 
-REPORT = {("report", name) for name in ("high", "low", "thumbnail")}
+REPORT = {("report", name) for name in ("high", "low", "sheet", "thumbnail", "weak")}
 
 
 @pytest.fixture

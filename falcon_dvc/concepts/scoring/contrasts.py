@@ -43,11 +43,16 @@ class Contrast:
     ----------
     rule : function that returns the value that each entry is ranked by, and whether it is kept. Its arguments are the
         scores, the constants, and a mask of the entries that are also concepts of the group's lowly activating crops.
-    reason : why the rule removes a word, as text for the tables.
+    reason : why the rule removes a word, as text for the tables; names of constants in braces.
     """
 
     rule: Rule
     reason: str
+
+    def why(self, constants: Constants) -> str:
+        """Say why the rule removes a word, with the values of its constants."""
+        cuts = {"low_cut": constants.low_cut, "relative_cut": constants.relative_cut, "gamma": constants.gamma}
+        return self.reason.format(**cuts)
 
 
 def _off(scores: ConceptScores, constants: Constants, also_low: Kept) -> tuple[Values, Kept]:
@@ -89,15 +94,16 @@ def _above(value: Values) -> tuple[Values, Kept]:
     return value, value > 0
 
 
+LOOK_ALIKES = "on the look-alike images that do not fire the feature"
 CONTRASTS = {
     "off": Contrast(_off, ""),
-    "paper": Contrast(_paper, "also a concept of the lowly activating images"),
-    "released": Contrast(_released, "its low score reaches low_cut"),
-    "relative": Contrast(_relative, "its low score is at least relative_cut times its score"),
-    "graded": Contrast(_graded, "no higher than gamma times its score on the lowly activating images"),
-    "prior": Contrast(_prior, "no higher than on random crops"),
+    "paper": Contrast(_paper, "it also describes the look-alike images that do not fire the feature"),
+    "released": Contrast(_released, f"it scores {{low_cut:g}} or more {LOOK_ALIKES}"),
+    "relative": Contrast(_relative, f"{LOOK_ALIKES}, it keeps {{relative_cut:g}} or more of its score"),
+    "graded": Contrast(_graded, f"it scores no more than {{gamma:g}} times its score {LOOK_ALIKES}"),
+    "prior": Contrast(_prior, "it scores no more than on random crops"),
     "both": Contrast(
-        _both, "no higher than gamma times its score on the lowly activating images, or than on random crops"
+        _both, f"it scores no more than on random crops, or than {{gamma:g}} times its score {LOOK_ALIKES}"
     ),
 }
 

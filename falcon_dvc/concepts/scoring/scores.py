@@ -65,7 +65,7 @@ class ConceptScores:
     low : Eq. 1 over the lowly activating crops.
     prior : Eq. 1 over random crops.
     support : number of highly activating crops with the concept.
-    error : standard error of `score` over the crops.
+    error : standard error of `score` over the crops; NaN for a group with a single crop.
     """
 
     group: Int[np.ndarray, " entries"]
@@ -101,6 +101,7 @@ def score_concepts(
     size = np.maximum(np.bincount(high_group, minlength=groups), 1)[group]
     share = values_at(group_scores(_present(high), high_group, groups), *where)
     spread = np.sqrt(np.maximum(square - mean.data**2, 0) / np.maximum(size - 1, 1))
+    spread[size < 2] = np.nan  # one crop has no spread
     low_score = values_at(group_scores(low, low_group, groups), *where)
     prior = np.asarray(random.mean(axis=0)).reshape(-1) if random.shape[0] else np.zeros(high.shape[1])
     support = np.rint(share * size).astype(int)
@@ -147,6 +148,6 @@ def extracted(
 
 
 def interval(score: np.ndarray, error: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the normal interval of a mean over crops, cut to [0, 1]."""
+    """Compute the normal interval of a mean over crops, cut to [0, 1]; NaN where the error is."""
     reach = ndtri(0.5 + confidence / 2) * error
     return np.clip(score - reach, 0, 1), np.clip(score + reach, 0, 1)

@@ -39,7 +39,7 @@ def concept_table(explanation: Explanation, corpus: Corpus, groups: np.ndarray, 
             "interval_high": high,
             "support": scores.support,
             "kept": explanation.kept,
-            "reason": np.where(explanation.kept, "", CONTRASTS[settings.contrast].reason),
+            "reason": np.where(explanation.kept, "", CONTRASTS[settings.contrast].why(settings)),
             "order": scores.group,
         }
     )

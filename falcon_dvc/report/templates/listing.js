@@ -19,15 +19,15 @@
   const row = (group) => {
     const some = group.row, { made } = site;
     const concepts = some[finding.CONCEPTS].slice(0, 3).map((place) => index.data.concepts[place]);
-    const says = concepts.length ? made("bdi", { textContent: concepts[0] }) : made("span", { className: "none", textContent: "no concept" });
-    const further = made("small", {}, ...concepts.slice(1).flatMap((text) => [" ", made("bdi", { textContent: text })]));
+    const says = site.headline(concepts[0], some[finding.EXPLAINED]);
+    const further = made("small", {}, ...concepts.slice(1).flatMap((text, at) => [" ", made("bdi", some[finding.UNCLEAR].includes(at + 1) ? { className: "doubted", textContent: `${text}?` } : { textContent: text })]));
     const [kind, told] = VERDICTS[some[finding.VERDICT]] || ["", ""];
     const facts = [
       made("span", { className: "number", title: "score of the first concept" }, gauge((some[finding.SCORES][0] || 0) / 1000), number(concepts.length ? some[finding.SCORES][0] / 1000 : null)),
-      made("span", { className: `verdict ${some[finding.INTERPRETABLE] ? "yes" : "no"}`, title: "interpretable: z against random crops" }, made("span", { className: "unseen", textContent: some[finding.INTERPRETABLE] ? "interpretable, " : "not interpretable, " }), `z ${number(some[finding.Z])}`),
+      made("span", { className: `verdict ${some[finding.EXPLAINED] ? "yes" : "no"}`, title: "standard deviations of the crops' coherence above random crops" }, some[finding.EXPLAINED] ? "explained" : "unclear", made("small", { textContent: ` z ${number(some[finding.Z])}` })),
     ];
     if (known === "1") facts.push(made("span", { className: told ? `verdict ${kind}` : "", textContent: told, title: some[finding.TRUTH] }));
-    const link = made("a", { href: `${some[finding.ID]}.html`, "data-step": "" }, site.cover(encoder, group.place), made("small", { className: "id", textContent: some[finding.ID] }), made("span", { className: "says" }, says, further), ...facts);
+    const link = made("a", { href: `${some[finding.ID]}.html`, "data-step": "" }, site.cover(encoder, group.place, some[finding.EXPLAINED]), made("small", { className: "id", textContent: some[finding.ID] }), made("span", { className: "says" }, says, further), ...facts);
     return made("li", {}, link);
   };
   const draw = () => {
@@ -37,7 +37,7 @@
   };
   const chosen = (name) => document.getElementById(name)?.value ?? "";
   const refresh = () => {
-    found = finding.groups(index, { encoder, query: chosen("find"), show: chosen("show"), interpretable: chosen("interpretable"), verdict: chosen("verdict"), least: Number(chosen("least")) || 0, sort: chosen("sort") });
+    found = finding.groups(index, { encoder, query: chosen("find"), show: chosen("show"), explained: chosen("explained"), verdict: chosen("verdict"), least: Number(chosen("least")) || 0, sort: chosen("sort") });
     rows.replaceChildren();
     drawn = 0;
     count.textContent = `${found.length} of ${total}`;

@@ -18,12 +18,18 @@ const site = (() => {
 
   // A part of the picture that holds the covers of an encoder's groups.
   const SHEET = 64, COVERS = 8;
-  const cover = (encoder, place) => {
+  const cover = (encoder, place, clear) => {
     const within = place % SHEET;
     const picture = made("img", { alt: "", loading: "lazy", decoding: "async" });
     picture.className = `w${COVERS} x${within % COVERS} y${Math.floor(within / COVERS)}`;
     picture.src = `${root}${encoder}/covers-${Math.floor(place / SHEET)}.webp`;
-    return made("span", { className: "tile" }, picture);
+    return made("span", { className: clear ? "tile" : "tile doubted" }, picture);
+  };
+  // The first concept of a group, grey if the group is not explained.
+  const headline = (text, clear) => {
+    if (text === undefined) return made("span", { className: "none", textContent: "no concept" });
+    const says = made("bdi", { textContent: text });
+    return clear ? says : made("span", { className: "doubted" }, "unclear: ", says, "?");
   };
 
   // The data to search: a script, because no page on the disk may read a file; loaded when it is first needed.
@@ -49,8 +55,8 @@ const site = (() => {
   const ofConcept = (some) => option(`${root}by-concept/${some.key}.html`, made("bdi", { textContent: some.text }), made("small", { textContent: ` concept, ${some.carried}` }));
   const ofGroup = (data, group) => {
     const { name } = data.encoders[group.encoder], { row } = group;
-    const says = row[finding.CONCEPTS].length ? data.concepts[row[finding.CONCEPTS][0]] : "no concept";
-    return option(`${root}${name}/${row[finding.ID]}.html`, cover(name, group.place), made("span", {}, made("b", { textContent: `${row[finding.ID]} ` }), made("bdi", { textContent: says }), made("small", { textContent: ` ${name}` })));
+    const clear = row[finding.EXPLAINED];
+    return option(`${root}${name}/${row[finding.ID]}.html`, cover(name, group.place, clear), made("span", {}, made("b", { textContent: `${row[finding.ID]} ` }), headline(data.concepts[row[finding.CONCEPTS][0]], clear), made("small", { textContent: ` ${name}` })));
   };
   const offer = async () => {
     const query = search.value.trim();
@@ -131,5 +137,5 @@ const site = (() => {
   document.querySelector("button.help").addEventListener("click", () => keys.showModal());
   mark(null, null);
   for (const hidden of [search.form, document.querySelector("button.help")]) hidden.hidden = false;
-  return { made, cover, index };
+  return { made, cover, headline, index };
 })();

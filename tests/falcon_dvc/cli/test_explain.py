@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import write_table
+from falcon_dvc.artifacts.formats import read_table, write_table
 from falcon_dvc.cli import explain, find
 from falcon_dvc.errors import UserError
 from tests.support.paths import ROOT
@@ -41,7 +41,7 @@ def params(tmp_path, monkeypatch):
     write_table(paths.concepts("simclr") / "evidence.parquet", evidence)
     captions = pd.DataFrame({"caption": [4, 8], "text": ["a caption\x1b[2J that weighs most", "one that weighs less"]})
     write_table(paths.CAPTIONS / "captions.parquet", captions)
-    measured = {"coherence": 0.4, "z": 7.0, "released_coherence": 0.5}
+    measured = {"crops": 30, "coherence": 0.4, "z": 7.0, "released_coherence": 0.5}
     verdicts = {"interpretable": True, "released_interpretable": False}
     write_table(paths.EXPLAINABILITY / "simclr.parquet", pd.DataFrame({"group": ["f0"], **measured, **verdicts}))
     truth = {"kind": "object", "value": "boat", "correlation": 0.8, "clear": True, "hit_first": True, "hit_five": True}
@@ -66,6 +66,27 @@ def test_everything_that_is_known(params, capsys):
     assert "water" in text and "its low score [red]" in text
     assert text.index("that weighs most") < text.index("one that weighs less")
     assert "\x1b" not in text and "\x07" not in text
+
+
+def test_words_that_may_be_chance_have_a_question_mark(params, capsys):
+    path = paths.concepts("simclr") / "concepts.parquet"
+    table = read_table(path)
+    of_f0 = (table["group"] == "f0") & (table["concept"] != "striped")
+    write_table(path, table.assign(prior=np.where(of_f0, table["score"], 0.02)))
+    explain.run(params, "simclr:0")
+    text = capsys.readouterr().out
+    assert "[31m?" in text and "striped boat?" in text and "striped?" not in text
+    assert "not explained: “[bold]boat[/]" in text and "on random crops" in text
+    find.run(params, "boat", "simclr", top=9)
+    text = capsys.readouterr().out
+    assert "striped boat? 0.10" in text and "boat 0.90" in text
+
+
+def test_a_single_crop_has_no_interval(params, capsys):
+    path = paths.concepts("simclr") / "concepts.parquet"
+    write_table(path, read_table(path).assign(interval_low=np.nan, interval_high=np.nan))
+    explain.run(params, "simclr:0")
+    assert "nan" not in capsys.readouterr().out
 
 
 def test_a_group_without_truth_and_measurement(params, capsys):

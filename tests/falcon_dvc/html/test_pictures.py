@@ -85,6 +85,14 @@ def test_a_sheet_lays_its_tiles_row_after_row():
     assert laid[0, 8, 0] == 20 and laid[4, 4, 0] == 40 and not laid[4:, 8:].any()
 
 
+def test_a_contact_sheet_lays_its_pictures_row_after_row_and_is_grey_at_the_end():
+    rows = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3)).astype(np.uint8)
+    found = pictures.contact_sheet(list(rows), 3)
+    assert found.shape == (8, 12, 3) and (found[4:, 4:8] == rows[4]).all() and (found[4:, 8:] == pictures.GREY).all()
+    assert pictures.jpeg(found) == pictures.jpeg(found)
+    assert Image.open(io.BytesIO(pictures.jpeg(found))).size == (12, 8)
+
+
 def test_pictures_have_the_same_bytes_every_time():
     picture = np.random.default_rng(0).integers(0, 256, (20, 30, 4)).astype(np.uint8)
     assert pictures.webp(picture) == pictures.webp(picture)

@@ -6,6 +6,7 @@ import pytest
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_table
 from falcon_dvc.errors import UserError
+from falcon_dvc.html.measurements import Measurement
 from falcon_dvc.images.open import open_images
 from falcon_dvc.report.failures import EXAMPLES, SHOWN, collect_failures, verdict
 from stages import report
@@ -48,6 +49,16 @@ def test_the_largest_clusters_are_shown_with_their_images_and_the_rest_is_counte
     assert len(found.clusters) == SHOWN and found.more == 3 and len(found.tiles) == SHOWN * EXAMPLES
     assert found.clusters[0].examples == ["test-00021", "test-00022", "test-00023"]
     assert found.clusters[0].features == [0, 99] and found.clusters[0].share.low == 0.4
+
+
+def test_a_single_image_has_no_interval(here):
+    write_artefacts(small(), singles=2, groups=1)
+    for table in ("first_failures", "first_repairs"):
+        write_table(paths.table(table), read_table(paths.table(table)).assign(images=1))
+    images = read_table(paths.IMAGES)
+    found = collect_failures(small(), images, open_images(small().data, images))["first"]
+    assert found.clusters[0].share == Measurement(0.5)
+    assert found.repairs[0].before == [Measurement(0.3)] * 3
 
 
 @pytest.mark.parametrize("source", ["scenes", "images"])

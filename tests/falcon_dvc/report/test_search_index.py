@@ -30,14 +30,15 @@ def run_in_node(code, data):
 def small_index():
     concepts = ["boat", "red", "red boat", "steamboat", "Café"]
     first = [
-        ["f0", "0", 3.0, 1, [0, 1], [900, 100], "first", "object boat"],
-        ["f1", "1", None, 0, [1], [500], "missed", "object truck"],
-        ["g0a", "0 1", 9.0, 1, [2, 3], [300, 200], "", ""],
-        ["f12", "12", 1.0, 0, [], [], "unclear", "colour red"],
+        ["f0", "0", 3.0, 1, [0, 1], [900, 100], "first", "object boat", [1]],
+        ["f1", "1", None, 0, [1], [500], "missed", "object truck", [0]],
+        ["g0a", "0 1", 9.0, 1, [2, 3], [300, 200], "", "", []],
+        ["f12", "12", 1.0, 0, [], [], "unclear", "colour red", []],
     ]
-    second = [["f0", "0", 2.0, 1, [4, 0], [800, 700], "", ""]]
+    second = [["f0", "0", 2.0, 1, [4, 0], [800, 700], "", "", []]]
     encoders = [{"name": "first", "groups": first}, {"name": "second", "groups": second}]
-    return {"concepts": concepts, "keys": [f"k{place}" for place in range(5)], "encoders": encoders}
+    also = ["ship vessel", "crimson", "", "", ""]
+    return {"concepts": concepts, "also": also, "keys": [f"k{place}" for place in range(5)], "encoders": encoders}
 
 
 @needs_node
@@ -48,6 +49,8 @@ def small_index():
         ("RED", ["red", "red boat"]),
         ("boat red", ["red boat"]),
         ("cafe", ["Café"]),
+        ("crimson", ["red"]),
+        ("vess", ["boat"]),
         ("nothing", []),
         (" ", []),
     ],
@@ -64,12 +67,13 @@ def test_concepts_are_found_whole_words_first(query, expected):
         ({}, ["f0", "f1", "g0a", "f12"]),
         ({"query": "boat"}, ["f0", "g0a"]),
         ({"query": "boat", "sort": "relevance"}, ["f0", "g0a"]),
+        ({"query": "red", "sort": "relevance"}, ["f12", "g0a", "f1", "f0"]),
         ({"query": "f1"}, ["f1", "g0a", "f12"]),
         ({"query": "truck"}, ["f1"]),
         ({"query": "red truck"}, ["f1"]),
         ({"show": "group"}, ["g0a"]),
         ({"show": "single"}, ["f0", "f1", "f12"]),
-        ({"interpretable": "1"}, ["f0", "g0a"]),
+        ({"explained": "1"}, ["f0", "g0a"]),
         ({"verdict": "missed"}, ["f1"]),
         ({"least": 0.4}, ["f0", "f1"]),
         ({"sort": "score"}, ["f0", "f1", "g0a", "f12"]),
@@ -95,10 +99,21 @@ def large_index():
     def group(place):
         members = str(place) if place % 3 else f"{place} {place + 1}"
         scores = sorted((draw.randrange(1000) for _ in range(16)), reverse=True)
-        return [f"f{place}", members, 2.0, 1, draw.sample(range(len(concepts)), 16), scores, "first", "object boat"]
+        return [
+            f"f{place}",
+            members,
+            2.0,
+            1,
+            draw.sample(range(len(concepts)), 16),
+            scores,
+            "first",
+            "object boat",
+            [2, 5, 9],
+        ]
 
     encoders = [{"name": name, "groups": [group(place) for place in range(FEATURES // 2)]} for name in ("one", "two")]
-    return {"concepts": concepts, "keys": ["0" * 12] * len(concepts), "encoders": encoders}
+    also = [" ".join(draw.sample(parts, 3)) if place % 3 == 0 else "" for place in range(len(concepts))]
+    return {"concepts": concepts, "also": also, "keys": ["0" * 12] * len(concepts), "encoders": encoders}
 
 
 @needs_node

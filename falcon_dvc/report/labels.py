@@ -1,0 +1,98 @@
+"""Labels of measurements for people: names of metrics in whole words, with what is counted first and the statistic last."""
+
+import re
+from dataclasses import replace
+
+from falcon_dvc.html.measurements import MeasurementTable, Section
+
+# Whole labels and headings, by the words of the keys of a metrics file.
+WHOLE = {
+    "features": "features",
+    "clear truth": "features with a clear truth",
+    "all": "all kinds of truth",
+    "background": "truth is a background",
+    "colour": "truth is a colour",
+    "object": "truth is an object",
+    "position": "truth is a position",
+    "texture": "truth is a texture",
+    "of the space": "all features of the space",
+    "single": "single features",
+    "explained": "that fire on enough images",
+    "groups": "number of groups",
+    "of 1": "single features",
+    "of all sizes": "groups of all sizes",
+    "measured": "groups that were measured",
+    "not measured": "groups that could not be measured",
+    "without low images": "groups without lowly activating images",
+    "held out": "measured on held-out images (1: yes, 0: no)",
+    "label names no class": "images whose label names no class",
+    "dropped more than 1 percent": "a share above 0.01 was left out (1: yes)",
+    "concepts of several words": "concepts of several words (synonyms)",
+    "cut": "captions that were cut",
+    "empty": "empty captions",
+    "duplicates": "repeated captions",
+    "undecodable": "captions that could not be decoded",
+    "probe": "explained images",
+    "test": "held-out images",
+    "skipped": "images that could not be read",
+    "zero shot": "zero-shot, whole images",
+    "crops": "zero-shot, crops",
+    "ridge": "ridge parameter",
+    "train": "training images",
+    "validation": "validation images",
+    "heldout": "held-out images",
+    "enough": "that are enough for the map",
+    "enough for explained space": "that are enough for the explained space itself",
+    "full": "of the unseen space",
+    "dimensions": "number of dimensions",
+    "agreement": "agreement with the explained space",
+}
+# Words of keys that are no words of the language, or that are defined elsewhere.
+PARTS = {
+    "top1": "first concept is right",
+    "top5": "right among the first five",
+    "mean reciprocal rank": "reciprocal rank of the right concept",
+    "pearson": "correlation of the first word",
+    "auprc": "area under the precision-recall curve",
+    "auc": "area under the ROC curve",
+    "mad": "difference of the means, in standard deviations",
+    "methods · falcon off": "FALCON without contrast",
+    "methods · falcon": "FALCON",
+    "methods": "baseline",
+    "soft wpmi": "CLIP-Dissect's soft-WPMI",
+    "dropped share": "left out of the",
+    "low score": "score on the lowly activating images",
+    "prior": "score on random crops (prior)",
+    "lookalike": "look-alike",
+    "R² of features": "R² of the features",
+    "same first": "same first concept",
+}
+STATISTICS = ("share", "mean", "median")
+_PARTS = re.compile(rf"(?<!\w)(?:{'|'.join(re.escape(part) for part in sorted(PARTS, key=len, reverse=True))})(?!\w)")
+
+
+def labelled(table: MeasurementTable) -> MeasurementTable:
+    """Replace the names of metrics in a table by labels for people."""
+    return replace(table, sections=[_labelled(section) for section in table.sections])
+
+
+def _labelled(section: Section) -> Section:
+    return Section(label(section.heading), [(label(name), cells) for name, cells in section.rows])
+
+
+def label(name: str) -> str:
+    """Return the label of a measurement, from the words of its key: "auc mean" becomes "area under the ROC curve, mean"."""
+    if name in WHOLE:
+        return WHOLE[name]
+    if size := re.fullmatch(r"(?:groups )?of (\d+)", name):
+        return f"groups of {size[1]}"
+    return _with_statistic(_PARTS.sub(lambda part: PARTS[part[0]], name))
+
+
+def _with_statistic(name: str) -> str:
+    """Write the statistic after a comma: at the end, or at the beginning of the name."""
+    first, *rest = name.split(" ")
+    if rest and first in STATISTICS:
+        return f"{' '.join(rest)}, {first}"
+    *rest, last = name.split(" ")
+    return f"{' '.join(rest)}, {last}" if rest and last in STATISTICS else name

@@ -1,0 +1,67 @@
+"""Which concepts may be chance, which of them are listed, and why a group is not explained."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from falcon_dvc.concepts.words.clarity import doubts, first_of_each, is_weak, listed_concepts
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from("ab"), st.sampled_from(["word", "phrase"]), st.booleans(), st.sampled_from([0.1, 0.3, np.nan])),
+    max_size=20,
+)  # fmt: skip
+
+
+def table(rows):
+    """Concepts with a prior of 0.2, ranked in the order of `rows` within group, kind and kept."""
+    made = pd.DataFrame(rows, columns=["group", "kind", "kept", "interval_low"]).astype({"kept": bool})
+    rank = made.groupby(["group", "kind", "kept"]).cumcount() + 1
+    return made.assign(rank=rank, prior=0.2, concept=[f"c{row}" for row in range(len(made))])
+
+
+@pytest.mark.parametrize(("low", "weak"), [(0.3, False), (0.2, True), (0.1, True), (np.nan, True)])
+def test_a_concept_is_weak_if_its_interval_reaches_its_prior_or_is_not_known(low, weak):
+    assert is_weak(low, 0.2) is weak
+
+
+@given(ROWS, st.integers(0, 3), st.sets(st.sampled_from("ab")))
+def test_all_clear_concepts_and_the_first_weak_ones_are_listed(rows, most, interpretable):
+    concepts = table(rows)
+    found = listed_concepts(concepts, interpretable, most)
+    weak = {row.concept: is_weak(row.interval_low, row.prior) for row in concepts.itertuples()}
+    assert dict(zip(found["concept"], found["weak"], strict=True)) == {name: weak[name] for name in found["concept"]}
+    assert (found["unclear"] == (found["weak"] | ~found["group"].isin(interpretable))).all()
+    left_out = concepts[~concepts["concept"].isin(found["concept"])]
+    assert left_out["kept"].all() and (left_out["rank"] > 1).all() and all(weak[name] for name in left_out["concept"])
+    for (group, kind), rows_left in left_out.groupby(["group", "kind"]):
+        listed = found[(found["group"] == group) & (found["kind"] == kind) & found["kept"] & found["weak"]]
+        assert len(listed) >= most and (most == 0 or listed["rank"].max() < rows_left["rank"].min())
+
+
+def test_the_first_concept_is_a_word_if_there_is_one():
+    concepts = table(
+        [("a", "phrase", True, 0.3), ("a", "word", True, 0.1), ("b", "phrase", True, 0.3), ("b", "word", False, 0.3)]
+    )
+    assert list(first_of_each(concepts)["concept"]) == ["c1", "c2"]
+
+
+@pytest.mark.parametrize(
+    ("low", "interpretable", "crops", "said"),
+    [
+        (0.3, True, 9, []),
+        (0.3, False, 9, ["look no more alike"]),
+        (0.1, True, 9, ["“man” may be chance: it scores 0.40 (0.10–0.50), and 0.20 on random crops."]),
+        (0.1, False, 9, ["look no more alike", "may be chance"]),
+        (np.nan, False, 1, ["fewer than two crops"]),
+        (None, True, 9, ["No concept is left"]),
+    ],
+)
+def test_doubts_are_told_in_words(low, interpretable, crops, said):
+    numbers = {"score": 0.4, "interval_low": low, "interval_high": 0.5, "prior": 0.2}
+    first = None if low is None else SimpleNamespace(concept="man", **numbers)
+    found = doubts(first, interpretable, crops)
+    assert len(found) == len(said) and all(part in text for part, text in zip(said, found, strict=True))
