@@ -4,6 +4,7 @@ from pathlib import Path
 
 DATA, MODELS, REPORTS = Path("data"), Path("models"), Path("reports")
 
+PARAMS_CHECKED = DATA / "params_checked.txt"
 IMAGES = DATA / "images.parquet"
 SCENES = DATA / "scenes"
 TRAINING = DATA / "training"

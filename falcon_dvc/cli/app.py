@@ -123,10 +123,11 @@ def report() -> None:
 
 @app.command(rich_help_panel=CHECK)
 def check() -> None:
-    """Check that params.yaml is valid; print an error if it is not."""
+    """Check that params.yaml is valid and that the files which it names exist; print an error if not."""
+    from falcon_dvc.params.inputs import check_inputs
     from falcon_dvc.params.load import load_params
 
-    load_params()
+    check_inputs(load_params())
 
 
 @app.command(rich_help_panel=CHECK)
