@@ -12,6 +12,8 @@ CAPTIONS = DATA / "captions"
 MENTIONS = DATA / "mentions.parquet"
 EXPLAINABILITY = DATA / "explainability"
 FAILURES = DATA / "failures"
+# Not among the metrics, because the stage that writes it depends on that folder.
+SUMMARY = REPORTS / "summary.json"
 # A dependency of the report, so the folder must exist even in a run without pairs of encoders.
 TRANSFERS = DATA / "transfers"
 
