@@ -4,6 +4,7 @@ from pathlib import Path
 
 DATA, MODELS, REPORTS = Path("data"), Path("models"), Path("reports")
 
+PARAMS_CHECKED = DATA / "params_checked.txt"
 IMAGES = DATA / "images.parquet"
 # A folder for each encoder: DVC compares its files, and no stage reads them.
 ENCODERS = DATA / "encoders"
@@ -13,6 +14,8 @@ CAPTIONS = DATA / "captions"
 MENTIONS = DATA / "mentions.parquet"
 EXPLAINABILITY = DATA / "explainability"
 FAILURES = DATA / "failures"
+# Not among the metrics, because the stage that writes it depends on that folder.
+SUMMARY = REPORTS / "summary.json"
 # A dependency of the report, so the folder must exist even in a run without pairs of encoders.
 TRANSFERS = DATA / "transfers"
 

@@ -12,9 +12,9 @@ import pandas as pd
 
 from falcon_dvc.artifacts.formats import write_array, write_table, write_text
 from falcon_dvc.artifacts.summary import StageSummary
-from falcon_dvc.errors import UserError
+from falcon_dvc.params.inputs import check_plants
 from falcon_dvc.synthetic import captions as grammar
-from falcon_dvc.synthetic.scenes.scenes import VALUES, Look, draw_attributes, plant, render
+from falcon_dvc.synthetic.scenes.scenes import Look, draw_attributes, plant, render
 
 SCENES, TRAINING = Path("data/scenes"), Path("data/training")
 SPLITS = ("probe", "test", "clip", "encoders", "corpus")  # each has its own random stream
@@ -34,7 +34,7 @@ def run(params: Any) -> StageSummary:
         If a plant names an object or a background that does not exist.
     """
     section = params.render_scenes
-    _check_plants(section)
+    check_plants(section)
     look = Look(
         section.size,
         tuple(section.diameters),
@@ -64,22 +64,6 @@ def _end_with_parent() -> None:
             os._exit(1)
 
     Thread(target=watch, daemon=True).start()
-
-
-def _check_plants(section: Any) -> None:
-    """Refuse plants with names that the synthetic data set does not have."""
-    names = [
-        ("shortcut.object", section.shortcut.object, "object"),
-        ("shortcut.lookalike", section.shortcut.lookalike, "object"),
-    ]
-    names += [("cooccurrence.object", section.cooccurrence.object, "object")]
-    names += [
-        (f"{planted}.background", getattr(section, planted).background, "background")
-        for planted in ("shortcut", "cooccurrence")
-    ]
-    for key, value, kind in names:
-        if value not in VALUES[kind]:
-            raise UserError(f"params.yaml: render_scenes.{key} is {value!r}, must be one of {', '.join(VALUES[kind])}")
 
 
 def _stream(section: Any, split: str) -> np.random.Generator:

@@ -25,7 +25,7 @@ from falcon_dvc.params.schema import Params
 from falcon_dvc.progress import track
 from stages import divide_encoders
 from tests.support.recorder import KEYS, Leaf, leaves
-from tests.support.reruns import Reads, Stage, other_settings, stage_of
+from tests.support.reruns import BY_FILE, Reads, Stage, other_settings, stage_of
 from tests.support.whole_runs import whole_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,7 +136,7 @@ def asked(clone: Path) -> Answer:
     from dvc.repo import Repo
 
     with parsed_once(), Repo(str(clone)) as repo, repo.lock:
-        stages = list(repo.index.stages)
+        stages = [stage for stage in repo.index.stages if stage_of(stage.cmd) != BY_FILE]
         stale = [stage for stage in stages if stage.status()]
         return Answer(*(frozenset(stage_of(stage.cmd) for stage in some) for some in (stages, stale)))
 

@@ -46,7 +46,7 @@ class StageSummary:
     def metrics(self) -> dict:
         """The shares as metrics, with a flag if one is larger than `WARNING_SHARE`.
 
-        The shares are always present, so that ``dvc metrics diff`` shows a change. The flag is present only if it is set.
+        The shares are always present, so that ``falcon compare`` shows a change. The flag is present only if it is set.
         """
         shares = {what.replace(" ", "_"): share for what, share in self.shares.items()}
         flag = {"dropped_more_than_1_percent": 1} if any(share > WARNING_SHARE for share in shares.values()) else {}

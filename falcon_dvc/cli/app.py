@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from falcon_dvc.cli.errors import reporting_errors
+from falcon_dvc.cli.sections import SectionedGroup
 
 app = typer.Typer(
+    cls=SectionedGroup,
     add_completion=True,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Look at the results of the pipeline, check them, and prepare other runs. `dvc repro` runs the pipeline itself.",
     epilog="An error is printed as one line. Add --debug to see its traceback.",
@@ -18,18 +20,18 @@ app = typer.Typer(
 LOOK, CHECK, RUNS, PROJECT = "Look at results", "Check", "Other runs", "Maintain the project"
 
 
-def _keys(section: str) -> list[str]:
-    """Read the keys of a section of params.yaml for the shell's completion; none if the file cannot be read."""
+def _encoders() -> list[str]:
+    """Read the keys of the section `encoders` for the shell's completion; none if the file cannot be read."""
     try:
-        from falcon_dvc.params.load import read_yaml
+        from falcon_dvc.params.keys import read_keys
 
-        return [str(key) for key in read_yaml(Path("params.yaml")).get(section) or {}]
+        return list(read_keys().encoders)
     except Exception:
         return []
 
 
 def _complete_encoder(incomplete: str) -> list[str]:
-    return [key for key in _keys("encoders") if key.startswith(incomplete)]
+    return [key for key in _encoders() if key.startswith(incomplete)]
 
 
 def _complete_target(incomplete: str) -> list[str]:
@@ -43,12 +45,10 @@ def _complete_target(incomplete: str) -> list[str]:
 def _groups(encoder: str) -> list[str]:
     """Read the ids of an encoder's features and groups; none if the table cannot be read."""
     try:
-        import pyarrow.parquet as pq
-
         from falcon_dvc import paths
+        from falcon_dvc.cli.records import read_records
 
-        table = pq.read_table(paths.groups(encoder) / "groups.parquet", columns=["group"])
-        return [str(group) for group in table["group"].to_pylist()]
+        return [str(row.group) for row in read_records(paths.groups(encoder) / "groups.parquet", ["group"])]
     except Exception:
         return []
 
@@ -69,9 +69,9 @@ Open = Annotated[bool, typer.Option("--open", help="Open the page of the report 
 def explain(target: Target, open_it: Open = False) -> None:
     """Print the concepts, scores, captions and measurements of a feature or group."""
     from falcon_dvc.cli.explain import run
-    from falcon_dvc.params.load import load_params
+    from falcon_dvc.params.keys import read_keys
 
-    run(load_params(), target, open_it)
+    run(read_keys(), target, open_it)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -84,9 +84,9 @@ def find(
 ) -> None:
     """List the features whose concepts match, best score first."""
     from falcon_dvc.cli.find import run
-    from falcon_dvc.params.load import load_params
+    from falcon_dvc.params.keys import read_keys
 
-    run(load_params(), " ".join(words), encoder or None, top)
+    run(read_keys(), " ".join(words), encoder or None, top)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -142,11 +142,14 @@ def report() -> None:
 
 @app.command(rich_help_panel=CHECK)
 def check() -> None:
-    """Check that params.yaml is valid; print an error if it is not."""
+    """Check that params.yaml is valid and that the files which it names exist; print an error if not."""
     from falcon_dvc.cli import pins
+    from falcon_dvc.params.inputs import check_inputs
     from falcon_dvc.params.load import load_params
 
-    pins.require(load_params())
+    params = load_params()
+    pins.require(params)
+    check_inputs(params)
 
 
 @app.command(rich_help_panel=CHECK)
@@ -240,7 +243,10 @@ def features_figure() -> None:
 
 
 rating = typer.Typer(
-    no_args_is_help=True, help="Write a blind rating sheet for people, and turn their answers into metrics."
+    cls=SectionedGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Write a blind rating sheet for people, and turn their answers into metrics.",
 )
 app.add_typer(rating, name="rating", rich_help_panel=CHECK)
 

@@ -1,4 +1,4 @@
-"""Write how the results differ from a revision, as a comment on a pull request: metrics, plots and concepts.
+"""Write how the results differ from a revision, as a comment on a pull request: headline numbers, plots and concepts.
 
 The comment states differences only: `falcon verify` decides whether results are stale. If a section cannot be
 compared, it states the reason.
@@ -43,7 +43,7 @@ def run(base: str, folder: Path = FOLDER) -> Path:
         If there is no such revision.
     """
     _refuse_unknown(base)
-    sections = {"Metrics": _metrics, "Plots": _plots, "Params, metrics with intervals, concepts": _comparison}
+    sections = {"Headline numbers": _headline, "Plots": _plots, "Params, metrics with intervals, concepts": _comparison}
     progress = track(sections.items(), "comparing", len(sections))
     texts = [_section(title, write, base, folder) for title, write in progress]
     comment = folder / "comment.md"
@@ -84,10 +84,10 @@ def _dvc(*arguments: str) -> str:
     return result.stdout
 
 
-def _metrics(base: str, folder: Path) -> str:
-    """List the metrics that differ, in a folded block because they can be many.
+def _headline(base: str, folder: Path) -> str:
+    """List the headline numbers that differ. The comparison lists all metrics.
 
-    Names are formatted as code: some are class names of the user's data.
+    Names are formatted as code: a revision can have other metrics, named by classes of the user's data.
     """
     changes = json.loads(_dvc("metrics", "diff", "--json", base) or "{}")
     rows = [
@@ -96,9 +96,9 @@ def _metrics(base: str, folder: Path) -> str:
         for name, change in sorted(metrics.items())
     ]
     if not rows:
-        return "No metric differs.\n"
+        return "No headline number differs.\n"
     table = "\n".join(["| Path | Metric | base | here | Change |", "|---|---|---|---|---|", *rows])
-    return f"<details><summary>{len(rows)} numbers differ</summary>\n\n{table}\n\n</details>\n"
+    return f"{len(rows)} numbers differ.\n\n{table}\n"
 
 
 def _shown(value: Any) -> str:

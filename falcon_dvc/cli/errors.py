@@ -10,6 +10,7 @@ import typer
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
+    from falcon_dvc.params.keys import Keys
     from falcon_dvc.params.schema import Params
 
 
@@ -38,7 +39,7 @@ def _in_one_line(error: Exception) -> str:
     return f"error: {type(error).__name__}: {shown} (this is a bug in falcon_dvc; add --debug to see where)"
 
 
-def require_encoder(params: Params, name: str) -> None:
+def require_encoder(params: Params | Keys, name: str) -> None:
     """Refuse a name that is not a key of the section ``encoders``.
 
     Raises

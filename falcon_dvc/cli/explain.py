@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import difflib
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.cli import terminal
 from falcon_dvc.cli.errors import require_encoder
+from falcon_dvc.cli.records import read_records
 from falcon_dvc.concepts.words.clarity import doubts, is_weak
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from falcon_dvc.params.schema import Params
+    from falcon_dvc.params.keys import Keys
 
 CONCEPTS, CAPTIONS = 3, 2  # concepts that are shown with captions, and captions of each
 
@@ -30,7 +32,7 @@ class FeatureExplanation:
     Attributes
     ----------
     row : its row of ``groups.parquet``.
-    concepts : its rows of ``concepts.parquet``.
+    concepts : its rows of ``concepts.parquet``, the kept ones first, words before phrases, by rank.
     captions : captions with the largest weights for the first concepts, by concept.
     measured : its row of the explainability table; None if it was not measured.
     truth : its row of the truth table; None if the truth is not known.
@@ -39,13 +41,13 @@ class FeatureExplanation:
     encoder: str
     group: str
     row: Any
-    concepts: pd.DataFrame
+    concepts: list[SimpleNamespace]
     captions: dict[str, list[str]]
     measured: Any | None
     truth: Any | None
 
 
-def run(params: Params, target: str, open_it: bool = False) -> None:
+def run(params: Keys, target: str, open_it: bool = False) -> None:
     """Print the explanation of ``ENCODER:FEATURE``, or open its page of the report if `open_it`.
 
     Raises
@@ -60,7 +62,7 @@ def run(params: Params, target: str, open_it: bool = False) -> None:
     show(collect(encoder, group, truth_known=bool(params.worlds)))
 
 
-def parse_target(params: Params, target: str) -> tuple[str, str]:
+def parse_target(params: Keys, target: str) -> tuple[str, str]:
     """Return the encoder and the group that ``simclr:3``, ``simclr:f3`` or ``simclr:g3fa09c1e`` names.
 
     Raises
@@ -75,7 +77,7 @@ def parse_target(params: Params, target: str) -> tuple[str, str]:
             f"encoders are: {', '.join(params.encoders)}"
         )
     require_encoder(params, encoder)
-    groups = [str(group) for group in read_table(paths.groups(encoder) / "groups.parquet")["group"]]
+    groups = [str(row.group) for row in read_records(paths.groups(encoder) / "groups.parquet", ["group"])]
     group = f"f{int(feature)}" if feature.isdecimal() and feature.isascii() else feature
     if group not in groups:
         raise UserError(
@@ -84,9 +86,9 @@ def parse_target(params: Params, target: str) -> tuple[str, str]:
     return encoder, group
 
 
-def _suggestions(params: Params, encoder: str, group: str, groups: list[str]) -> str:
+def _suggestions(params: Keys, encoder: str, group: str, groups: list[str]) -> str:
     """Give possible reasons, similar ids, and the table with all of them."""
-    chosen = params.encoders[encoder].features is not None
+    chosen = encoder in params.chosen
     why = f"encoders.{encoder}.features may not choose it, or it fires" if chosen else "it may fire"
     close = difflib.get_close_matches(group, groups, n=3)
     near = f"; close are: {', '.join(close)}" if close else ""
@@ -95,42 +97,41 @@ def _suggestions(params: Params, encoder: str, group: str, groups: list[str]) ->
 
 def collect(encoder: str, group: str, truth_known: bool) -> FeatureExplanation:
     """Read the results of a feature or group from the artefacts of the stages."""
-    concepts = _of(read_table(paths.concepts(encoder) / "concepts.parquet"), group)
+    concepts = read_records(paths.concepts(encoder) / "concepts.parquet", group=group)
+    concepts.sort(key=lambda row: (not row.kept, row.kind != "word", row.rank))
     return FeatureExplanation(
         encoder=encoder,
         group=group,
-        row=_row(read_table(paths.groups(encoder) / "groups.parquet"), group),
-        concepts=concepts.sort_values(["kept", "kind", "rank"], ascending=[False, False, True], kind="stable"),
+        row=_row(paths.groups(encoder) / "groups.parquet", group),
+        concepts=concepts,
         captions=_captions(encoder, group, concepts),
-        measured=_row(read_table(paths.EXPLAINABILITY / f"{encoder}.parquet"), group),
-        truth=_row(read_table(paths.table(f"{encoder}_truth")), group) if truth_known else None,
+        measured=_row(paths.EXPLAINABILITY / f"{encoder}.parquet", group),
+        truth=_row(paths.table(f"{encoder}_truth"), group) if truth_known else None,
     )
 
 
-def _of(table: pd.DataFrame, group: str) -> pd.DataFrame:
-    return table[table["group"] == group]
+def _row(path: Path, group: str) -> Any | None:
+    """Return the row of a group in a table; None if there is none."""
+    return next(iter(read_records(path, group=group)), None)
 
 
-def _row(table: pd.DataFrame, group: str) -> Any | None:
-    """Return the row of a group; None if there is none."""
-    return next(_of(table, group).itertuples(index=False), None)
-
-
-def _captions(encoder: str, group: str, concepts: pd.DataFrame) -> dict[str, list[str]]:
+def _captions(encoder: str, group: str, concepts: Sequence[SimpleNamespace]) -> dict[str, list[str]]:
     """Select captions of the first words and of the first phrase, by weight summed over the crops."""
-    kept = concepts[concepts["kept"]].sort_values("rank", kind="stable")
-    words, phrases = (kept.loc[kept["kind"] == kind, "concept"] for kind in ("word", "phrase"))
-    evidence = _of(read_table(paths.concepts(encoder) / "evidence.parquet"), group)
-    texts = read_table(paths.CAPTIONS / "captions.parquet").set_index("caption")["text"]
+    words, phrases = ([row.concept for row in concepts if row.kept and row.kind == kind] for kind in ("word", "phrase"))
+    columns = ["group", "concept", "caption", "weight"]
+    evidence = read_records(paths.concepts(encoder) / "evidence.parquet", columns, group)
+    texts = {row.caption: row.text for row in read_records(paths.CAPTIONS / "captions.parquet", ["caption", "text"])}
     listed = [*words[: CONCEPTS - 1], *phrases[:1]]
-    return {concept: _heaviest(evidence[evidence["concept"] == concept], texts) for concept in listed}
+    return {concept: _heaviest([row for row in evidence if row.concept == concept], texts) for concept in listed}
 
 
-def _heaviest(evidence: pd.DataFrame, texts: pd.Series) -> list[str]:
+def _heaviest(evidence: Sequence[SimpleNamespace], texts: dict[int, str]) -> list[str]:
     """Select the texts with the largest weights; equal weights in the order of the corpus."""
-    weight = evidence.groupby("caption")["weight"].sum().round(9).sort_index()
-    first = weight.sort_values(ascending=False, kind="stable").index[:CAPTIONS]
-    return [str(texts[caption]) for caption in first if caption in texts.index]
+    weights: defaultdict[int, float] = defaultdict(float)
+    for row in evidence:
+        weights[row.caption] += row.weight
+    first = sorted(weights, key=lambda caption: (-round(weights[caption], 9), caption))[:CAPTIONS]
+    return [str(texts[caption]) for caption in first if caption in texts]
 
 
 def show(explanation: FeatureExplanation) -> None:
@@ -141,13 +142,14 @@ def show(explanation: FeatureExplanation) -> None:
     )
     for line in (_coherence(explanation.measured), _truth(explanation.truth), *_doubts(explanation)):
         console.print(terminal.plain(line))
-    kept = explanation.concepts["kept"].astype(bool)
-    if kept.any():
-        console.print(_kept(explanation.concepts[kept]))
+    kept = [row for row in explanation.concepts if row.kept]
+    removed = [row for row in explanation.concepts if not row.kept]
+    if kept:
+        console.print(_kept(kept))
     else:
         console.print("No concept is left.")
-    if (~kept).any():
-        console.print(_removed(explanation.concepts[~kept]))
+    if removed:
+        console.print(_removed(removed))
     for concept, texts in explanation.captions.items():
         console.print(terminal.plain(concept), style="italic")
         for text in texts:
@@ -174,8 +176,7 @@ def _coherence(measured: Any | None) -> str:
 
 def _doubts(explanation: FeatureExplanation) -> list[str]:
     """Say why the group is not explained, and what the question marks mean."""
-    kept = explanation.concepts[explanation.concepts["kept"].astype(bool)]
-    rows = list(kept.itertuples(index=False))
+    rows = [row for row in explanation.concepts if row.kept]
     found = []
     if explanation.measured is not None:
         reasons = doubts(next(iter(rows), None), explanation.measured.interpretable, explanation.measured.crops)
@@ -188,7 +189,7 @@ def _doubts(explanation: FeatureExplanation) -> list[str]:
 def _truth(truth: Any | None) -> str:
     if truth is None:
         return "truth: not known"
-    attribute = f"{truth.kind} {truth.value} (r {truth.correlation:.2f})"
+    attribute = f"{truth.kind} {truth.value} (r {float(truth.correlation):.2f})"
     if not truth.clear:
         return f"truth: none that is clear; closest is {attribute}"
     verdict = (
@@ -197,11 +198,11 @@ def _truth(truth: Any | None) -> str:
     return f"truth: {attribute}; {verdict}"
 
 
-def _kept(concepts: pd.DataFrame) -> Table:
+def _kept(concepts: Sequence[SimpleNamespace]) -> Table:
     """Tabulate the kept concepts: words, then phrases, best first."""
     numbers = ("score", "interval", "low", "prior", "crops")
     table = terminal.table("concept", "kind", *numbers, right=numbers)
-    for row in concepts.itertuples(index=False):
+    for row in concepts:
         interval = f"{row.interval_low:.2f}-{row.interval_high:.2f}" if row.interval_low == row.interval_low else ""
         values = (f"{row.score:.2f}", interval, f"{row.low_score:.2f}", f"{row.prior:.2f}", str(row.support))
         concept = terminal.plain(str(row.concept), 60).append("?" if is_weak(row.interval_low, row.prior) else "")
@@ -209,10 +210,10 @@ def _kept(concepts: pd.DataFrame) -> Table:
     return table
 
 
-def _removed(concepts: pd.DataFrame) -> Table:
+def _removed(concepts: Sequence[SimpleNamespace]) -> Table:
     """Tabulate the words that the contrast removed, with the reasons."""
     table = terminal.table("removed", "score", "low", "why", right=("score", "low"))
-    for row in concepts[concepts["kind"] == "word"].itertuples(index=False):
+    for row in (row for row in concepts if row.kind == "word"):
         concept, reason = terminal.plain(str(row.concept), 60), terminal.plain(str(row.reason), 100)
         table.add_row(concept, f"{row.score:.2f}", f"{row.low_score:.2f}", reason)
     return table

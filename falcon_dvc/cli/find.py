@@ -6,19 +6,17 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.cli import terminal
 from falcon_dvc.cli.errors import require_encoder
+from falcon_dvc.cli.records import read_records
 from falcon_dvc.concepts.words.clarity import is_weak
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
-    from falcon_dvc.params.schema import Params
+    from falcon_dvc.params.keys import Keys
 
 
 SHOWN = 4  # concepts listed of a match
@@ -41,7 +39,7 @@ class Match:
     concepts: list[tuple[str, float]]
 
 
-def run(params: Params, query: str, encoder: str | None, top: int) -> None:
+def run(params: Keys, query: str, encoder: str | None, top: int) -> None:
     """Print the features that match a query, best first.
 
     Raises
@@ -60,30 +58,46 @@ def run(params: Params, query: str, encoder: str | None, top: int) -> None:
     _show(matches, top, words, tables.values())
 
 
-def _kept(encoder: str) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Concept:
+    """A kept concept of a feature or group."""
+
+    group: str
+    members: str
+    concept: str
+    score: float
+    weak: bool
+
+
+def _kept(encoder: str) -> list[Concept]:
     """Read the kept concepts of an encoder with the members of their groups."""
-    concepts = read_table(paths.concepts(encoder) / "concepts.parquet")
-    groups = read_table(paths.groups(encoder) / "groups.parquet")[["group", "members"]]
-    kept = concepts.loc[concepts["kept"].astype(bool), ["group", "concept", "score", "interval_low", "prior"]]
-    return kept.merge(groups, on="group", how="inner", sort=False)
+    groups = read_records(paths.groups(encoder) / "groups.parquet", ["group", "members"])
+    members = {str(row.group): str(row.members) for row in groups}
+    columns = ["group", "concept", "score", "kept", "interval_low", "prior"]
+    rows = read_records(paths.concepts(encoder) / "concepts.parquet", columns)
+    kept = ((str(row.group), row) for row in rows if row.kept)
+    return [_concept(key, members[key], row) for key, row in kept if key in members]
+
+
+def _concept(group: str, members: str, row: Any) -> Concept:
+    return Concept(group, members, str(row.concept), float(row.score), is_weak(row.interval_low, row.prior))
 
 
 def leading_synonyms() -> dict[str, str]:
     """Read the concept that stands for each synonym of the captions, by synonym."""
-    table = read_table(paths.table("synonyms"))
-    rows = table[["concept", "synonyms"]].astype(str).itertuples(index=False)
+    rows = read_records(paths.table("synonyms"), ["concept", "synonyms"])
     return {word.casefold(): row.concept.casefold() for row in rows for word in row.synonyms.split("; ") if word}
 
 
 def matching_features(
-    words: Sequence[str], tables: Mapping[str, pd.DataFrame], synonyms: Mapping[str, str]
+    words: Sequence[str], tables: Mapping[str, Sequence[Concept]], synonyms: Mapping[str, str]
 ) -> list[Match]:
     """Find the features whose kept concepts match every word, best first.
 
     Parameters
     ----------
     words : case-folded. A word matches concepts that contain it, its lemma, or the concept that stands for it.
-    tables : kept concepts by encoder: ``group``, ``members``, ``concept``, ``score``, ``interval_low``, ``prior``.
+    tables : kept concepts by encoder.
     synonyms : the concept that stands for each synonym.
     """
     forms = [_forms(word, synonyms) for word in words]
@@ -104,29 +118,32 @@ def _lemma(word: str) -> str:
     return lemma(word, "NN")
 
 
-def _of_encoder(name: str, table: pd.DataFrame, forms: Sequence[frozenset[str]]) -> list[Match]:
+def _of_encoder(name: str, concepts: Iterable[Concept], forms: Sequence[frozenset[str]]) -> list[Match]:
     """Find the matches of one encoder, in the order of its groups."""
-    concepts = table["concept"].astype(str).str.casefold()
-    hits = [
-        concepts.map(lambda concept, forms_of=forms_of: any(form in concept for form in forms_of)) for forms_of in forms
-    ]
-    best = [table[hit].groupby("group", sort=False)["score"].max() for hit in hits]
-    score = pd.concat(best, axis=1, join="inner").min(axis=1)
-    either = table[pd.concat(hits, axis=1).any(axis=1)]
-    rows = either.sort_values("score", ascending=False, kind="stable").groupby("group", sort=False)
-    matching = {str(group): of_group for group, of_group in rows}
-    return [_match(name, str(group), float(score[group]), matching[str(group)]) for group in score.index]
+    groups: dict[str, list[Concept]] = {}
+    for concept in concepts:
+        groups.setdefault(concept.group, []).append(concept)
+    matches = (_match(name, of_group, forms) for of_group in groups.values())
+    return [match for match in matches if match]
 
 
-def _match(name: str, group: str, score: float, rows: pd.DataFrame) -> Match:
-    concepts = [
-        (f"{row.concept}{'?' if is_weak(row.interval_low, row.prior) else ''}", float(row.score))
-        for row in rows.itertuples(index=False)
-    ]
-    return Match(name, group, str(rows["members"].iloc[0]), score, concepts)
+def _match(name: str, concepts: Sequence[Concept], forms: Sequence[frozenset[str]]) -> Match | None:
+    """Match the concepts of one group; None if a word matches none of them."""
+    matching = [[each for each in concepts if _contains(each.concept.casefold(), forms_of)] for forms_of in forms]
+    if not all(matching):
+        return None
+    score = min(max(concept.score for concept in found) for found in matching)
+    either = [concept for concept in concepts if any(concept in found for found in matching)]
+    best_first = sorted(either, key=lambda concept: -concept.score)
+    listed = [(f"{each.concept}{'?' if each.weak else ''}", each.score) for each in best_first]
+    return Match(name, concepts[0].group, concepts[0].members, score, listed)
 
 
-def _show(matches: Sequence[Match], top: int, words: Sequence[str], tables: Iterable[pd.DataFrame]) -> None:
+def _contains(concept: str, forms: Iterable[str]) -> bool:
+    return any(form in concept for form in forms)
+
+
+def _show(matches: Sequence[Match], top: int, words: Sequence[str], tables: Iterable[Sequence[Concept]]) -> None:
     console = terminal.console()
     if not matches:
         console.print(terminal.plain(_no_match(words, tables)))
@@ -141,11 +158,9 @@ def _show(matches: Sequence[Match], top: int, words: Sequence[str], tables: Iter
         console.print(f"{len(matches) - top} more; --top shows them")
 
 
-def _no_match(words: Sequence[str], tables: Iterable[pd.DataFrame]) -> str:
+def _no_match(words: Sequence[str], tables: Iterable[Sequence[Concept]]) -> str:
     """State that no feature matches, and suggest known words that are similar."""
-    known = sorted(
-        {token for table in tables for concept in table["concept"] for token in str(concept).casefold().split()}
-    )
+    known = sorted({token for table in tables for concept in table for token in concept.concept.casefold().split()})
     unknown = [word for word in words if not any(word in token or _lemma(word) in token for token in known)]
     similar = [close for word in unknown for close in difflib.get_close_matches(word, known, n=3)]
     advice = f"; close are: {', '.join(dict.fromkeys(similar))}" if similar else "; try fewer words"

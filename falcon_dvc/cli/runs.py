@@ -18,8 +18,9 @@ from falcon_dvc.paths import REPORTS, TRANSFERS
 
 PROFILES, RUNS = Path("profiles"), Path("runs")
 # As `dvc init --subdir` would write it, with a shared cache. `dvc init` also stages files in git, which is up to the user.
+# Git ignores runs/, and DVC refuses a dvc.yaml that git ignores. With no_scm, DVC does not ask git.
 DVC_CONFIG = (
-    "[core]\n    analytics = false\n    check_update = false\n"
+    "[core]\n    analytics = false\n    check_update = false\n    no_scm = true\n"
     "[plots]\n    html_template = {plots}\n[cache]\n    dir = {cache}\n"
 )
 LINKED = ("stages", "falcon_dvc", "dvc.yaml")  # a run uses the pipeline of the root

@@ -5,34 +5,12 @@ import reprlib
 from pathlib import Path
 from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ValidationError,
-)
-from ruamel.yaml import YAML, YAMLError
+from pydantic import BaseModel, ValidationError
 
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.released import RELEASED
 from falcon_dvc.params.schema import OpenClip, Params
-
-
-def read_yaml(path: Path, by_dvc: bool = False) -> Any:
-    """Read a YAML file as DVC does (YAML 1.2, without tags that construct objects).
-
-    Parameters
-    ----------
-    by_dvc : the file was written by DVC. The parser in C, which knows YAML 1.1 only, is five times as fast.
-    """
-    try:
-        return YAML(typ="safe", pure=not by_dvc).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: not found; run from the project's root") from error
-    except OSError as error:
-        raise UserError(f"{path}: not readable: {error.strerror}") from error
-    except RecursionError as error:
-        raise UserError(f"{path}: not valid YAML: it is nested too deep") from error
-    except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date or number that is none
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+from falcon_dvc.params.yaml_file import read_yaml
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

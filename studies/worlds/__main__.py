@@ -19,15 +19,22 @@ STAGES = {
 Key = Annotated[str, typer.Argument(help="A key of `worlds` (or `readers`) in studies/params.yaml.")]
 
 
+# Each command imports its stage when it runs, so that the command line starts fast.
 def _add(stage: str, text: str) -> None:
     @app.command(stage, help=text)
     def command(key: Key) -> None:
         importlib.import_module(f"worlds.{stage}").run(key)
 
 
+@app.command("check_params", help="Check both files of params.")
+def check_params() -> None:
+    from worlds.check_params import run
+
+    run()
+
+
 @app.command(help="Shares over all worlds, with intervals.")
 def summarise() -> None:
-    # Imported here, so that the command line starts fast.
     from worlds.summarise import run
 
     run()

@@ -4,37 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import read_yaml, validated
-from falcon_dvc.params.schema import Count, Natural, Params, Section
+from falcon_dvc.params.schema import Params
 from worlds import run_stages
-from worlds.worlds import BASE, STUDY
-
-
-class Reader(Section):
-    """An image-text encoder of another seed and size, trained on fewer images of another world."""
-
-    seed: Natural
-    images: Count
-    width: Count
-    embedding: Count
-
-
-def readers() -> dict[str, Reader]:
-    """Return the image-text encoders of studies/params.yaml.
-
-    Raises
-    ------
-    UserError
-        If the settings of one are not valid.
-    """
-    try:
-        return {name: Reader.model_validate(spec) for name, spec in read_yaml(STUDY).get("readers", {}).items()}
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"studies/params.yaml: readers: {first['loc'][0]}: {first['msg']}") from error
+from worlds.worlds import BASE, readers
 
 
 def params_of_reader(name: str) -> Params:

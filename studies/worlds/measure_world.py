@@ -34,7 +34,6 @@ from falcon_dvc.evaluation.methods import (
 )
 from falcon_dvc.params.schema import Params
 from worlds import downstream, run_stages
-from worlds.image_text_encoders import readers
 from worlds.random_encoder import add_random_encoder
 from worlds.worlds import params_of, read_world, scratch
 

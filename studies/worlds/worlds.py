@@ -66,6 +66,30 @@ def read_world(name: str) -> World:
         raise UserError(f"studies/params.yaml: worlds.{name}.{place}: {first['msg']}") from error
 
 
+class Reader(Section):
+    """An image-text encoder of another seed and size, trained on fewer images of another world."""
+
+    seed: Natural
+    images: Count
+    width: Count
+    embedding: Count
+
+
+def readers() -> dict[str, Reader]:
+    """Return the image-text encoders of studies/params.yaml.
+
+    Raises
+    ------
+    UserError
+        If the settings of one are not valid.
+    """
+    try:
+        return {name: Reader.model_validate(spec) for name, spec in read_yaml(STUDY).get("readers", {}).items()}
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"studies/params.yaml: readers: {first['loc'][0]}: {first['msg']}") from error
+
+
 def params_of(world: World) -> Params:
     """Return params.yaml with the seeds and encoders of a world."""
     base: dict[str, Any] = read_yaml(BASE)

@@ -25,7 +25,7 @@ from falcon_dvc.models.encoders.load import load_encoder
 from falcon_dvc.models.image_text.load import load_image_text
 from falcon_dvc.params.load import load_params, merge, read_yaml
 from tests.support.recorder import WITHOUT_EFFECT, leaves
-from tests.support.reruns import declared, other_settings, resolved, too_few, too_many
+from tests.support.reruns import BY_FILE, declared, other_settings, resolved, too_few, too_many
 from tests.support.whole_runs import whole_run
 from trials.tiny import fingerprints, outputs, stages_in_order, write_params
 
@@ -215,7 +215,8 @@ def test_a_stage_that_drops_something_says_so_in_its_metrics(everything):
 def reads(everything, tmp_path_factory):
     """What each stage reads of the params, in this run or under other settings."""
     folder, params, read, _ = everything
-    return other_settings(folder, params, read, tmp_path_factory.mktemp("other"))
+    found = other_settings(folder, params, read, tmp_path_factory.mktemp("other"))
+    return {stage: some for stage, some in found.items() if stage != BY_FILE}
 
 
 @pytest.fixture(scope="module")

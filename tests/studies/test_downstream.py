@@ -2,8 +2,8 @@
 
 import pytest
 from worlds.downstream import _numbers, _with_pairs_and_failures, worlds
-from worlds.image_text_encoders import params_of_reader, readers
-from worlds.worlds import params_of, read_world
+from worlds.image_text_encoders import params_of_reader
+from worlds.worlds import params_of, read_world, readers
 
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params, read_yaml

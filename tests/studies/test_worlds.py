@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
-from worlds import run_stages
+from worlds import check_params, run_stages
 from worlds.worlds import params_of, read_world, scratch
 
 from falcon_dvc.errors import UserError
@@ -20,7 +20,8 @@ STUDY = YAML(typ="safe", pure=True).load((ROOT / "studies/params.yaml").read_tex
 def code_of(name):
     """What a stage of the studies lists: `studies/` has links to the library and the stages."""
     root = ROOT / "studies"
-    return summed_up(folders_of(closure(root / "worlds" / f"{name}.py", PACKAGES, root), root), MOST)
+    checked = ["falcon_dvc/params"] if name == "check_params" else []
+    return sorted(checked + summed_up(folders_of(closure(root / "worlds" / f"{name}.py", PACKAGES, root), root), MOST))
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +78,26 @@ def test_deps_are_the_import_closure(name):
     listed = [dep for dep in definition["deps"] if dep.split("/")[0] in PACKAGES]
     assert sorted(listed) == code_of(name)
     assert len(listed) <= MOST
+
+
+def test_every_stage_waits_for_the_check():
+    """Those without inputs of another stage depend on it; models and tables are made by stages that do."""
+    for name, definition in PIPELINE.items():
+        deps = definition.get("do", definition)["deps"]
+        made = [dep for dep in deps if dep.startswith(("models/", "tables"))]
+        assert made or "params_checked.txt" in deps or name == "check_params"
+
+
+def test_the_check_finds_a_bad_value_of_either_file(tmp_path, monkeypatch):
+    (tmp_path / "studies").mkdir()
+    for name, written, instead in (
+        ("params.yaml", "seed: 0", "seed: no"),
+        ("studies/params.yaml", "seed: 22", "seed: no"),
+    ):
+        for path in ("params.yaml", "studies/params.yaml"):
+            text = (ROOT / path).read_text(encoding="utf-8")
+            (tmp_path / path).write_text(text.replace(written, instead, 1) if path == name else text, encoding="utf-8")
+        monkeypatch.chdir(tmp_path / "studies")
+        with pytest.raises(UserError, match="seed"):
+            check_params.run()
+        assert not (tmp_path / "studies/params_checked.txt").exists()

@@ -29,6 +29,7 @@ Stage = tuple[str, ...]  # its name, and the key that it runs for
 Reads = dict[Stage, set[Leaf]]
 
 PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+BY_FILE = ("check_params",)  # depends on params.yaml as a file: any change of it runs this stage
 OTHER_SOURCES: dict[str, dict] = {
     "images": {"source": "images", "images": "pictures"},
     "list": {"source": "list", "images": "listed", "list": "images.csv"},
@@ -67,6 +68,7 @@ def declared(stages: dict[Stage, Any]) -> Reads:
         | set(_in_paths(stage[0]))
         | {_divided(dep.def_path) for dep in found.deps if dep.def_path.startswith("data/encoders/")}
         for stage, found in stages.items()
+        if stage != BY_FILE
     }
 
 

@@ -4,19 +4,22 @@ One pass of a regular expression divides a block of captions into tokens. Each d
 second pass finds phrases in a string with one letter for each token.
 """
 
+from __future__ import annotations
+
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Int
 
 if TYPE_CHECKING:
     import nltk
+    from jaxtyping import Bool, Int
 
 # A URL, a file name or a word with digits is never a concept. Letters of any script, with inner apostrophes and hyphens, may be.
 # Most tokens are letters before a space, so this pattern comes first, for speed. A file name is only searched after a space, and
@@ -26,6 +29,7 @@ _TOKEN = re.compile(
     r"[a-z]++(?=\s)|\n|https?://\S+|www\.\S+|(?<!\S)(?=[^\s.]*+\.)\S+\.(?:jpe?g|png|gif|com|net|org)\b"
     r"|[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_+"
 )
+_ENTRY = re.compile(r"^(?!;;;)[^\S\n]*(\S+)[^\S\n]+(\S+)", re.MULTILINE)  # of the lexicon: a word and its tag
 _CONTENT = ("NN", "VB", "JJ")
 # Verbs and nouns without content, and words that the lexicon tags as verbs or nouns.
 _STOP = frozenset(
@@ -93,7 +97,7 @@ _PHRASE = re.compile(rb"A+N+|NN+")
 
 
 @lru_cache(maxsize=1)
-def _tagger() -> "nltk.TaggerI":
+def _tagger() -> nltk.TaggerI:
     """Build a tagger: the most frequent tag of a word in TextBlob's lexicon.
 
     Unknown words are tagged by their ending, else as nouns.
@@ -118,11 +122,12 @@ def _lexicon() -> dict[str, str]:
 
     If two entries differ in case only, the lower-case entry counts.
     """
-    text = files("textblob").joinpath("en/en-lexicon.txt").read_text(encoding="utf-8")
-    entries = [line.split() for line in text.splitlines() if line and not line.startswith(";;;")]
-    entries = [entry for entry in entries if len(entry) >= 2]
-    capitalised = {word.lower(): tag for word, tag, *_ in entries}
-    return capitalised | {word: tag for word, tag, *_ in entries if word == word.lower()}
+    folder = find_spec("textblob").submodule_search_locations[0]  # type: ignore[union-attr, index]
+    text = Path(folder, "en/en-lexicon.txt").read_text(
+        encoding="utf-8"
+    )  # without the import of textblob, which takes a second
+    entries = _ENTRY.findall(text)
+    return {word.lower(): tag for word, tag in entries} | {word: tag for word, tag in entries if word == word.lower()}
 
 
 @lru_cache(maxsize=200_000)

@@ -11,6 +11,8 @@ def folder(tmp_path):
 
 
 def test_good_params(folder):
+    (folder / "pictures").mkdir()
+    (folder / "captions.txt").touch()
     assert falcon(folder, "check").returncode == 0
 
 

@@ -53,7 +53,7 @@ def test_a_base_without_results_is_said(changed, tmp_path, monkeypatch):
         (folder / name).unlink()
     commit(folder, "no pipeline")
     text = changes.run("HEAD", Path("out")).read_text()
-    assert "No metric differs" in text and "0 of 0 plots" in text
+    assert "No headline number differs" in text and "0 of 0 plots" in text
     assert "Not compared: HEAD has no reports/metrics/*.json" in text
 
 
@@ -68,8 +68,8 @@ def test_names_of_metrics_are_letters_and_nothing_else(changed, monkeypatch):
     """Metrics of a classifier are named by its classes, and those by a stranger."""
     metrics = {"a.json": {"repair.<img src=x>`|\n@all ![a](b)": {"old": None, "new": 1}}}
     monkeypatch.setattr(changes, "_dvc", lambda *arguments: json.dumps(metrics))
-    text = changes._metrics("HEAD", changed)
-    assert text.splitlines()[-3] == r"| `a.json` | `repair.<img src=x>'\| @all ![a](b)` | – | 1 | – |"
+    text = changes._headline("HEAD", changed)
+    assert text.splitlines()[-1] == r"| `a.json` | `repair.<img src=x>'\| @all ![a](b)` | – | 1 | – |"
 
 
 def test_rows_of_one_revision_only_are_a_difference():

@@ -3,11 +3,13 @@
 import subprocess
 
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from falcon_dvc.cli.runs import keep, prepare
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params, merge
+from tests.support.dvc_projects import command, commit
 from tests.support.paths import ROOT
 
 
@@ -178,7 +180,28 @@ def test_a_run_without_results_is_refused_and_nothing_is_lost(tmp_path, monkeypa
     assert (tmp_path / "reports/x/metrics").is_dir()
 
 
-def test_git_does_not_ignore_the_pipeline_of_a_run():
-    """DVC refuses a dvc.yaml that git ignores, so `runs/` must not be in .gitignore."""
-    ignored = subprocess.run(["git", "check-ignore", "-q", "runs/mine/dvc.yaml"], cwd=ROOT)
-    assert ignored.returncode == 1
+ONE_STAGE = """stages:
+  one:
+    cmd: mkdir -p data reports && echo 1 > data/one && echo 1 > reports/one.json
+    params: [concepts]
+    outs: [data/one]
+    metrics: [{reports/one.json: {cache: false}}]
+"""
+
+
+def test_a_run_leaves_nothing_untracked(project, monkeypatch):
+    """DVC runs in a folder that git ignores, and shares the cache of the root."""
+    for name in (".gitignore", ".dvc/config", ".dvc/.gitignore"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_bytes((ROOT / name).read_bytes())
+    (project / "dvc.yaml").write_text(ONE_STAGE)
+    command(project, "git", "init", "-q")
+    commit(project, "a project")
+    folder = prepare("photos", "pictures", "captions.txt").resolve()
+    monkeypatch.chdir(folder)
+    for ran in (["one"], []):
+        with Repo(str(folder)) as repo:
+            assert [stage.addressing for stage in repo.reproduce()] == ran
+    assert list((project / ".dvc/cache/files").rglob("*"))
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True, check=True)
+    assert status.stdout == ""

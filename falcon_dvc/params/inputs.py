@@ -1,0 +1,84 @@
+"""Checks of params that need files or names beside the schema, all of them before any stage runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from falcon_dvc.errors import UserError
+from falcon_dvc.paths import DATA, MODELS, SCENES, TRAINING
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import Params, RenderScenes, Section
+
+FILES = ("checkpoint", "head", "sentences")  # keys of encoders that name a file or folder
+PLANTED = {
+    "shortcut": {"object": "object", "background": "background", "lookalike": "object"},
+    "cooccurrence": {"object": "object", "background": "background"},
+}
+
+
+def check_inputs(params: Params) -> int:
+    """Check that the files which params name exist, and that plants have known names; return the number of files.
+
+    Files that stages write are left out: they need not exist before the first run.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, or a plant has an unknown name.
+    """
+    if params.worlds:
+        check_plants(params.render_scenes)
+    own = _written_by_stages(params)
+    named = [(key, path) for key, path in _named_files(params) if not any(path.is_relative_to(one) for one in own)]
+    for key, path in named:
+        if not path.exists():
+            raise UserError(f"params.yaml: {key}: {path}: not found; give the path of an existing file or folder")
+    return len(named)
+
+
+def check_plants(section: RenderScenes) -> None:
+    """Refuse plants with names that the synthetic data set does not have.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown.
+    """
+    from falcon_dvc.synthetic.scenes.scenes import VALUES
+
+    for plant, kinds in PLANTED.items():
+        for key, kind in kinds.items():
+            value = getattr(getattr(section, plant), key)
+            if value not in VALUES[kind]:
+                known = ", ".join(VALUES[kind])
+                raise UserError(f"params.yaml: render_scenes.{plant}.{key} is {value!r}, must be one of {known}")
+
+
+def _written_by_stages(params: Params) -> list[Path]:
+    """List the inputs that a stage of this run writes."""
+    rendered = [SCENES, TRAINING, MODELS / "clip.safetensors"] if params.worlds else []
+    return [*rendered, *(MODELS / f"{name}.safetensors" for name in params.train), DATA / "generated"]
+
+
+def _named_files(params: Params) -> Iterator[tuple[str, Path]]:
+    """Yield each param that names a file or folder, and its path."""
+    yield "data.images", Path(params.data.images)
+    yield "data.captions", Path(params.data.captions)
+    if params.data.source == "list" and params.data.list:
+        yield "data.list", Path(params.data.images) / params.data.list
+    yield from _files_of("image_text", params.image_text)
+    for name, encoder in params.encoders.items():
+        yield from _files_of(f"encoders.{name}", encoder)
+    if params.generate_captions.encoders:
+        yield from _files_of("generate_captions", params.generate_captions)
+
+
+def _files_of(place: str, section: Section) -> Iterator[tuple[str, Path]]:
+    """Yield the files of a network, and those of the classifier inside it."""
+    values: dict[str, Any] = vars(section)
+    yield from ((f"{place}.{key}", Path(values[key])) for key in FILES if isinstance(values.get(key), str))
+    if values.get("classifier") is not None:
+        yield from _files_of(f"{place}.classifier", values["classifier"])

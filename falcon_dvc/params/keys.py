@@ -1,0 +1,40 @@
+"""Read the keys of params.yaml that look-ups need, without the schema, whose import takes longer than a look-up."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from falcon_dvc.errors import UserError
+from falcon_dvc.params.yaml_file import read_yaml
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a look-up reads of params.yaml.
+
+    Attributes
+    ----------
+    encoders : keys of the section ``encoders``.
+    chosen : those of them whose ``features`` are chosen.
+    worlds : the synthetic data sets of the run.
+    """
+
+    encoders: tuple[str, ...]
+    chosen: frozenset[str]
+    worlds: tuple[str, ...]
+
+
+def read_keys(path: str | Path = "params.yaml") -> Keys:
+    """Read the keys of params.yaml; other values are not checked.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or has no encoders.
+    """
+    content: Any = read_yaml(Path(path))
+    encoders = content.get("encoders") if isinstance(content, dict) else None
+    if not isinstance(encoders, dict) or not encoders:
+        raise UserError(f"{path}: encoders: missing or not a section; `falcon check` says what is wrong")
+    chosen = [str(name) for name, entry in encoders.items() if isinstance(entry, dict) and entry.get("features")]
+    return Keys(tuple(map(str, encoders)), frozenset(chosen), tuple(map(str, content.get("worlds") or ())))

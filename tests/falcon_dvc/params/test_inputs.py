@@ -1,0 +1,70 @@
+"""Files and names of params.yaml are checked before any stage runs."""
+
+import pytest
+
+from falcon_dvc.errors import UserError
+from falcon_dvc.params.inputs import check_inputs
+from tests.support.stage_params import params_of
+
+OWN = {"worlds": [], "train": {"supervised": None, "simclr": None}}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A folder with images, captions and weights of the user."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    for name in ("captions.txt", "clip.safetensors", "net.pth", "pictures/list.csv"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def own(**changes):
+    weights = {"encoders": {"supervised": {"checkpoint": "net.pth"}, "simclr": {"checkpoint": "net.pth"}}}
+    data = {"source": "list", "images": "pictures", "captions": "captions.txt", "list": "list.csv"}
+    return params_of({**OWN, **weights, "data": data, "image_text": {"checkpoint": "clip.safetensors"}, **changes})
+
+
+def test_files_that_stages_write_need_not_exist():
+    assert check_inputs(params_of({})) == 0
+    assert check_inputs(params_of({"data": {"captions": "data/generated"}})) == 0
+
+
+def test_all_files_of_the_user_are_looked_for():
+    assert check_inputs(own()) == 6
+
+
+@pytest.mark.parametrize(
+    ("missing", "param"),
+    [
+        ("captions.txt", "data.captions"),
+        ("pictures/list.csv", "data.list"),
+        ("clip.safetensors", "image_text.checkpoint"),
+        ("net.pth", "encoders.supervised.checkpoint"),
+    ],
+)
+def test_a_missing_file_is_named_with_its_param(folder, missing, param):
+    (folder / missing).unlink()
+    with pytest.raises(UserError, match=f"^params.yaml: {param}: {missing}: not found; give the path"):
+        check_inputs(own())
+
+
+def test_the_classifier_inside_an_image_text_encoder_is_looked_for():
+    inner = {"kind": "torchvision", "name": "resnet50", "checkpoint": "gone.pth"}
+    image_text = {"kind": "conse", "checkpoint": "net.pth", "classifier": inner}
+    with pytest.raises(UserError, match=r"image_text.classifier.checkpoint: gone.pth"):
+        check_inputs(own(image_text=image_text))
+
+
+def test_a_captioner_is_looked_for_if_it_runs():
+    captioner = {"checkpoint": "gone.txt"}
+    assert check_inputs(own(generate_captions=captioner)) == 6
+    with pytest.raises(UserError, match=r"generate_captions.checkpoint: gone.txt"):
+        check_inputs(own(generate_captions=captioner | {"encoders": ["simclr"]}))
+
+
+def test_a_plant_with_an_unknown_name_is_refused():
+    plant = {"shortcut": {"lookalike": "zebra"}}
+    with pytest.raises(UserError, match=r"render_scenes.shortcut.lookalike is 'zebra', must be one of"):
+        check_inputs(params_of({"render_scenes": plant}))
+    assert check_inputs(own(render_scenes=plant)) == 6
