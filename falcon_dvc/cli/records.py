@@ -1,6 +1,7 @@
 """Read rows of tables without pandas, whose import takes longer than a look-up."""
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,11 +9,12 @@ from typing import Any
 
 from falcon_dvc.errors import UserError, one_line
 
+FLOATS = ("float", "double")  # types of pyarrow
 NUMBERS = {"True": True, "False": False}
 
 
 def read_records(path: Path, columns: Sequence[str] = (), group: str | None = None) -> list[SimpleNamespace]:
-    """Read the rows of a table, with the columns as attributes.
+    """Read the rows of a table, with the columns as attributes. A missing number is NaN.
 
     Parameters
     ----------
@@ -40,7 +42,9 @@ def _parquet_rows(path: Path, columns: list[str], group: str | None) -> list[dic
     with pq.ParquetFile(path) as file:
         table = file.read(columns=columns or None)
     table = table.select(columns) if columns else table
-    return table.to_pylist() if group is None else _of_group(table, group)
+    rows = table.to_pylist() if group is None else _of_group(table, group)
+    numbers = [field.name for field in table.schema if str(field.type) in FLOATS]
+    return [row | {name: math.nan for name in numbers if row[name] is None} for row in rows]
 
 
 def _of_group(table: Any, group: str) -> list[dict[str, Any]]:

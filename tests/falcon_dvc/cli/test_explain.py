@@ -1,5 +1,7 @@
 """`explain` and `find`: what a feature sees, and which features see something, in the terminal."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_table
 from falcon_dvc.cli import explain, find
 from falcon_dvc.errors import UserError
+from falcon_dvc.params.keys import read_keys
 from tests.support.paths import ROOT
 
 HOSTILE = "[bold]boat[/]\x1b[31m"
@@ -26,9 +29,7 @@ CONCEPTS = [
 @pytest.fixture
 def params(tmp_path, monkeypatch):
     """Artefacts of one encoder, with hostile text."""
-    from falcon_dvc.params.load import load_params
-
-    params = load_params(ROOT / "params.yaml")
+    params = read_keys(ROOT / "params.yaml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     groups = pd.DataFrame({"group": ["f0", "f3", "gab"], "members": ["0", "3", "0 3"], "support": 30, "lift": 4.0})
@@ -113,7 +114,7 @@ def test_targets_that_mean_nothing(params, target, words):
 
 
 def test_a_feature_that_was_not_chosen_may_be_the_reason(params):
-    params.encoders["simclr"] = params.encoders["simclr"].model_copy(update={"features": (0,)})
+    params = dataclasses.replace(params, chosen=frozenset({"simclr"}))
     with pytest.raises(UserError, match=r"encoders\.simclr\.features may not choose it, or it fires on too few images"):
         explain.parse_target(params, "simclr:1")
 

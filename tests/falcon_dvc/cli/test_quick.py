@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
     shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
     number = {"score": 0.5, "low_score": 0.1, "prior": 0.1, "interval_low": 0.4, "interval_high": 0.6, "support": 9}
     concept = {"group": "f3", "kind": "word", "rank": 1, "concept": "boat", "kept": True, "reason": "", **number}
-    measured = {"coherence": 0.4, "z": 7.0, "released_coherence": 0.5, "interpretable": True}
+    measured = {"crops": 9, "coherence": 0.4, "z": 7.0, "released_coherence": 0.5, "interpretable": True}
     tables = {
         paths.groups("simclr") / "groups.parquet": {"group": "f3", "members": "3", "support": 30, "lift": 4.0},
         paths.concepts("simclr") / "concepts.parquet": concept,

@@ -57,7 +57,7 @@ def test_the_classifier_inside_an_image_text_encoder_is_looked_for():
 
 
 def test_a_captioner_is_looked_for_if_it_runs():
-    captioner = {"checkpoint": "gone.txt"}
+    captioner = {"checkpoint": "gone.txt", "pretrained": "checkpoint"}
     assert check_inputs(own(generate_captions=captioner)) == 6
     with pytest.raises(UserError, match=r"generate_captions.checkpoint: gone.txt"):
         check_inputs(own(generate_captions=captioner | {"encoders": ["simclr"]}))
