@@ -74,7 +74,7 @@ def _describe(encoder: Encoder, folder: Path, head: str | None) -> dict[str, int
     description = getattr(encoder, "description", None)
     if description is None:
         return {}
-    write_json(folder / "encoder.json", description)
+    write_json(folder / "encoder.json", description, exact=True)
     if description["checkpoint"]:
         from falcon_dvc.models.encoders.released_checkpoints import summary
 

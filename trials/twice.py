@@ -162,7 +162,7 @@ def once(name: str, folder: Folder) -> None:
 
 
 def _rounded(folder: Path) -> dict[str, str]:
-    """Return the ids, tables and metrics as text; floats of tables in six digits, as they are written in metrics and CSV files."""
+    """Return the ids, tables and metrics as text; floats of parquet tables in five digits."""
     found = {}
     for path in sorted([*folder.glob("reports/metrics/*.json"), *folder.glob("reports/tables/*.csv")]):
         found[str(path.relative_to(folder))] = path.read_text()

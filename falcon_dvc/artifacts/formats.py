@@ -20,6 +20,7 @@ INTACT = "results that were finished before are intact; then run the same comman
 MADE_AGAIN = "run `dvc repro` to make it again"
 # A spreadsheet reads a cell that starts with one of these as a formula; some also accept the full-width forms.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+DIGITS, SMALL = 4, 0.001  # of numbers in reports, see `meaningful`
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # A number, with or without its interval: it can start like a formula but is none.
 FIGURE = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?( \[[+-]?[\d.]+, [+-]?[\d.]+\])?", re.ASCII)
@@ -173,13 +174,30 @@ class StoredTable(pd.DataFrame):
             raise UserError(f"{self.source}: {reason}; {MADE_AGAIN}") from error
 
 
+def meaningful(number: float) -> float:
+    """Round a number of a report to the digits that a reader can use and another processor does not change.
+
+    Four decimals below 1, where most numbers are shares, scores and correlations; four digits from 1 on, and all digits
+    before the point; two digits below 0.001, where four decimals would leave nothing of a p-value.
+    """
+    size = abs(number)
+    if not math.isfinite(number) or size < SMALL:
+        return float(f"{number:.2g}")
+    return round(number, max(DIGITS - len(str(int(size))), 0) if size >= 1 else DIGITS)
+
+
+def _meaningful_text(number: float) -> str:
+    return f"{meaningful(float(number)):.15g}"
+
+
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
     """Save a table as parquet, or as CSV if the name ends in ``.csv``, without index and pandas metadata.
 
-    Cells of a CSV file are escaped, so that a spreadsheet does not read them as formulas; see `safe_cell`.
+    Cells of a CSV file are escaped, so that a spreadsheet does not read them as formulas; see `safe_cell`. Its floats are
+    rounded; see `meaningful`. Parquet keeps every digit.
     """
     if Path(path).suffix == ".csv":
-        text = _with_safe_cells(table).to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        text = _with_safe_cells(table).to_csv(index=False, lineterminator="\n", float_format=_meaningful_text)
         return write_text(path, text)
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -222,12 +240,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def write_json(path: str | Path, value: Any, indent: int | None = 2) -> None:
-    """Save strict JSON (no NaN), keys in the order given, floats to six significant digits.
+def write_json(path: str | Path, value: Any, indent: int | None = 2, exact: bool = False) -> None:
+    """Save strict JSON (no NaN), keys in the order given, floats rounded unless they are `exact`; see `meaningful`.
 
     Without `indent` it is one line, which is written ten times as fast.
     """
-    write_text(path, json.dumps(rounded(value), indent=indent, allow_nan=False) + "\n")
+    written = rounded(value, float if exact else meaningful)
+    write_text(path, json.dumps(written, indent=indent, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
@@ -238,18 +257,14 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path}: not readable JSON ({error}); {MADE_AGAIN}") from error
 
 
-def rounded(value: Any, digits: int = 6) -> Any:
-    """Round every float in nested dicts and lists to `digits` significant digits.
-
-    This removes differences in the last bits of sums between machines.
-    """
+def rounded(value: Any, rounding: Callable[[float], float] = meaningful) -> Any:
+    """Round every float in nested dicts and lists."""
     if isinstance(value, dict):
-        return {key: rounded(item, digits) for key, item in value.items()}
+        return {key: rounded(item, rounding) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [rounded(item, digits) for item in value]
+        return [rounded(item, rounding) for item in value]
     if isinstance(value, (float, np.floating)):
-        number = float(value)
-        return float(f"{number:.{digits}g}") if math.isfinite(number) else number
+        return rounding(float(value))
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -41,6 +41,6 @@ def test_the_splits_of_the_source_win(tmp_path):
         "probe": 1,
         "test": 1,
         "skipped": 1,
-        "dropped_share": {"images": 0.333333},
+        "dropped_share": {"images": 0.3333},
         "dropped_more_than_1_percent": 1,
     }

@@ -293,7 +293,7 @@ def test_from_the_command_line(here, monkeypatch, capsys):
     assert not code and "100%" in said.out and "chance 25%" in said.out
     code, said = called("read", str(good), str(bad))
     assert code == 2 and said.err.count("\n") == 1 and f"error: {bad}: " in said.err
-    assert "make" in called()[1].out and called("read")[0] == 2
+    assert "make" in called()[1].err and called("read")[0] == 2
 
 
 def test_no_model_library_is_imported():
