@@ -201,16 +201,22 @@ def test_a_profile_of_one_encoder_without_transfers_reaches_its_report(here):
         assert (pinned in inputs) == (name == "extract_activations"), "an upgrade reruns the extraction"
         assert not [path for path in inputs if not path.exists()], f"inputs of {name}"
         importlib.import_module(f"stages.{name}").run(params, *key)
-    assert "mine" in (run / "reports/index.html").read_text(encoding="utf-8")
+    page = (run / "reports/index.html").read_text(encoding="utf-8")
+    assert "mine" in page and "4 of 24 features were chosen by encoders.mine.features." in page
 
 
 def folder_of_one_encoder(here):
-    """The folder of a run as `make repro PROFILE=mine` prepares it: one encoder of the user, no pair of encoders."""
+    """The folder of a run as `make repro PROFILE=mine` prepares it: one encoder of the user, no pair of encoders.
+
+    A file of the user chooses its features.
+    """
     for name in ("params.yaml", "dvc.yaml", ".dvcignore"):
         shutil.copyfile(ROOT / name, here / name)
     for name in ("stages", "falcon_dvc"):
         (here / name).symlink_to(ROOT / name)
     own = {"kind": "python", "factory": "network_of_a_user:build"}
+    (here / "chosen.txt").write_text("0\n7\n11\n23\n")
+    own["features"] = "../../chosen.txt"
     overlay = copy.deepcopy(SMALL) | {
         "encoders": {"supervised": None, "simclr": None, "mine": own},
         "data": {**IMAGES["folder"](here), "heldout": 0.0},
