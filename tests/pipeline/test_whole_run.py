@@ -221,7 +221,8 @@ def reads(everything, tmp_path_factory):
 def content(everything):
     """The params as they are written, with a captioner."""
     written = read_yaml(everything[0] / "params.yaml")
-    merge(written, {"generate_captions": {"encoders": ["supervised", "simclr"]}})
+    captioner = {"encoders": ["supervised", "simclr"], "pretrained": "checkpoint", "checkpoint": "coca.pt"}
+    merge(written, {"generate_captions": captioner})
     return written
 
 

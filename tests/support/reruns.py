@@ -148,7 +148,7 @@ class OtherSettings:
         tiny = {name: value for name, value in TINY_COCA.items() if name != "custom_text"}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("falcon_dvc.captioner.published", lambda *_: (CoCa(**tiny), lambda _: nothing))
-            told = {"pretrained": "checkpoint", "max_length": 3, "beams": 1}
+            told = {"pretrained": "checkpoint", "checkpoint": "coca.pt", "max_length": 3, "beams": 1}
             for encoder in self.params.encoders:
                 self.run(("generate_captions", encoder), generate_captions=told)
 

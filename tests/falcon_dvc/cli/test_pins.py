@@ -84,6 +84,12 @@ def test_code_and_folders_of_the_user_are_watched_by_their_contents(tmp_path):
     }
 
 
+def test_the_default_classifier_is_that_of_conse():
+    from falcon_dvc.models.image_text.conse import DEFAULT_VARIANT
+
+    assert pins.DEFAULT_CLASSIFIER == DEFAULT_VARIANT
+
+
 def test_an_upgrade_of_a_library_changes_what_its_encoders_watch_alone(versions, tmp_path):
     params = params_with({"one": RELEASED, "two": RANDOM})
     pins.write(tmp_path, pins.texts(params, tmp_path))

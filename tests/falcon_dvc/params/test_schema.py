@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from falcon_dvc.params.load import load_params, validated
-from falcon_dvc.params.schema import Data, EncoderSpec, RandomFeatures
+from falcon_dvc.params.schema import Data, EncoderSpec, GenerateCaptions, ImageTextSpec, RandomFeatures
 from tests.support.changed_params import DEFAULTS, SHIPPED, changed, problem
 
 
@@ -189,86 +189,67 @@ def test_what_is_wrong_with_a_network_is_said_in_one_line(spec, words, tmp_path)
     assert problem(changed(tmp_path / "params.yaml", "encoders.mine", NETWORK | spec)).startswith(words)
 
 
+def test_a_line_on_weights_names_the_encoder(tmp_path):
+    path = changed(tmp_path / "params.yaml", "encoders.mine", {"kind": "timm", "name": "resnet18"})
+    assert problem(path).startswith(
+        "encoders.mine: the weights are read from a file: name it as checkpoint, or set weights"
+    )
+
+
+SPECS = {
+    "encoders": TypeAdapter(EncoderSpec),
+    "image_text": TypeAdapter(ImageTextSpec),
+    "generate_captions": TypeAdapter(GenerateCaptions),
+}
+COCA = DEFAULTS["generate_captions"]
+PYTHON = {"kind": "python", "factory": "mine:build"}
+CONSE = {"kind": "conse", "classifier": {**NETWORK, "head": "probe.npz", "classes": ["cat", "dog"]}}
+
+
 @pytest.mark.parametrize(
-    ("place", "value", "line"),
+    ("section", "spec", "words"),
     [
-        (
-            "encoders.mine",
-            {"kind": "timm", "name": "resnet18"},
-            "encoders.mine: the weights are read from a file: name it as checkpoint, or set weights to random or pretrained",
-        ),
-        (
-            "encoders.mine",
-            {"kind": "open_clip", "name": "RN50"},
-            "encoders.mine: the weights are read from a file: name it as checkpoint, or set pretrained to random",
-        ),
-        (
-            "encoders.mine",
-            {"kind": "python", "factory": "mine:build", "weights": "checkpoint"},
-            "encoders.mine: the weights are read from a file: name it as checkpoint, or set weights to factory",
-        ),
-        (
-            "encoders.mine",
-            {"kind": "torchvision", "name": "resnet18", "weights": "random", "checkpoint": "requirements.txt"},
-            "encoders.mine: checkpoint is not used with weights: random; leave it out",
-        ),
-        (
-            "encoders.mine",
-            {"kind": "efficientnet_lite", "variant": 0, "checkpoint": "requirements-photos.txt"},
-            "encoders.mine: checkpoint is not used with kind: efficientnet_lite",
-        ),
+        ("encoders", {"kind": "open_clip", "name": "RN50"}, "are read from a file: .* or set pretrained to random"),
+        ("encoders", {**PYTHON, "weights": "checkpoint"}, "are read from a file: .* or set weights to factory"),
+        ("encoders", {**NETWORK, "weights": "random"}, "checkpoint is not used with weights: random; leave it out"),
+        ("encoders", {"kind": "efficientnet_lite", "variant": 0, "checkpoint": "x"}, "not used with kind: efficientnet_lite"),
+        ("image_text", {"kind": "open_clip"}, "are read from a file: name it as checkpoint, or give name and pretrained"),
         (
             "image_text",
             {"kind": "open_clip", "name": "RN50", "pretrained": "openai", "checkpoint": "requirements.txt"},
-            "image_text: checkpoint is not used with pretrained: openai; leave it out",
+            "checkpoint is not used with pretrained: openai; leave it out",
         ),
-        (
-            "image_text",
-            {"kind": "open_clip", "name": "RN50", "pretrained": "checkpoint"},
-            "image_text: the weights are read from a file: name it as checkpoint",
-        ),
-        (
-            "generate_captions.checkpoint",
-            "requirements.txt",
-            "generate_captions: checkpoint is not used with pretrained: mscoco_finetuned_laion2b_s13b_b90k; leave it out",
-        ),
-    ],
-)
-def test_a_checkpoint_is_given_exactly_if_the_weights_are_a_file(place, value, line, tmp_path):
-    assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(line)
-
-
-@pytest.mark.parametrize(
-    ("place", "value", "line"),
-    [
-        ("encoders.simclr.head", "probe.npz", "encoders.simclr: head needs classes: list the names of its outputs"),
-        ("encoders.simclr.classes", ["cat"], "encoders.simclr: classes names the outputs of a head; name its file as head"),
-        (
-            "image_text",
-            {"kind": "conse", "classifier": {**NETWORK, "head": "probe.npz", "classes": ["cat", "dog"]}},
-            "image_text: classifier.head is not used",
-        ),
+        ("image_text", {"kind": "open_clip", "name": "RN50", "pretrained": "checkpoint"}, "are read from a file"),
+        ("generate_captions", {**COCA, "checkpoint": "requirements.txt"}, "checkpoint is not used with pretrained: mscoco"),
+        ("generate_captions", {**COCA, "pretrained": "checkpoint"}, "are read from a file: .* or set pretrained to a tag"),
+        ("encoders", {**NETWORK, "head": "probe.npz"}, "head needs classes: list the names of its outputs, in order"),
+        ("encoders", {"kind": "scenes", "checkpoint": "x", "classes": ["cat"]}, "classes names the outputs of a head"),
+        ("image_text", CONSE, "classifier.head is not used"),
     ],
 )  # fmt: skip
-def test_a_head_and_its_classes_belong_together(place, value, line, tmp_path):
-    assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(line)
+def test_what_does_not_belong_together_is_refused(section, spec, words):
+    with pytest.raises(ValueError, match=words):
+        SPECS[section].validate_python(spec)
 
 
 @pytest.mark.parametrize(
-    ("place", "value"),
+    ("section", "spec"),
     [
-        ("encoders.mine", {"kind": "timm", "name": "resnet18", "weights": "random"}),
-        ("encoders.mine", {"kind": "python", "factory": "mine:build"}),
-        ("encoders.mine", {"kind": "python", "factory": "mine:build", "checkpoint": "what_it_reads.npz"}),
-        ("encoders.mine", {"kind": "efficientnet_lite", "variant": 0}),
+        ("encoders", {**NETWORK, "weights": "random", "checkpoint": None}),
+        ("encoders", {**NETWORK, "weights": "random", "checkpoint": "pins/encoders.mine.txt"}),
+        ("encoders", {**NETWORK, "head": "probe.npz", "classes": "imagenet"}),
+        ("encoders", PYTHON),
+        ("encoders", {**PYTHON, "checkpoint": "what_it_reads.npz"}),
+        ("encoders", {"kind": "efficientnet_lite", "variant": 0}),
         ("image_text", {"kind": "open_clip", "name": "RN50", "pretrained": "openai"}),
         ("image_text", {"kind": "open_clip", "name": "RN50", "pretrained": "checkpoint", "checkpoint": "clip.pt"}),
         ("image_text", {"kind": "conse"}),
         ("image_text", {"kind": "conse", "checkpoint": "conse"}),
+        ("generate_captions", {**COCA, "pretrained": "checkpoint", "checkpoint": "coca.pt"}),
     ],
 )
-def test_weights_that_are_in_no_file_need_no_placeholder(place, value, tmp_path):
-    assert load_params(changed(tmp_path / "params.yaml", place, value))
+def test_weights_that_are_in_no_file_need_no_placeholder(section, spec):
+    assert SPECS[section].validate_python(spec)
 
 
 @pytest.mark.parametrize(
