@@ -89,8 +89,8 @@ def _captions() -> Iterator[tuple[pa.Array, list[str]]]:
 def _concepts(parsed: Path, settings: ParseCaptions) -> dict[str, str]:
     """Find the leading synonym of each word that does not lead itself."""
     captions, embeddings, _ = read_captions()
-    mentions = read_columns(parsed, ["caption", "kind", "mention"])
-    return leading_synonyms(mentions, captions["caption"].to_numpy(), embeddings, settings)
+    numbers = captions["caption"].to_numpy()
+    return leading_synonyms(read_columns(parsed, ["caption", "kind", "mention"]), numbers, embeddings, settings)
 
 
 def _write_mentions(parsed: Path, concepts: dict[str, str]) -> None:

@@ -37,6 +37,7 @@ from falcon_dvc.artifacts.formats import (
 from falcon_dvc.concepts.retrieval.nearest import CROPS_AT_ONCE
 from falcon_dvc.concepts.scoring.corpus import CAPTIONS_AT_ONCE
 from falcon_dvc.concepts.words.parsing import _lexicon
+from falcon_dvc.crops.boxes import boxes_by_role, crop_table
 from falcon_dvc.crops.heatmaps import CROPS_AT_ONCE as BOXES_AT_ONCE
 from falcon_dvc.crops.heatmaps import CropRule, as_bytes, crop_boxes, empty, group_heatmaps
 from falcon_dvc.evaluation.ground_truth import attributes_table
@@ -323,8 +324,8 @@ def _mine_crops(params: Params) -> None:
     shape = images["height"].to_numpy()[rows], images["width"].to_numpy()[rows]
     some = params.mine_crops
     boxes = crop_boxes(heatmaps, fields, shape, CropRule(some.crop, some.threshold, some.margin, some.min_size))
-    boxes = mine_crops._random_like_high(sets, boxes, shape)
-    write_table("crops.parquet", mine_crops._table(sets, boxes, empty(heatmaps)))
+    boxes = boxes_by_role(sets, boxes, shape, some.low_crops)
+    write_table("crops.parquet", crop_table(sets, boxes, empty(heatmaps)))
     as_bytes(heatmaps)
 
 

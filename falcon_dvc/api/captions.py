@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,53 +82,59 @@ def _of_open_clip(model: Any, preprocess: Callable, tokenizer: Callable) -> Imag
     return ImageText(encoder.embed_images, encoder.embed_texts)
 
 
-def corpus_of(
-    captions: Sequence[str], embeddings: Any, image_text: ImageText, settings: ParseCaptions
-) -> tuple[Corpus, pd.Series]:
-    """Clean, embed and parse captions, as the stages build_caption_index and parse_captions do.
-
-    Parameters
-    ----------
-    captions : texts. A caption's number is its position.
-    embeddings : (captions, dim) text embeddings of the same encoder; None to compute them.
-
-    Returns
-    -------
-    corpus
-        The different captions, with their concepts.
-    texts
-        Text of each caption, by number.
+def listed(captions: Iterable[str]) -> list[str]:
+    """Return captions as a list.
 
     Raises
     ------
     UserError
-        If there is no caption, no word in any caption, or the embeddings do not fit.
+        If they are no texts.
     """
-    texts = _texts(captions)
-    if embeddings is None:
-        rows = image_text.embed_texts(texts.tolist())
-    else:
-        rows = _unit(embeddings, len(captions), "caption", "caption_embeddings")[texts.index]
-    numbers = texts.index.to_numpy()
-    vocabulary, mentions = mentions_of(_mentions(texts, rows, settings), numbers)
-    return Corpus(pd.DataFrame({"caption": numbers}), rows, vocabulary, mentions, "in memory"), texts
+    if isinstance(captions, str) or not isinstance(captions, Iterable):
+        raise UserError(f"captions: a {type(captions).__name__}; give a list of texts")
+    texts = list(captions)
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"captions: number {number} is a {type(text).__name__}; give a list of texts")
+    return texts
 
 
-def _texts(captions: Sequence[str]) -> pd.Series:
-    """Select the different texts, by number.
+def different_texts(captions: list[str]) -> pd.Series:
+    """Clean captions and select the different texts, by number: the position of the caption in the list.
 
     Raises
     ------
     UserError
-        If there is none, or one is no text.
+        If no caption has a text.
     """
-    if isinstance(captions, str) or not all(isinstance(text, str) for text in captions):
-        raise UserError("captions: give a list of texts")
     if all(is_missing(clean_caption(text)) for text in captions):
         raise UserError("captions: none has a text; give a list of sentences that may describe the images")
     source = CaptionsInMemory(captions)
     table = pa.concat_tables(selected(source, select(source), with_source=False))
     return pd.Series(table["text"].to_pylist(), index=table["caption"].to_numpy(), dtype=object)
+
+
+def corpus_of(texts: pd.Series, embeddings: Any, count: int, image_text: ImageText, settings: ParseCaptions) -> Corpus:
+    """Embed and parse captions, as the stages build_caption_index and parse_captions do.
+
+    Parameters
+    ----------
+    texts : the different texts, as `different_texts` returns them.
+    embeddings : (captions, dim) text embeddings of all captions, by the same encoder; None to compute them.
+    count : number of all captions.
+
+    Raises
+    ------
+    UserError
+        If there is no word in any caption, or the embeddings do not fit.
+    """
+    numbers = texts.index.to_numpy()
+    if embeddings is None:
+        rows = image_text.embed_texts(texts.tolist())
+    else:
+        rows = _unit(embeddings, count, "caption", "caption_embeddings")[numbers]
+    vocabulary, mentions = mentions_of(_mentions(texts, rows, settings), numbers)
+    return Corpus(pd.DataFrame({"caption": numbers}), rows, vocabulary, mentions, "in memory")
 
 
 def _mentions(texts: pd.Series, rows: np.ndarray, settings: ParseCaptions) -> pa.Table:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from falcon_dvc.api.captions import corpus_of, image_text_of
+from falcon_dvc.api.captions import ImageText, corpus_of, different_texts, image_text_of, listed
 from falcon_dvc.api.encoders import Activations, activations_of
 from falcon_dvc.api.images import pictures
-from falcon_dvc.api.results import Explained, caption_table
+from falcon_dvc.api.results import BOX, Explained, caption_table
 from falcon_dvc.api.settings import Settings, checked
-from falcon_dvc.concepts.scoring.explanation import explain_crops
+from falcon_dvc.concepts.scoring.corpus import Corpus
+from falcon_dvc.concepts.scoring.explanation import Captioned, explain_crops
 from falcon_dvc.concepts.scoring.tables import concept_table
 from falcon_dvc.crops.boxes import boxes_by_role, crop_table
 from falcon_dvc.crops.embedding import embed_pictures
@@ -25,11 +26,14 @@ from falcon_dvc.groups.search import explained_groups
 from falcon_dvc.images.source import ImageSource, PicturesInMemory
 from falcon_dvc.members import member_lists, membership
 
+if TYPE_CHECKING:
+    from falcon_dvc.params import schema
+
 
 def explain(
     encoder: Any,
     images: Any,
-    captions: Sequence[str],
+    captions: Iterable[str],
     image_text: Any,
     *,
     features: Iterable[int] | None = None,
@@ -46,7 +50,7 @@ def explain(
         (images, features), or features with the maps (images, features, height, width) that they are pooled from.
     images : iterable of PIL images and uint8 arrays, or one tensor (images, 3, height, width)
         All are explained; none is held out.
-    captions : sequence of str
+    captions : iterable of str
         Texts that may describe the images. Only their words can become concepts.
     image_text : tuple, object, or pair of functions
         ``(model, preprocess, tokenizer)`` of open_clip, an object with ``embed_images`` and ``embed_texts``, or these two
@@ -70,33 +74,47 @@ def explain(
     UserError
         If an argument is empty, does not fit the others, or holds NaN; if no feature fires on enough images.
     """
-    sections = checked(settings or Settings(), seed)
+    sections, captions = checked(settings or Settings(), seed), listed(captions)
+    texts = different_texts(captions)
     source, towers = PicturesInMemory(pictures(images)), image_text_of(image_text)
-    corpus, texts = corpus_of(captions, caption_embeddings, towers, sections.parse_captions)
     activations = activations_of(encoder, source, sections.extract_activations)
     groups, sets = _images(activations.features, _chosen(features, activations.features.shape[1]), sections.find_groups)
+    corpus = corpus_of(texts, caption_embeddings, len(captions), towers, sections.parse_captions)
     heatmaps, boxes = _boxes(activations, source, groups, sets, sections.mine_crops)
-    rows, size = sets["image"].to_numpy(), sections.mine_crops.batch_size
-    embeddings = embed_pictures(source, towers.embed_images, rows, boxes, size)
-    if embeddings.shape[1] != corpus.embeddings.shape[1]:
-        raise UserError(
-            f"image_text: images of width {embeddings.shape[1]}, captions of width {corpus.embeddings.shape[1]}; "
-            "embed both by the same encoder"
-        )
-    shards = sections.concepts.shards if sections.concepts.normaliser == "shard" else None
-    captioned = corpus.captioned(embeddings, sections.concepts, shards)
-    number = pd.Index(groups["group"]).get_indexer(sets["group"])
-    role = sets["role"].to_numpy()
-    explanation = explain_crops(captioned, number, role, corpus.mentions, len(groups), sections.concepts)
     crops = crop_table(sets, boxes, empty(heatmaps)).assign(activation=sets["activation"])
-    return Explained(
-        groups,
-        concept_table(explanation, corpus, groups["group"].to_numpy(), sections.concepts),
-        caption_table(crops, captioned, embeddings, corpus, texts),
-        crops,
-        as_bytes(heatmaps),
-        source,
-    )
+    embeddings = _embedded(source, towers, crops, sections.mine_crops.batch_size, corpus.embeddings.shape[1])
+    captioned, concepts = _concepts(embeddings, crops, groups, corpus, sections.concepts)
+    of_crops = caption_table(crops, captioned, embeddings, corpus, texts)
+    return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), source)
+
+
+def _embedded(source: ImageSource, towers: ImageText, crops: pd.DataFrame, batch_size: int, width: int) -> np.ndarray:
+    """Embed the crops.
+
+    Raises
+    ------
+    UserError
+        If the embeddings do not have the width of those of the captions.
+    """
+    rows, boxes = crops["image"].to_numpy(), crops[BOX].to_numpy()
+    embeddings = embed_pictures(source, towers.embed_images, rows, boxes, batch_size)
+    if embeddings.shape[1] != width:
+        raise UserError(
+            f"image_text: images of width {embeddings.shape[1]}, captions of width {width}; embed both by the same encoder"
+        )
+    return embeddings
+
+
+def _concepts(
+    embeddings: np.ndarray, crops: pd.DataFrame, groups: pd.DataFrame, corpus: Corpus, settings: schema.Concepts
+) -> tuple[Captioned, pd.DataFrame]:
+    """Caption the crops and rank the concepts of their groups, as the stage score_concepts does."""
+    shards = settings.shards if settings.normaliser == "shard" else None
+    captioned = corpus.captioned(embeddings, settings, shards)
+    number = pd.Index(groups["group"]).get_indexer(crops["group"])
+    role = crops["role"].to_numpy()
+    explanation = explain_crops(captioned, number, role, corpus.mentions, len(groups), settings)
+    return captioned, concept_table(explanation, corpus, groups["group"].to_numpy(), settings)
 
 
 def _chosen(features: Iterable[int] | None, width: int) -> np.ndarray:
@@ -114,7 +132,7 @@ def _chosen(features: Iterable[int] | None, width: int) -> np.ndarray:
     return np.unique(chosen)
 
 
-def _images(features: np.ndarray, chosen: np.ndarray, settings: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _images(features: np.ndarray, chosen: np.ndarray, settings: schema.FindGroups) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Select groups and their images, as the stage find_groups does.
 
     Raises
@@ -140,7 +158,7 @@ def _images(features: np.ndarray, chosen: np.ndarray, settings: Any) -> tuple[pd
 
 
 def _boxes(
-    activations: Activations, source: ImageSource, groups: pd.DataFrame, sets: pd.DataFrame, settings: Any
+    activations: Activations, source: ImageSource, groups: pd.DataFrame, sets: pd.DataFrame, settings: schema.MineCrops
 ) -> tuple[Heatmaps, Boxes]:
     """Locate where each group fires, and crop the images there, as the stage mine_crops does."""
     rows, width = sets["image"].to_numpy(), activations.features.shape[1]

@@ -12,6 +12,7 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.cli.errors import require_encoder
+from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import read_yaml
 
 if TYPE_CHECKING:
@@ -41,11 +42,13 @@ def run(params: Params, encoders: Sequence[str], out: Path, captions: int) -> li
     Raises
     ------
     UserError
-        If there is no such encoder, or a result is missing.
+        If there is no such encoder, or none at all, or a result is missing.
     """
     for name in encoders:
         require_encoder(params, name)
-    names = list(dict.fromkeys(encoders)) or list(params.encoders)
+    names = list(dict.fromkeys(encoders or params.encoders))
+    if not names:
+        raise UserError("params.yaml: encoders is empty; there is nothing to export")
     texts = read_table(paths.CAPTIONS / "captions.parquet").set_index("caption")["text"]
     tables = {name: _tables(params, name, texts, captions) for name in names}
     written = {out / f"{kind}.csv": _joined(tables, kind) for kind in TABLES}

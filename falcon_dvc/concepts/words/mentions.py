@@ -44,10 +44,10 @@ def leading_synonyms(
     captions : (captions,) numbers of all captions, ascending.
     embeddings : (captions, dim) their text embeddings.
     """
-    words = mentions.filter(pc.equal(mentions["kind"].cast(pa.string()), "word"))
-    numbers, texts = factorised(words["mention"])
+    mentions = mentions.filter(pc.equal(mentions["kind"].cast(pa.string()), "word"))
+    numbers, texts = factorised(mentions["mention"])
     different, code = occurring(numbers, len(texts))
-    place = np.searchsorted(captions, words["caption"].to_numpy())
+    place = np.searchsorted(captions, mentions["caption"].to_numpy())
     incidence = sparse.csr_array((np.ones(len(code)), (place, code)), shape=(len(captions), len(different)))
     leader = leaders(embeddings, incidence, settings.synonym_similarity, settings.synonym_mentions)
     vocabulary = texts[different]

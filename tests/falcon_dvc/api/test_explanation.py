@@ -107,6 +107,11 @@ def test_an_image_text_encoder_may_be_two_functions_of_any_length(explained):
     assert first(found) == first(explained)
 
 
+def test_captions_may_be_any_iterable_and_may_repeat(explained):
+    found = run(captions=(text for text in [*CAPTIONS, *CAPTIONS]))
+    same(found, explained)
+
+
 def test_the_seed_draws_the_random_images(explained):
     def random(found):
         return found.crops.loc[found.crops["role"] == "random", "image"].tolist()
@@ -133,8 +138,9 @@ def test_features_without_positions_are_located_by_gradients():
         ({"images": "photos/"}, "images: a str; give PIL images"),
         ({"captions": []}, "captions: none has a text"),
         ({"captions": ["", " "]}, "captions: none has a text"),
-        ({"captions": "a boat"}, "captions: give a list of texts"),
-        ({"captions": ["a boat", None]}, "captions: give a list of texts"),
+        ({"captions": "a boat"}, "captions: a str; give a list of texts"),
+        ({"captions": 3}, "captions: a int; give a list of texts"),
+        ({"captions": ["a boat", None]}, "captions: number 1 is a NoneType; give a list of texts"),
         ({"captions": ["of the", "12"], "caption_embeddings": np.eye(2)}, "captions: none holds a noun, verb or adjective"),
         ({"encoder": np.ones((3, 2))}, "encoder: 3 rows of features, but 60 images"),
         ({"encoder": np.full((60, 2), np.nan)}, r"encoder: its features hold NaN or infinite values \(image 0\)"),

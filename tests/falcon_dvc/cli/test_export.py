@@ -10,6 +10,8 @@ import pytest
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_array, write_table
+from falcon_dvc.cli import export
+from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params
 from tests.support.command_lines import assert_one_line, falcon
 from tests.support.paths import ROOT
@@ -139,6 +141,11 @@ def test_the_same_run_gives_the_same_bytes_without_a_lock_too(folder):
     (folder / "dvc.lock").unlink()
     assert falcon(folder, "export").returncode == 0
     assert json.loads((folder / "reports/export/falcon.json").read_text(encoding="utf-8"))["outputs"] == {}
+
+
+def test_a_run_without_encoders_has_nothing_to_export(tmp_path):
+    with pytest.raises(UserError, match="encoders is empty"):
+        export.run(load_params(ROOT / "params.yaml").model_copy(update={"encoders": {}}), [], tmp_path, 5)
 
 
 def test_an_unknown_encoder_or_a_missing_result_is_said_in_one_line(folder):
