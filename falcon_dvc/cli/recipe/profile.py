@@ -11,7 +11,7 @@ from falcon_dvc.cli.recipe.request import Entry
 from falcon_dvc.cli.recipe.settings import Settings
 from falcon_dvc.images.decode import printable
 
-COLUMN = 34  # of the comments
+COLUMN = 40  # of the comments
 LONG_LIST = 20  # entries of a list that gets a line for each
 
 
@@ -61,7 +61,7 @@ def profile_text(recipe: Recipe) -> str:
         _data(recipe),
         _image_text(recipe.image_text),
         _encoders(recipe),
-        _find_groups(recipe.settings),
+        _find_groups(recipe.settings, recipe.default["find_groups"]),
         _classifier(recipe),
     ]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
@@ -117,18 +117,24 @@ def _encoders(recipe: Recipe) -> list[str]:
     return ["encoders:", *others, f"  {recipe.name}:", *lines]
 
 
-def _find_groups(settings: Settings) -> list[str]:
-    fires = f"a feature fires on {settings.fires} of {settings.explained} images"
+def _find_groups(settings: Settings, default: Mapping[str, Any]) -> list[str]:
+    """Set the values that depend on the number of images; a comment says how they differ from params.yaml, and why."""
     comments = {
-        "quantile": f"{fires}; of few images a larger share, so that enough fire",
-        "min_images": "a feature or group with fewer images is not explained; of few images fewer are asked for",
+        "quantile": f"a feature fires on {settings.fires} of {settings.explained} images",
+        "min_images": "a feature or group that fires on fewer images is not explained",
         "max_images": "of a feature that are cropped; each crop costs a pass of the image-text encoder",
-        "max_jaccard": "overlap of a group with a feature; of few images, 0.5 would leave almost no groups",
+        "max_jaccard": "largest overlap of a group with a feature",
         "low_images": "compared with the highly activating ones; each costs a pass too",
         "random_images": "of each feature, for the prior and chance levels",
     }
-    if settings.max_jaccard == 0.5:
-        comments["max_jaccard"] = "overlap of a group with a feature, at most"
+    reasons = {
+        "quantile": "leaves too few of so few images",
+        "min_images": "is too many for so few images",
+        "max_jaccard": "leaves almost no group of so few images",
+    }
+    for key, reason in reasons.items():
+        if getattr(settings, key) != default[key]:
+            comments[key] += f"; the default, {default[key]}, {reason}"
     return [
         _commented("find_groups:", f"chosen for {settings.explained} images"),
         *(_line(1, key, getattr(settings, key), why) for key, why in comments.items()),

@@ -17,6 +17,11 @@ from tests.support.paths import ROOT
 NETWORK = ("--encoder", "timm:test_resnet")
 CHECKPOINT = ("--checkpoint", "weights/x.pth")
 DATA = ("--images", "pictures", "--captions", "captions.txt", "--image-text", "conse")
+PARAMS = """
+encoders: {supervised: {}, simclr: {}}
+transfers: {supervised_to_simclr: {}}
+find_groups: {quantile: 0.925, min_images: 11, max_jaccard: 0.5}
+"""
 CATDOG = (*NETWORK, *CHECKPOINT, "--classes", "cat,dog")
 
 
@@ -37,8 +42,7 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def project(tmp_path, weights):
     """A project with thirty pictures of two classes, captions and weights."""
-    # Only the keys of these sections are read.
-    (tmp_path / "params.yaml").write_text("encoders: {supervised: {}, simclr: {}}\ntransfers: {a_to_b: {}}\n")
+    (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "profiles").mkdir()
     (tmp_path / "weights").symlink_to(weights)
     for name in ("cat", "dog"):

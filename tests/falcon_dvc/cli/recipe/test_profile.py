@@ -63,6 +63,12 @@ def test_a_classifier_switches_failures_and_units_on():
     assert params["data"]["heldout"] == 0.33 and params["find_groups"]["min_images"] == 8
 
 
+def test_values_for_few_images_say_why_the_default_does_not_fit():
+    few, many = (profile_text(recipe(fails=fails)) for fails in (True, False))
+    assert "# a feature fires on 17 of 201 images; the default, 0.925, leaves too few" in few
+    assert "# a feature fires on 23 of 300 images\n" in many
+
+
 def test_weights_of_a_file_keep_their_path():
     entry = {"kind": "open_clip", "name": "RN50", "pretrained": "checkpoint", "checkpoint": "../../clip.pt"}
     assert read(profile_text(recipe()))["image_text"] == {"kind": "conse"}, "no checkpoint where there is no file"
