@@ -163,16 +163,34 @@ def find_encoder(entry: Entry, name: str) -> EncoderFound:
     param, spec = f"encoders.{name}", _spec(entry)
     if spec.kind == "efficientnet_lite":
         encoder: Any = load_encoder(spec, param=param)
-        return EncoderFound(encoder.width, _explained(entry, encoder.width), "", "", linear_classifier(spec, param), "")
+        classifier = _fitting(linear_classifier(spec, param), encoder.width)
+        return EncoderFound(encoder.width, _explained(entry, encoder.width), "", "", classifier, "")
     check_names(spec, param)
     encoder, spec = _built(spec, param)
-    classifier = linear_classifier(spec, param)
+    named = spec.classes or encoder.classes
+    classifier = _fitting(linear_classifier(spec, param) if named else None, encoder.width)
     without = "" if classifier else _why_no_classifier(encoder, spec)
     if without and (entry.get("classes") or entry.get("head")):
         raise UserError(f"{'--classes' if entry.get('classes') else '--head'}: {without}; leave it out")
     return EncoderFound(
         encoder.width, _explained(entry, encoder.width), _layers(encoder), _loaded(encoder), classifier, without
     )
+
+
+def _fitting(classifier: LinearClassifier | None, features: int) -> LinearClassifier | None:
+    """Return the classifier.
+
+    Raises
+    ------
+    UserError
+        If it is that of a file and reads another number of features.
+    """
+    if classifier and classifier.weights.shape[1] != features:
+        read = classifier.weights.shape[1]
+        raise UserError(
+            f"--head: reads {read} features, but the encoder has {features}; name the layer that it was trained on"
+        )
+    return classifier
 
 
 def _spec(entry: Entry) -> Any:
@@ -182,7 +200,9 @@ def _spec(entry: Entry) -> Any:
         return TypeAdapter(EncoderSpec).validate_python({"checkpoint": NO_FILE} | with_paths(network, str))
     except ValidationError as error:
         problem = error.errors()[0]
-        raise UserError(f"--{problem['loc'][-1]}: {problem['msg']}; see docs/encoders.md") from error
+        key = str(problem["loc"][-1])
+        option = f"--{key}" if key in entry else "--encoder"
+        raise UserError(f"{option}: {problem['msg'].removeprefix('Value error, ')}; see docs/encoders.md") from error
 
 
 def _built(spec: Any, param: str) -> tuple[HookedEncoder, Any]:

@@ -63,10 +63,9 @@ def encoder_entry(request: Request) -> Entry:
 
 def _lite(request: Request, variant: str) -> Entry:
     """Return the entry of a network whose weights are in a package."""
-    refused = ("checkpoint", "weights", "classes", "head", "layer", "pooling")
-    given = [f"--{key}" for key in refused if getattr(request, key)]
+    given = [f"--{key}" for key in ("checkpoint", "weights", "layer", "pooling") if getattr(request, key)]
     if given:
-        raise UserError(f"{given[0]}: efficientnet_lite has fixed weights, classes and layer; leave {given[0]} out")
+        raise UserError(f"{given[0]}: efficientnet_lite has fixed weights and one layer; leave {given[0]} out")
     if variant not in ("0", "1", "2"):
         raise UserError(f"--encoder efficientnet_lite:{variant}: use efficientnet_lite:0, :1 or :2")
     return {"kind": "efficientnet_lite", "variant": int(variant)}

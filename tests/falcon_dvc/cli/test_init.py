@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import save_file
 
 from falcon_dvc.cli.recipe import found
 from falcon_dvc.cli.runs import prepare
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import read_yaml
+from falcon_dvc.params.schema import TimmEncoder
 from tests.support.command_lines import assert_one_line, falcon
 from tests.support.paths import ROOT
 
@@ -122,6 +124,24 @@ def test_what_does_not_apply_is_off_and_says_why(project, options, words):
     result = init(project, *NETWORK, *options, *DATA)
     assert all(word in result.stdout for word in words), result.stdout + result.stderr
     assert profile_of(project)["failures"] == {"encoders": []} and profile_of(project)["data"]["heldout"] == 0.0
+
+
+@pytest.mark.skipif("head" not in TimmEncoder.model_fields, reason="encoders have no head")
+@pytest.mark.parametrize(
+    ("shape", "classes", "words"),
+    [
+        ((2, 48), "cat,dog", ["2 outputs (cat, dog); 30 of 30 images"]),
+        ((2, 48), "cat,dog,cow", ["--classes", "2 different names"]),
+        ((2, 96), "cat,dog", ["--head: reads 96 features, but the encoder has 48"]),
+    ],
+)
+def test_a_head_of_its_own_has_to_fit(project, shape, classes, words):
+    save_file({"weight": np.ones(shape, np.float32), "bias": np.ones(shape[0], np.float32)}, project / "h.safetensors")
+    options = (*NETWORK, *CHECKPOINT, "--layer", "layer2", "--head", "h.safetensors", "--classes", classes)
+    result = init(project, *options, *DATA)
+    assert all(word in result.stdout + result.stderr for word in words), result.stdout + result.stderr
+    if not result.returncode:
+        assert profile_of(project)["encoders"]["mine"]["head"] == "../../h.safetensors"
 
 
 def test_released_weights_are_not_downloaded(project, monkeypatch):
