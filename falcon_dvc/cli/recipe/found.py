@@ -167,14 +167,23 @@ def find_encoder(entry: Entry, name: str) -> EncoderFound:
         return EncoderFound(encoder.width, _explained(entry, encoder.width), "", "", classifier, "")
     check_names(spec, param)
     encoder, spec = _built(spec, param)
-    named = spec.classes or encoder.classes
-    classifier = _fitting(linear_classifier(spec, param) if named else None, encoder.width)
-    without = "" if classifier else _why_no_classifier(encoder, spec)
-    if without and (entry.get("classes") or entry.get("head")):
-        raise UserError(f"{'--classes' if entry.get('classes') else '--head'}: {without}; leave it out")
+    classifier, without = _classifier(encoder, spec, entry, param)
     return EncoderFound(
         encoder.width, _explained(entry, encoder.width), _layers(encoder), _loaded(encoder), classifier, without
     )
+
+
+def _classifier(encoder: HookedEncoder, spec: Any, entry: Entry, param: str) -> tuple[LinearClassifier | None, str]:
+    """Return the classifier of the features, or None and why there is none."""
+    untrained = "random" in (entry.get("weights"), entry.get("pretrained")) and not entry.get("head")
+    if spec.classes and not untrained:
+        classifier = _fitting(linear_classifier(spec, param), encoder.width)
+        if classifier:
+            return classifier, ""
+    without = _why_no_classifier(encoder, spec, untrained)
+    if entry.get("classes"):
+        raise UserError(f"--classes: {without}; leave it out")
+    return None, without
 
 
 def _fitting(classifier: LinearClassifier | None, features: int) -> LinearClassifier | None:
@@ -217,7 +226,9 @@ def _built(spec: Any, param: str) -> tuple[HookedEncoder, Any]:
     return encoder, spec
 
 
-def _why_no_classifier(encoder: HookedEncoder, spec: Any) -> str:
+def _why_no_classifier(encoder: HookedEncoder, spec: Any, untrained: bool) -> str:
+    if untrained:
+        return "the weights are random, and so is the classifier"
     outputs = encoder.outputs() if spec.kind != "open_clip" else None
     if outputs is None:
         return "the weights hold no classifier"
@@ -253,7 +264,9 @@ def _explained(entry: Entry, width: int) -> int:
     numbers = feature_numbers(chosen)
     if max(numbers) >= width:
         raise UserError(f"--features: there is no feature {max(numbers)}; the encoder has features 0 to {width - 1}")
-    return len(set(numbers))
+    if len(set(numbers)) < len(numbers):
+        raise UserError("--features: names a feature twice; name each once")
+    return len(numbers)
 
 
 def check_image_text(entry: Entry) -> None:

@@ -50,6 +50,8 @@ def encoder_entry(request: Request) -> Entry:
         raise UserError(
             f"--encoder {request.encoder}: write {known} or efficientnet_lite:0; docs/encoders.md has your own networks"
         )
+    if request.head and not request.classes:
+        raise UserError(f"--head {request.head}: name its outputs too, in their order: --classes cat,dog")
     entry = _lite(request, name) if kind == "efficientnet_lite" else _network(request, kind, name)
     options = {
         "layer": _one_or_more(request.layer),

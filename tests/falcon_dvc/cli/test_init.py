@@ -109,7 +109,11 @@ def test_paths_outside_of_the_project_are_absolute(project, tmp_path_factory):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--weights", "random"), ["off: no folder of the images names a class", "the folders are cat, dog"]),
+        (("--weights", "random"), ["off: the weights are random"]),
+        (
+            (*CHECKPOINT, "--classes", "x,y"),
+            ["off: no folder of the images names a class (x, y)", "the folders are cat, dog"],
+        ),
         (CHECKPOINT, ["off: the names of the classifier's 2 outputs are not known; give them with --classes"]),
         ((*CHECKPOINT, "--layer", "layer3"), ["off: the classifier is not a linear layer on the features at layer3"]),
         (
@@ -120,7 +124,6 @@ def test_paths_outside_of_the_project_are_absolute(project, tmp_path_factory):
     ],
 )
 def test_what_does_not_apply_is_off_and_says_why(project, options, words):
-    options = (*options, "--classes", "imagenet") if "random" in options else options
     result = init(project, *NETWORK, *options, *DATA)
     assert all(word in result.stdout for word in words), result.stdout + result.stderr
     assert profile_of(project)["failures"] == {"encoders": []} and profile_of(project)["data"]["heldout"] == 0.0
@@ -170,12 +173,17 @@ def test_released_weights_are_not_downloaded(project, monkeypatch):
         ((*NETWORK, "--checkpoint", "none.pth"), ["none.pth", "name an existing file"]),
         ((*NETWORK, "--checkpoint", "weights/pickled.pth"), ["pickled.pth", "could run code"]),
         ((*NETWORK, "--checkpoint", "weights/other.pth"), ["other.pth", "holds 0 of"]),
+        (
+            (*NETWORK, "--weights", "random", "--classes", "cat,dog"),
+            ["--classes: the weights are random", "leave it out"],
+        ),
         ((*NETWORK, *CHECKPOINT, "--classes", "cat,dog,cow"), ["--classes", "2 different names"]),
         (
             (*NETWORK, *CHECKPOINT, "--classes", "cat,dog", "--layer", "layer3"),
             ["--classes", "not a linear layer", "leave it out"],
         ),
         ((*NETWORK, *CHECKPOINT, "--features", "3,96"), ["--features", "no feature 96", "0 to 95"]),
+        ((*NETWORK, *CHECKPOINT, "--features", "3,3"), ["--features", "twice"]),
         ((*NETWORK, *CHECKPOINT, "--features", "random:97"), ["--features random:97", "has 96 features"]),
         ((*CATDOG, "--image-text", "open_clip:ViT-B-3/openai"), ["--image-text", "'ViT-B-3'", "ViT-B-32"]),
         ((*CATDOG, "--image-text", "open_clip:ViT-B-32/openia"), ["--image-text", "'openia'", "openai"]),

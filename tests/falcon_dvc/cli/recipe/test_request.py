@@ -83,6 +83,7 @@ def test_entries_of_encoders(options, entry):
         ({"encoder": "efficientnet_lite:0", "checkpoint": FILE}, ["--checkpoint", "leave"]),
         ({"weights": "random", "classes": "cat"}, ["--classes cat", "no such file"]),
         ({"weights": "random", "classes": "cat,,dog"}, ["--classes", "empty name"]),
+        ({"weights": "random", "head": FILE}, ["--head x.pth", "--classes cat,dog"]),
         ({"weights": "random", "features": "random:0"}, ["--features random:0", "random:30"]),
         ({"weights": "random", "features": "3,x"}, ["--features 3,x", "no such file"]),
     ],
