@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -284,7 +285,8 @@ def _open_clip(spec: Any, param: str) -> Network:
     tag = _open_clip_tag(spec, param)
 
     def build() -> nn.Module:
-        return open_clip.create_model(spec.name, pretrained=tag, pretrained_text=False, force_image_size=spec.size)
+        with _without_warnings():
+            return open_clip.create_model(spec.name, pretrained=tag, pretrained_text=False, force_image_size=spec.size)
 
     module = _fetched(build, param, f"{spec.name} {tag or ''}".rstrip())
     trunk = getattr(module.visual, "trunk", None)
@@ -295,6 +297,17 @@ def _open_clip(spec: Any, param: str) -> Network:
         class_token=_has_class_token(trunk),
         width=getattr(trunk, "num_features", None),
     )
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silence open_clip's warning of random weights: they were asked for, or a file replaces them afterwards."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _tags(name: str) -> list[str]:
