@@ -139,8 +139,14 @@ def find_captions(request: Request) -> Captions:
         source="images", images=str(request.images), captions=str(request.captions), unreadable="skip", heldout=0.0
     )
     batches = open_captions(data).batches()
-    count = sum(_usable(text) for batch in islice(batches, BATCHES) for text in batch.texts)
+    lines = count = undecodable = 0
+    for batch in islice(batches, BATCHES):
+        lines += len(batch.texts)
+        count += sum(map(_usable, batch.texts))
+        undecodable += batch.undecodable
     more = next(batches, None) is not None
+    if 2 * undecodable > lines:
+        raise UserError(f"--captions {request.captions}: is no text in UTF-8; give a text file with one caption a line")
     if count < FEWEST_CAPTIONS and not more:
         raise UserError(
             f"--captions {request.captions}: holds {count} captions; {FEWEST_CAPTIONS} or more are needed, better thousands"

@@ -1,5 +1,6 @@
 """`falcon init`: what it finds, the profile that it writes, and one line before any work for what does not fit."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,9 @@ def test_bad_input_is_one_line_and_writes_nothing(project, options, words):
 def test_too_few_captions_and_pictures_that_are_none(project):
     (project / "captions.txt").write_text("a cat\n\nnan\n")
     assert_one_line(init(project, *CATDOG, *DATA), "--captions captions.txt", "holds 1 captions", "5 or more")
+    Image.effect_noise((64, 64), 99).save(project / "captions.jpg")
+    wrong = ("--images", "pictures", "--captions", "captions.jpg")
+    assert_one_line(init(project, *CATDOG, *wrong, *DATA[4:]), "--captions captions.jpg", "no text in UTF-8")
     (project / "false").mkdir()
     (project / "false/1.png").write_text("no picture")
     assert_one_line(init(project, *CATDOG, "--images", "false", *DATA[2:]), "--images: none of the 1 images", "1.png")
@@ -233,6 +237,21 @@ def test_an_existing_profile_is_replaced_only_if_that_is_meant(project):
 def test_help_lists_it_under_other_runs(project):
     text = falcon(project, "--help").stdout
     assert text.index("Other runs") < text.index(" init ") < text.index(" profile ")
+
+
+@pytest.mark.parametrize(
+    ("line", "packages"),
+    [
+        ("image_text: {kind: conse}", "requirements-photos.txt"),
+        ("    kind: efficientnet_lite", "requirements-photos.txt"),
+        ("image_text: {kind: open_clip}   # not kind: conse", "requirements.txt"),
+    ],
+)
+def test_make_installs_the_packages_of_the_profile(project, line, packages):
+    (project / "profiles/mine.yaml").write_text(line)
+    command = ["make", "-pn", "-f", str(ROOT / "Makefile"), "-C", str(project), "PROFILE=mine"]
+    database = subprocess.run(command, capture_output=True, text=True).stdout
+    assert f"\nREQUIREMENTS := {packages}\n" in database
 
 
 def test_it_works_in_a_project_only(tmp_path):
