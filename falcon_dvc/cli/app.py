@@ -213,8 +213,7 @@ def init(
         image_text_checkpoint=image_text_checkpoint,
         force=force,
     )
-    for line in run(request):
-        typer.echo(line)
+    run(request, typer.echo)
 
 
 @app.command(rich_help_panel=RUNS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,8 @@ SLUG = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")  # as the schema of params.yaml ha
 FEW_CAPTIONS = 1000
 
 
-def run(request: Request) -> Iterator[str]:
-    """Write ``profiles/NAME.yaml``, and yield what was found, line by line.
+def run(request: Request, say: Callable[[str], None]) -> None:
+    """Write ``profiles/NAME.yaml``, and say what was found, line by line.
 
     Raises
     ------
@@ -36,19 +37,9 @@ def run(request: Request) -> Iterator[str]:
     default = read_yaml(root / "params.yaml")
     profile = _new_profile(request, root, default)
     encoder, image_text = encoder_entry(request), image_text_entry(request)
-
-    from falcon_dvc.cli.recipe import found
-
-    with found.in_terms_of_options(request.name):
-        images, captions = found.find_images(request), found.find_captions(request)
-        yield from _described_data(request, images, captions)
-        network = found.find_encoder(encoder, request.name)
-        matched = found.classes_of_labels(images.labels, network.classifier) if network.classifier else 0
-        yield from _described_encoder(request, network, images, matched)
-        found.check_image_text(image_text)
-        yield _described_image_text(request, image_text)
+    images, captions, network, matched = _found(request, encoder, image_text, say)
     settings = settings_for(images.count, matched > 0)
-    write = lambda path: written_path(path, root, root / RUNS / request.name)  # noqa: E731
+    write = partial(written_path, root=root, run_folder=root / RUNS / request.name)
     recipe = Recipe(
         name=request.name,
         default=default,
@@ -61,10 +52,29 @@ def run(request: Request) -> Iterator[str]:
         notes=_notes(images, captions, network, matched),
     )
     write_text(profile, profile_text(recipe))
-    yield f"settings    {settings.explained} images are explained; a feature fires on {settings.fires} of them"
-    yield f"cost        at most {network.explained * settings.crops} crops, one pass of the image-text encoder each"
-    yield f"Wrote {os.path.relpath(profile)}."
-    yield f"Next: make repro PROFILE={request.name}{_in_folder(root)}"
+    say(f"settings    {settings.explained} images are explained; a feature fires on {settings.fires} of them")
+    say(f"cost        at most {network.explained * settings.crops} crops, one pass of the image-text encoder each")
+    say(f"Wrote {os.path.relpath(profile)}.")
+    say(f"Next: make repro PROFILE={request.name}{_in_folder(root)}")
+
+
+def _found(
+    request: Request, encoder: dict[str, Any], image_text: dict[str, Any], say: Callable[[str], None]
+) -> tuple[Images, Captions, EncoderFound, int]:
+    """Open everything, say what it is, and count the images in a folder that names a class."""
+    from falcon_dvc.cli.recipe import found
+
+    with found.in_terms_of_options(request.name):
+        images, captions = found.find_images(request), found.find_captions(request)
+        for line in _described_data(request, images, captions):
+            say(line)
+        network = found.find_encoder(encoder, request.name)
+        matched = found.classes_of_labels(images.labels, network.classifier) if network.classifier else 0
+        for line in _described_encoder(request, network, images, matched):
+            say(line)
+        found.check_image_text(image_text)
+        say(_described_image_text(request, image_text))
+    return images, captions, network, matched
 
 
 def project_root() -> Path:

@@ -121,7 +121,6 @@ def test_paths_outside_of_the_project_are_absolute(project, tmp_path_factory):
             (*CHECKPOINT, "--features", "random:5"),
             ["96 features", "of which 5 are explained", "at most 130 crops"],
         ),
-        ((*CHECKPOINT, "--features", "3,17"), ["of which 2 are explained"]),
     ],
 )
 def test_what_does_not_apply_is_off_and_says_why(project, options, words):
@@ -163,7 +162,6 @@ def test_released_weights_are_not_downloaded(project, monkeypatch):
     ("options", "words"),
     [
         (("--encoder", "timm:test_resnett", *CHECKPOINT), ["--encoder", "'test_resnett'", "test_resnet"]),
-        (("--encoder", "torchvision:resnet81", "--weights", "random"), ["--encoder", "'resnet81'", "resnet18"]),
         (
             ("--encoder", "torchvision:resnet18", "--weights", "IMAGENET1K"),
             ["weights of resnet18 'IMAGENET1K'", "IMAGENET1K_V1"],

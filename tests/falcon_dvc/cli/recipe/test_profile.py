@@ -91,7 +91,7 @@ def test_many_classes_have_a_line_each():
     assert max(map(len, text.splitlines())) < 160
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(images=TEXTS, names=st.lists(TEXTS, min_size=1, max_size=3), number=st.integers(0, 9))
 def test_any_path_and_any_name_is_read_back(images, names, number):
     encoder = {"kind": "timm", "name": names[0], "classes": names, "features": {"random": number}, "checkpoint": images}
