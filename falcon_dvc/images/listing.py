@@ -78,9 +78,6 @@ class Listing:
 def list_images(folder: str | Path, unreadable: Literal["skip", "fail"]) -> Listing:
     """List the pictures in a folder and its sub-folders. Each is decoded in full, which detects truncated files.
 
-    Hidden files and folders are ignored. Linked folders, and links that lead out of the folder, count as unreadable.
-    The ids are paths relative to the folder, with ``/``. The label is the first sub-folder, or "".
-
     Parameters
     ----------
     folder : path
@@ -91,7 +88,21 @@ def list_images(folder: str | Path, unreadable: Literal["skip", "fail"]) -> List
     Raises
     ------
     UserError
-        If the folder is missing, is a file, or holds no readable image. With "fail", if any image is unreadable.
+        As `find_in_folder`, or if no image can be read. With "fail", if any image is unreadable.
+    """
+    return list_collection(find_in_folder(folder), unreadable)
+
+
+def find_in_folder(folder: str | Path) -> Collection:
+    """Find the pictures in a folder and its sub-folders by their suffixes. None is decoded.
+
+    Hidden files and folders are ignored. Linked folders, and links that lead out of the folder, count as unreadable.
+    The ids are paths relative to the folder, with ``/``. The label is the first sub-folder, or "".
+
+    Raises
+    ------
+    UserError
+        If the folder is missing, is a file, or holds no picture.
     """
     root = existing_folder(Path(folder))
     names = sorted(_image_names(root), key=os.fsencode)
@@ -101,8 +112,7 @@ def list_images(folder: str | Path, unreadable: Literal["skip", "fail"]) -> List
             f"data.images: no images under {folder} (looked for {known}); point data.images at a folder of pictures"
         )
     labels = [name.split("/")[0] if "/" in name else "" for name in names]
-    collection = Collection(str(folder), names, labels, lambda row: decoded(inside(root, names[row])))
-    return list_collection(collection, unreadable)
+    return Collection(str(folder), names, labels, lambda row: decoded(inside(root, names[row])))
 
 
 def list_collection(collection: Collection, unreadable: Literal["skip", "fail"]) -> Listing:

@@ -3,6 +3,7 @@
 import copy
 import difflib
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -147,18 +148,42 @@ def _sized(build: Callable[..., nn.Module], key: str, size: int | None) -> nn.Mo
     return build()
 
 
-def _torchvision(spec: Any, param: str) -> Network:
+def check_names(spec: Any, param: str = "encoders") -> None:
+    """Check that the library knows the network of an entry and the weights that it names. Nothing is built or downloaded.
+
+    Parameters
+    ----------
+    spec
+        As for `build_network`, of kind torchvision, timm or open_clip.
+    param : str
+        The name of the entry, for errors.
+
+    Raises
+    ------
+    UserError
+        If the library does not know a name. The message offers close ones.
+    """
+    {"torchvision": _torchvision_weights, "timm": _check_timm, "open_clip": _open_clip_tag}[spec.kind](spec, param)
+
+
+def _torchvision_weights(spec: Any, param: str) -> Any:
+    """Return the released weights that the params name; None if they come from elsewhere."""
     from torchvision import models
 
     _known(spec.name, models.list_models(module=models), param, "torchvision's model")
+    if spec.weights in ("checkpoint", "random"):
+        return None
     released = models.get_model_weights(spec.name)
-    loads = spec.weights not in ("checkpoint", "random")
-    weights = (
-        released[_known(spec.weights, list(released.__members__), param, f"weights of {spec.name}")] if loads else None
-    )
+    return released[_known(spec.weights, list(released.__members__), param, f"weights of {spec.name}")]
+
+
+def _torchvision(spec: Any, param: str) -> Network:
+    from torchvision import models
+
+    weights = _torchvision_weights(spec, param)
     # The first weights of a network are those of its paper. Most other checkpoints use the same preprocessing.
-    described = weights or next(iter(released))
-    options = {"transform_input": True} if loads and spec.name in STANDARDISE_INSIDE else {}
+    described = weights or next(iter(models.get_model_weights(spec.name)))
+    options = {"transform_input": True} if weights is not None and spec.name in STANDARDISE_INSIDE else {}
     module = _sized(
         lambda **size: models.get_model(spec.name, weights=None, **options, **size), "image_size", spec.size
     )
@@ -170,7 +195,7 @@ def _torchvision(spec: Any, param: str) -> Network:
         _torchvision_preparation(described.transforms()),
         _last_layer(module),
         prefix_tokens=1 if hasattr(module, "class_token") else None,
-        classes=IMAGENET if loads else None,
+        classes=IMAGENET if weights is not None else None,
     )
 
 
@@ -194,11 +219,27 @@ def _last_layer(module: nn.Module) -> tuple[str, ...]:
     return ()
 
 
+def _check_timm(spec: Any, param: str) -> None:
+    import timm
+
+    name, _, tag = spec.name.partition(".")
+    _known(name, timm.list_models(), param, "timm's model")
+    if spec.weights != "pretrained":
+        return
+    released = timm.list_pretrained(f"{name}.*")
+    if not released:
+        raise UserError(
+            f"{param}: timm has no pretrained weights of '{name}'; name a checkpoint, or set weights to random"
+        )
+    if tag:
+        _known(spec.name, released, param, "timm's pretrained model")
+
+
 def _timm(spec: Any, param: str) -> Network:
     import timm
     from timm.data import resolve_model_data_config
 
-    _known(spec.name.split(".")[0], timm.list_models(), param, "timm's model")
+    _check_timm(spec, param)
     pretrained = spec.weights == "pretrained"
 
     def build(**size: Any) -> nn.Module:
@@ -233,15 +274,24 @@ def _timm_preparation(config: dict[str, Any]) -> Preparation:
     )
 
 
-def _open_clip(spec: Any, param: str) -> Network:
+def _open_clip_tag(spec: Any, param: str) -> str | None:
+    """Return the tag of the released weights that the params name; None if they come from elsewhere."""
     import open_clip
 
     _known(spec.name, open_clip.list_models(), param, "open_clip's model")
-    loads = spec.pretrained not in ("checkpoint", "random")
-    tag = _known(spec.pretrained, _tags(spec.name), param, f"weights of {spec.name}") if loads else None
+    if spec.pretrained in ("checkpoint", "random"):
+        return None
+    return _known(spec.pretrained, _tags(spec.name), param, f"weights of {spec.name}")
+
+
+def _open_clip(spec: Any, param: str) -> Network:
+    import open_clip
+
+    tag = _open_clip_tag(spec, param)
 
     def build() -> nn.Module:
-        return open_clip.create_model(spec.name, pretrained=tag, pretrained_text=False, force_image_size=spec.size)
+        with _without_warnings():
+            return open_clip.create_model(spec.name, pretrained=tag, pretrained_text=False, force_image_size=spec.size)
 
     module = _fetched(build, param, f"{spec.name} {tag or ''}".rstrip())
     trunk = getattr(module.visual, "trunk", None)
@@ -252,6 +302,17 @@ def _open_clip(spec: Any, param: str) -> Network:
         class_token=_has_class_token(trunk),
         width=getattr(trunk, "num_features", None),
     )
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silence open_clip's warning of random weights: they were asked for, or a file replaces them afterwards."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _tags(name: str) -> list[str]:

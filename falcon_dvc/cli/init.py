@@ -1,0 +1,177 @@
+"""Write a profile for the user's encoder, images and captions, after checking that they fit each other."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from falcon_dvc.artifacts.formats import write_text
+from falcon_dvc.cli.recipe.profile import Recipe, profile_text
+from falcon_dvc.cli.recipe.request import Request, encoder_entry, image_text_entry, joined, with_paths
+from falcon_dvc.cli.recipe.settings import settings_for
+from falcon_dvc.cli.runs import PROFILES, RUNS
+from falcon_dvc.errors import UserError
+from falcon_dvc.params.load import read_yaml
+
+if TYPE_CHECKING:
+    from falcon_dvc.cli.recipe.found import Captions, EncoderFound, Images
+
+SLUG = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")  # as the schema of params.yaml has it
+FEW_CAPTIONS = 1000
+
+
+def run(request: Request, say: Callable[[str], None]) -> None:
+    """Write ``profiles/NAME.yaml``, and say what was found, line by line.
+
+    Raises
+    ------
+    UserError
+        If an argument is wrong. Then nothing is written.
+    """
+    # The libraries of networks take seconds to import: mistakes in the arguments come before.
+    root = project_root()
+    default = read_yaml(root / "params.yaml")
+    profile = _new_profile(request, root, default)
+    encoder, image_text = encoder_entry(request), image_text_entry(request)
+    images, captions, network, matched = _found(request, encoder, image_text, say)
+    settings = settings_for(images.count, matched > 0)
+    write = partial(written_path, root=root, run_folder=root / RUNS / request.name)
+    recipe = Recipe(
+        name=request.name,
+        default=default,
+        images=write(request.images),
+        captions=write(request.captions),
+        encoder=with_paths(encoder, write),
+        image_text=with_paths(image_text, write),
+        settings=settings,
+        fails=matched > 0,
+        notes=_notes(images, captions, network, matched),
+    )
+    write_text(profile, profile_text(recipe))
+    say(f"settings    {settings.explained} images are explained; a feature fires on {settings.fires} of them")
+    say(f"cost        at most {network.explained * settings.crops} crops, one pass of the image-text encoder each")
+    say(f"Wrote {os.path.relpath(profile)}.")
+    say(f"Next: make repro PROFILE={request.name}{_in_folder(root)}")
+
+
+def _found(
+    request: Request, encoder: dict[str, Any], image_text: dict[str, Any], say: Callable[[str], None]
+) -> tuple[Images, Captions, EncoderFound, int]:
+    """Open everything, say what it is, and count the images in a folder that names a class."""
+    from falcon_dvc.cli.recipe import found
+
+    with found.in_terms_of_options(request.name):
+        images, captions = found.find_images(request), found.find_captions(request)
+        for line in _described_data(request, images, captions):
+            say(line)
+        network = found.find_encoder(encoder, request.name)
+        matched = found.classes_of_labels(images.labels, network.classifier) if network.classifier else 0
+        for line in _described_encoder(request, network, images, matched):
+            say(line)
+        found.check_image_text(image_text)
+        say(_described_image_text(request, image_text))
+    return images, captions, network, matched
+
+
+def project_root() -> Path:
+    """Return the folder of the project that holds the current one.
+
+    Raises
+    ------
+    UserError
+        If the current folder is in no project.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file() and (folder / PROFILES).is_dir():
+            return folder
+    raise UserError(f"{here}: not in the project (no params.yaml and {PROFILES}/ here or above); change to its folder")
+
+
+def written_path(path: Path, root: Path, run_folder: Path) -> str:
+    """Return a path relative to the folder of the run if it lies in the project, else the absolute path."""
+    absolute = os.path.abspath(path)
+    return os.path.relpath(absolute, run_folder) if Path(absolute).is_relative_to(root) else absolute
+
+
+def _new_profile(request: Request, root: Path, default: dict[str, Any]) -> Path:
+    """Return the file of the new profile.
+
+    Raises
+    ------
+    UserError
+        If the name is no slug, is taken by an encoder of params.yaml, or names an existing profile.
+    """
+    name = request.name
+    if not SLUG.fullmatch(name):
+        raise UserError(f"NAME {name}: use lower-case letters, digits and _, at most 64, with no _ at the start")
+    if name in (default.get("encoders") or {}):
+        raise UserError(f"NAME {name}: params.yaml has an encoder of this name; choose another name")
+    path = root / PROFILES / f"{name}.yaml"
+    if path.exists() and not request.force:
+        raise UserError(f"{os.path.relpath(path)}: exists; choose another NAME, or add --force to replace it")
+    return path
+
+
+def _described_data(request: Request, images: Images, captions: Captions) -> Iterator[str]:
+    folders = f" in class folders ({joined(images.folders)})" if images.folders else ""
+    skipped = f"; {images.skipped} cannot be read and will be skipped" if images.skipped else ""
+    sampled = f"; {images.decoded} of them were decoded" if images.decoded < images.count else ""
+    yield f"images      {images.count} in {request.images}{folders}{skipped}{sampled}"
+    few = "; thousands give better words" if captions.count < FEW_CAPTIONS and not captions.more else ""
+    yield f"captions    {_captions(captions)} in {request.captions}{few}"
+
+
+def _captions(captions: Captions) -> str:
+    return f"more than {captions.count}" if captions.more else str(captions.count)
+
+
+def _described_encoder(request: Request, network: EncoderFound, images: Images, matched: int) -> Iterator[str]:
+    at = f" at {network.layer}" if network.layer else ""
+    some = f", of which {network.explained} are explained" if network.explained < network.features else ""
+    weights = f"; {network.weights}" if network.weights else ""
+    yield f"encoder     {request.encoder}: {network.features} features{at}{some}{weights}"
+    yield f"classifier  {_classifier_note(network, images, matched)}"
+
+
+def _classifier_note(network: EncoderFound, images: Images, matched: int) -> str:
+    """Say whether failures are analysed, and why not."""
+    if not network.classifier:
+        return f"off: {network.without}"
+    names = joined(network.classifier.ids)
+    if matched:
+        outputs = len(network.classifier.ids)
+        return f"{outputs} outputs ({names}); {matched} of {len(images.labels)} images are in a folder that names one"
+    folders = f"the folders are {joined(images.folders)}" if images.folders else "the images are in no sub-folder"
+    return f"off: no folder of the images names a class ({names}); {folders}"
+
+
+def _described_image_text(request: Request, entry: dict[str, Any]) -> str:
+    if entry["kind"] == "conse":
+        return "image-text  conse: EfficientNet-Lite2 and MiniLM, from packages that make repro installs"
+    if "checkpoint" in entry:
+        return f"image-text  {request.image_text}, weights from {entry['checkpoint']}"
+    return (
+        f"image-text  open_clip:{entry['name']}/{entry['pretrained']}, downloaded at the first run; without a network use "
+        f"--image-text conse, or open_clip:{entry['name']} with --image-text-checkpoint FILE"
+    )
+
+
+def _notes(images: Images, captions: Captions, network: EncoderFound, matched: int) -> dict[str, str]:
+    classes = f" in {len(images.folders)} class folders" if images.folders else ""
+    return {
+        "images": f"{images.count} images{classes}",
+        "captions": f"{_captions(captions)} captions",
+        "layer": network.layer,
+        "checkpoint": network.weights,
+        "failures": _classifier_note(network, images, matched),
+    }
+
+
+def _in_folder(root: Path) -> str:
+    """Say where make has to run, if it is not here."""
+    return "" if Path.cwd() == root else f"   (in {os.path.relpath(root)})"

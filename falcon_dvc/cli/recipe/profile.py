@@ -1,0 +1,176 @@
+"""The text of a profile: a complete overlay on params.yaml with comments."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from falcon_dvc.cli.recipe.request import Entry
+from falcon_dvc.cli.recipe.settings import Settings
+from falcon_dvc.images.decode import printable
+
+COLUMN = 40  # of the comments
+LONG_LIST = 20  # entries of a list that gets a line for each
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a profile says.
+
+    Attributes
+    ----------
+    name : str
+        Of the profile and of its encoder.
+    default : mapping
+        params.yaml, whose encoders, trainings and transfers the profile removes.
+    images, captions : str
+        Paths relative to the folder of the run.
+    encoder, image_text : dict
+        Entries, with paths relative to the folder of the run.
+    settings : Settings
+        For the number of images.
+    fails : bool
+        Whether failures and units of the classifier are analysed.
+    notes : mapping
+        Comments by key: images, captions, layer, checkpoint, failures.
+    """
+
+    name: str
+    default: Mapping[str, Any]
+    images: str
+    captions: str
+    encoder: Entry
+    image_text: Entry
+    settings: Settings
+    fails: bool
+    notes: Mapping[str, str]
+
+
+def profile_text(recipe: Recipe) -> str:
+    """Return the profile as YAML with comments."""
+    blocks = [
+        [
+            "# Overlay on params.yaml (null removes a key), which `falcon init` wrote. You can edit it.",
+            f"# Run: make repro PROFILE={recipe.name}",
+            f"# Paths are relative to runs/{recipe.name}. docs/params.md describes all params.",
+        ],
+        _switched_off(recipe),
+        [_line(0, "device", "auto", "of the networks: auto (a GPU if there is one), cpu, cuda or mps")],
+        _data(recipe),
+        _image_text(recipe.image_text),
+        _encoders(recipe),
+        _find_groups(recipe.settings, recipe.default["find_groups"]),
+        _classifier(recipe),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def _switched_off(recipe: Recipe) -> list[str]:
+    """Remove what belongs to the synthetic data set of the default run."""
+    removed = {section: dict.fromkeys(recipe.default.get(section) or {}) for section in ("train", "transfers")}
+    return [
+        _line(0, "worlds", [], "no synthetic data set"),
+        _line(0, "train", removed["train"], "trains no encoder"),
+        _line(0, "transfers", removed["transfers"], "a transfer needs two encoders"),
+    ]
+
+
+def _data(recipe: Recipe) -> list[str]:
+    held_out = "of the images, to measure failures on; the others are explained"
+    none = "all images are explained: only failures are measured on held-out images"
+    few = "all images are explained: there are too few to hold some out, so failures are described, not measured"
+    why = held_out if recipe.settings.heldout else few if recipe.fails else none
+    return [
+        "data:",
+        _line(1, "source", "images", "a folder of pictures; docs/images.md has other sources"),
+        _line(1, "images", recipe.images, recipe.notes["images"]),
+        _line(1, "captions", recipe.captions, recipe.notes["captions"]),
+        _line(1, "heldout", recipe.settings.heldout, why),
+    ]
+
+
+def _image_text(entry: Entry) -> list[str]:
+    downloaded = "downloaded at the first run; without a network, falcon init --image-text conse needs packages only"
+    comments = {
+        "kind": "the image-text encoder, which compares crops and captions",
+        "pretrained": "the weights are the file below" if "checkpoint" in entry else downloaded,
+    }
+    return ["image_text:", *(_line(1, key, value, comments.get(key, "")) for key, value in entry.items())]
+
+
+def _encoders(recipe: Recipe) -> list[str]:
+    comments = {
+        "weights": "random, or released weights, downloaded at the first run",
+        "checkpoint": recipe.notes["checkpoint"],
+        "classes": "names of the classifier's outputs, in their order",
+        "head": "weight and bias of a linear classifier on these features",
+        "features": "only these are explained",
+    }
+    lines = [_line(2, key, value, comments.get(key, "")) for key, value in recipe.encoder.items()]
+    if "layer" not in recipe.encoder and recipe.notes["layer"]:
+        lines.append(
+            f"    # layer: the default is {recipe.notes['layer']}; in runs/{recipe.name}, falcon layers {recipe.name} lists all"
+        )
+    others = [_line(1, key, None) for key in recipe.default.get("encoders") or {}]
+    return ["encoders:", *others, f"  {recipe.name}:", *lines]
+
+
+def _find_groups(settings: Settings, default: Mapping[str, Any]) -> list[str]:
+    """Set the values that depend on the number of images; a comment says how they differ from params.yaml, and why."""
+    comments = {
+        "quantile": f"a feature fires on {settings.fires} of {settings.explained} images",
+        "min_images": "a feature or group that fires on fewer images is not explained",
+        "max_images": "of a feature that are cropped; each crop costs a pass of the image-text encoder",
+        "max_jaccard": "largest overlap of a group with a feature",
+        "low_images": "compared with the highly activating ones; each costs a pass too",
+        "random_images": "of each feature, for the prior and chance levels",
+    }
+    reasons = {
+        "quantile": "leaves too few of so few images",
+        "min_images": "is too many for so few images",
+        "max_jaccard": "leaves almost no group of so few images",
+    }
+    for key, reason in reasons.items():
+        if getattr(settings, key) != default[key]:
+            comments[key] += f"; the default, {default[key]}, {reason}"
+    return [
+        _commented("find_groups:", f"chosen for {settings.explained} images"),
+        *(_line(1, key, getattr(settings, key), why) for key, why in comments.items()),
+    ]
+
+
+def _classifier(recipe: Recipe) -> list[str]:
+    on = {"encoders": [recipe.name] if recipe.fails else []}
+    return [
+        _line(0, "failures", on, recipe.notes["failures"]),
+        _line(0, "evaluate_units", on, "explains the outputs of the classifier" if recipe.fails else "the same"),
+    ]
+
+
+def _line(depth: int, key: str, value: Any, comment: str = "") -> str:
+    """Return a key with its value and its comment. A long list gets a line for each entry."""
+    indent = "  " * depth
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > LONG_LIST:
+        items = (f"{indent}  - {inline(item)}" for item in value)
+        return "\n".join([_commented(f"{indent}{key}:", comment), *items])
+    return _commented(f"{indent}{key}: {inline(value)}", comment)
+
+
+def _commented(text: str, comment: str) -> str:
+    """Return a line with its comment in the column of the comments, or above it if the line is too long."""
+    if not comment:
+        return text
+    comment = f"# {printable(' '.join(comment.split()))}"
+    if len(text) < COLUMN:
+        return f"{text:<{COLUMN}}{comment}"
+    return f"{' ' * (len(text) - len(text.lstrip()))}{comment}\n{text}"
+
+
+def inline(value: Any) -> str:
+    """Return a value as YAML on one line."""
+    yaml, out = YAML(typ="safe", pure=True), StringIO()
+    yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = True, 1_000_000, False  # type: ignore[assignment]
+    yaml.dump({"key": value}, out)
+    return out.getvalue().strip().removeprefix("{key: ").removesuffix("}")
