@@ -122,6 +122,8 @@ class Site:
             "encoders": list(self.params.encoders),
             "failures": list(self.failures),
             "transfers": [(page.pair, f"{page.explained} → {page.unseen}") for page in self.transfers],
+            "truths": bool(self.params.worlds),
+            "explained": "features and groups" if any(one.groups_of for one in self.explained) else "features",
         }
 
     @property
@@ -357,7 +359,7 @@ def _write_numbers(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
     blocks = [
         block
         for block in [
-            *overview.measurements(site.params.encoders),
+            *overview.measurements(site.params),
             overview.transfer_measurements(site.params.transfers),
         ]
         if block.columns or block.missing
@@ -384,7 +386,7 @@ def _overview(site: Site, drawn: Mapping[str, list[Drawn]]) -> str:
         image_text=params.image_text.kind,
         contrast=str(params.concepts.contrast),
         failures=site.failures,
-        glance=overview.at_a_glance(params.encoders),
+        glance=overview.at_a_glance(params),
         drawn=drawn.get("overview", []),
         claims=overview.claims() if params.worlds else [],
     )

@@ -188,7 +188,16 @@ def test_without_truth_nothing_is_called_right_or_wrong(here):
     texts = made(small(source="images"), evaluation=False)
     text = "".join(texts.values())
     assert "first concept is right" not in text and 'class="verdict right"' not in text
-    assert "Not measured in this run" in text
+    assert "Right or wrong" not in text
+
+
+def test_what_a_run_with_more_parts_left_behind_does_not_show(here):
+    write_artefacts(small())
+    fewer = small(failing=())
+    fewer.worlds, fewer.transfers = (), {}
+    report.run(fewer)
+    text = "".join(pages().values())
+    assert not re.search("first concept is right|Right or wrong|[Ff]ailures|[Tt]ransfer|zero-shot", text)
 
 
 def test_without_transfers_and_failures_no_page_points_to_them(here):
