@@ -57,8 +57,9 @@ def _exact(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFram
 def _cofiring(fires: np.ndarray, settings: FindGroups) -> tuple[Groups, pd.DataFrame, dict]:
     """Select each feature with enough images, and diverse closed sets that fire together beyond chance."""
     singles = grouping.single_features(fires, settings.min_images)
+    largest = settings.max_size if settings.max_groups else 1  # without groups there is no search
     itemsets = cofiring_sets(
-        fires, settings.min_images, settings.max_size, settings.fdr, settings.max_candidates, settings.max_jaccard
+        fires, settings.min_images, largest, settings.fdr, settings.max_candidates, settings.max_jaccard
     )
     chosen, left = diverse(itemsets, fires, settings.max_groups, settings.max_jaccard)
     larger = pd.DataFrame(

@@ -1,7 +1,7 @@
 """List the pictures of a collection. Each is decoded in full, which detects damaged files before any other work."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.images.contents import fingerprint, is_grey
 from falcon_dvc.images.decode import UnreadableImageError, decoded, printable
 from falcon_dvc.progress import track
 from falcon_dvc.threads import WORKERS
@@ -69,10 +70,23 @@ class Listing:
         applied), and split if the source divides its pictures itself.
     skipped : list of str
         The skipped images, each as ``name: reason``, in the same order, then `Collection.damaged`.
+    identical, grey : int
+        Number of images with the pixels of an earlier one, and of images without colour.
     """
 
     table: pd.DataFrame
     skipped: list[str]
+    identical: int
+    grey: int
+
+
+@dataclass(frozen=True)
+class _Readable:
+    """A picture that could be decoded."""
+
+    size: tuple[int, int]
+    fingerprint: bytes
+    grey: bool
 
 
 def list_images(folder: str | Path, unreadable: Literal["skip", "fail"]) -> Listing:
@@ -113,24 +127,22 @@ def list_collection(collection: Collection, unreadable: Literal["skip", "fail"])
     UserError
         If no picture can be decoded. With "fail", if any cannot be decoded or a part of the source is damaged.
     """
-    sizes_or_reasons = _inspected(collection)
+    found = _inspected(collection)
     order = sorted(range(len(collection.ids)), key=lambda row: os.fsencode(collection.ids[row]))
-    skipped = [
-        f"{printable(collection.ids[row])}: {sizes_or_reasons[row]}"
-        for row in order
-        if isinstance(sizes_or_reasons[row], str)
-    ]
+    skipped = [f"{printable(collection.ids[row])}: {found[row]}" for row in order if isinstance(found[row], str)]
     skipped += collection.damaged
     if skipped and unreadable == "fail":
         raise UserError(f"data.images: {skipped[0]}; remove it from {collection.place} or set data.unreadable to skip")
-    readable = [row for row in order if not isinstance(sizes_or_reasons[row], str)]
+    readable = {row: picture for row in order if isinstance(picture := found[row], _Readable)}
     if not readable:
         first = f" (first: {skipped[0]})" if skipped else ""
         raise UserError(
             f"data.images: none of the {len(order)} images in {collection.place} can be read{first}; "
             "point data.images at pictures that can"
         )
-    return Listing(_table(collection, sizes_or_reasons, readable), skipped)
+    different = len({picture.fingerprint for picture in readable.values()})
+    grey = sum(picture.grey for picture in readable.values())
+    return Listing(_table(collection, readable), skipped, len(readable) - different, grey)
 
 
 def existing_folder(folder: Path) -> Path:
@@ -163,13 +175,14 @@ def _image_names(root: Path) -> Iterator[str]:
         yield from (Path(folder, name).relative_to(root).as_posix() for name in links + images)
 
 
-def _inspected(collection: Collection) -> list[tuple[int, int] | str]:
-    """Decode every image; return its width and height, or why it cannot be read."""
+def _inspected(collection: Collection) -> list[_Readable | str]:
+    """Decode every image; return what it holds, or why it cannot be read."""
 
-    def inspect(row: int) -> tuple[int, int] | str:
+    def inspect(row: int) -> _Readable | str:
         try:
             _check_unicode(collection.ids[row])
-            return collection.decode(row).size
+            picture = collection.decode(row)
+            return _Readable(picture.size, fingerprint(picture), is_grey(picture))
         except UnreadableImageError as error:
             return str(error)
 
@@ -178,15 +191,13 @@ def _inspected(collection: Collection) -> list[tuple[int, int] | str]:
         return list(track(pool.map(inspect, rows), "Decoding images", total=len(rows)))
 
 
-def _table(
-    collection: Collection, sizes_or_reasons: Sequence[tuple[int, int] | str], rows: Sequence[int]
-) -> pd.DataFrame:
-    """Make the table of the readable images."""
+def _table(collection: Collection, readable: Mapping[int, _Readable]) -> pd.DataFrame:
+    """Make the table of the readable images, which are given by their positions in the collection."""
     table = pd.DataFrame(
-        [(collection.ids[row], collection.labels[row], *sizes_or_reasons[row]) for row in rows],
+        [(collection.ids[row], collection.labels[row], *picture.size) for row, picture in readable.items()],
         columns=["image", "label", "width", "height"],
     )
-    return table if collection.splits is None else table.assign(split=[collection.splits[row] for row in rows])
+    return table if collection.splits is None else table.assign(split=[collection.splits[row] for row in readable])
 
 
 def numbered(count: int) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from falcon_dvc import paths
+from falcon_dvc.artifacts import shortfalls
 from falcon_dvc.artifacts.formats import read_json, read_table
 from falcon_dvc.claims.verdicts import CLAIMS, Verdict
 from falcon_dvc.html.measurements import Measurement, MeasurementTable, at, tabulate
@@ -120,6 +121,20 @@ def measurements(params: Any) -> list[MeasurementTable]:
     of_encoders = [tabulate(title, about, _of_encoders(kind, params)) for title, about, kind in OF_ENCODERS]
     of_the_run = [row for row in OF_THE_RUN if params.worlds or row[2] != "clip"]
     return of_encoders + [tabulate(title, about, {"this run": _metrics(kind)}) for title, about, kind in of_the_run]
+
+
+def lacking_of_run() -> list[str]:
+    """Say what the images, captions and words of this run lack."""
+    said = {"images": shortfalls.of_images, "captions": shortfalls.of_captions, "parsed": shortfalls.of_words}
+    present = ((_metrics(kind), of_kind) for kind, of_kind in said.items())
+    return [sentence for metrics, of_kind in present if metrics is not None for sentence in of_kind(metrics)]
+
+
+def lacking_of_encoder(name: str) -> list[str]:
+    """Say which features of an encoder are not explained or have no word, and why."""
+    return shortfalls.of_features(_metrics(f"search_{name}") or {}) + shortfalls.of_concepts(
+        _metrics(f"concepts_{name}") or {}
+    )
 
 
 def transfer_measurements(pairs: Mapping[str, Any]) -> MeasurementTable:

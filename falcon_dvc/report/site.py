@@ -190,6 +190,7 @@ def _write_encoder(site: Site, explained: ExplainedEncoder, drawn: Mapping[str, 
         _write_feature(site, explained, card, alike, places[card.group])
     known = any(truths.values())
     content = {"encoder": explained, "known": known, "first": WITHOUT_SCRIPT, "drawn": drawn.get(name, [])}
+    content["lacking"] = overview.lacking_of_encoder(name)
     site.page(f"{name}/index.html", "encoder", name, **content)
     return {group: truth for group, truth in truths.items() if truth}
 
@@ -386,6 +387,7 @@ def _overview(site: Site, drawn: Mapping[str, list[Drawn]]) -> str:
         image_text=params.image_text.kind,
         contrast=str(params.concepts.contrast),
         failures=site.failures,
+        lacking=overview.lacking_of_run(),
         glance=overview.at_a_glance(params),
         drawn=drawn.get("overview", []),
         claims=overview.claims() if params.worlds else [],
