@@ -39,8 +39,8 @@ def unexplained(
 
     Returns
     -------
-    ``not_explained`` (counts) and ``proposed`` (by param, the value and the number of features that it explains); empty
-    if all features are explained.
+    ``not_explained`` (counts), and ``proposed`` (by param, the value and the number of features that it explains) if a
+    value explains more; empty if all features are explained.
     """
     if explained == len(features):
         return {}
@@ -60,7 +60,8 @@ def unexplained(
     found = {name: proposed(by_value, explained) for name, by_value in tried.items()}
     if settings.grouping == "exact":
         found = {"grouping_cofire": {"explained": int((support >= settings.min_images).sum())}}
-    return {"not_explained": counts, "proposed": {name: way for name, way in found.items() if way}}
+    ways = {name: way for name, way in found.items() if way}
+    return {"not_explained": counts} | ({"proposed": ways} if ways else {})
 
 
 def _other_rules(

@@ -1,12 +1,13 @@
 """List the pictures of a collection. Each is decoded in full, which detects damaged files before any other work."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -81,12 +82,15 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class _Readable:
-    """A picture that could be decoded."""
+class _Contents:
+    """What decoding every picture told, by its position: width and height, or why it cannot be read; a digest; whether it is grey.
 
-    size: tuple[int, int]
-    fingerprint: bytes
-    grey: bool
+    The digests are numbers, because a collection may hold millions of pictures.
+    """
+
+    sizes_or_reasons: list[tuple[int, int] | str]
+    fingerprints: np.ndarray
+    grey: np.ndarray
 
 
 def list_images(folder: str | Path, unreadable: Literal["skip", "fail"]) -> Listing:
@@ -127,22 +131,27 @@ def list_collection(collection: Collection, unreadable: Literal["skip", "fail"])
     UserError
         If no picture can be decoded. With "fail", if any cannot be decoded or a part of the source is damaged.
     """
-    found = _inspected(collection)
+    contents = _inspected(collection)
+    sizes_or_reasons = contents.sizes_or_reasons
     order = sorted(range(len(collection.ids)), key=lambda row: os.fsencode(collection.ids[row]))
-    skipped = [f"{printable(collection.ids[row])}: {found[row]}" for row in order if isinstance(found[row], str)]
+    skipped = [
+        f"{printable(collection.ids[row])}: {sizes_or_reasons[row]}"
+        for row in order
+        if isinstance(sizes_or_reasons[row], str)
+    ]
     skipped += collection.damaged
     if skipped and unreadable == "fail":
         raise UserError(f"data.images: {skipped[0]}; remove it from {collection.place} or set data.unreadable to skip")
-    readable = {row: picture for row in order if isinstance(picture := found[row], _Readable)}
+    readable = [row for row in order if not isinstance(sizes_or_reasons[row], str)]
     if not readable:
         first = f" (first: {skipped[0]})" if skipped else ""
         raise UserError(
             f"data.images: none of the {len(order)} images in {collection.place} can be read{first}; "
             "point data.images at pictures that can"
         )
-    different = len({picture.fingerprint for picture in readable.values()})
-    grey = sum(picture.grey for picture in readable.values())
-    return Listing(_table(collection, readable), skipped, len(readable) - different, grey)
+    identical = len(readable) - len(np.unique(contents.fingerprints[readable]))
+    table = _table(collection, sizes_or_reasons, readable)
+    return Listing(table, skipped, identical, int(contents.grey[readable].sum()))
 
 
 def existing_folder(folder: Path) -> Path:
@@ -175,29 +184,35 @@ def _image_names(root: Path) -> Iterator[str]:
         yield from (Path(folder, name).relative_to(root).as_posix() for name in links + images)
 
 
-def _inspected(collection: Collection) -> list[_Readable | str]:
-    """Decode every image; return what it holds, or why it cannot be read."""
+def _inspected(collection: Collection) -> _Contents:
+    """Decode every image."""
+    fingerprints = np.zeros(len(collection.ids), dtype=np.uint64)
+    grey = np.zeros(len(collection.ids), dtype=bool)
 
-    def inspect(row: int) -> _Readable | str:
+    def inspect(row: int) -> tuple[int, int] | str:
         try:
             _check_unicode(collection.ids[row])
             picture = collection.decode(row)
-            return _Readable(picture.size, fingerprint(picture), is_grey(picture))
+            fingerprints[row], grey[row] = fingerprint(picture), is_grey(picture)
+            return picture.size
         except UnreadableImageError as error:
             return str(error)
 
     rows = range(len(collection.ids))
     with ThreadPoolExecutor(WORKERS) as pool:
-        return list(track(pool.map(inspect, rows), "Decoding images", total=len(rows)))
+        sizes_or_reasons = list(track(pool.map(inspect, rows), "Decoding images", total=len(rows)))
+    return _Contents(sizes_or_reasons, fingerprints, grey)
 
 
-def _table(collection: Collection, readable: Mapping[int, _Readable]) -> pd.DataFrame:
-    """Make the table of the readable images, which are given by their positions in the collection."""
+def _table(
+    collection: Collection, sizes_or_reasons: Sequence[tuple[int, int] | str], rows: Sequence[int]
+) -> pd.DataFrame:
+    """Make the table of the readable images."""
     table = pd.DataFrame(
-        [(collection.ids[row], collection.labels[row], *picture.size) for row, picture in readable.items()],
+        [(collection.ids[row], collection.labels[row], *sizes_or_reasons[row]) for row in rows],
         columns=["image", "label", "width", "height"],
     )
-    return table if collection.splits is None else table.assign(split=[collection.splits[row] for row in readable])
+    return table if collection.splits is None else table.assign(split=[collection.splits[row] for row in rows])
 
 
 def numbered(count: int) -> list[str]:

@@ -33,8 +33,8 @@ def without_word(groups: pd.Series, table: pd.DataFrame, settings: Concepts) -> 
 
     Returns
     -------
-    ``without_word`` (counts) and ``proposed`` (by param, the value and the number of groups that have a word with it);
-    empty if all groups have a word.
+    ``without_word`` (counts), and ``proposed`` (by param, the value and the number of groups that have a word with it) if
+    a value leaves a word to more; empty if all groups have a word.
     """
     words = table[table["kind"] == "word"]
     lacking = set(groups) - set(words.loc[words["kept"], "group"])
@@ -47,11 +47,10 @@ def without_word(groups: pd.Series, table: pd.DataFrame, settings: Concepts) -> 
         value for value in values if (value < settings.gamma if name == "gamma" else value > getattr(settings, name))
     ]
     way = proposed({value: now + _left_with(removed, settings, {name: value}) for value in laxer}, now)
-    return {
-        "without_word": {"by_contrast": by_contrast, "by_captions": len(lacking) - by_contrast},
-        "proposed": ({name: way} if way else {})
-        | ({"contrast_off": {"explained": now + by_contrast}} if by_contrast else {}),
-    }
+    ways = {name: way} if way else {}
+    ways |= {"contrast_off": {"explained": now + by_contrast}} if by_contrast else {}
+    counts = {"by_contrast": by_contrast, "by_captions": len(lacking) - by_contrast}
+    return {"without_word": counts} | ({"proposed": ways} if ways else {})
 
 
 def _left_with(removed: pd.DataFrame, settings: Concepts, constants: dict[str, float]) -> int:
