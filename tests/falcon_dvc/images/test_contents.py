@@ -15,12 +15,17 @@ def picture(pixels):
 
 
 def test_a_fingerprint_depends_on_size_and_pixels_alone():
-    tall = np.random.default_rng(0).integers(0, 256, (130, 5, 3))
+    tall = np.random.default_rng(0).integers(0, 256, (130, 6, 3))
     assert fingerprint(picture(tall)) == fingerprint(picture(tall.copy()))
-    assert fingerprint(picture(tall)) != fingerprint(picture(tall.reshape(65, 10, 3)))
+    assert fingerprint(picture(tall)) != fingerprint(picture(tall.reshape(65, 12, 3)))
     other = tall.copy()
     other[129, 4, 2] ^= 1
     assert fingerprint(picture(tall)) != fingerprint(picture(other))
+
+
+def test_copies_of_a_large_picture_have_one_fingerprint_and_another_picture_has_not():
+    large = np.random.default_rng(0).integers(0, 256, (1000, 3, 3))
+    assert fingerprint(picture(large)) == fingerprint(picture(large.copy())) != fingerprint(picture(large[::-1]))
 
 
 def test_grey_is_what_has_no_colour_up_to_compression():
