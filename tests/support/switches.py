@@ -58,7 +58,7 @@ TINY = {
     },
     "generate_captions": {"encoders": ["supervised"]},
     "parse_captions": {"synonym_similarity": 0.7, "synonym_mentions": 2},
-    "concepts": {"relative_cut": 1.05, "top": 3},
+    "concepts": {"relative_cut": 1.05, "top": 2},
     "analyse_groups": {"bootstrap": 10},
     "measure_explainability": {"null_sets": 10, "bootstrap": 10},
     "evaluate_concepts": {"bootstrap": 10, "clear": 0.1},
