@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_json
+from falcon_dvc.artifacts.shortfalls import of_captions
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.captions.formats import is_plain, open_captions, open_given
 from falcon_dvc.captions.selection import Selection, select, selected
@@ -95,6 +96,7 @@ def _summary(selection: Selection, given: GivenEmbeddings | None) -> StageSummar
             "with bytes that are not UTF-8": selection.undecodable,
         },
         wrote={f"rows to {paths.CAPTIONS / 'captions.parquet'}": kept, "embeddings": kept if given is None else 0},
+        lacking=of_captions({"captions": kept}),
     )
 
 

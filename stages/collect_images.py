@@ -9,7 +9,9 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.artifacts.shortfalls import of_images
 from falcon_dvc.artifacts.summary import StageSummary
+from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def run(params: Params) -> StageSummary:
     """Write ``data/images.parquet`` and its metrics."""
-    table, skipped = _scenes(params) if params.data.source == "scenes" else _listed(params)
+    table, skipped, contents = _scenes(params) if params.data.source == "scenes" else _listed(params)
     write_table(paths.IMAGES, table[["image", "split", "label", "width", "height"]])
     split = table["split"].value_counts()
     counts = {
@@ -25,34 +27,51 @@ def run(params: Params) -> StageSummary:
         "probe": int(split.get("probe", 0)),
         "test": int(split.get("test", 0)),
         "skipped": skipped,
+        **{name: count for name, count in contents.items() if count},
     }
     summary = StageSummary(
         read={"images": len(table) + skipped},
         dropped={"images": {"cannot be read": skipped}},
         wrote={f"rows to {paths.IMAGES}": len(table)},
+        lacking=of_images(counts),
     )
     write_json(paths.metrics("images"), {**counts, **summary.metrics})
     return summary
 
 
-def _scenes(params: Params) -> tuple[pd.DataFrame, int]:
+def _scenes(params: Params) -> tuple[pd.DataFrame, int, dict[str, int]]:
     """Read the synthetic data set, with its own splits and the object as the label."""
     table = read_table(f"{params.data.images}/attributes.parquet").rename(columns={"object": "label"})
     height, width = read_array(f"{params.data.images}/images.npy").shape[1:3]
-    return table.assign(width=width, height=height), 0
+    return table.assign(width=width, height=height), 0, {}
 
 
-def _listed(params: Params) -> tuple[pd.DataFrame, int]:
-    """List the user's images, divided by their own splits, else by a seeded share."""
+def _listed(params: Params) -> tuple[pd.DataFrame, int, dict[str, int]]:
+    """List the user's images, divided by their own splits, else by a seeded share; count those skipped and what is unusual."""
     from falcon_dvc.images.open import list_source
 
     listing = list_source(params.data)
     for name in listing.skipped:
         print(f"skipped {name}")
+    if len(listing.table) == listing.identical + 1 > 1:
+        raise UserError(
+            f"data.images: all {len(listing.table)} images in {params.data.images} are identical, so no feature differs between "
+            "them; point data.images at different pictures"
+        )
+    contents = {
+        "identical": listing.identical,
+        "grey": listing.grey,
+        "of_one_class": _of_one_class(listing.table["label"]),
+    }
     if "split" in listing.table:
-        return listing.table, len(listing.skipped)
+        return listing.table, len(listing.skipped), contents
     images = len(listing.table)
     held_out = np.random.default_rng(params.seed).permutation(images)[: round(params.data.heldout * images)]
     split = np.full(images, "probe", dtype=object)
     split[held_out] = "test"
-    return listing.table.assign(split=split), len(listing.skipped)
+    return listing.table.assign(split=split), len(listing.skipped), contents
+
+
+def _of_one_class(labels: pd.Series) -> int:
+    """Return 1 if all images have the same label, else 0."""
+    return int(len(labels) > 1 and labels.nunique() == 1 and labels.iloc[0] != "")

@@ -45,7 +45,7 @@ def run(params: Params, name: str) -> StageSummary:
     metrics = _metrics(compared, settings)
     summary = StageSummary(
         read={"held-out images": len(rows), "features": len(truth)},
-        dropped={"features": {"without a clear truth": len(truth) - metrics["clear_truth"]}},
+        dropped={"features": {"without a clear truth (evaluate_concepts.clear)": len(truth) - metrics["clear_truth"]}},
         wrote={f"rows to {paths.table(f'{name}_truth')}": len(truth)},
     )
     write_json(paths.metrics(f"evaluation_{name}"), {**metrics, **summary.metrics})

@@ -39,6 +39,11 @@ def run(params: Params, name: str) -> StageSummary:
     table = read_table(paths.IMAGES)
     opened = PerProcess(_opened, params.data, params.encoders[name], name, params.device)
     source, (encoder, *_) = opened()
+    if encoder.width < 2:
+        raise UserError(
+            f"encoders.{name}: gives one feature; the features of an image are compared with each other, so choose a layer "
+            f"with at least two (encoders.{name}.layer)"
+        )
     _check_head(params.encoders[name], encoder.width, f"encoders.{name}")
     fields = [encoder.field(width, height) for width, height in zip(table["width"], table["height"], strict=True)]
     folder = paths.activations(name)

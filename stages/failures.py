@@ -69,7 +69,7 @@ def run(params: Params, name: str) -> StageSummary:
     planted = shortcut_metrics(params, images, rows, blamed, concepts) if params.worlds else {}
     summary = StageSummary(
         read={"images": len(images.image) + unnamed},
-        dropped={"images": {"with a label that names no class": unnamed}},
+        dropped={"images": {f"with a label that names no class of encoders.{name}": unnamed}},
         noted={"wrongly classified images": len(failures)},
         wrote={f"rows to {paths.FAILURES / f'{name}.parquet'}": len(failures), "clusters": len(clusters)},
     )

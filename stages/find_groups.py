@@ -8,6 +8,7 @@ import numpy as np
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_rows, read_table, write_array, write_json, write_table
+from falcon_dvc.artifacts.shortfalls import of_features
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.errors import UserError
 from falcon_dvc.groups.activations import (
@@ -16,6 +17,7 @@ from falcon_dvc.groups.activations import (
 from falcon_dvc.groups.choice import chosen_features
 from falcon_dvc.groups.image_sets import firing_thresholds, image_sets, normalised_features
 from falcon_dvc.groups.search import explained_groups
+from falcon_dvc.groups.unexplained import unexplained
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import FindGroups, Params
@@ -42,19 +44,17 @@ def run(params: Params, name: str) -> StageSummary:
         normalised, settings.rule, top_k=settings.top_k, quantile=settings.quantile, sigma=settings.sigma
     )
     groups, statistics, search = explained_groups(fires, settings, chosen)
+    lacking = unexplained(normalised, fires, chosen, search["single"], settings)
     if not len(groups):
-        raise NothingFiresError(
-            f"encoders.{name}: no {'chosen ' if choice else ''}feature has {settings.min_images} highly activating images; "
-            "lower find_groups.min_images or sigma, or use rule: top_k"
-        )
+        raise NothingFiresError(f"encoders.{name}: {_nothing(lacking)}")
     sets = image_sets(normalised, fires, groups, statistics["group"].to_numpy(), settings)
     sets["image"] = table["image"].to_numpy()[probe[sets.pop("row")]]
     write_table(paths.groups(name) / "groups.parquet", statistics)
     write_table(paths.groups(name) / "sets.parquet", sets)
     write_array(paths.groups(name) / "thresholds.npy", firing_thresholds(normalised, fires))
-    summary = _summary(name, fires.shape, len(chosen), search, len(groups), len(sets), settings)
+    summary = _summary(name, fires.shape, len(chosen), search | lacking, len(groups), len(sets), settings)
     metrics = {"chosen_features": len(chosen), "features_of_the_encoder": fires.shape[1]} if choice else {}
-    write_json(paths.metrics(f"search_{name}"), {**metrics, **search, **summary.metrics})
+    write_json(paths.metrics(f"search_{name}"), {**metrics, **search, **lacking, **summary.metrics})
     return summary
 
 
@@ -68,7 +68,7 @@ def _summary(
     images, features = fires
     sets = [counts for size, counts in search.items() if size.startswith("of_")]
     left = sum(counts["significant"] - counts["explained"] for counts in sets)
-    few = f"with fewer than {settings.min_images} highly activating images"
+    few = f"with fewer than {settings.min_images} highly activating images (find_groups.min_images)"
     return StageSummary(
         read={"probe images": images, "features": chosen},
         dropped={"features": {few: chosen - search["single"]}},
@@ -77,6 +77,25 @@ def _summary(
             "significant sets of features that are left out": left,
         },
         wrote={f"groups to {paths.groups(name)}": groups, f"rows of images to {paths.groups(name)}": rows},
+        lacking=of_features(search),
+    )
+
+
+def _nothing(lacking: dict) -> str:
+    """Say why no feature is explained."""
+    counts = lacking["not_explained"]
+    if counts["images"] < counts["least_images"]:
+        return (
+            f"only {counts['images']} of the images can explain features, fewer than find_groups.min_images "
+            f"({counts['least_images']}); add images, or lower find_groups.min_images or data.heldout"
+        )
+    if counts["constant"] < counts["features"]:
+        return "; ".join(of_features(lacking))
+    if counts["features"] == 1:
+        return "its only feature has the same value on every image after row normalisation; choose a layer with more features"
+    return (
+        f"all {counts['features']} features are constant on the {counts['images']} explained images, so none can be explained; "
+        "check that the images differ and that the layer has an output"
     )
 
 

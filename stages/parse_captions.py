@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_json, write_table
+from falcon_dvc.artifacts.shortfalls import FEW_WORDS, of_words
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import resumable
 from falcon_dvc.concepts.retrieval.index import naming, read_captions, read_columns
@@ -32,11 +33,12 @@ CAPTIONS_AT_ONCE = 65_536
 
 @dataclass(frozen=True)
 class Parsed:
-    """Count the captions that were read, those with a word or phrase, and the mentions."""
+    """Count the captions that were read, those with a word or phrase, the mentions, and different words up to `FEW_WORDS`."""
 
     captions: int
     with_words: int
     mentions: int
+    words: int
 
 
 def run(params: Params) -> StageSummary:
@@ -46,14 +48,16 @@ def run(params: Params) -> StageSummary:
         counts = _parse(parsed, params.parse_captions)
         if counts.mentions == 0:
             raise UserError(
-                f"{params.data.captions}: no caption holds a noun, verb or adjective; check data.captions and parse_captions.discard"
+                f"{params.data.captions}: no caption holds a noun, verb or adjective that parse_captions.discard and min_word leave "
+                f"({counts.captions} captions were read); check data.captions, or shorten parse_captions.discard"
             )
         concepts = _concepts(parsed, params.parse_captions)
         _write_mentions(parsed, concepts)
     synonyms, summary = _synonyms(concepts), _summary(counts)
     write_table(paths.table("synonyms"), synonyms)
     of_several = {"mentions": counts.mentions, "concepts_of_several_words": len(synonyms)}
-    write_json(paths.metrics("parsed"), {"captions": counts.captions, **of_several, **summary.metrics})
+    few = {"different_words": counts.words} if counts.words < FEW_WORDS else {}
+    write_json(paths.metrics("parsed"), {"captions": counts.captions, **of_several, **few, **summary.metrics})
     return summary
 
 
@@ -62,19 +66,23 @@ def _summary(counts: Parsed) -> StageSummary:
         read={"captions": counts.captions},
         dropped={"captions": {"without a noun, verb or adjective that counts": counts.captions - counts.with_words}},
         wrote={f"rows to {paths.MENTIONS}": counts.mentions},
+        lacking=of_words({"different_words": counts.words}),
     )
 
 
 def _parse(parsed: Path, settings: ParseCaptions) -> Parsed:
     """Write the mentions of all captions, one block of the corpus at a time."""
     read = with_words = mentions = 0
+    words: set[str] = set()
     with table_in_parts(parsed, PARSED) as writer:
         for captions, texts in _captions():
             mentioned = parse_captions(texts, frozenset(settings.discard), settings.min_word)
             writer.write_table(mention_table(captions, mentioned))
             read, mentions = read + len(captions), mentions + len(mentioned)
             with_words += len(np.unique(mentioned.caption))
-    return Parsed(read, with_words, mentions)
+            if len(words) < FEW_WORDS:
+                words.update(mentioned.vocabulary[number] for number in np.unique(mentioned.concept[~mentioned.phrase]))
+    return Parsed(read, with_words, mentions, min(len(words), FEW_WORDS))
 
 
 def _captions() -> Iterator[tuple[pa.Array, list[str]]]:

@@ -9,12 +9,14 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_json, write_table
+from falcon_dvc.artifacts.shortfalls import of_concepts
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import resumable
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, explain_crops
 from falcon_dvc.concepts.scoring.tables import concept_table, evidence_table
+from falcon_dvc.concepts.scoring.without_word import without_word
 from falcon_dvc.concepts.words.listing import explanations_in_words, kept_concepts
 from falcon_dvc.errors import UserError
 
@@ -39,11 +41,12 @@ def run(params: Params, name: str) -> StageSummary:
     write_table(paths.concepts(name) / "evidence.parquet", evidence)
     write_table(paths.table(f"{name}_concepts"), explanations_in_words(groups, table))
     write_table(paths.plot(f"{name}_scores"), _ranked(table))
-    metrics = _metrics(groups, table, crops)
+    metrics = _metrics(groups, table, crops) | without_word(groups["group"], table, params.concepts)
     summary = StageSummary(
         read={"captions": len(corpus.captions), "crops": len(crops), "groups": len(groups)},
         dropped={"groups": {"without a concept": len(groups) - metrics["with_concepts"]}},
         wrote={f"rows to {paths.concepts(name)}": len(table) + len(evidence)},
+        lacking=of_concepts(metrics),
     )
     write_json(paths.metrics(f"concepts_{name}"), {**metrics, **recall, **summary.metrics})
     return summary

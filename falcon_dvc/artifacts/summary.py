@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 WARNING_SHARE = 0.01  # share of an input; a stage that drops more prints a warning
@@ -20,6 +20,8 @@ class StageSummary:
         Number of read items that were not used, by kind and reason.
     noted : dict of str to int
         Number of changes to the items that were kept, by change ("duplicates merged").
+    lacking : sequence of str
+        What the input lacks, in sentences (`falcon_dvc.artifacts.shortfalls`).
 
     Raises
     ------
@@ -31,6 +33,7 @@ class StageSummary:
     wrote: Mapping[str, int]
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     noted: Mapping[str, int] = field(default_factory=dict)
+    lacking: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for what, reasons in self.dropped.items():
@@ -54,13 +57,14 @@ class StageSummary:
 
 
 def lines(stage: str, summary: StageSummary) -> Iterator[str]:
-    """Yield the summary as one line, then a warning for each input with a dropped share above `WARNING_SHARE`."""
+    """Yield the summary as one line, then warnings: an input with a dropped share above `WARNING_SHARE`, and what is lacking."""
     clauses = [("read", _counted(summary.read)), ("dropped", _dropped(summary)), ("", _counted(summary.noted))]
     clauses.append(("wrote", _counted(summary.wrote)))
     yield f"{stage}: " + "; ".join(f"{verb} {text}".strip() for verb, text in clauses if text)
     for what, share in summary.shares.items():
         if share > WARNING_SHARE:
             yield f"{stage}: warning: {_percent(share)} of the {what} were dropped ({_counted(summary.dropped[what])})"
+    yield from (f"{stage}: {sentence}" for sentence in summary.lacking)
 
 
 def _dropped(summary: StageSummary) -> str:

@@ -38,16 +38,21 @@ def fires_by_sigma(normalised: Features, sigma: float) -> Fires:
 
     A constant feature never fires, because it does not separate images.
     """
-    mean, square = _mean_and_mean_square(normalised)
-    threshold = mean + sigma * np.sqrt(max(square - mean**2, 0.0))
+    threshold = threshold_by_sigma(normalised, sigma)
     fires = np.empty(normalised.shape, dtype=bool)
 
     def compare(rows: slice) -> None:
         np.greater_equal(normalised[rows], threshold, out=fires[rows])
 
     in_blocks(compare, len(fires), _rows_at_once(normalised))
-    fires[:, ~_varies(normalised)] = False
+    fires[:, ~varies(normalised)] = False
     return fires
+
+
+def threshold_by_sigma(normalised: Features, sigma: float) -> float:
+    """Compute mean + sigma * std of the whole matrix."""
+    mean, square = _mean_and_mean_square(normalised)
+    return float(mean + sigma * np.sqrt(max(square - mean**2, 0.0)))
 
 
 def _mean_and_mean_square(values: np.ndarray) -> tuple[float, float]:
@@ -75,7 +80,7 @@ def fires_by_quantile(normalised: Features, quantile: float) -> Fires:
     An image at or below the feature's mean never fires.
     """
     threshold = np.quantile(normalised, quantile, axis=0)
-    return (normalised >= threshold) & (normalised > normalised.mean(axis=0)) & _varies(normalised)
+    return (normalised >= threshold) & (normalised > normalised.mean(axis=0)) & varies(normalised)
 
 
 def fires_by_rank(normalised: Features, top_k: int) -> Fires:
@@ -86,7 +91,7 @@ def fires_by_rank(normalised: Features, top_k: int) -> Fires:
     order = np.argsort(-normalised, axis=0, kind="stable")[:top_k]
     fires = np.zeros(normalised.shape, dtype=bool)
     np.put_along_axis(fires, order, True, axis=0)
-    return fires & (normalised > normalised.mean(axis=0)) & _varies(normalised)
+    return fires & (normalised > normalised.mean(axis=0)) & varies(normalised)
 
 
 def highly_activating(
@@ -261,7 +266,7 @@ def _cosine_outside(
     return np.divide(centre @ normalised.T, scale, out=np.zeros_like(scale), where=scale > 1e-12)
 
 
-def _varies(normalised: Features) -> Bool[np.ndarray, " features"]:
+def varies(normalised: Features) -> Bool[np.ndarray, " features"]:
     """Find the features that are not constant (up to rounding) over the images.
 
     The first images decide for almost all features. Only the others are compared on all images.

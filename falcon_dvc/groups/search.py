@@ -66,8 +66,9 @@ def _cofiring(fires: np.ndarray, settings: FindGroups, chosen: np.ndarray) -> tu
     """Select each chosen feature with enough images, and diverse closed sets that fire together beyond chance."""
     singles = grouping.single_features(fires, settings.min_images, chosen)
     own = fires if len(chosen) == fires.shape[1] else fires[:, chosen]
+    largest = settings.max_size if settings.max_groups else 1  # without groups there is no search
     itemsets = cofiring_sets(
-        own, settings.min_images, settings.max_size, settings.fdr, settings.max_candidates, settings.max_jaccard
+        own, settings.min_images, largest, settings.fdr, settings.max_candidates, settings.max_jaccard
     )
     listed, left = diverse(itemsets, own, settings.max_groups, settings.max_jaccard)
     larger = pd.DataFrame(

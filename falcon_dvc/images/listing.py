@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.images.contents import fingerprint, is_grey
 from falcon_dvc.images.decode import UnreadableImageError, decoded, printable
 from falcon_dvc.progress import track
 from falcon_dvc.threads import WORKERS
@@ -69,10 +71,26 @@ class Listing:
         applied), and split if the source divides its pictures itself.
     skipped : list of str
         The skipped images, each as ``name: reason``, in the same order, then `Collection.damaged`.
+    identical, grey : int
+        Number of images with the pixels of an earlier one, and of images without colour.
     """
 
     table: pd.DataFrame
     skipped: list[str]
+    identical: int
+    grey: int
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What decoding every picture told, by its position: width and height, or why it cannot be read; a digest; whether it is grey.
+
+    The digests are numbers, because a collection may hold millions of pictures.
+    """
+
+    sizes_or_reasons: list[tuple[int, int] | str]
+    fingerprints: np.ndarray
+    grey: np.ndarray
 
 
 def list_images(folder: str | Path, unreadable: Literal["skip", "fail"]) -> Listing:
@@ -123,7 +141,8 @@ def list_collection(collection: Collection, unreadable: Literal["skip", "fail"])
     UserError
         If no picture can be decoded. With "fail", if any cannot be decoded or a part of the source is damaged.
     """
-    sizes_or_reasons = _inspected(collection)
+    contents = _inspected(collection)
+    sizes_or_reasons = contents.sizes_or_reasons
     order = sorted(range(len(collection.ids)), key=lambda row: os.fsencode(collection.ids[row]))
     skipped = [
         f"{printable(collection.ids[row])}: {sizes_or_reasons[row]}"
@@ -140,7 +159,9 @@ def list_collection(collection: Collection, unreadable: Literal["skip", "fail"])
             f"data.images: none of the {len(order)} images in {collection.place} can be read{first}; "
             "point data.images at pictures that can"
         )
-    return Listing(_table(collection, sizes_or_reasons, readable), skipped)
+    identical = len(readable) - len(np.unique(contents.fingerprints[readable]))
+    table = _table(collection, sizes_or_reasons, readable)
+    return Listing(table, skipped, identical, int(contents.grey[readable].sum()))
 
 
 def existing_folder(folder: Path) -> Path:
@@ -173,19 +194,24 @@ def _image_names(root: Path) -> Iterator[str]:
         yield from (Path(folder, name).relative_to(root).as_posix() for name in links + images)
 
 
-def _inspected(collection: Collection) -> list[tuple[int, int] | str]:
-    """Decode every image; return its width and height, or why it cannot be read."""
+def _inspected(collection: Collection) -> _Contents:
+    """Decode every image."""
+    fingerprints = np.zeros(len(collection.ids), dtype=np.uint64)
+    grey = np.zeros(len(collection.ids), dtype=bool)
 
     def inspect(row: int) -> tuple[int, int] | str:
         try:
             _check_unicode(collection.ids[row])
-            return collection.decode(row).size
+            picture = collection.decode(row)
+            fingerprints[row], grey[row] = fingerprint(picture), is_grey(picture)
+            return picture.size
         except UnreadableImageError as error:
             return str(error)
 
     rows = range(len(collection.ids))
     with ThreadPoolExecutor(WORKERS) as pool:
-        return list(track(pool.map(inspect, rows), "Decoding images", total=len(rows)))
+        sizes_or_reasons = list(track(pool.map(inspect, rows), "Decoding images", total=len(rows)))
+    return _Contents(sizes_or_reasons, fingerprints, grey)
 
 
 def _table(

@@ -692,7 +692,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _sections_name_encoders(self) -> "Params":
-        for section in ("generate_captions", "failures"):
+        for section in ("generate_captions", "evaluate_units", "failures"):
             for key in getattr(self, section).encoders:
                 if key not in self.encoders:
                     known = ", ".join(self.encoders)

@@ -1,12 +1,13 @@
 """Collect the numbers of the overview, all measurements, and the claims."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import pandas as pd
 
 from falcon_dvc import paths
+from falcon_dvc.artifacts import shortfalls
 from falcon_dvc.artifacts.formats import read_json, read_table
 from falcon_dvc.claims.verdicts import CLAIMS, Verdict
 from falcon_dvc.html.measurements import Measurement, MeasurementTable, at, tabulate
@@ -44,7 +45,7 @@ OVERVIEW = (
 OF_ENCODERS = (
     ("Interpretability", "Do the crops of a feature look more alike than random crops?", "explainability"),
     ("Right or wrong", "First concepts against the attribute that a feature follows on held-out images.", "evaluation"),
-    ("Concepts", "What the scoring found, and what the contrast removed.", "concepts"),
+    ("Concepts", "What the scoring found, and what it left out.", "concepts"),
     ("Groups", "What features say together that none of them says alone.", "groups"),
     ("Failures", "What a classifier gets wrong, whether its causes are named, and what repairs it.", "failures"),
 )
@@ -92,22 +93,52 @@ def _metrics(name: str) -> Any | None:
     return read_json(path) if path.is_file() else None
 
 
-def at_a_glance(encoders: Iterable[str]) -> list[tuple[str, list[Measurement | None]]]:
+def _of_encoders(kind: str, params: Any) -> dict[str, Any | None]:
+    """Read the metrics files of a kind, whatever an earlier run with other params left; None where nothing was measured."""
+    measured = {"evaluation": params.encoders if params.worlds else (), "failures": params.failures.encoders}
+    files = {name: _metrics(f"{kind}_{name}") for name in measured.get(kind, params.encoders)}
+    if kind == "groups":
+        return {name: content for name, content in files.items() if _has_groups(content)}
+    return {
+        name: None if kind == "failures" and at(content, "images") == Measurement(0) else content
+        for name, content in files.items()
+    }
+
+
+def _has_groups(content: Any | None) -> bool:
+    """Whether a metrics file counts a group of two or more features."""
+    return content is not None and any(size != "of_1" for size in content.get("groups", {}))
+
+
+def at_a_glance(params: Any) -> list[tuple[str, list[Measurement | None]]]:
     """Collect the main numbers, one column for each encoder."""
-    kinds = dict.fromkeys(kind for _, kind, _ in OVERVIEW)
-    content = {kind: [_metrics(f"{kind}_{name}") for name in encoders] for kind in kinds}
+    files = {kind: _of_encoders(kind, params) for kind in dict.fromkeys(kind for _, kind, _ in OVERVIEW)}
+    content = {kind: [of_kind.get(name) for name in params.encoders] for kind, of_kind in files.items()}
     rows = [(label, [at(metrics, path) for metrics in content[kind]]) for label, kind, path in OVERVIEW]
     return [row for row in rows if any(row[1])]
 
 
-def measurements(encoders: Iterable[str]) -> list[MeasurementTable]:
-    """Make tables of all metrics files, except those of transfers."""
-    of_encoders = [
-        labelled(tabulate(title, about, {name: _metrics(f"{kind}_{name}") for name in encoders}))
-        for title, about, kind in OF_ENCODERS
+def measurements(params: Any) -> list[MeasurementTable]:
+    """Make tables of all metrics files, except those of transfers; a table of a part that params switch off has no columns."""
+    of_encoders = [labelled(tabulate(title, about, _of_encoders(kind, params))) for title, about, kind in OF_ENCODERS]
+    of_the_run = [row for row in OF_THE_RUN if params.worlds or row[2] != "clip"]
+    return of_encoders + [
+        labelled(tabulate(title, about, {"this run": _metrics(kind)})) for title, about, kind in of_the_run
     ]
-    of_the_run = [labelled(tabulate(title, about, {"this run": _metrics(kind)})) for title, about, kind in OF_THE_RUN]
-    return of_encoders + of_the_run
+
+
+def lacking_of_run() -> list[str]:
+    """Say what the images, captions and words of this run lack."""
+    said = {"images": shortfalls.of_images, "captions": shortfalls.of_captions, "parsed": shortfalls.of_words}
+    present = ((_metrics(kind), of_kind) for kind, of_kind in said.items())
+    return [sentence for metrics, of_kind in present if metrics is not None for sentence in of_kind(metrics)]
+
+
+def lacking_of_encoder(name: str) -> list[str]:
+    """Say which features of an encoder are not explained or have no word, and why."""
+    return shortfalls.of_features(_metrics(f"search_{name}") or {}) + shortfalls.of_concepts(
+        _metrics(f"concepts_{name}") or {}
+    )
 
 
 def transfer_measurements(pairs: Mapping[str, Any]) -> MeasurementTable:

@@ -131,6 +131,8 @@ class Site:
             "encoders": list(self.params.encoders),
             "failures": list(self.failures),
             "transfers": [(page.pair, f"{page.explained} → {page.unseen}") for page in self.transfers],
+            "truths": bool(self.params.worlds),
+            "explained": "features and groups" if any(one.groups_of for one in self.explained) else "features",
         }
 
     @property
@@ -200,6 +202,7 @@ def _write_encoder(site: Site, explained: ExplainedEncoder, drawn: Mapping[str, 
         _write_feature(site, explained, card, alike, places[card.group], **extras)
     known = any(truths.values())
     content = {"encoder": explained, "known": known, "first": WITHOUT_SCRIPT, "drawn": drawn.get(name, [])}
+    content["lacking"] = overview.lacking_of_encoder(name)
     site.page(f"{name}/index.html", "encoder", name, **content)
     return {group: truth for group, truth in truths.items() if truth}
 
@@ -403,7 +406,7 @@ def _write_numbers(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
     blocks = [
         block
         for block in [
-            *overview.measurements(site.params.encoders),
+            *overview.measurements(site.params),
             overview.transfer_measurements(site.params.transfers),
         ]
         if block.columns or block.missing
@@ -430,7 +433,8 @@ def _overview(site: Site, drawn: Mapping[str, list[Drawn]]) -> str:
         image_text=params.image_text.kind,
         contrast=str(params.concepts.contrast),
         failures=site.failures,
-        glance=overview.at_a_glance(params.encoders),
+        lacking=overview.lacking_of_run(),
+        glance=overview.at_a_glance(params),
         drawn=drawn.get("overview", []),
         claims=overview.claims() if params.worlds else [],
     )

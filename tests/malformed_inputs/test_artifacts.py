@@ -169,9 +169,9 @@ ROWS = [
     Row("no mention", (of_concepts, MENTIONS, rows(0, 0)), refused(MENTIONS, "no concept")),
     Row("no caption", (of_concepts, TEXTS, rows(0, 0)), Refused("data/captions: 0 captions but 192 embeddings; run .dvc repro")),
     Row("no image to explain", (of_groups, IMAGES, lambda path: write_table(path, pd.read_parquet(path).assign(split="test"))), Refused("encoders.e: no image is explained, all are held out; lower data.heldout")),
-    Row("one image to explain", (of_groups, IMAGES, lambda path: write_table(path, pd.read_parquet(path).assign(split=["probe"] + ["test"] * 19))), Refused("encoders.e: no feature has 4 highly activating images; lower")),
+    Row("one image to explain", (of_groups, IMAGES, lambda path: write_table(path, pd.read_parquet(path).assign(split=["probe"] + ["test"] * 19))), Refused("encoders.e: only 1 of the images can explain features, fewer than find_groups.min_images \\(4\\); add")),
     Row("no features", (of_groups, FEATURES, array(lambda a: a[:, :0])), refused(FEATURES, "no feature")),
-    Row("features that never fire", (of_groups, FEATURES, array(np.zeros_like)), Refused("encoders.e: no feature has 4 highly activating images; lower")),
+    Row("features that never fire", (of_groups, FEATURES, array(np.zeros_like)), Refused("encoders.e: all 8 features are constant on the 10 explained images")),
     Row("a folder without images", (of_images, "images", lambda path: (shutil.rmtree(path), path.mkdir())), Refused("data.images: no images under images .*; point data.images at")),
     Row("a folder of broken images", (of_images, "images", lambda path: [emptied(one) for one in path.iterdir()]), Refused("data.images: none of the 20 images in images can be read .*; point data.images at")),
 ]  # fmt: skip

@@ -248,3 +248,37 @@ def test_crops_of_another_model_are_refused(here):
 def test_the_index_is_strict_json(here):
     built(write_laion(here / "laion", 2), {"index": "sq"})
     json.loads((paths.CAPTIONS / "index.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_corpus_of_one_caption_is_said_and_so_are_its_few_words(here):
+    (here / "one.txt").write_text("a boat\na boat\n")
+    params = params_of(here / "one.txt")
+    assert build_caption_index.run(params).lacking[0].startswith("the corpus has only 1 different caption, ")
+    assert parse_captions.run(params).lacking[0].startswith("the captions have only 1 different word, ")
+    assert read_json(paths.metrics("parsed"))["different_words"] == 1
+
+
+def test_a_corpus_of_junk_words_is_refused_with_the_params_that_call_them_junk(here):
+    (here / "junk.txt").write_text("stock photo\nfree wallpaper hd\n")
+    build_caption_index.run(params_of(here / "junk.txt"))
+    with pytest.raises(UserError, match=r"no caption holds a noun.*\(2 captions were read\).*parse_captions\.discard"):
+        parse_captions.run(params_of(here / "junk.txt"))
+
+
+def test_groups_that_lose_all_words_are_said_with_a_constant_that_leaves_them_some(here):
+    (here / "c.txt").write_text("\n".join(CAPTIONS))
+    build_caption_index.run(params_of(here / "c.txt"))
+    parse_captions.run(params_of(here / "c.txt"))
+    write_groups(crops())
+    crop = read_table(paths.crops("e") / "crops.parquet")
+    roles = ["high", "low"] * (len(crop) // 2)
+    write_table(paths.crops("e") / "crops.parquet", crop.assign(role=roles, rank=np.arange(len(crop)) // 2))
+    params = params_of(here / "c.txt")
+    strict = params.model_copy(update={"concepts": params.concepts.model_copy(update={"relative_cut": 0.01})})
+    said = score_concepts.run(strict, "e").lacking
+    assert (
+        said[0] == "1 of 1 features and groups have no word: 1 whose words the contrast all removes (concepts.contrast)"
+    )
+    assert said[1].startswith("with concepts.relative_cut ") and said[1].endswith(
+        "with concepts.contrast: false, 1 have a word"
+    )

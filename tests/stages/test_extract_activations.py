@@ -1,5 +1,7 @@
 """The stage says what becomes of a classifier, and refuses a head that does not fit before any work."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -85,3 +87,10 @@ def test_a_device_that_is_absent_stops_the_stage(monkeypatch):
     params = params_of(**VIT).model_copy(update={"device": "cuda"})
     with pytest.raises(UserError, match=r"params\.yaml: device: torch finds no GPU"):
         extract_activations.run(params, "mine")
+
+
+def test_an_encoder_of_one_feature_is_refused_before_any_pass(monkeypatch):
+    monkeypatch.setattr(extract_activations, "load_encoder", lambda *_: SimpleNamespace(width=1))
+    with pytest.raises(UserError, match=r"encoders\.mine: gives one feature.*encoders\.mine\.layer"):
+        extract_activations.run(params_of(**VIT), "mine")
+    assert not paths.activations("mine").exists()

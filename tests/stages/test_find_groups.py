@@ -68,6 +68,9 @@ def test_every_significant_set_is_explained_or_left_out_for_a_reason_that_is_cou
     groups, _ = read()
     search = read_json(paths.metrics("search_e"))
     single = search.pop("single")
+    search.pop("proposed", None)
+    missing = search.pop("not_explained", {"constant": 0, "on_fewer_images": 0})
+    assert single + missing["constant"] + missing["on_fewer_images"] == 8
     assert single == (groups["size"] == 1).sum()
     (share,), flag = search.pop("dropped_share").values(), search.pop("dropped_more_than_1_percent", 0)
     assert share == pytest.approx(1 - single / 8, abs=1e-4) and flag == (share > 0.01)
@@ -154,7 +157,7 @@ def test_random_images_are_enough_for_sets_of_the_largest_groups_size(planted):
 
 def test_nothing_to_explain_is_said_in_one_line(planted):
     write_array(paths.activations("e") / "features.npy", np.ones((250, 8), dtype=np.float32))
-    with pytest.raises(UserError, match="min_images"):
+    with pytest.raises(UserError, match=r"encoders\.e: all 8 features are constant on the 200 explained images"):
         find_groups.run(planted, "e")
     assert not paths.groups("e").exists()
 
@@ -228,3 +231,22 @@ def test_features_that_the_encoder_does_not_have_are_named(planted, choice, word
         find_groups.run(with_choice(planted, choice), "e")
     assert str(error.value).startswith(words)
     assert not paths.groups("e").exists()
+
+
+def test_the_only_feature_of_an_encoder_is_constant_and_the_line_says_so(planted):
+    write_array(paths.activations("e") / "features.npy", np.random.default_rng(0).random((250, 1), dtype=np.float32))
+    with pytest.raises(UserError, match=r"encoders\.e: its only feature .* choose a layer with more features"):
+        find_groups.run(planted, "e")
+
+
+def test_settings_that_explain_nothing_are_answered_with_values_that_explain_something(planted):
+    with pytest.raises(UserError) as stop:
+        find_groups.run(with_settings(planted, rule="quantile", quantile=0.97), "e")
+    assert "8 of 8 features are not explained: 8 firing on fewer than 11 of 200 explained images" in str(stop.value)
+    assert "with find_groups.quantile 0.925, 8 are explained; with find_groups.min_images 5, 8 are" in str(stop.value)
+
+
+def test_features_that_are_left_out_are_said_with_values_that_explain_them(planted):
+    summary = find_groups.run(with_settings(planted, rule="sigma", sigma=1.0), "e")
+    assert "6 of 8 features are not explained: 6 firing on fewer than 11 of 200" in summary.lacking[0]
+    assert read_json(paths.metrics("search_e"))["not_explained"]["on_fewer_images"] == 6

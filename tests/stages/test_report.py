@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_table
+from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_json, write_table
 from falcon_dvc.errors import UserError
 from falcon_dvc.report.cards import concept_key
 from falcon_dvc.report.pages import POLICY
@@ -273,7 +273,31 @@ def test_without_truth_nothing_is_called_right_or_wrong(here):
     texts = made(small(source="images"), evaluation=False)
     text = "".join(texts.values())
     assert "first concept is right" not in text and 'class="verdict right"' not in text
-    assert "Not measured in this run" in text
+    assert "Right or wrong" not in text
+
+
+def test_what_the_data_lack_is_on_the_report(here):
+    write_artefacts(small())
+    images = {"images": 40, "probe": 20, "test": 20, "skipped": 2, "identical": 5}
+    write_json(paths.metrics("images"), images)
+    counts = {"features": 9, "images": 20, "least_images": 11, "constant": 1, "on_fewer_images": 2}
+    proposed = {"quantile": {"value": 0.8, "explained": 8}}
+    write_json(paths.metrics("search_first"), {"not_explained": counts, "proposed": proposed})
+    report.run(small())
+    texts = pages()
+    assert "2 of 42 images cannot be read and are left out. Only 20 images can explain features" in texts["index.html"]
+    assert "3 of 9 features are not explained" in texts["site/first/index.html"]
+    assert "With find_groups.quantile 0.8, 8 are explained." in texts["site/first/index.html"]
+    assert "not explained" not in texts["site/second/index.html"]
+
+
+def test_what_a_run_with_more_parts_left_behind_does_not_show(here):
+    write_artefacts(small())
+    fewer = small(failing=())
+    fewer.worlds, fewer.transfers = (), {}
+    report.run(fewer)
+    text = "".join(pages().values())
+    assert not re.search("first concept is right|Right or wrong|[Ff]ailures|[Tt]ransfer|zero-shot", text)
 
 
 def test_without_transfers_and_failures_no_page_points_to_them(here):
