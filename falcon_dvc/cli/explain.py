@@ -14,7 +14,7 @@ from falcon_dvc import paths
 from falcon_dvc.cli import terminal
 from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.cli.records import read_records
-from falcon_dvc.concepts.words.clarity import doubts, is_weak
+from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE, doubts, is_weak
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _doubts(explanation: FeatureExplanation) -> list[str]:
         reasons = doubts(next(iter(rows), None), explanation.measured.interpretable, explanation.measured.crops)
         found += [f"not explained: {' '.join(reasons)}"] if reasons else []
     if any(is_weak(row.interval_low, row.prior) for row in rows):
-        found.append("?: may be chance, the interval reaches the score on random crops")
+        found.append(MAY_BE_CHANCE)
     return found
 
 

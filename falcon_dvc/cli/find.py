@@ -12,7 +12,7 @@ from falcon_dvc import paths
 from falcon_dvc.cli import terminal
 from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.cli.records import read_records
-from falcon_dvc.concepts.words.clarity import is_weak
+from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE, is_weak
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
@@ -154,6 +154,8 @@ def _show(matches: Sequence[Match], top: int, words: Sequence[str], tables: Iter
         name = terminal.plain(f"{match.encoder}:{match.group}")
         table.add_row(name, terminal.plain(match.members), f"{match.score:.2f}", terminal.plain(concepts))
     console.print(table)
+    if any(concept.endswith("?") for match in matches[:top] for concept, _ in match.concepts[:SHOWN]):
+        console.print(MAY_BE_CHANCE)
     if len(matches) > top:
         console.print(f"{len(matches) - top} more; --top shows them")
 

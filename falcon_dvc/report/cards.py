@@ -38,11 +38,6 @@ class Concept:
     unclear: bool
 
     @property
-    def known(self) -> bool:
-        """Whether the interval is known: a single crop has none."""
-        return bool(np.isfinite(self.interval_low))
-
-    @property
     def key(self) -> str:
         return concept_key(self.concept)
 

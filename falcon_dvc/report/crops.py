@@ -31,10 +31,6 @@ class CropSheet:
     last: Crop
     parts: list[tuple[int, Crop]]
 
-    @property
-    def rows(self) -> int:
-        return -(-self.shown // COLUMNS)
-
 
 def read_crops(name: str, images: pd.DataFrame) -> pd.DataFrame:
     """Read the highly and lowly activating crops of the encoder `name` with their activations; joined by key.

@@ -186,7 +186,7 @@ def doubtful(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("doubtful"))
         params = small(sheet=0, weak=2, failing=())
-        write_artefacts(params)
+        write_artefacts(params, singles=3, groups=1)
         concepts, measured = paths.concepts("first") / "concepts.parquet", paths.EXPLAINABILITY / "first.parquet"
         table = read_table(concepts)
         weak = table["group"].eq("f0") | (table["group"].eq("f1") & (table["rank"] > 1))

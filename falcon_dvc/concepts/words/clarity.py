@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+MAY_BE_CHANCE = "?: may be chance, the interval reaches the score on random crops"  # what a question mark means
+
 
 def is_weak(interval_low: float, prior: float) -> bool:
     """Whether the interval of a concept reaches its prior, or is not known (NaN)."""

@@ -80,7 +80,7 @@ def test_words_that_may_be_chance_have_a_question_mark(params, capsys):
     assert "not explained: “[bold]boat[/]" in text and "on random crops" in text
     find.run(params, "boat", "simclr", top=9)
     text = capsys.readouterr().out
-    assert "striped boat? 0.10" in text and "boat 0.90" in text
+    assert "striped boat? 0.10" in text and "boat 0.90" in text and "?: may be chance" in text
 
 
 def test_a_single_crop_has_no_interval(params, capsys):
