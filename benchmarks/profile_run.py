@@ -27,7 +27,7 @@ from trials.tiny import RESULTS, Stage, definitions, environment, outputs, remov
 ROOT = Path(__file__).resolve().parents[1]
 
 OUT = ROOT / "reports" / "benchmarks" / "profile.json"
-TRAINING = ("render_scenes", "train_clip", "train_encoder")
+TRAINING = ("check_params", "render_scenes", "train_clip", "train_encoder")  # and what comes before it
 NOT_READ = {".git", ".dvc", "runs", *RESULTS}  # results are copied, all else is linked
 TOP = 3
 GROUPS = (STARTING, FILES, COMPUTING)
