@@ -12,8 +12,8 @@ from safetensors.numpy import save_file
 from falcon_dvc.cli.recipe import found
 from falcon_dvc.cli.runs import prepare
 from falcon_dvc.errors import UserError
-from falcon_dvc.params.load import read_yaml
-from falcon_dvc.params.schema import TimmEncoder
+from falcon_dvc.params.load import load_params, read_yaml
+from falcon_dvc.params.schema import Params, TimmEncoder
 from tests.support.command_lines import assert_one_line, falcon
 from tests.support.paths import ROOT
 
@@ -263,15 +263,32 @@ def test_unreadable_images_are_counted_and_many_are_sampled(project, monkeypatch
     assert "; 7 of them were decoded" in init(project, *CATDOG, *DATA, "--force").stdout
 
 
-def test_the_run_of_a_profile_needs_no_images_and_captions(project, monkeypatch):
+@pytest.fixture
+def real_params(project, monkeypatch):
+    """The project with the whole params.yaml, as the current folder."""
     monkeypatch.chdir(project)
     (project / ".dvcignore").touch()
     (project / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    profile = {"worlds": [], "data": {"source": "images", "images": "../../pictures", "captions": "../../captions.txt"}}
-    (project / "profiles/mine.yaml").write_text(str(profile))
+    return project
+
+
+@pytest.mark.skipif("device" not in Params.model_fields, reason="params have no device")
+def test_the_run_has_valid_params(real_params):
+    assert init(real_params, *CATDOG, *DATA, "--features", "3,17").returncode == 0
+    params = load_params(prepare("mine") / "params.yaml")
+    assert list(params.encoders) == ["mine"] and params.failures.encoders == ("mine",)
+
+
+def test_the_run_of_a_profile_needs_no_images_and_captions(real_params):
+    profile = {
+        "worlds": [],
+        "data": {"source": "images", "images": "../../pictures", "captions": "../../captions.txt"},
+        "image_text": {"kind": "open_clip", "name": "RN50", "pretrained": "openai"},
+    }
+    (real_params / "profiles/mine.yaml").write_text(str(profile))
     folder = prepare("mine")
     assert read_yaml(folder / "params.yaml")["data"]["images"] == "../../pictures"
-    (project / "captions.txt").unlink()
+    (real_params / "captions.txt").unlink()
     with pytest.raises(
         UserError, match=r"profiles/mine.yaml: data.captions: \.\./\.\./captions.txt leads to captions.txt"
     ):
