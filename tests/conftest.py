@@ -22,6 +22,7 @@ LONGEST = (
     "trials/test_load.py",
     "falcon_dvc/synthetic/test_training.py",
     "pipeline/test_own_data.py",
+    "pipeline/test_switched_off.py",
     "stages/test_report.py",
     "falcon_dvc/report/test_site.py",
 )

@@ -24,7 +24,7 @@ from falcon_dvc.groups.activations import highly_activating
 from falcon_dvc.groups.image_sets import image_sets, normalised_features
 from falcon_dvc.groups.search import explained_groups
 from falcon_dvc.images.source import ImageSource, PicturesInMemory
-from falcon_dvc.members import member_lists, membership
+from falcon_dvc.members import membership
 
 if TYPE_CHECKING:
     from falcon_dvc.params import schema
@@ -144,16 +144,13 @@ def _images(features: np.ndarray, chosen: np.ndarray, settings: schema.FindGroup
     fires = highly_activating(
         normalised, settings.rule, top_k=settings.top_k, quantile=settings.quantile, sigma=settings.sigma
     )
-    groups, statistics, _ = explained_groups(fires, settings)
-    members = member_lists(statistics["members"])
-    kept = np.flatnonzero([set(group) <= set(chosen.tolist()) for group in members])
-    if not len(kept):
+    groups, statistics, _ = explained_groups(fires, settings, chosen)
+    if not len(groups):
         raise UserError(
             f"features: none of {len(chosen)} fires on {settings.min_images} or more of {len(features)} images; "
             "give more images, or lower settings.find_groups.min_images or quantile"
         )
-    statistics = statistics.iloc[kept].reset_index(drop=True)
-    sets = image_sets(normalised, fires, groups.take(kept), statistics["group"].to_numpy(), settings)
+    sets = image_sets(normalised, fires, groups, statistics["group"].to_numpy(), settings)
     return statistics, sets.rename(columns={"row": "image"})
 
 

@@ -13,6 +13,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.errors import UserError
+from falcon_dvc.groups.choice import chosen_features
 from falcon_dvc.params.load import read_yaml
 
 if TYPE_CHECKING:
@@ -80,11 +81,15 @@ def _tables(params: Params, name: str, texts: pd.Series, captions: int) -> dict[
 def _features(params: Params, name: str, concepts: pd.DataFrame) -> pd.DataFrame:
     """List every feature and group of an encoder, explained or not, in one row each."""
     groups = pd.DataFrame(read_table(paths.groups(name) / "groups.parquet"))
-    table = _all_features(groups, read_array(paths.activations(name) / "features.npy").shape[1])
+    width = read_array(paths.activations(name) / "features.npy").shape[1]
+    table = _all_features(groups, width)
     kept = concepts[concepts["kept"]]
     explained = table["group"].isin(kept["group"])
     table.insert(3, "explained", explained)
-    table.insert(4, "reason", _reasons(table, explained, concepts, params.find_groups.min_images))
+    reasons = _reasons(table, explained, concepts, params.find_groups.min_images).astype(object)  # texts of any length
+    chosen = chosen_features(params.encoders[name].features, width, name)
+    reasons[:width][~np.isin(np.arange(width), chosen)] = f"not chosen by encoders.{name}.features"
+    table.insert(4, "reason", reasons)
     # A group's kept words stand first, by rank.
     table = table.join(kept.drop_duplicates("group").set_index("group")[FIRST].rename(columns=NAMES), on="group")
     measured = read_table(paths.EXPLAINABILITY / f"{name}.parquet").set_index("group")[MEASURED]

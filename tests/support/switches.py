@@ -36,6 +36,7 @@ OFF: dict[str, dict] = {
         "worlds": [],
         "train": {"supervised": None, "simclr": None},
         "data": {"source": "list", "images": "pictures", "list": "labelled.csv"},
+        "image_text": {"allow_synthetic": True},
     },
     "groups": {"find_groups": {"max_groups": 0}},
     "split": {"data": {"heldout": 0.0}},
@@ -105,7 +106,6 @@ def make_inputs(patch: pytest.MonkeyPatch) -> None:
     _make_pictures(table["object"])
     _make_networks(captions, sorted(table["object"].unique()))
     Path("data/transfers").mkdir()  # as in a clone
-    Path("requirements.txt").touch()
     Path("reports/metrics").mkdir(parents=True, exist_ok=True)
     for folder in ("studies/metrics", "reports/photos/metrics"):
         Path(folder).mkdir(parents=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from falcon_dvc.captions.corpus_file import clean_caption, is_missing
 from falcon_dvc.captions.formats import open_captions
-from falcon_dvc.cli.recipe.request import Entry, Request, feature_numbers, joined, with_paths
+from falcon_dvc.cli.recipe.request import Entry, Request, joined, with_paths
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.listing import Collection, find_in_folder, list_collection
 from falcon_dvc.models.encoders.hooked import HookedEncoder
 from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier, load_encoder
 from falcon_dvc.models.encoders.networks import IMAGENET, check_names
 from falcon_dvc.models.open_clip import published
+from falcon_dvc.params.feature_file import read_feature_file
 from falcon_dvc.params.schema import Data, EncoderSpec
 
 DECODED = 2000  # images that are decoded; of more, as many evenly spaced ones
 BATCHES = 25  # batches of captions that are read, about 200 000 captions
 FEWEST_CAPTIONS = 5  # as many as a crop retrieves
 IMAGENET_OUTPUTS = 1000
-NO_FILE = "pins/none"  # stands for a checkpoint where the weights are no file
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def _spec(entry: Entry) -> Any:
     """Validate what concerns the network in the entry of an encoder, with paths as the user gave them."""
     network = {key: value for key, value in entry.items() if key != "features"}
     try:
-        return TypeAdapter(EncoderSpec).validate_python({"checkpoint": NO_FILE} | with_paths(network, str))
+        return TypeAdapter(EncoderSpec).validate_python(with_paths(network, str))
     except ValidationError as error:
         problem = error.errors()[0]
         key = str(problem["loc"][-1])
@@ -267,7 +268,7 @@ def _explained(entry: Entry, width: int) -> int:
         if chosen["random"] > width:
             raise UserError(f"--features random:{chosen['random']}: the encoder has {width} features; name fewer")
         return chosen["random"]
-    numbers = feature_numbers(chosen)
+    numbers = read_feature_file(chosen) if isinstance(chosen, Path) else chosen
     if max(numbers) >= width:
         raise UserError(f"--features: there is no feature {max(numbers)}; the encoder has features 0 to {width - 1}")
     if len(set(numbers)) < len(numbers):

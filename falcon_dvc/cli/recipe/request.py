@@ -133,23 +133,6 @@ def chosen_features(text: str) -> list[int] | dict[str, int] | Path | None:
     return Path(text) if text else None
 
 
-def feature_numbers(chosen: list[int] | Path) -> list[int]:
-    """Return the numbers that the user listed or that a file holds, one a line.
-
-    Raises
-    ------
-    UserError
-        If a line of the file is no number.
-    """
-    if not isinstance(chosen, Path):
-        return chosen
-    lines = _lines(chosen, "--features")
-    wrong = next((line for line in lines if not line.isdecimal()), None)
-    if wrong is not None or not lines:
-        raise UserError(f"--features {chosen}: {wrong or 'it'!r} is no number of a feature; write one number a line")
-    return [int(line) for line in lines]
-
-
 def _lines(path: Path, option: str) -> list[str]:
     """Read the lines of a text file without white space at their ends; the last one may be empty."""
     try:

@@ -13,7 +13,6 @@ from falcon_dvc.cli.recipe import found
 from falcon_dvc.cli.runs import prepare
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params, read_yaml
-from falcon_dvc.params.schema import Params, TimmEncoder
 from tests.support.command_lines import assert_one_line, falcon
 from tests.support.paths import ROOT
 
@@ -129,7 +128,6 @@ def test_what_does_not_apply_is_off_and_says_why(project, options, words):
     assert profile_of(project)["failures"] == {"encoders": []} and profile_of(project)["data"]["heldout"] == 0.0
 
 
-@pytest.mark.skipif("head" not in TimmEncoder.model_fields, reason="encoders have no head")
 @pytest.mark.parametrize(
     ("shape", "classes", "words"),
     [
@@ -272,7 +270,6 @@ def real_params(project, monkeypatch):
     return project
 
 
-@pytest.mark.skipif("device" not in Params.model_fields, reason="params have no device")
 def test_the_run_has_valid_params(real_params):
     assert init(real_params, *CATDOG, *DATA, "--features", "3,17").returncode == 0
     params = load_params(prepare("mine") / "params.yaml")

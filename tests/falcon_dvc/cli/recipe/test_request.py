@@ -10,7 +10,6 @@ from falcon_dvc.cli.recipe.request import (
     Request,
     class_names,
     encoder_entry,
-    feature_numbers,
     image_text_entry,
     joined,
 )
@@ -101,15 +100,6 @@ def test_names_and_numbers_of_files(tmp_path):
     numbers = tmp_path / "numbers.txt"
     numbers.write_text("3\n17\n", encoding="utf-8")
     assert encoder_entry(replace(BARE, weights="random", features=str(numbers)))["features"] == numbers
-    assert feature_numbers(numbers) == [3, 17]
-
-
-@pytest.mark.parametrize(("content", "word"), [(b"3\nx\n", "'x'"), (b"", "'it'"), (b"\xff\xfe", "cannot be read")])
-def test_files_of_numbers_that_hold_something_else(content, word, tmp_path):
-    path = tmp_path / "numbers.txt"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"--features .*numbers.txt: .*{word}"):
-        feature_numbers(path)
 
 
 @pytest.mark.parametrize(
