@@ -334,7 +334,7 @@ def _transfer(params: Params) -> None:
     settings = params.transfer
     spaces = transfer._read(EXPLAINED, UNSEEN)
     maps = fit_maps(spaces, settings)
-    nearest_feature(spaces, maps)
+    nearest_feature(spaces, maps, np.arange(spaces.unseen.shape[1]))
     fit.curve_by_images(spaces, maps, settings)
     fit.curve_by_rank(spaces, maps, settings)
     fit.fit_metrics(spaces, maps, settings)

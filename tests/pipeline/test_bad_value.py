@@ -66,6 +66,8 @@ def test_no_result_is_removed(project, run, capfd):
 def test_every_stage_waits_for_the_check(overlay, tmp_path):
     content = read_yaml(ROOT / "params.yaml")
     merge(content, overlay)
+    for spec in (content["image_text"], *content["encoders"].values()):
+        spec.setdefault("checkpoint", "pins/weights.txt")  # as `falcon profile` writes it
     stages = resolved(tmp_path, content)
     graph = next(iter(stages.values())).repo.index.graph
     for name, stage in stages.items():

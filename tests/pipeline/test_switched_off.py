@@ -53,6 +53,7 @@ def folders(tmp_path_factory):
             for run in RUNS:
                 shutil.copytree(base / "inputs", base / run, copy_function=os.link)
                 os.chdir(base / run)
+                Path("params.yaml").write_text(json.dumps(switched_params(run)), encoding="utf-8")  # JSON is YAML
                 stages.run(switched_params(run), MADE)
         finally:
             os.chdir(before)

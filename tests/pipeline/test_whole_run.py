@@ -182,12 +182,15 @@ def test_a_killed_stage_goes_on_where_it_was(copy, noted, stage):
     run(copy[1], *key)
     expected, steps = fingerprints(copy[0]), len(noted)
     assert steps > 2
-    assert killed_at(steps // 2 + 1, *copy, stage) == -signal.SIGKILL
+    middle = steps // 2 + 1
+    # The last step of a pass is saved twice; a stage that is killed after the second time saves it again.
+    killed = middle - 1 if noted[middle - 1] == noted[middle - 2] else middle
+    assert killed_at(killed, *copy, stage) == -signal.SIGKILL
     for path in outputs((name, tuple(key))):  # as DVC does
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     noted.clear()
     run(copy[1], *key)
-    assert len(noted) == steps - (steps // 2 + 1)
+    assert len(noted) == steps - killed
     assert fingerprints(copy[0]) == expected
     assert not resume.FOLDER.exists()
 

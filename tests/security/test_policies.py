@@ -18,7 +18,7 @@ SITE = {
     "site": "./",
     "home": "../index.html",
     "here": "",
-    "menu": {"encoders": ["one"], "failures": [], "transfers": []},
+    "menu": {"encoders": ["one"], "failures": [], "transfers": [], "explained": "features", "truths": False},
 }
 
 

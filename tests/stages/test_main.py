@@ -38,8 +38,8 @@ def _pictures(folder):
     from PIL import Image
 
     (folder / "pictures").mkdir()
-    for name in ("a", "b"):
-        Image.new("RGB", (20, 20), "red").save(folder / "pictures" / f"{name}.jpg")
+    for name, colour in (("a", "red"), ("b", "blue")):
+        Image.new("RGB", (20, 20), colour).save(folder / "pictures" / f"{name}.jpg")
     content = (folder / "pictures" / "a.jpg").read_bytes()
     (folder / "pictures" / "broken.jpg").write_bytes(content[: len(content) // 2])
 

@@ -78,7 +78,7 @@ def _resolved(definition: dict, values: dict) -> ResolvedStage:
     return ResolvedStage(
         name,
         tuple(key),
-        [filled(param) for param in definition["params"]],
+        [filled(param) for param in definition.get("params", [])],
         [Path(filled(path)) for path in definition["deps"] if not path.startswith(CODE)],
         [Path(filled(entry if isinstance(entry, str) else next(iter(entry)))) for entry in outs],
     )

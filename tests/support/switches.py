@@ -57,7 +57,7 @@ TINY = {
         "quantile": 0.8, "min_images": 4, "max_images": 4, "max_groups": 2, "random_images": 4, "low_images": 2, "fdr": 0.9,
         "max_jaccard": 0.9,
     },
-    "generate_captions": {"encoders": ["supervised"]},
+    "generate_captions": {"encoders": ["supervised"], "checkpoint": "pins/generate_captions.txt"},
     "parse_captions": {"synonym_similarity": 0.7, "synonym_mentions": 2},
     "concepts": {"relative_cut": 1.05, "top": 2},
     "analyse_groups": {"bootstrap": 10},
@@ -106,6 +106,8 @@ def make_inputs(patch: pytest.MonkeyPatch) -> None:
     _make_pictures(table["object"])
     _make_networks(captions, sorted(table["object"].unique()))
     Path("data/transfers").mkdir()  # as in a clone
+    Path("pins").mkdir()
+    Path("pins/generate_captions.txt").touch()
     Path("reports/metrics").mkdir(parents=True, exist_ok=True)
     for folder in ("studies/metrics", "reports/photos/metrics"):
         Path(folder).mkdir(parents=True)
