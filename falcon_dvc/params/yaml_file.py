@@ -1,5 +1,7 @@
 """Read YAML files as DVC does."""
 
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ def read_yaml(path: Path, by_dvc: bool = False) -> Any:
     by_dvc : the file was written by DVC. The parser in C, which knows YAML 1.1 only, is five times as fast.
     """
     try:
-        return YAML(typ="safe", pure=not by_dvc).load(path.read_text(encoding="utf-8"))
+        return deepcopy(_parsed(path.read_text(encoding="utf-8"), by_dvc))
     except FileNotFoundError as error:
         raise UserError(f"{path}: not found; run from the project's root") from error
     except OSError as error:
@@ -25,3 +27,9 @@ def read_yaml(path: Path, by_dvc: bool = False) -> Any:
         raise UserError(f"{path}: not valid YAML: it is nested too deep") from error
     except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date or number that is none
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str, by_dvc: bool) -> Any:
+    """Parse a text; a process that reads a file again parses it once."""
+    return YAML(typ="safe", pure=not by_dvc).load(text)
