@@ -185,7 +185,7 @@ def doubtful(tmp_path_factory):
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("doubtful"))
-        params = small(sheet=0, weak=2, failing=())
+        params = small(sheet=0, weak=2, failing=("first",))
         write_artefacts(params, singles=3, groups=1)
         concepts, measured = paths.concepts("first") / "concepts.parquet", paths.EXPLAINABILITY / "first.parquet"
         table = read_table(concepts)
@@ -208,6 +208,7 @@ def test_what_is_not_explained_is_nowhere_shown_as_sure(doubtful):
     assert "Not explained." in text and "may be chance: it scores" in text and "on random crops." in text
     assert "Its crops look no more alike than random crops." in doubtful["site/second/f1.html"]
     assert "No feature is explained." in doubtful["index.html"] and "second/f" not in doubtful["index.html"]
+    assert '<span class="doubted">unclear: <bdi>' in doubtful["site/first/failures.html"]
     covers = re.findall(r'<span class="(tile[^"]*)"><img[^>]*second/covers', "".join(doubtful.values()))
     assert covers and set(covers) == {"tile doubted"}
 
