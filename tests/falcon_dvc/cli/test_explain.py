@@ -172,6 +172,12 @@ def test_nothing_found(params, capsys):
     assert "close are: emerald" in capsys.readouterr().out
 
 
+def test_a_word_that_is_a_concept_needs_no_dictionary(params, monkeypatch, capsys):
+    monkeypatch.setattr(find, "_lemma", lambda word: pytest.fail(word))
+    find.run(params, "striped boat", None, 20)
+    assert "f0" in capsys.readouterr().out
+
+
 def test_find_errors(params):
     with pytest.raises(UserError, match="a word or more"):
         find.run(params, "  ", None, 9)
