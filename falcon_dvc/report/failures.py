@@ -13,6 +13,7 @@ from falcon_dvc.artifacts.formats import read_json, read_table
 from falcon_dvc.html.measurements import Measurement, at
 from falcon_dvc.html.pictures import Tile, for_each_image, tile, whole_image
 from falcon_dvc.images.source import ImageSource
+from falcon_dvc.report.explained import Link
 
 EXAMPLES = 8  # largest number of failing images of a cluster
 SHOWN = 12  # the largest clusters of an encoder; the table contains all of them
@@ -43,12 +44,19 @@ class Switched:
 
 @dataclass(frozen=True)
 class Repair:
-    """A confusion of two classes: accuracies as trained, and with different sets of features switched off."""
+    """A confusion of two classes: accuracies as trained, and with different sets of features switched off.
+
+    Attributes
+    ----------
+    words : the blamed concepts.
+    members : the features that have them.
+    """
 
     right: str
     wrong: str
     failures: int
     words: str
+    members: list[int]
     verdict: str
     before: list[Measurement | None]
     choices: list[Switched]
@@ -73,6 +81,11 @@ class Failures:
     more: int
     repairs: list[Repair]
     tiles: list[Tile]
+
+
+def some_clear(known: Mapping[str, Link], features: list[int]) -> bool:
+    """Whether one of some features is explained, so that their words can be shown as sure; also if there are no features."""
+    return not features or any(f"f{feature}" in known and known[f"f{feature}"].clear for feature in features)
 
 
 def collect_failures(params: Any, images: pd.DataFrame, source: ImageSource) -> dict[str, Failures]:
@@ -161,6 +174,7 @@ def _repair(rows: pd.DataFrame) -> Repair:
         wrong=first["wrong"],
         failures=int(first["failures"]),
         words=main["words"].iloc[0],
+        members=[int(number) for number in main["features"].iloc[0].split()],
         verdict=verdict(main, by_choice[CONTROL]),
         before=[_measured(main, place, "before") for place in PLACES],
         choices=[

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from falcon_dvc.report.additions import read_additions
 from falcon_dvc.report.cards import Card, Tables, collect_cards, concept_key, crops_by_group
 from falcon_dvc.report.crops import COLUMNS, crop_sheets, read_crops, sheet_crops, shown_crops
 from falcon_dvc.report.explained import COVERS, SHEET, ExplainedEncoder, Link, carriers, probe_rows, read_explained
-from falcon_dvc.report.failures import EXAMPLES, Failures, collect_failures
+from falcon_dvc.report.failures import EXAMPLES, Failures, collect_failures, some_clear
 from falcon_dvc.report.pages import TEMPLATES, render, style
 from falcon_dvc.report.plots import Drawn, draw_plots
 from falcon_dvc.report.search_index import index, script
@@ -375,6 +375,7 @@ def _write_failures(site: Site, drawn: Mapping[str, list[Drawn]]) -> None:
             site.picture(f"{name}/failures.webp", failures.tiles, EXAMPLES)
         chosen = by_name[name].chosen if name in by_name else ""
         content = {"name": name, "some": failures, "known": known, "columns": EXAMPLES, "chosen": chosen}
+        content["some_clear"] = partial(some_clear, known)
         site.page(f"{name}/failures.html", "failures", "failures", drawn=drawn.get(f"failures_{name}", []), **content)
 
 
