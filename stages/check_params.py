@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.artifacts.summary import StageSummary
-from falcon_dvc.params.inputs import check_inputs
+from falcon_dvc.params.inputs import check_inputs, unread_checkpoints
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params
@@ -26,4 +26,6 @@ def run(params: Params) -> StageSummary:
     """
     files = check_inputs(params)
     write_text(paths.PARAMS_CHECKED, "params.yaml is valid\n")
-    return StageSummary(read={"files": files}, wrote={f"lines to {paths.PARAMS_CHECKED}": 1})
+    return StageSummary(
+        read={"files": files}, remarks=unread_checkpoints(params), wrote={f"lines to {paths.PARAMS_CHECKED}": 1}
+    )

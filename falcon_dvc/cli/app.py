@@ -144,12 +144,14 @@ def report() -> None:
 def check() -> None:
     """Check that params.yaml is valid and that the files which it names exist; print an error if not."""
     from falcon_dvc.cli import pins
-    from falcon_dvc.params.inputs import check_inputs
+    from falcon_dvc.params.inputs import check_inputs, unread_checkpoints
     from falcon_dvc.params.load import load_params
 
     params = load_params()
     pins.require(params)
     check_inputs(params)
+    for remark in unread_checkpoints(params):
+        typer.echo(remark)
 
 
 @app.command(rich_help_panel=CHECK)

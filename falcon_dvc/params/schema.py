@@ -172,7 +172,7 @@ class Weights(Section):
     checkpoint: str | None = None
     # What to write instead of a checkpoint, for the error message.
     other_sources: ClassVar[str] = ""
-    # Whether a checkpoint that the project does not load is accepted, because code or folders of the user read it.
+    # Whether a checkpoint that the project does not load needs no remark, because code or folders of the user read it.
     watched_only: ClassVar[bool] = False
 
     @property
@@ -184,10 +184,13 @@ class Weights(Section):
     def _checkpoint_belongs_to_the_weights(self) -> Self:
         if not self.elsewhere and self.checkpoint is None:
             raise ValueError(f"the weights are read from a file: name it as checkpoint{self.other_sources}")
-        generated = self.checkpoint is None or self.checkpoint.startswith(PINS)
-        if self.elsewhere and not generated and not self.watched_only:
-            raise ValueError(f"checkpoint is not used with {self.elsewhere}; leave it out")
         return self
+
+    @property
+    def unread(self) -> bool:
+        """Whether ``checkpoint`` is a file of the user that DVC watches, and that nothing loads."""
+        generated = self.checkpoint is None or self.checkpoint.startswith(PINS)
+        return bool(self.elsewhere) and not generated and not self.watched_only
 
 
 class OpenClip(Weights):

@@ -3,7 +3,7 @@
 import pytest
 
 from falcon_dvc.errors import UserError
-from falcon_dvc.params.inputs import check_inputs
+from falcon_dvc.params.inputs import check_inputs, unread_checkpoints
 from tests.support.stage_params import params_of
 
 OWN = {"worlds": [], "train": {"supervised": None, "simclr": None}}
@@ -68,3 +68,13 @@ def test_a_plant_with_an_unknown_name_is_refused():
     with pytest.raises(UserError, match=r"render_scenes.shortcut.lookalike is 'zebra', must be one of"):
         check_inputs(params_of({"render_scenes": plant}))
     assert check_inputs(own(render_scenes=plant)) == 6
+
+
+def test_a_checkpoint_that_nothing_loads_is_named():
+    network = {"kind": "timm", "name": "test_resnet", "checkpoint": "net.pth"}
+    encoders = {"supervised": {**network, "weights": "random"}, "simclr": network}
+    tower = {"kind": "open_clip", "name": "RN50", "pretrained": "openai", "checkpoint": "clip.safetensors"}
+    assert unread_checkpoints(own(encoders=encoders, image_text=tower)) == [
+        "image_text.checkpoint: clip.safetensors is not loaded, as the weights come from pretrained: openai; DVC only watches it",
+        "encoders.supervised.checkpoint: net.pth is not loaded, as the weights come from weights: random; DVC only watches it",
+    ]

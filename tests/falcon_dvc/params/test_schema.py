@@ -217,16 +217,8 @@ CONSE = {"kind": "conse", "classifier": {**NETWORK, "head": "probe.npz", "classe
     [
         ("encoders", {"kind": "open_clip", "name": "RN50"}, "are read from a file: .* or set pretrained to random"),
         ("encoders", {**PYTHON, "weights": "checkpoint"}, "are read from a file: .* or set weights to factory"),
-        ("encoders", {**NETWORK, "weights": "random"}, "checkpoint is not used with weights: random; leave it out"),
-        ("encoders", {"kind": "efficientnet_lite", "variant": 0, "checkpoint": "x"}, "not used with kind: efficientnet_lite"),
         ("image_text", {"kind": "open_clip"}, "are read from a file: name it as checkpoint, or give name and pretrained"),
-        (
-            "image_text",
-            {"kind": "open_clip", "name": "RN50", "pretrained": "openai", "checkpoint": "requirements.txt"},
-            "checkpoint is not used with pretrained: openai; leave it out",
-        ),
         ("image_text", {"kind": "open_clip", "name": "RN50", "pretrained": "checkpoint"}, "are read from a file"),
-        ("generate_captions", {**COCA, "checkpoint": "requirements.txt"}, "checkpoint is not used with pretrained: mscoco"),
         ("generate_captions", {**COCA, "pretrained": "checkpoint"}, "are read from a file: .* or set pretrained to a tag"),
         ("encoders", {**NETWORK, "head": "probe.npz"}, "head needs classes: list the names of its outputs, in order"),
         ("encoders", {"kind": "scenes", "checkpoint": "x", "classes": ["cat"]}, "classes names the outputs of a head"),
