@@ -16,7 +16,6 @@ from falcon_dvc.evaluation.ground_truth import Attribute, heldout_attributes, na
 from falcon_dvc.evaluation.group_selectivity import HeldOut, with_selectivity
 from falcon_dvc.evaluation.new_concepts import new_concepts
 from falcon_dvc.evaluation.statistics import mean_with_interval
-from falcon_dvc.groups.activations import row_normalised
 from falcon_dvc.groups.image_sets import often_firing
 
 if TYPE_CHECKING:
@@ -56,25 +55,25 @@ def _summary(name: str, table: pd.DataFrame) -> StageSummary:
 def _heldout(params: Params, name: str, groups: pd.DataFrame) -> HeldOut:
     """Read attributes and features of the images of split `test`, joined by image."""
     rows, attributes = heldout_attributes(params.data.images)
-    features = read_array(paths.activations(name) / "features.npy")
+    activations = read_array(paths.groups(name) / "activations.npy")
     thresholds = read_array(paths.groups(name) / "thresholds.npy")
-    partners = _partners(groups, features, thresholds, chosen=params.encoders[name].features is not None)
+    partners = _partners(groups, activations, thresholds, chosen=params.encoders[name].features is not None)
     settings = params.analyse_groups
     weights = bootstrap_weights(len(rows), settings.bootstrap, np.random.default_rng(settings.seed))
-    return HeldOut(attributes, row_normalised(features[rows]), thresholds, partners, weights)
+    return HeldOut(attributes, activations[rows].astype(np.float64), thresholds, partners, weights)
 
 
-def _partners(groups: pd.DataFrame, features: np.ndarray, thresholds: np.ndarray, chosen: bool) -> np.ndarray:
+def _partners(groups: pd.DataFrame, activations: np.ndarray, thresholds: np.ndarray, chosen: bool) -> np.ndarray:
     """Find the features that random groups may contain: bool, (features,).
 
     They are the features that are explained. If features were chosen, the others that fire as often are among them too.
     """
     single = groups[groups["size"] == 1]
-    partners = np.zeros(features.shape[1], dtype=bool)
+    partners = np.zeros(activations.shape[1], dtype=bool)
     partners[single["members"].astype(int)] = True
     if chosen and len(single):
         probe = np.flatnonzero(read_table(paths.IMAGES)["split"] == "probe")
-        partners |= often_firing(features, probe, thresholds, single["support"].min())
+        partners |= often_firing(activations, probe, thresholds, single["support"].min())
     return partners
 
 

@@ -33,7 +33,7 @@ def run(params: Params, name: str) -> StageSummary:
     settings = params.evaluate_concepts
     rows, attributes = heldout_attributes(params.data.images)
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
-    activations = read_array(paths.activations(name) / "features.npy")[rows]
+    activations = read_array(paths.groups(name) / "activations.npy")[rows]
     truth = _explained(truth_of(activations, attributes, settings.clear), name)
     methods = _all_words(params, name, truth, names)
     compared = {

@@ -15,7 +15,7 @@ from falcon_dvc.groups.activations import (
     highly_activating,
 )
 from falcon_dvc.groups.choice import chosen_features
-from falcon_dvc.groups.image_sets import firing_thresholds, image_sets, normalised_features
+from falcon_dvc.groups.image_sets import compared_activations, firing_thresholds, image_sets
 from falcon_dvc.groups.search import explained_groups
 from falcon_dvc.groups.unexplained import unexplained
 
@@ -28,30 +28,32 @@ class NothingFiresError(UserError):
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write ``groups.parquet``, ``sets.parquet`` and ``thresholds.npy`` of the encoder `name`.
+    """Write ``activations.npy``, ``groups.parquet``, ``sets.parquet`` and ``thresholds.npy`` of the encoder `name`.
 
-    Only probe images are used.
+    The activations are those of all images. The groups come from the probe images only.
     """
     settings = params.find_groups
     table = read_table(paths.IMAGES)
     probe = np.flatnonzero(table["split"] == "probe")
     features, choice = _features(name, len(table)), params.encoders[name].features
     chosen = chosen_features(choice, features.shape[1], name)
-    normalised = normalised_features(features, probe)
-    if not normalised.size:
+    if not len(probe):
         raise NothingFiresError(f"encoders.{name}: no image is explained, all are held out; lower data.heldout")
+    activations = compared_activations(features, settings.normalise)
+    explained = activations[probe].astype(np.float64)
     fires = highly_activating(
-        normalised, settings.rule, top_k=settings.top_k, quantile=settings.quantile, sigma=settings.sigma
+        explained, settings.rule, top_k=settings.top_k, quantile=settings.quantile, sigma=settings.sigma
     )
     groups, statistics, search = explained_groups(fires, settings, chosen)
-    lacking = unexplained(normalised, fires, chosen, search["single"], settings)
+    lacking = unexplained(explained, fires, chosen, search["single"], settings)
     if not len(groups):
         raise NothingFiresError(f"encoders.{name}: {_nothing(lacking)}")
-    sets = image_sets(normalised, fires, groups, statistics["group"].to_numpy(), settings)
+    sets = image_sets(explained, fires, groups, statistics["group"].to_numpy(), settings)
     sets["image"] = table["image"].to_numpy()[probe[sets.pop("row")]]
+    write_array(paths.groups(name) / "activations.npy", activations)
     write_table(paths.groups(name) / "groups.parquet", statistics)
     write_table(paths.groups(name) / "sets.parquet", sets)
-    write_array(paths.groups(name) / "thresholds.npy", firing_thresholds(normalised, fires))
+    write_array(paths.groups(name) / "thresholds.npy", firing_thresholds(explained, fires))
     summary = _summary(name, fires.shape, len(chosen), search | lacking, len(groups), len(sets), settings)
     metrics = {"chosen_features": len(chosen), "features_of_the_encoder": fires.shape[1]} if choice else {}
     write_json(paths.metrics(f"search_{name}"), {**metrics, **search, **lacking, **summary.metrics})
@@ -92,7 +94,7 @@ def _nothing(lacking: dict) -> str:
     if counts["constant"] < counts["features"]:
         return "; ".join(of_features(lacking))
     if counts["features"] == 1:
-        return "its only feature has the same value on every image after row normalisation; choose a layer with more features"
+        return "its only feature has the same value on every image (find_groups.normalise); choose a layer with more features"
     return (
         f"all {counts['features']} features are constant on the {counts['images']} explained images, so none can be explained; "
         "check that the images differ and that the layer has an output"

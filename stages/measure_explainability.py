@@ -26,7 +26,7 @@ def run(params: Params, name: str) -> StageSummary:
     embeddings = read_array(paths.crops(name) / "embeddings.npy")
     images = read_table(paths.IMAGES)
     measured = measure_coherence(groups, crops, embeddings, images, settings)
-    features = read_array(paths.activations(name) / "features.npy").shape[1]
+    features = read_array(paths.groups(name) / "activations.npy").shape[1]
     chosen = number_chosen(params.encoders[name].features)
     write_table(paths.EXPLAINABILITY / f"{name}.parquet", measured)
     write_table(paths.plot(f"{name}_coherence"), measured[["group", "size", "coherence", "null_mean", "null_high"]])

@@ -21,7 +21,7 @@ from falcon_dvc.crops.embedding import embed_pictures
 from falcon_dvc.crops.heatmaps import Boxes, CropRule, Heatmaps, as_bytes, crop_boxes, empty
 from falcon_dvc.errors import UserError
 from falcon_dvc.groups.activations import highly_activating
-from falcon_dvc.groups.image_sets import image_sets, normalised_features
+from falcon_dvc.groups.image_sets import compared_activations, image_sets
 from falcon_dvc.groups.search import explained_groups
 from falcon_dvc.images.source import ImageSource, PicturesInMemory
 from falcon_dvc.members import membership
@@ -140,7 +140,7 @@ def _images(features: np.ndarray, chosen: np.ndarray, settings: schema.FindGroup
     UserError
         If no chosen feature fires on enough images.
     """
-    normalised = normalised_features(features, np.arange(len(features)))
+    normalised = compared_activations(features, settings.normalise).astype(np.float64)
     fires = highly_activating(
         normalised, settings.rule, top_k=settings.top_k, quantile=settings.quantile, sigma=settings.sigma
     )

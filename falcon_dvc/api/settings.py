@@ -26,6 +26,7 @@ class FindGroups:
     """Which images are selected; see the section `find_groups` in params.yaml."""
 
     seed: int = 0
+    normalise: str = "row"
     rule: str = "quantile"
     top_k: int = 400
     quantile: float = 0.925

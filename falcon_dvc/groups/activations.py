@@ -26,11 +26,23 @@ def row_normalised(features: Features) -> Features:
     ValueError
         If a value is not finite.
     """
+    features = finite_features(features)
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.divide(features, norms, out=np.zeros_like(features), where=norms > 0)
+
+
+def finite_features(features: Features) -> Features:
+    """Return the features in double precision.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
     features = np.asarray(features, dtype=np.float64)
     if not np.isfinite(features).all():
         raise ValueError("features hold NaN or infinite values")
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.divide(features, norms, out=np.zeros_like(features), where=norms > 0)
+    return features
 
 
 def fires_by_sigma(normalised: Features, sigma: float) -> Fires:

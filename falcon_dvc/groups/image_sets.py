@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float32
 
 from falcon_dvc.groups.activations import (
+    finite_features,
     lowly_activating,
     lowly_activating_distinct,
     picked,
@@ -26,20 +28,32 @@ POOL = 2  # smallest number of random images, as a multiple of the highly activa
 GROUPS_AT_ONCE = 256  # groups whose activations on all images are in memory
 
 
-def normalised_features(features: np.ndarray, probe: np.ndarray) -> np.ndarray:
-    """Normalise the features of the probe images by row, one block of images at a time.
+def compared_activations(
+    features: np.ndarray, normalise: Literal["row", "none"]
+) -> Float32[np.ndarray, "images features"]:
+    """Compute the activations by which images are ranked, on all images: the features, or the features scaled by row.
 
-    So only one matrix in double precision is in memory.
+    Images are selected, judged and analysed by this one array. So all stages speak of the same activation.
+
+    Parameters
+    ----------
+    features : (images, features).
+    normalise : ``row`` scales the features of each image to unit length (released); ``none`` leaves them as they are.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
     """
-    normalised = np.empty((len(probe), features.shape[1]))
-    for start in range(0, len(probe), IMAGES_AT_ONCE):
+    activations = np.empty(features.shape, dtype=np.float32)
+    for start in range(0, len(features), IMAGES_AT_ONCE):
         rows = slice(start, start + IMAGES_AT_ONCE)
-        normalised[rows] = row_normalised(features[probe[rows]])
-    return normalised
+        activations[rows] = row_normalised(features[rows]) if normalise == "row" else finite_features(features[rows])
+    return activations
 
 
 def firing_thresholds(normalised: np.ndarray, fires: np.ndarray) -> np.ndarray:
-    """Compute the smallest row-normalised activation at which each feature fires.
+    """Compute the smallest activation at which each feature fires.
 
     The threshold is infinite for a feature that never fires.
     """
@@ -51,11 +65,11 @@ def firing_thresholds(normalised: np.ndarray, fires: np.ndarray) -> np.ndarray:
     return thresholds
 
 
-def often_firing(features: np.ndarray, probe: np.ndarray, thresholds: np.ndarray, least: float) -> np.ndarray:
+def often_firing(activations: np.ndarray, probe: np.ndarray, thresholds: np.ndarray, least: float) -> np.ndarray:
     """Find the features that fire on at least `least` of the probe images: bool, (features,)."""
     support = np.zeros(len(thresholds), dtype=int)
     for start in range(0, len(probe), IMAGES_AT_ONCE):
-        support += (row_normalised(features[probe[start : start + IMAGES_AT_ONCE]]) >= thresholds).sum(axis=0)
+        support += (activations[probe[start : start + IMAGES_AT_ONCE]] >= thresholds).sum(axis=0)
     return support >= least
 
 

@@ -6,6 +6,7 @@ from typing import Any
 # Defects of that code (batch statistics, the wrong tensor for Grad-CAM, crashes) are not reproduced.
 RELEASED: dict[str, dict[str, Any]] = {
     "find_groups": {
+        "normalise": "row",
         "rule": "sigma",
         "sigma": 5.0,
         "grouping": "exact",

@@ -462,6 +462,7 @@ class ExtractActivations(Section):
 
 class FindGroups(Section):
     seed: Natural
+    normalise: Literal["row", "none"]
     rule: Literal["top_k", "quantile", "sigma"]
     top_k: Count
     quantile: Between

@@ -13,7 +13,6 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table
 from falcon_dvc.concepts.words.clarity import doubts, first_of_each, listed_concepts
-from falcon_dvc.groups.activations import row_normalised
 from falcon_dvc.groups.choice import chosen_features, stated
 from falcon_dvc.html.histograms import Space, sampled
 from falcon_dvc.report.cards import Tables, ordered
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 SHEET = 64  # covers of groups in one picture; as many are drawn together
 COVERS = 8  # covers side by side
-IMAGES_AT_ONCE = 4096  # normalised in double precision together
 
 
 @dataclass(frozen=True)
@@ -106,14 +104,9 @@ class ExplainedEncoder:
         highest = kept["interval_high"].replace([np.inf, -np.inf], np.nan).max()
         return float(highest) if highest > 0 else 1.0
 
-    def normalised(self, rows: np.ndarray) -> np.ndarray:
-        """Normalise the features of the images in `rows` by row, a block at a time, in single precision."""
-        features = read_array(paths.activations(self.name) / "features.npy")
-        normalised = np.empty((len(rows), features.shape[1]), dtype=np.float32)
-        for start in range(0, len(rows), IMAGES_AT_ONCE):
-            block = slice(start, start + IMAGES_AT_ONCE)
-            normalised[block] = row_normalised(features[rows[block]])
-        return normalised
+    def activations(self, rows: np.ndarray) -> np.ndarray:
+        """Return the activations of the images in `rows`, by which images were ranked."""
+        return read_array(paths.groups(self.name) / "activations.npy")[rows]
 
     @cached_property
     def chosen(self) -> str:
@@ -133,7 +126,7 @@ class ExplainedEncoder:
 
     @property
     def _width(self) -> int:
-        return read_array(paths.activations(self.name) / "features.npy").shape[1]
+        return read_array(paths.groups(self.name) / "activations.npy").shape[1]
 
     def space(self, images: pd.DataFrame, not_chosen: bool = False) -> Space:
         """Return the activations of its groups on a sample of the explained images.
@@ -143,7 +136,7 @@ class ExplainedEncoder:
         not_chosen : whether the features that were not chosen follow the groups.
         """
         others = [[int(link.group[1:])] for link in self.not_chosen] if not_chosen else []
-        return Space(self.normalised(sampled(probe_rows(images))), [*self.groups["member"], *others])
+        return Space(self.activations(sampled(probe_rows(images))), [*self.groups["member"], *others])
 
 
 def probe_rows(images: pd.DataFrame) -> np.ndarray:

@@ -215,7 +215,7 @@ def _captions_of(tables: Tables) -> pd.DataFrame:
 
 def _histograms(site: Site, explained: ExplainedEncoder) -> dict[str, Histogram]:
     """Compute the histogram of each group on the explained images."""
-    normalised = explained.normalised(probe_rows(site.images))
+    normalised = explained.activations(probe_rows(site.images))
     thresholds = read_array(paths.groups(explained.name) / "thresholds.npy", mmap=False)
     return {
         row.group: histogram(normalised, thresholds, row.member) for row in explained.groups.itertuples(index=False)

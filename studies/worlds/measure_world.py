@@ -173,7 +173,7 @@ def _counts(params: Params, encoder: str, results: list[Result]) -> list[dict]:
     """Count the hits of each variation and method over all features with a clear ground truth, in total and by kind."""
     rows, attributes = heldout_attributes(params.data.images)
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
-    activations = read_array(paths.activations(encoder) / "features.npy")[rows]
+    activations = read_array(paths.groups(encoder) / "activations.npy")[rows]
     truth = truth_of(activations, attributes, params.evaluate_concepts.clear)
     truth = truth[truth["clear"]].reset_index(drop=True)
     if truth.empty:

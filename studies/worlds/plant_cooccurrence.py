@@ -73,7 +73,7 @@ def _render_planted(params: Params, strength: float) -> dict[str, str]:
 def _features_of(params: Params, encoder: str, plants: dict[str, str]) -> pd.DataFrame:
     """Return the features whose clear ground truth is a planted object."""
     rows, attributes = heldout_attributes(params.data.images)
-    activations = read_array(paths.activations(encoder) / "features.npy")[rows]
+    activations = read_array(paths.groups(encoder) / "activations.npy")[rows]
     truth = truth_of(activations, attributes, params.evaluate_concepts.clear)
     return truth[truth["clear"] & (truth["kind"] == "object") & truth["value"].isin(plants)]
 

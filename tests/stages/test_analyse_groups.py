@@ -11,6 +11,7 @@ from falcon_dvc.artifacts.formats import read_json, read_table, write_array, wri
 from falcon_dvc.evaluation.conjunction import Gain
 from falcon_dvc.evaluation.group_selectivity import _compared, _named_after
 from falcon_dvc.evaluation.new_concepts import new_concepts
+from falcon_dvc.groups.image_sets import compared_activations
 from falcon_dvc.params.load import load_params
 from stages import analyse_groups
 from tests.support.paths import ROOT
@@ -79,7 +80,7 @@ def _write(attributes, features, rng):
     lexicon += [("colour", "red", "red"), ("colour", "red", "crimson"), ("colour", "blue", "blue")]
     write_table("data/scenes/lexicon.parquet", pd.DataFrame(lexicon, columns=["kind", "value", "word"]))
     write_table(paths.IMAGES, attributes[["image"]].assign(split=split))
-    write_array(paths.activations("e") / "features.npy", features)
+    write_array(paths.groups("e") / "activations.npy", compared_activations(features, "row"))
     write_array(paths.groups("e") / "thresholds.npy", np.full(7, 0.3))
     write_table(paths.groups("e") / "groups.parquet", _groups())
     words = [(group, "word", rank + 1, word, 0.5, True) for group in LISTS for rank, word in enumerate(LISTS[group])]
@@ -138,9 +139,9 @@ def test_what_names_no_attribute_or_is_on_no_image_is_not_measured_and_counted(p
 def test_only_held_out_images_count_and_they_are_joined_by_image(planted):
     analyse_groups.run(planted, "e")
     before, _ = results()
-    features = np.array(np.load(paths.activations("e") / "features.npy"))
-    features[:100] = np.random.default_rng(1).random((100, 7))
-    write_array(paths.activations("e") / "features.npy", features)
+    activations = np.array(np.load(paths.groups("e") / "activations.npy"))
+    activations[:100] = np.random.default_rng(1).random((100, 7))
+    write_array(paths.groups("e") / "activations.npy", activations)
     attributes = read_table("data/scenes/attributes.parquet").sample(frac=1, random_state=3)
     write_table("data/scenes/attributes.parquet", attributes)
     analyse_groups.run(planted, "e")

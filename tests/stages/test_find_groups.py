@@ -10,7 +10,6 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_array, write_table
 from falcon_dvc.errors import UserError
 from falcon_dvc.groups import image_sets
-from falcon_dvc.groups.activations import row_normalised
 from falcon_dvc.params.load import load_params
 from falcon_dvc.params.schema import RandomFeatures, ScenesEncoder
 from stages import find_groups
@@ -114,9 +113,21 @@ def test_thresholds_are_where_features_begin_to_fire(planted):
     write_array(paths.activations("e") / "features.npy", features)
     find_groups.run(planted, "e")
     thresholds = read_array(paths.groups("e") / "thresholds.npy")
-    fires = row_normalised(features[:200]) >= thresholds
+    fires = read_array(paths.groups("e") / "activations.npy")[:200] >= thresholds
     assert thresholds[7] == np.inf
     assert fires[:, :7].sum(axis=0).tolist() == [41] * 7
+
+
+@pytest.mark.parametrize(("normalise", "lengths"), [("row", [1.0]), ("none", [2.0, 3.0])])
+def test_the_activations_are_those_of_all_images_as_params_say(planted, normalise, lengths):
+    features = np.array(read_array(paths.activations("e") / "features.npy"))
+    features *= (np.resize([2.0, 3.0], len(features)) / np.linalg.norm(features, axis=1))[:, None]
+    write_array(paths.activations("e") / "features.npy", features)
+    settings = planted.find_groups.model_copy(update={"normalise": normalise})
+    find_groups.run(planted.model_copy(update={"find_groups": settings}), "e")
+    found = read_array(paths.groups("e") / "activations.npy")
+    assert found.dtype == np.float32 and found.shape == features.shape
+    assert np.allclose(np.linalg.norm(found, axis=1), np.resize(lengths, len(found)), atol=1e-5)
 
 
 def test_held_out_images_never_take_part(planted):

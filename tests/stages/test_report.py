@@ -315,10 +315,9 @@ def test_chosen_features_are_counted_and_the_others_are_neighbours_without_a_pag
     params = small()
     write_artefacts(params)
     params.encoders["first"].features = tuple(range(6))
-    features = np.array(read_array(paths.activations("first") / "features.npy"))
-    write_array(
-        paths.activations("first") / "features.npy", np.column_stack([features, features[:, :1], features[:, 1]])
-    )
+    activations = np.array(read_array(paths.groups("first") / "activations.npy"))
+    more = np.column_stack([activations, activations[:, :1], activations[:, 1]])
+    write_array(paths.groups("first") / "activations.npy", more)
     write_array(paths.groups("first") / "thresholds.npy", np.array([0.3] * 7 + [np.inf]))
     report.run(params)
     found, sentence = pages(), "6 of 8 features were chosen by encoders.first.features."

@@ -10,6 +10,7 @@ from PIL import Image
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_array, write_json, write_table
+from falcon_dvc.groups.image_sets import compared_activations
 
 WORDS = ("boat", "ship", "red", "striped", "water", "grass", "tree", "flower", "umbrella", "night")
 PHRASES = ("red boat", "striped cup", "the grass", "a small ship on water")
@@ -102,6 +103,7 @@ def _write_encoder(name, images, singles, groups, evaluation, text, rng):
     write_table(paths.table(f"{name}_groups"), _additions(table[table["size"] > 1], evaluation, text))
     features = rng.random((len(images), singles)) ** 3
     write_array(paths.activations(name) / "features.npy", features.astype(np.float32))
+    write_array(paths.groups(name) / "activations.npy", compared_activations(features, "row"))
     write_array(paths.groups(name) / "thresholds.npy", np.linspace(0.2, 0.5, singles))
     sets = _sets(names, images, rng)
     write_table(paths.groups(name) / "sets.parquet", sets)
