@@ -11,7 +11,10 @@ ENCODERS = DATA / "encoders"
 SCENES = DATA / "scenes"
 TRAINING = DATA / "training"
 CAPTIONS = DATA / "captions"
+# Captions of the whole images, whose rows are those of IMAGES.
+IMAGE_CAPTIONS = DATA / "image_captions"
 MENTIONS = DATA / "mentions.parquet"
+EXPLAINED = DATA / "explained.parquet"
 EXPLAINABILITY = DATA / "explainability"
 FAILURES = DATA / "failures"
 # Not among the metrics, because the stage that writes it depends on that folder.
@@ -48,6 +51,16 @@ def generated(name: str) -> Path:
 def concepts(name: str) -> Path:
     """Return the folder of ``concepts.parquet`` and ``evidence.parquet``."""
     return DATA / "concepts" / name
+
+
+def references(name: str) -> Path:
+    """Return the features of copies of an encoder with random weights: (copies, held-out images, features)."""
+    return DATA / "references" / f"{name}.npy"
+
+
+def faithfulness(name: str) -> Path:
+    """Return the table of the faithfulness of every feature and group."""
+    return DATA / "faithfulness" / f"{name}.parquet"
 
 
 def transfers(pair: str) -> Path:

@@ -11,11 +11,10 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.words.listing import in_words, listed_words
-from falcon_dvc.evaluation.conjunction import bootstrap_weights
 from falcon_dvc.evaluation.ground_truth import Attribute, heldout_attributes, names_of_attributes
 from falcon_dvc.evaluation.group_selectivity import HeldOut, with_selectivity
 from falcon_dvc.evaluation.new_concepts import new_concepts
-from falcon_dvc.evaluation.statistics import mean_with_interval
+from falcon_dvc.evaluation.statistics import bootstrap_weights, mean_with_interval
 from falcon_dvc.groups.image_sets import often_firing
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.random import Generator
 
+from falcon_dvc.evaluation.statistics import weighted_correlations
+
 Activations = Float[np.ndarray, "images features"]
 Sets = Int[np.ndarray, "groups size"]
-
-CONSTANT = 1e-12  # a spread below this share of the largest value is rounding
 
 
 @dataclass(frozen=True)
@@ -65,43 +65,16 @@ def gain_over_best_member(
     Parameters
     ----------
     labels : whether each image shows the attribute that each group is named after.
-    weights : bootstrap samples, see `bootstrap_weights`.
+    weights : bootstrap samples, see `statistics.bootstrap_weights`.
     """
     scores = np.concatenate([conjunction(activations, sets, thresholds)[:, :, None], activations[:, sets]], axis=2)
-    own = _correlations(scores, labels, np.full((1, len(labels)), 1 / len(labels)))[0]
-    drawn = _correlations(scores, labels, weights)
+    shown = labels[:, :, None].astype(np.float64)
+    own = weighted_correlations(scores, shown, np.full((1, len(labels)), 1 / len(labels)))[0]
+    drawn = weighted_correlations(scores, shown, weights)
     low, high = np.quantile(
         drawn[:, :, 0] - drawn[:, :, 1:].max(axis=2), [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0
     )
     return Gain(own[:, 0], own[:, 1:].max(axis=1), own[:, 1:].argmax(axis=1), low, high)
-
-
-def bootstrap_weights(images: int, samples: int, generator: Generator) -> Float[np.ndarray, "samples images"]:
-    """Draw bootstrap samples of images, as weights of the images; the weights of a sample sum to 1."""
-    return generator.multinomial(images, np.full(images, 1 / images), samples) / images
-
-
-def _correlations(
-    scores: Float[np.ndarray, "images groups columns"],
-    labels: Bool[np.ndarray, "images groups"],
-    weights: Float[np.ndarray, "samples images"],
-) -> Float[np.ndarray, "samples groups columns"]:
-    """Compute the weighted Pearson correlation of every column with its group's label; 0 where either is constant."""
-    scores, truth = _standardised(scores), _standardised(labels[:, :, None].astype(np.float64))
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return (weights @ values.reshape(len(values), -1)).reshape(-1, *values.shape[1:])
-
-    of_scores, of_truth = mean(scores), mean(truth)
-    spread = (mean(scores**2) - of_scores**2) * (mean(truth**2) - of_truth**2)
-    covariance = mean(scores * truth) - of_scores * of_truth
-    return np.divide(covariance, np.sqrt(np.abs(spread)), out=np.zeros_like(covariance), where=spread > 1e-12)
-
-
-def _standardised(columns: np.ndarray) -> np.ndarray:
-    centred = columns - columns.mean(axis=0)
-    spread, largest = centred.std(axis=0), np.abs(columns).max(axis=0, initial=0)
-    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > CONSTANT * largest)
 
 
 def random_partners(

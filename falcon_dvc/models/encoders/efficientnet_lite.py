@@ -23,6 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Box, resized
+from falcon_dvc.models.encoders.random_weights import drawn_again
 
 INPUT_SIZE = {0: 224, 1: 240, 2: 260}
 WIDTH = 1280
@@ -47,6 +48,8 @@ class EfficientNetLite:
         Where it runs, for instance "cpu" or "cuda".
     param : str
         Name of the entry in error messages.
+    random_seed : int, optional
+        Draw all weights again from this seed.
 
     Raises
     ------
@@ -56,12 +59,17 @@ class EfficientNetLite:
 
     width = WIDTH
 
-    def __init__(self, variant: int, device: str = "cpu", param: str = "encoders") -> None:
+    def __init__(
+        self, variant: int, device: str = "cpu", param: str = "encoders", random_seed: int | None = None
+    ) -> None:
         if variant not in INPUT_SIZE:
             raise UserError(f"{param}: variant {variant!r} of efficientnet_lite is unknown; use 0, 1 or 2")
         self.size = INPUT_SIZE[variant]
         self.device = device
-        self._network: Any = _folded(_network(variant, param)).to(memory_format=torch.channels_last).to(device)
+        network = _network(variant, param)
+        if random_seed is not None:
+            network = drawn_again(network, random_seed, param)
+        self._network: Any = _folded(network).to(memory_format=torch.channels_last).to(device)
 
     def field(self, width: int, height: int) -> Box:
         """Return the box of an image of this size that the network sees: a central square, in pixels."""

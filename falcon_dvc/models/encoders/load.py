@@ -78,6 +78,8 @@ class ScenesEncoder:
         A file that the stage train_encoder wrote.
     device : str
         Where it runs, for instance "cpu" or "cuda".
+    random_seed : int, optional
+        Draw all weights again from this seed. The checkpoint then gives the architecture.
 
     Raises
     ------
@@ -87,10 +89,12 @@ class ScenesEncoder:
 
     size = 64
 
-    def __init__(self, checkpoint: str, device: str = "cpu") -> None:
+    def __init__(self, checkpoint: str, device: str = "cpu", random_seed: int | None = None) -> None:
+        from falcon_dvc.models.encoders.random_weights import drawn_again
         from falcon_dvc.models.scenes.checkpoints import load_encoder_checkpoint
 
-        self._network = load_encoder_checkpoint(checkpoint).to(device)
+        network = load_encoder_checkpoint(checkpoint)
+        self._network = (network if random_seed is None else drawn_again(network, random_seed)).to(device)
         self.device = device
         self.width = self._network.width
 
@@ -144,11 +148,11 @@ def load_encoder(spec: Any, device: str = "cpu", param: str = "encoders") -> Enc
         If the kind is unknown, the checkpoint is missing or does not fit, or packages are missing.
     """
     if spec.kind == "scenes":
-        return ScenesEncoder(spec.checkpoint, device)
+        return ScenesEncoder(spec.checkpoint, device, spec.seed if spec.weights == "random" else None)
     if spec.kind == "efficientnet_lite":
         from falcon_dvc.models.encoders.efficientnet_lite import EfficientNetLite
 
-        return EfficientNetLite(spec.variant, device, param)
+        return EfficientNetLite(spec.variant, device, param, spec.seed if spec.weights == "random" else None)
     if spec.kind in NETWORKS:
         from falcon_dvc.models.encoders.hooked import HookedEncoder
 
@@ -207,6 +211,8 @@ def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | 
         If the checkpoint or the head is missing or does not fit, classes have no names, or packages are missing.
     """
     head = getattr(spec, "head", None)
+    if head is None and getattr(spec, "control_of", ()):
+        return None  # a classifier of random weights
     if head is not None:
         return _named(*read_head(head, param=param), spec.classes, param)
     if spec.kind == "efficientnet_lite":

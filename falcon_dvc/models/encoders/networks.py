@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import nn
 
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.encoders.preparation import Preparation
+from falcon_dvc.models.encoders.random_weights import drawn_again, seeded
 from falcon_dvc.models.encoders.released_checkpoints import load_released
 
 RESAMPLE = {
@@ -87,7 +87,7 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
         "open_clip": (_open_clip, "pretrained"),
         "python": (_python, "weights"),
     }[spec.kind]
-    with _seeded(spec.seed):
+    with seeded(spec.seed):
         network = build(spec, param)
     network.untrained = getattr(spec, source) == "random"
     if getattr(spec, source) == "checkpoint":
@@ -95,14 +95,6 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
     network.preparation, network.classes = _overridden(network.preparation, spec), spec.classes or network.classes
     network.module.eval().requires_grad_(False)
     return network
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draw random weights from a seed; restore the state of the generator afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
 
 
 def _overridden(preparation: Preparation, spec: Any) -> Preparation:
@@ -338,6 +330,8 @@ def _open_clip_preparation(config: dict[str, Any]) -> Preparation:
 
 def _python(spec: Any, param: str) -> Network:
     module = _call_factory(spec.factory, param)
+    if spec.weights == "random":
+        module = drawn_again(module, spec.seed, param)
     preparation = _own_preparation(module, getattr(module, "preprocess", None), spec, param, spec.factory)
     return _described(module, preparation)
 

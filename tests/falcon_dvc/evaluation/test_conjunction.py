@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon_dvc.evaluation.conjunction import bootstrap_weights, conjunction, gain_over_best_member, random_partners
+from falcon_dvc.evaluation.conjunction import conjunction, gain_over_best_member, random_partners
+from falcon_dvc.evaluation.statistics import bootstrap_weights
 
 SEEDS = st.integers(0, 2**32 - 1)
 

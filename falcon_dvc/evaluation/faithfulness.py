@@ -1,0 +1,89 @@
+"""Measure, without labels, whether the first word of a feature follows the feature on held-out images.
+
+An image has the score ``s(w)`` of a word: the largest weight of its retrieved captions that mention w (0 if none does). The
+faithfulness of feature j with first word w is the Pearson correlation of its activation with ``s(w)`` on held-out images:
+
+    r_j = corr(a_j, s(w_j))
+
+Any word follows some features, also of an untrained encoder. So the level that features of encoders with random weights
+reach with the *same word* is subtracted (`reference_level`). The rest is compared with that of other encoders with
+random weights, whose features were explained by the whole pipeline (`p_values`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import sparse
+
+from falcon_dvc.evaluation.statistics import standardised
+
+WORDS_AT_ONCE = 512  # words whose correlations with all reference features are in memory
+
+Activations = Float[np.ndarray, "images features"]
+
+
+def faithfulness(
+    activations: Float[np.ndarray, "images pairs"], scores: sparse.csc_array, word: Int[np.ndarray, " pairs"]
+) -> Float[np.ndarray, " pairs"]:
+    """Compute the correlation of each column of activations with the scores of its word; 0 where either is constant.
+
+    Parameters
+    ----------
+    activations : one column for each feature or group.
+    scores : scores of all words on the same images, sparse (images, words).
+    word : the column of `scores` that belongs to each column of activations; -1 if there is no word.
+    """
+    columns = scores_of(scores, word)
+    return np.einsum("ij,ij->j", standardised(activations), standardised(columns)) / len(activations)
+
+
+def scores_of(scores: sparse.csc_array, word: Int[np.ndarray, " pairs"]) -> Float[np.ndarray, "images pairs"]:
+    """Select the scores of words as a dense matrix, with zeros where there is no word (-1)."""
+    columns = np.zeros((scores.shape[0], len(word)))
+    known = np.flatnonzero(word >= 0)
+    columns[:, known] = scores[:, word[known]].toarray()
+    return columns
+
+
+def correlations_with_words(activations: Activations, scores: sparse.csc_array) -> Float[np.ndarray, "features words"]:
+    """Compute the correlation of every feature with the scores of every word; 0 where either is constant.
+
+    The scores stay sparse: a centred feature makes centring them unnecessary.
+    """
+    images = scores.shape[0]
+    mean = np.asarray(scores.sum(axis=0)).reshape(-1) / images
+    square = np.asarray(scores.power(2).sum(axis=0)).reshape(-1) / images
+    spread = np.sqrt(np.maximum(square - mean**2, 0.0))
+    product = (scores.T @ standardised(activations)).T / images
+    return np.divide(product, spread, out=np.zeros_like(product), where=spread > 0)
+
+
+def reference_level(
+    references: Float[np.ndarray, "copies images features"], scores: sparse.csc_array, quantile: float
+) -> Float[np.ndarray, " words"]:
+    """Compute, for each word, a quantile of its correlations with the features of encoders with random weights.
+
+    Parameters
+    ----------
+    references : activations of several such encoders on the same images.
+    quantile : over the features of all of them.
+    """
+    level = np.zeros(scores.shape[1])
+    for start in range(0, scores.shape[1], WORDS_AT_ONCE):
+        words = slice(start, start + WORDS_AT_ONCE)
+        found = np.concatenate([correlations_with_words(copy, scores[:, words]) for copy in references])
+        level[words] = np.quantile(found, quantile, axis=0)
+    return level
+
+
+def p_values(
+    excess: Float[np.ndarray, " features"], null: Float[np.ndarray, " null"]
+) -> Float[np.ndarray, " features"]:
+    """Compute the probability that a feature of an encoder with random weights exceeds its level by as much.
+
+    ``p = (1 + #{null >= excess}) / (n + 1)``: the feature itself is counted, so no probability is 0.
+    """
+    ranked = np.sort(null)
+    at_least = len(ranked) - np.searchsorted(ranked, excess, side="left")
+    return (1 + at_least) / (len(ranked) + 1)

@@ -1,0 +1,127 @@
+"""Measure how well the first word of each feature and group follows it on held-out images, without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_rows, read_table, write_table
+from falcon_dvc.artifacts.summary import StageSummary
+from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
+from falcon_dvc.concepts.scoring.scores import crop_scores
+from falcon_dvc.concepts.words.listing import first_concepts
+from falcon_dvc.evaluation.faithfulness import faithfulness, reference_level, scores_of
+from falcon_dvc.evaluation.hand_made_sets import first_word, random_sets, sets_of_classes
+from falcon_dvc.evaluation.statistics import bootstrap_weights, interval_of_correlations
+from falcon_dvc.groups.image_sets import compared_activations
+from falcon_dvc.members import membership
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import MeasureFaithfulness, Params
+
+
+def run(params: Params, name: str) -> StageSummary:
+    """Write the faithfulness of every feature and group of the encoder `name`, also with permuted words."""
+    images, corpus, groups = read_table(paths.IMAGES), read_corpus(), read_table(paths.groups(name) / "groups.parquet")
+    heldout = np.flatnonzero(images["split"] == "test")
+    first = groups["group"].map(first_concepts(read_table(paths.concepts(name) / "concepts.parquet")))
+    kind = np.where(groups["size"] == 1, "feature", "group")
+    table = groups[["group", "size"]].assign(kind=kind, word=first.fillna(""))
+    if len(heldout):
+        scores, references = image_scores(corpus), _references(params, name)
+        activations = _activations(name, groups, heldout)
+        parts = [(table, activations), *_hand_made(images, scores, corpus, params)]
+        table = pd.concat(
+            [_measured(*part, scores[heldout].tocsc(), references, corpus, params) for part in parts], ignore_index=True
+        )
+    write_table(paths.faithfulness(name), table)
+    return StageSummary(
+        read={"held-out images": len(heldout), "groups": len(groups)},
+        remarks=[] if len(heldout) else ["no image is held out, so nothing is measured; raise data.heldout"],
+        wrote={f"rows to {paths.faithfulness(name)}": len(table)},
+    )
+
+
+def image_scores(corpus: Corpus) -> sparse.csr_array:
+    """Compute ``s_x(w)`` of every whole image and concept: sparse (images, concepts)."""
+    folder, images = paths.IMAGE_CAPTIONS, len(read_table(paths.IMAGES))
+    captions, weights = (read_rows(folder / f"{part}.npy", images, paths.IMAGES) for part in ("captions", "weights"))
+    return crop_scores(captions, weights, corpus.mentions)
+
+
+def _activations(name: str, groups: pd.DataFrame, heldout: np.ndarray) -> np.ndarray:
+    """Compute the activations of features and groups on the held-out images: of a group, the mean of its members."""
+    activations = read_array(paths.groups(name) / "activations.npy")
+    members = membership(groups["members"], activations.shape[1])
+    size = members.sum(axis=1)
+    return (members @ activations[heldout].T.astype(np.float64)).T / size
+
+
+def _hand_made(
+    images: pd.DataFrame, scores: sparse.csr_array, corpus: Corpus, params: Params
+) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+    """Yield the sets of one class and as many random ones: their words, and which held-out images belong to them."""
+    probe = (images["split"] == "probe").to_numpy()
+    names, sets = sets_of_classes(images["label"].to_numpy(), probe, params.find_groups.min_images)
+    if not len(names):
+        return
+    random = random_sets(sets, probe, np.random.default_rng(params.measure_faithfulness.seed))
+    words = np.flatnonzero(~corpus.mentions.phrase)
+    for kind, members in (("class set", sets), ("random set", random)):
+        chosen = corpus.vocabulary[first_word(members[probe], scores[probe], words)]
+        table = pd.DataFrame({"group": names, "size": 0, "kind": kind, "word": chosen})
+        yield table, members[~probe].astype(np.float64)
+
+
+def _measured(
+    table: pd.DataFrame,
+    activations: np.ndarray,
+    scores: sparse.csc_array,
+    references: np.ndarray,
+    corpus: Corpus,
+    params: Params,
+) -> pd.DataFrame:
+    """Add the correlation of each row with its first word, its interval, that with the word of another row, and the excess."""
+    settings, vocabulary = params.measure_faithfulness, corpus.vocabulary
+    word = pd.Index(vocabulary).get_indexer(table["word"])
+    generator = np.random.default_rng(settings.seed)
+    other = word[generator.permutation(len(word))]
+    weights = bootstrap_weights(len(activations), settings.bootstrap, generator)
+    low, high = interval_of_correlations(activations, scores_of(scores, word), weights, settings.confidence)
+    table = table.assign(
+        pearson=faithfulness(activations, scores, word),
+        pearson_low=low,
+        pearson_high=high,
+        permuted_word=np.where(other >= 0, vocabulary[other], ""),
+        permuted_pearson=faithfulness(activations, scores, other),
+    )
+    return table.assign(**_above_level(table, scores, vocabulary, references, settings))
+
+
+def _references(params: Params, name: str) -> np.ndarray:
+    """Read the activations of the copies with random weights; those of a control are its encoder's."""
+    owner = next(iter(params.encoders[name].control_of), name)
+    normalise = params.find_groups.normalise
+    return np.array([compared_activations(copy, normalise) for copy in read_array(paths.references(owner))])
+
+
+def _above_level(
+    table: pd.DataFrame,
+    scores: sparse.csc_array,
+    vocabulary: np.ndarray,
+    references: np.ndarray,
+    settings: MeasureFaithfulness,
+) -> dict[str, np.ndarray]:
+    """Compute what the words reach above the level of encoders with random weights; nothing if there is no such encoder."""
+    if not len(references):
+        return {}
+    used, inverse = np.unique(table[["word", "permuted_word"]].to_numpy(dtype=str), return_inverse=True)
+    place = pd.Index(vocabulary).get_indexer(used)
+    level = reference_level(references, sparse.csc_array(scores_of(scores, place)), settings.quantile)
+    own, permuted = level[inverse.reshape(len(table), 2)].T
+    return {"level": own, "excess": table["pearson"] - own, "permuted_excess": table["permuted_pearson"] - permuted}
