@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_table, write_array, write_json
+from falcon_dvc.artifacts.formats import read_table, write_array, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import Resumable, resumable
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 def run(params: Params) -> StageSummary:
     """Write ``embeddings.npy``, ``captions.npy`` and ``weights.npy``, a row for each row of ``data/images.parquet``.
 
-    ``embeddings.json`` names the image-text encoder.
+    ``words.npy`` holds the embeddings of the corpus's words, and ``words.parquet`` their concepts. ``embeddings.json``
+    names the image-text encoder.
     """
     from falcon_dvc.compute.device import best_device
     from falcon_dvc.crops.embedding import embed_crops
@@ -39,11 +41,22 @@ def run(params: Params) -> StageSummary:
         captions = _captioned(params, corpus, embeddings, work)
     write_array(folder / "captions.npy", captions.captions)
     write_array(folder / "weights.npy", captions.weights)
+    words = frequent_words(corpus, params.caption_images.least_mentions)
+    texts = [params.caption_images.template.format(word) for word in corpus.vocabulary[words]]
+    write_array(folder / "words.npy", encoder.embed_texts(texts))
+    write_table(folder / "words.parquet", pd.DataFrame({"concept": words, "word": corpus.vocabulary[words]}))
     write_json(folder / "embeddings.json", {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing})
     return StageSummary(
         read={"images": len(images), "captions": len(corpus.captions)},
         wrote={f"captioned images to {folder}": len(images)},
     )
+
+
+def frequent_words(corpus: Corpus, least: int) -> np.ndarray:
+    """Return the words that at least `least` captions mention, or all words if there are fewer than two such words."""
+    words = np.flatnonzero(~corpus.mentions.phrase)
+    count = np.asarray(corpus.mentions.incidence.sum(axis=0)).reshape(-1)[words]
+    return words[count >= least] if (count >= least).sum() > 1 else words
 
 
 def _captioned(params: Params, corpus: Corpus, embeddings: np.ndarray, work: Resumable) -> Captioned:

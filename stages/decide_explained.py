@@ -29,7 +29,7 @@ def run(params: Params) -> StageSummary:
     undecided = [name for name, table in verdicts.items() if "explained" not in table]
     return StageSummary(
         read={"encoders": len(tables)},
-        remarks=[f"{name}: {_why(name, tables, params)}, so no verdict is calibrated" for name in undecided],
+        lacking=[f"{name}: {_why(name, tables, params)}, so no verdict is calibrated" for name in undecided],
         wrote={f"rows to {paths.EXPLAINED}": len(rows)},
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
-from falcon_dvc.concepts.scoring.corpus import read_corpus
+from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.evaluation.ground_truth import (
     heldout_attributes,
@@ -18,8 +19,17 @@ from falcon_dvc.evaluation.ground_truth import (
     truth_of,
     with_rank_of_truth,
 )
-from falcon_dvc.evaluation.methods import Words, all_methods, best_constant, constant, read_captioned_crops
-from falcon_dvc.evaluation.statistics import mean_with_interval
+from falcon_dvc.evaluation.methods import (
+    CaptionedCrops,
+    Words,
+    all_methods,
+    best_constant,
+    best_words,
+    constant,
+    read_captioned_crops,
+)
+from falcon_dvc.evaluation.statistics import mean_with_interval, paired_difference
+from falcon_dvc.evaluation.whole_images import projections, rankings, read_whole_images
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
@@ -67,11 +77,26 @@ def _all_words(params: Params, name: str, truth: pd.DataFrame, names: dict) -> d
     own = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
     clear = truth[truth["clear"]]
     label = constant(truth["group"], best_constant(clear if len(clear) else truth, names, settings.top))
+    crops = read_captioned_crops(name, corpus, settings)
     return {
         "falcon": own,
-        **all_methods(read_captioned_crops(name, corpus, settings), corpus, settings),
+        **all_methods(crops, corpus, settings),
+        **_of_whole_images(name, crops, corpus, settings.top),
         "best_constant": label,
     }
+
+
+def _of_whole_images(name: str, crops: CaptionedCrops, corpus: Corpus, top: int) -> dict[str, Words]:
+    """Compute the words of the methods that read whole images, and of the contrast as a projection of embeddings."""
+    whole, probe = read_whole_images(corpus), np.flatnonzero(read_table(paths.IMAGES)["split"] == "probe")
+    raw, activations = (
+        read_array(folder(name) / file)
+        for folder, file in ((paths.activations, "features.npy"), (paths.groups, "activations.npy"))
+    )
+    feature = np.array([int(group[1:]) for group in crops.groups])
+    values = {method: all_of[feature] for method, all_of in rankings(probe, whole, raw, activations).items()}
+    values["contrastive_projection"] = projections(crops.groups, crops.crops, crops.embeddings, whole)
+    return {method: best_words(crops.groups, value, whole.words, corpus, top) for method, value in values.items()}
 
 
 def _methods_table(compared: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -82,22 +107,30 @@ def _methods_table(compared: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _metrics(compared: dict[str, pd.DataFrame], settings: EvaluateConcepts) -> dict:
-    """Compute the share of features with a clear truth that are named rightly: in all, by kind and by method."""
+    """Compute the share of features that are named rightly: those with a clear truth, in all and by kind, and all features."""
     own = compared["falcon"]
     clear = own[own["clear"]]
     if clear.empty:
         return {"features": len(own), "clear_truth": 0}
     kinds = {kind: _hits(table, settings) for kind, table in clear.groupby("kind")}
-    methods = {
-        method: _hits(table[table["clear"]], settings) | _selectivity(table[table["clear"]], settings)
-        for method, table in compared.items()
-    }
     return {
         "features": len(own),
         "clear_truth": len(clear),
         "all": _hits(clear, settings),
         **kinds,
-        "methods": methods,
+        "methods": _by_methods({method: table[table["clear"]] for method, table in compared.items()}, settings),
+        "every_feature": _by_methods(compared, settings),
+    }
+
+
+def _by_methods(compared: dict[str, pd.DataFrame], settings: EvaluateConcepts) -> dict[str, dict]:
+    """Compute the metrics of each method, and the difference of FALCON from each on the same features."""
+    own = compared["falcon"]["hit_first"].to_numpy(dtype=float)
+    return {
+        method: _hits(table, settings)
+        | _selectivity(table, settings)
+        | ({} if method == "falcon" else {"falcon_less_this": paired_difference(own, table["hit_first"], settings)})
+        for method, table in compared.items()
     }
 
 
@@ -121,7 +154,7 @@ def _selectivity(table: pd.DataFrame, settings: EvaluateConcepts) -> dict:
 
 def _by_kind(metrics: dict) -> pd.DataFrame:
     """Compute plot data: the share of right words, in all and by kind of truth."""
-    measured = {kind: value for kind, value in metrics.items() if isinstance(value, dict) and kind != "methods"}
+    measured = {kind: value for kind, value in metrics.items() if isinstance(value, dict) and "top1" in value}
     return _bars("truth", measured)
 
 

@@ -38,7 +38,7 @@ def run(params: Params, name: str) -> StageSummary:
     write_array(paths.references(name), features)
     return StageSummary(
         read={"held-out images": len(heldout)},
-        remarks=remarks,
+        lacking=remarks,
         wrote={f"copies with random weights to {paths.references(name)}": len(features)},
     )
 

@@ -10,14 +10,14 @@ import pandas as pd
 from scipy import sparse
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_rows, read_table, write_table
+from falcon_dvc.artifacts.formats import read_array, read_table, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
-from falcon_dvc.concepts.scoring.scores import crop_scores
 from falcon_dvc.concepts.words.listing import first_concepts
 from falcon_dvc.evaluation.faithfulness import faithfulness, reference_level, scores_of
 from falcon_dvc.evaluation.hand_made_sets import first_word, random_sets, sets_of_classes
 from falcon_dvc.evaluation.statistics import bootstrap_weights, interval_of_correlations
+from falcon_dvc.evaluation.whole_images import image_scores
 from falcon_dvc.groups.image_sets import compared_activations
 from falcon_dvc.members import membership
 
@@ -42,16 +42,9 @@ def run(params: Params, name: str) -> StageSummary:
     write_table(paths.faithfulness(name), table)
     return StageSummary(
         read={"held-out images": len(heldout), "groups": len(groups)},
-        remarks=[] if len(heldout) else ["no image is held out, so nothing is measured; raise data.heldout"],
+        lacking=[] if len(heldout) else ["no image is held out, so nothing is measured; raise data.heldout"],
         wrote={f"rows to {paths.faithfulness(name)}": len(table)},
     )
-
-
-def image_scores(corpus: Corpus) -> sparse.csr_array:
-    """Compute ``s_x(w)`` of every whole image and concept: sparse (images, concepts)."""
-    folder, images = paths.IMAGE_CAPTIONS, len(read_table(paths.IMAGES))
-    captions, weights = (read_rows(folder / f"{part}.npy", images, paths.IMAGES) for part in ("captions", "weights"))
-    return crop_scores(captions, weights, corpus.mentions)
 
 
 def _activations(name: str, groups: pd.DataFrame, heldout: np.ndarray) -> np.ndarray:

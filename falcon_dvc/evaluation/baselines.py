@@ -7,7 +7,7 @@ from scipy.special import logsumexp
 from falcon_dvc.embeddings import Rows
 from falcon_dvc.threads import in_blocks
 
-WEIGHTS = 0.998, 0.97  # weights of the first and the last ranked image in soft-WPMI, as published
+WEIGHTS = 0.998, 0.97  # weight of the first image in soft-WPMI, and the limit at the last rank, as in the released code
 SMALL = 1e-7
 CAPTIONS_AT_ONCE = 65_536  # captions whose embeddings are in memory
 PAIRS_AT_ONCE = 2**27  # pairs of a crop and a concept whose probabilities are in memory
@@ -33,7 +33,8 @@ def soft_wpmi(
     """Compute CLIP-Dissect's similarity of each group to each concept (soft weighted pointwise mutual information).
 
     The likelihood over a group's strongest crops is ``log p(D_j | c) = sum_i log(1 + p_i (P_ic - 1) + 1e-7)``. ``P``
-    is the softmax over concepts of ``sharpness * cosine``. ``p_i`` falls from 0.998 to 0.97. The result is this value
+    is the softmax over concepts of ``sharpness * cosine``. ``p_i`` falls from 0.998 at rank 0 by equal steps, and would be 0.97 at rank
+    `top`. The result is this value
     minus `discount` times the log of its mean over all groups.
 
     All is in single precision, as published. A sum of logarithms is computed as the logarithm of a product. So only a
@@ -55,7 +56,7 @@ def soft_wpmi(
     used = np.flatnonzero(rank < top)
     total, at_once = np.zeros((groups, len(concepts))), max(PAIRS_AT_ONCE // max(len(concepts), 1), 1)
     different, place = np.unique(crop[used], return_inverse=True)
-    weight = np.interp(rank[used], [0, max(top - 1, 1)], WEIGHTS)
+    weight = WEIGHTS[0] - rank[used] / top * (WEIGHTS[0] - WEIGHTS[1])
     for start in range(0, len(different), at_once):
         given = _given_crop(crops[different[start : start + at_once]], concepts, sharpness)
         entries = np.flatnonzero((place >= start) & (place < start + at_once))

@@ -16,7 +16,7 @@ from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings
 from falcon_dvc.concepts.scoring.explanation import Captioned, ConceptSettings, explain
-from falcon_dvc.evaluation.baselines import caption_means, soft_wpmi
+from falcon_dvc.evaluation.baselines import soft_wpmi
 
 Words = dict[str, list[str]]
 
@@ -146,8 +146,18 @@ def dissect(
     )
     # Words that always occur together have one direction. They get one score, however a processor rounds the products.
     _, first, which = np.unique(directions, axis=0, return_index=True, return_inverse=True)
-    best = np.argsort(-np.round(score[:, first[which]], 9), axis=1, kind="stable")[:, :top]
-    return {name: list(corpus.vocabulary[vocabulary[row]]) for name, row in zip(captioned.groups, best, strict=True)}
+    return best_words(captioned.groups, score[:, first[which]], vocabulary, corpus, top)
+
+
+def best_words(groups: np.ndarray, values: np.ndarray, vocabulary: np.ndarray, corpus: Corpus, top: int) -> Words:
+    """Return the `top` words of each group with the largest values; equal values are in the order of the vocabulary.
+
+    Parameters
+    ----------
+    values : (groups, words). vocabulary : the number of each word's concept.
+    """
+    best = np.argsort(-np.round(values, 9), axis=1, kind="stable")[:, :top]
+    return {name: list(corpus.vocabulary[vocabulary[row]]) for name, row in zip(groups, best, strict=True)}
 
 
 def words_of(corpus: Corpus) -> np.ndarray:
@@ -178,12 +188,8 @@ def best_constant(truth: pd.DataFrame, names: Mapping[tuple[str, str], set[str]]
 
 def all_methods(captioned: CaptionedCrops, corpus: Corpus, settings: ConceptSettings) -> dict[str, Words]:
     """Compute the words of all methods that need only the crops of the run."""
-    words = words_of(corpus)
-    directions = caption_means(corpus.embeddings, corpus.mentions.incidence, words)
-    dissected = {"soft_wpmi": dissect(captioned, corpus, words, directions, settings.top, PUBLISHED)}
     return {
         **by_contrast(captioned, corpus, settings),
-        **dissected,
         "most_frequent_word": most_frequent(captioned, corpus, settings.top),
         "shuffled_activations": shuffled_activations(captioned, corpus, settings),
     }

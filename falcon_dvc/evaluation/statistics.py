@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.random import Generator
+from scipy.special import bdtr
 
 CONSTANT = 1e-12  # a spread below this share of the largest value is rounding
 
@@ -119,6 +120,34 @@ def mean_with_interval(
     generator = np.random.default_rng(settings.seed)
     low, high = bootstrap_interval(values, settings.bootstrap, settings.confidence, generator)
     return {name: float(values.mean()), "interval_low": low, "interval_high": high}
+
+
+def paired_difference(
+    own: Float[np.ndarray, " items"], other: Float[np.ndarray, " items"], settings: Resampling
+) -> dict[str, float]:
+    """Compare two methods on the same items: the mean difference, its bootstrap interval, and an exact sign test.
+
+    Parameters
+    ----------
+    own, other : a value of each method for each item, for instance 1 if it is right and 0 if not.
+
+    Returns
+    -------
+    ``difference`` (own less other), ``interval_low``, ``interval_high``, and the two-sided ``p_value`` of the test that
+    own is larger as often as other, over the items where they differ (McNemar's exact test for 0 and 1). Empty without items.
+    """
+    difference = np.asarray(own, dtype=np.float64) - np.asarray(other, dtype=np.float64)
+    if not len(difference):
+        return {}
+    return {
+        **mean_with_interval(difference, settings, "difference"),
+        "p_value": sign_test(int((difference > 0).sum()), int((difference < 0).sum())),
+    }
+
+
+def sign_test(larger: int, smaller: int) -> float:
+    """Compute the two-sided probability of counts at least as unequal, if both signs are equally likely."""
+    return float(min(1.0, 2 * bdtr(min(larger, smaller), larger + smaller, 0.5)))
 
 
 def interval_over_worlds(

@@ -599,6 +599,11 @@ class MeasureExplainability(Resampled):
     fdr: Between
 
 
+class CaptionImages(Section):
+    template: Annotated[str, Field(pattern=r"\{\}")]
+    least_mentions: Count
+
+
 class MeasureFaithfulness(Resampled):
     reference_encoders: Annotated[int, Field(ge=0, le=100)]
     quantile: Between
@@ -729,6 +734,7 @@ class Params(Section):
     parse_captions: ParseCaptions
     concepts: Concepts
     analyse_groups: AnalyseGroups
+    caption_images: CaptionImages
     measure_explainability: MeasureExplainability
     measure_faithfulness: MeasureFaithfulness
     evaluate_concepts: EvaluateConcepts

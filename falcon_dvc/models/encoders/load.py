@@ -211,7 +211,7 @@ def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | 
         If the checkpoint or the head is missing or does not fit, classes have no names, or packages are missing.
     """
     head = getattr(spec, "head", None)
-    if head is None and getattr(spec, "control_of", ()):
+    if head is None and getattr(spec, "control_of", None):
         return None  # a classifier of random weights
     if head is not None:
         return _named(*read_head(head, param=param), spec.classes, param)
