@@ -166,7 +166,8 @@ def soft_wpmi(inputs: Inputs, share: float) -> np.ndarray:
 
     images, concepts, strongest = (torch.from_numpy(inputs[name]) for name in ("images", "concepts", "strongest"))
     given = torch.softmax(10 * images @ concepts.T, dim=1)
-    weight = torch.linspace(0.998, 0.97, strongest.shape[1])[:, None]
+    count = strongest.shape[1]
+    weight = (0.998 - torch.arange(count) / count * (0.998 - 0.97))[:, None]
     total = [
         torch.log(1 + weight * (given[strongest[feature]] - 1) + 1e-7).sum(dim=0)
         for feature in range(round(len(strongest) * share))

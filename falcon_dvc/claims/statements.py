@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json
-from falcon_dvc.claims.verdicts import Figure, Verdict, at_least, below, exceeds
+from falcon_dvc.claims.verdicts import Figure, Verdict, at_least, below, exceeds, is_positive
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params, Shortcut
@@ -68,6 +68,8 @@ class Row:
         """Decide by the intervals alone."""
         if isinstance(other, Figure):
             return exceeds(figure, other)
+        if self.rule == "positive":
+            return is_positive(figure)
         return below(figure, other) if self.rule == "below" else at_least(figure, other)
 
 

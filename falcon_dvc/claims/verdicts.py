@@ -6,7 +6,8 @@ A claim is undecided if the intervals do not decide it.
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["holds", "does not hold", "undecided"]
+Verdict = Literal["holds", "does not hold", "undecided", "not testable"]
+BOUNDS = 0.0, 1.0  # of a share
 CLAIMS = {
     "C1": "Less than 0.2 of the space can be explained by single features.",
     "C2": "Groups of features are more interpretable than single features, and have concepts of higher order.",
@@ -44,10 +45,19 @@ def at_least(figure: Figure, limit: float) -> Verdict:
 
 
 def exceeds(figure: Figure, other: Figure) -> Verdict:
-    """Decide whether one figure exceeds another, with intervals that do not overlap.
+    """Decide whether one share exceeds another, with intervals that do not overlap.
 
-    Of two equal figures without intervals, neither exceeds the other.
+    If both are equal at a bound of shares, neither could exceed the other: this is not testable.
     """
+    if figure.value == other.value and figure.value in BOUNDS:
+        return "not testable"
     if figure.low > other.high:
         return "holds"
     return "does not hold" if figure.high <= other.low else "undecided"
+
+
+def is_positive(difference: Figure) -> Verdict:
+    """Decide whether a difference on the same items is positive, with its whole interval."""
+    if difference.low > 0:
+        return "holds"
+    return "does not hold" if difference.high < 0 else "undecided"

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc.artifacts.formats import read_table, write_json, write_table
-from falcon_dvc.evaluation.statistics import bootstrap_interval, interval_over_worlds
+from falcon_dvc.evaluation.statistics import interval_over_worlds, mean_over_worlds
 from falcon_dvc.params.load import read_yaml
 from worlds.worlds import STUDY, read_world
 
-SAMPLES, CONFIDENCE, SEED = 2000, 0.95, 0
+CONFIDENCE = 0.95
 MEASURES = ("pearson", "auprc", "auc", "mad")
 TABLES = Path("tables")
 SAME_WORLDS = "default_on_the_varied_worlds"  # what the variations are compared with
@@ -47,7 +47,7 @@ def _share(hits: pd.Series, items: pd.Series) -> dict[str, float]:
     """Return a share over worlds with its interval."""
     has_items = (items > 0).to_numpy()
     counts = hits.to_numpy()[has_items].astype(int), items.to_numpy()[has_items].astype(int)
-    low, high = interval_over_worlds(*counts, SAMPLES, CONFIDENCE, np.random.default_rng(SEED))
+    low, high = interval_over_worlds(*counts, CONFIDENCE)
     return {
         "share": float(counts[0].sum() / counts[1].sum()),
         "interval_low": low,
@@ -94,7 +94,7 @@ def _of_method(rows: pd.DataFrame) -> dict:
 
 
 def _mean_over_worlds(rows: pd.DataFrame, measure: str) -> dict[str, float]:
-    """Return the mean over features, worlds drawn with replacement."""
+    """Return the mean over features, with its interval over worlds."""
     weighted = (rows[measure] * rows["features"]).groupby(rows["world"]).sum()
     return _over_worlds((weighted / rows.groupby("world")["features"].sum()).to_numpy(), "mean")
 
@@ -165,8 +165,8 @@ def _uses(uses: pd.DataFrame) -> dict:
 
 
 def _over_worlds(values: np.ndarray, name: str) -> dict[str, float]:
-    """Return the mean over worlds, worlds drawn with replacement."""
-    low, high = bootstrap_interval(values, SAMPLES, CONFIDENCE, np.random.default_rng(SEED))
+    """Return the mean over worlds with its interval."""
+    low, high, _ = mean_over_worlds(values, CONFIDENCE)
     return {name: float(values.mean()), "interval_low": low, "interval_high": high, "worlds": len(values)}
 
 

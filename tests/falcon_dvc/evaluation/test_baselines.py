@@ -22,7 +22,7 @@ def by_hand(crops, group, rank, groups, concepts, top):
     total = np.zeros((groups, len(concepts)))
     for crop in range(len(crops)):
         if rank[crop] < top:
-            weight = 0.998 + (0.97 - 0.998) * rank[crop] / (top - 1)
+            weight = 0.998 + (0.97 - 0.998) * rank[crop] / top
             total[group[crop]] += np.log(1 + weight * (given_[crop] - 1) + 1e-7)
     return total - np.log(np.exp(total).mean(axis=0))
 

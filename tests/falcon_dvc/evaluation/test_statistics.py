@@ -1,11 +1,21 @@
 """Planted truth: the attribute that a feature sees, and intervals of a mean."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon_dvc.evaluation.statistics import bootstrap_interval, clear_truth, correlations, interval_over_worlds
+from falcon_dvc.evaluation.statistics import (
+    bootstrap_interval,
+    clear_truth,
+    correlations,
+    interval_over_worlds,
+    mean_over_worlds,
+    paired_difference,
+    sign_test,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -103,25 +113,59 @@ def test_an_interval_moves_with_its_values(seed, items, unit, level):
 
 
 WORLDS = st.lists(
-    st.tuples(st.integers(0, 20), st.integers(1, 20)).map(lambda pair: (min(pair), pair[1])), min_size=1, max_size=6
+    st.tuples(st.integers(0, 20), st.integers(1, 20)).map(lambda pair: (min(pair), pair[1])), min_size=2, max_size=6
 )
 
 
-@given(WORLDS, SEEDS)
-def test_an_interval_over_worlds_is_a_share_that_narrows_with_confidence(worlds, seed):
+@given(WORLDS)
+def test_an_interval_over_worlds_is_a_share_that_narrows_with_confidence(worlds):
     hits, items = (np.array([world[side] for world in worlds]) for side in (0, 1))
-
-    def found(counted, confidence):
-        return interval_over_worlds(counted, items, 200, confidence, np.random.default_rng(seed))
-
-    wide, narrow = found(hits, 0.99), found(hits, 0.5)
-    assert 0 <= wide[0] <= narrow[0] <= narrow[1] <= wide[1] <= 1
-    assert wide[0] <= hits.sum() / items.sum() <= wide[1]
-    assert found(items, 0.9) == (1, 1) and found(0 * hits, 0.9) == (0, 0)
-    assert found(hits, 0.9) == found(hits, 0.9)
+    wide, narrow = (interval_over_worlds(hits, items, confidence) for confidence in (0.99, 0.5))
+    assert 0 <= wide[0] < narrow[0] < narrow[1] < wide[1] <= 1
+    turned = interval_over_worlds(items - hits, items, 0.99)
+    assert np.allclose(turned, (1 - wide[1], 1 - wide[0]))
 
 
-@pytest.mark.parametrize("items", [[], [4, 0]])
-def test_a_world_without_items_is_refused(items):
-    with pytest.raises(ValueError, match="no items"):
-        interval_over_worlds(np.zeros(len(items)), np.array(items), 10, 0.9, np.random.default_rng(0))
+@pytest.mark.parametrize("items", [[], [4], [4, 0]])
+def test_one_world_or_one_without_items_is_refused(items):
+    with pytest.raises(ValueError, match="two worlds"):
+        interval_over_worlds(np.zeros(len(items)), np.array(items), 0.9)
+
+
+@pytest.mark.parametrize(
+    ("share", "spread"), [(0.5, 0.0), (0.8, 0.04), (0.9, 0.02), (0.9, 0.04), (0.97, 0.02), (0.04, 0.02)]
+)
+@pytest.mark.parametrize("worlds", [5, 10])
+def test_intervals_over_worlds_cover_the_true_share_as_often_as_they_say(share, spread, worlds):
+    rng = np.random.default_rng(0)
+    size = share * (1 - share) / spread**2 - 1 if spread else 1
+    items = rng.integers(60, 130, (2000, worlds))
+    shares = rng.beta(share * size, (1 - share) * size, items.shape) if spread else share
+    found = [interval_over_worlds(*pair, 0.95) for pair in zip(rng.binomial(items, shares), items, strict=True)]
+    assert 0.93 <= np.mean([low <= share <= high for low, high in found]) <= 0.97
+
+
+def test_the_mean_over_worlds_has_students_interval_and_test():
+    values = np.array([0.1, 0.3, 0.2, 0.4, 0.25])
+    low, high, p = mean_over_worlds(values, 0.95)
+    assert (low, high) == pytest.approx((0.1112, 0.3888), abs=1e-4)  # 0.25 +- 2.7764 * 0.1118 / sqrt(5)
+    assert p == pytest.approx(0.0075, abs=5e-4)
+    assert mean_over_worlds(np.array([0.5]), 0.95) == (0.5, 0.5, 0.0)
+    assert mean_over_worlds(np.zeros(4), 0.95) == (0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("larger", "smaller", "p"), [(0, 0, 1.0), (5, 5, 1.0), (8, 1, 0.0390625), (1, 8, 0.0390625), (5, 0, 0.0625)]
+)
+def test_the_sign_test_is_the_binomial_one(larger, smaller, p):
+    assert sign_test(larger, smaller) == pytest.approx(p)
+
+
+def test_methods_are_compared_on_the_same_items():
+    settings = SimpleNamespace(seed=0, bootstrap=500, confidence=0.95)
+    own, other = np.array([1.0] * 12 + [0.0] * 8), np.array([1.0] * 2 + [0.0] * 18)
+    found = paired_difference(own, other, settings)
+    assert found["difference"] == 0.5 and found["p_value"] == pytest.approx(2 / 2**10)
+    assert 0.2 < found["interval_low"] < 0.5 < found["interval_high"] < 0.8
+    assert paired_difference(other, own, settings)["difference"] == -0.5
+    assert paired_difference(own[:0], other[:0], settings) == {}
