@@ -128,7 +128,7 @@ def _groups(params: Params) -> Iterator[Row]:
                 yield Row("C2", text, WORLDS, _study(key.format(size)), _study(key.format(1)))
     for encoder in ("supervised", "simclr"):
         yield from _group_rows(encoder, (2, 3), WORLDS, _used(f"groups_{encoder}"))
-    for encoder in params.encoders:
+    for encoder in params.without_controls:
         sizes = range(2, params.find_groups.max_size + 1)
         yield from _group_rows(encoder, sizes, ONE, partial(_own, f"groups_{encoder}"))
 

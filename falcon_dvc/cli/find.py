@@ -52,7 +52,7 @@ def run(params: Keys, query: str, encoder: str | None, top: int) -> None:
         raise UserError("find: give a word or more, such as: falcon find striped boat")
     if encoder is not None:
         require_encoder(params, encoder)
-    names = list(params.encoders) if encoder is None else [encoder]
+    names = [name for name in params.encoders if name not in params.controls] if encoder is None else [encoder]
     tables = {name: _kept(name) for name in names}
     matches = matching_features(words, tables, leading_synonyms())
     _show(matches, top, words, tables.values())

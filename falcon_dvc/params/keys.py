@@ -16,11 +16,13 @@ class Keys:
     ----------
     encoders : keys of the section ``encoders``.
     chosen : those of them whose ``features`` are chosen.
+    controls : those of them with random weights (``control_of``).
     worlds : the synthetic data sets of the run.
     """
 
     encoders: tuple[str, ...]
     chosen: frozenset[str]
+    controls: frozenset[str]
     worlds: tuple[str, ...]
 
 
@@ -36,5 +38,8 @@ def read_keys(path: str | Path = "params.yaml") -> Keys:
     encoders = content.get("encoders") if isinstance(content, dict) else None
     if not isinstance(encoders, dict) or not encoders:
         raise UserError(f"{path}: encoders: missing or not a section; `falcon check` says what is wrong")
-    chosen = [str(name) for name, entry in encoders.items() if isinstance(entry, dict) and entry.get("features")]
-    return Keys(tuple(map(str, encoders)), frozenset(chosen), tuple(map(str, content.get("worlds") or ())))
+    chosen, controls = (
+        frozenset(str(name) for name, entry in encoders.items() if isinstance(entry, dict) and entry.get(key))
+        for key in ("features", "control_of")
+    )
+    return Keys(tuple(map(str, encoders)), chosen, controls, tuple(map(str, content.get("worlds") or ())))

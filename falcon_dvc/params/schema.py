@@ -745,6 +745,11 @@ class Params(Section):
     study: Study
     verify: Verify
 
+    @property
+    def without_controls(self) -> dict[str, Any]:
+        """The encoders that are explained for their own sake: all but the controls with random weights."""
+        return {name: spec for name, spec in self.encoders.items() if not spec.control_of}
+
     @model_validator(mode="after")
     def _sections_name_encoders(self) -> "Params":
         for section in ("generate_captions", "evaluate_units", "failures"):

@@ -101,7 +101,7 @@ def ask(params: Params) -> tuple[list[KeyQuestion], dict[str, SamplingFrame]]:
     frequency = _frequency(read_table(paths.MENTIONS))
     frames: dict[str, SamplingFrame] = {}
     questions: list[KeyQuestion] = []
-    for name, count in _shared_equally(settings.questions, list(params.encoders)).items():
+    for name, count in _shared_equally(settings.questions, list(params.without_controls)).items():
         words, frames[name] = _words(name, settings.words)
         questions += _questions(ExplainedEncoder(name, words, frequency), methods, count, generator)
     if not questions:

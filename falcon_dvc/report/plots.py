@@ -90,10 +90,10 @@ def draw_plots(params: Any, folder: Path) -> dict[str, list[Drawn]]:
 
     Parameters
     ----------
-    params : the params; used are ``encoders``, ``transfers``, ``worlds`` and ``failures.encoders``.
+    params : the params; used are ``without_controls``, ``transfers``, ``worlds`` and ``failures.encoders``.
     """
     pages: dict[str, list[Drawn]] = {}
-    for plot, key in _of_run(params.encoders, params.transfers, bool(params.worlds), params.failures.encoders):
+    for plot, key in _of_run(params.without_controls, params.transfers, bool(params.worlds), params.failures.encoders):
         table = _readable_table(plot.file.format(key))
         if table is not None:
             drawn = _draw(plot, key, table, folder)

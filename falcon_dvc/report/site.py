@@ -87,7 +87,7 @@ class Site:
 
     @cached_property
     def explained(self) -> list[ExplainedEncoder]:
-        explained = read_explained(self.params.encoders, bool(self.params.worlds), self.params.report.weak)
+        explained = read_explained(self.params.without_controls, bool(self.params.worlds), self.params.report.weak)
         names = [name for one in explained for name in (one.name, *one.groups["group"])]
         for name in names:
             if not NAME.fullmatch(name):
@@ -128,7 +128,7 @@ class Site:
     @cached_property
     def menu(self) -> dict[str, Any]:
         return {
-            "encoders": list(self.params.encoders),
+            "encoders": list(self.params.without_controls),
             "failures": list(self.failures),
             "transfers": [(page.pair, f"{page.explained} → {page.unseen}") for page in self.transfers],
             "truths": bool(self.params.worlds),
