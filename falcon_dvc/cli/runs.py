@@ -44,6 +44,7 @@ def prepare(name: str, images: str = "", captions: str = "") -> Path:
     merged = YAML().load(Path("params.yaml").read_text(encoding="utf-8"))
     _empty_replaced_entries(merged, overlay)
     merge(merged, overlay)
+    _drop_other_controls(merged["encoders"], overlay.get("encoders") or {})
     merged["data"].update({key: path for key, path in inputs.items() if path})
     _read_feature_files(name, folder, merged.get("encoders"))
     candidate = folder / "params.yaml"
@@ -72,6 +73,14 @@ def _empty_replaced_entries(base: Any, overlay: dict[str, Any]) -> None:
         for key, entry in new.items():
             if isinstance(entry, dict) and "kind" in entry and key in old:
                 old[key] = {}
+
+
+def _drop_other_controls(encoders: dict[str, Any], own: dict[str, Any]) -> None:
+    """Remove the controls of params.yaml whose encoders the overlay removes."""
+    for name in [name for name in encoders if name not in own]:
+        of = encoders[name].get("control_of")
+        if of and not set(of) <= set(encoders):
+            del encoders[name]
 
 
 def _input(name: str, key: str, path: str, overlay: dict[str, Any]) -> str:

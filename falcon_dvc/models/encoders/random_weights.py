@@ -10,6 +10,9 @@ from torch import nn
 from falcon_dvc.errors import UserError
 
 Module = TypeVar("Module", bound=nn.Module)
+# torch's own initialisation shrinks the values of every layer, and running statistics that were reset do not undo that: the
+# features of a deep network vanish. He's initialisation keeps their scale.
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 RESETS = ("reset_parameters", "_reset_parameters")  # the second is that of torch's attention
 
 
@@ -22,7 +25,9 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def drawn_again(module: Module, seed: int, param: str = "encoders") -> Module:
-    """Draw all parameters of a network again, by the initialisation of its layers; reset its running statistics.
+    """Draw all parameters of a network again; reset its running statistics.
+
+    Convolutions are drawn by He's initialisation (He et al., ICCV 2015), other layers by their own.
 
     Parameters
     ----------
@@ -47,8 +52,10 @@ def drawn_again(module: Module, seed: int, param: str = "encoders") -> Module:
             f"{'belongs' if len(others) == 1 else 'belong'} to no layer with reset_parameters; give the module this method"
         )
     with seeded(seed), torch.no_grad():
-        for _, reset in layers:
+        for layer, reset in layers:
             reset()
+            if isinstance(layer, CONVOLUTIONS):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     return module
 
 
