@@ -8,7 +8,7 @@ and bare keys. `checkpoint_files` reads the files.
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Match:
     misfits: dict[str, Tensor]
     nesting: str
     prefix: str
-    others: list[str]
+    others: tuple[str, ...] = ()
 
 
 def match(content: Any, wanted: Shapes, numbered: Mapping[str, str] | None = None, part: str | None = None) -> Match:
@@ -84,17 +84,18 @@ def match(content: Any, wanted: Shapes, numbered: Mapping[str, str] | None = Non
     spellings = [{name: name for name in wanted}, *([dict(numbered)] if numbered else [])]
     candidates = [
         _Candidate(nesting, prefix, count, table, spelling)
-        for nesting, table in _tables(content, set())
+        for nesting, table in _tables(content)
         for spelling in spellings
         for prefix, count in _prefixes(table, wanted, spelling).items()
     ]
     candidates = _of_part(candidates, part)
     if not candidates:
-        return Match({}, [], [], list(wanted), {}, "", "", [])
-    keys = set(content) if isinstance(content, Mapping) else set()
+        return Match({}, [], [], list(wanted), {}, "", "")
+    keys = set(content)
     best = max(candidates, key=lambda one: (one.count, _rank(one.label, keys)))
-    equal = dict.fromkeys(one.label for one in candidates if one.count == best.count and one.label != best.label)
-    return _matched(best, wanted, list(equal))
+    equal = dict.fromkeys(_unwrapped(one.label) for one in candidates if one.count == best.count)
+    others = tuple(label for label in equal if label != _unwrapped(best.label))
+    return replace(_matched(best.table, wanted, best.spelling, best.nesting, best.prefix), others=others)
 
 
 @dataclass(frozen=True)
@@ -138,21 +139,26 @@ def _rank(label: str, keys: set[Any]) -> int:
     return 0 if averaged and "message_hub" in keys else 1 + averaged
 
 
-def _tables(content: Any, seen: set[int], nesting: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield the path and the tensors of every dictionary that holds tensors, each once."""
-    if isinstance(content, list | tuple):
-        content = {str(number): value for number, value in enumerate(content) if isinstance(value, Mapping)}
+def _tables(
+    content: Any, nesting: str = "", depth: int = 0, seen: set[int] | None = None
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the path and the tensors of every dictionary that holds tensors, each dictionary once.
+
+    If wrappers changed the names inside, the tensors follow a second time without them.
+    """
+    seen = set() if seen is None else seen
     if not isinstance(content, Mapping) or depth > DEEPEST or id(content) in seen:
         return
     seen.add(id(content))
-    table = {
-        _unwrapped(key): value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)
-    }
+    table = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if table:
         yield nesting, table
+    unwrapped = {_unwrapped(key): value for key, value in table.items()}
+    if list(unwrapped) != list(table):
+        yield nesting, unwrapped
     for key, value in content.items():
         if isinstance(key, str):
-            yield from _tables(value, seen, f"{nesting}.{key}".lstrip("."), depth + 1)
+            yield from _tables(value, f"{nesting}.{key}".lstrip("."), depth + 1, seen)
 
 
 def _unwrapped(key: str) -> str:
@@ -173,9 +179,10 @@ def _prefixes(table: Mapping[str, Tensor], wanted: Shapes, spelling: Mapping[str
     return counts
 
 
-def _matched(chosen: _Candidate, wanted: Shapes, others: list[str]) -> Match:
-    table, prefix = chosen.table, chosen.prefix
-    keys = {name: prefix + spelled for spelled, name in chosen.spelling.items() if prefix + spelled in table}
+def _matched(
+    table: Mapping[str, Tensor], wanted: Shapes, spelling: Mapping[str, str], nesting: str, prefix: str
+) -> Match:
+    keys = {name: prefix + spelled for spelled, name in spelling.items() if prefix + spelled in table}
     fitting = {name: key for name, key in keys.items() if tuple(table[key].shape) == tuple(wanted[name])}
     return Match(
         tensors={name: table[key] for name, key in fitting.items()},
@@ -183,9 +190,8 @@ def _matched(chosen: _Candidate, wanted: Shapes, others: list[str]) -> Match:
         left=sorted(set(table) - set(fitting.values())),
         missing=[name for name in wanted if name not in keys],
         misfits={name: table[key] for name, key in keys.items() if name not in fitting},
-        nesting=chosen.nesting,
+        nesting=nesting,
         prefix=prefix,
-        others=others,
     )
 
 
@@ -230,7 +236,7 @@ def load_released(
         "file": str(path),
         "nesting": matched.nesting,
         "prefix": matched.prefix,
-        "others": matched.others,
+        "others": list(matched.others),
         "tensors_of_encoder": len(counted),
         "tensors_loaded": sum(name in matched.tensors for name in counted),
         "classifiers": list(classifiers),

@@ -120,8 +120,8 @@ RELEASED = {
         ("classy_state_dict.base_model.model.trunk", "_feature_blocks."),
     ),
     "deeper_than_vissl": (
-        {"a": {"b": {"c": {"d": {"e": {"f": [{}, {"g": tensors(1, "net.")}]}}}}}},
-        ("a.b.c.d.e.f.1.g", "net."),
+        {"a": {"b": {"c": {"d": {"e": {"f": {"g": tensors(1, "net.")}}}}}}},
+        ("a.b.c.d.e.f.g", "net."),
     ),
     "ema_of_timm": (
         {"state_dict": tensors(2, without=()), "state_dict_ema": tensors(1, without=())},
@@ -185,9 +185,9 @@ RELEASED = {
     ),
     "lightning_net": ({"state_dict": tensors(1, "net.") | head("criterion.")}, ("state_dict", "net.")),
     "lightning_encoder": ({"state_dict": tensors(1, "model.encoder.")}, ("state_dict", "model.encoder.")),
-    "compiled": (tensors(1, "_orig_mod."), ("", "")),
-    "compiled_in_ddp": ({"model": tensors(1, "module._orig_mod.")}, ("model", "module.")),
-    "ddp_in_compiled": ({"model": tensors(1, "_orig_mod.module.")}, ("model", "module.")),
+    "compiled": (tensors(1, "_orig_mod."), ("", "_orig_mod.")),
+    "compiled_in_ddp": ({"model": tensors(1, "module._orig_mod.")}, ("model", "module._orig_mod.")),
+    "ddp_in_compiled": ({"model": tensors(1, "_orig_mod.module.")}, ("model", "_orig_mod.module.")),
     "wrapped_inside": (
         {
             key.replace("layer1.", "layer1._fsdp_wrapped_module._checkpoint_wrapped_module."): value
