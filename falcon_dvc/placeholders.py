@@ -1,11 +1,13 @@
-"""Recognise files that lie in the place of other files: pointers of Git LFS, and web pages that were saved as data."""
+"""Recognise files that are missing, or that lie in the place of others: pointers of Git LFS, web pages saved as data."""
 
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from falcon_dvc.errors import UserError
 
 START = 512  # bytes that tell what a file is
+MOST_FILES = 10_000  # of a folder that are looked at
 POINTERS = {
     b"version https://git-lfs.github.com/spec/": (
         "a pointer of Git LFS",
@@ -33,8 +35,40 @@ def beginning(path: str | Path) -> bytes:
     try:
         with Path(path).open("rb") as file:
             return file.read(START)
-    except OSError:
+    except (OSError, ValueError):  # a NUL in the path is a ValueError
         return b""
+
+
+def existing(path: str | Path, param: str = "") -> Path:
+    """Return the path of a file or folder.
+
+    Parameters
+    ----------
+    param : str
+        The param that names it, for the message; "" to leave it out.
+
+    Raises
+    ------
+    UserError
+        If it is missing, or a link to something that is.
+    """
+    path, where = Path(path), f"{param}: {path}" if param else f"{path}"
+    if path.exists():
+        return path
+    if path.is_symlink():
+        raise UserError(f"{where}: is a link to {path.readlink()}, which does not exist; get the file itself")
+    described = path.with_name(f"{path.name}.dvc")
+    if described.exists():
+        raise UserError(f"{where}: not found, but {described.name} is there; run `dvc pull {described}`")
+    raise UserError(f"{where}: not found; give the path of an existing file or folder")
+
+
+def files_in(path: Path, suffixes: tuple[str, ...] = ("",)) -> list[Path]:
+    """Return a file; or the files with the given ends in a folder and its sub-folders, sorted, at most `MOST_FILES`."""
+    if not path.is_dir():
+        return [path]
+    found = (file for level in ("*", "*/*") for file in path.glob(level) if file.name.lower().endswith(suffixes))
+    return sorted(file for file in islice(found, MOST_FILES) if file.is_file())
 
 
 def refuse_placeholders(files: Iterable[str | Path], param: str = "") -> None:

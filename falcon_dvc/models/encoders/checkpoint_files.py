@@ -18,7 +18,7 @@ from torch import Tensor
 
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.encoders.pickled_objects import Unread, is_attack, stand_ins
-from falcon_dvc.placeholders import beginning, refuse_placeholders
+from falcon_dvc.placeholders import beginning, existing, refuse_placeholders
 
 OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number at the beginning of files of torch before version 1.6
 LONGEST_HEADER = 100_000_000  # bytes of the header of a safetensors file
@@ -69,7 +69,7 @@ def read_checkpoint(path: str | Path, param: str = "") -> Any:
     UserError
         If the file is missing, damaged, no file of tensors, or needs code to be read.
     """
-    path = _existing(Path(path), param)
+    path = existing(path, param)
     if ONE_OF_SEVERAL.search(path.name):
         raise UserError(f"{path}: is one of several parts of a model; name the folder that holds all of them")
     try:
@@ -109,18 +109,6 @@ def refuse_network(path: str | Path, place: str = "") -> None:
 def _converted(path: str | Path, expression: str) -> str:
     """Return a line of Python that writes an expression into a new file beside the old one."""
     return f"torch.save({expression}, {str(Path(path).with_suffix('')) + '.tensors.pth'!a})"
-
-
-def _existing(path: Path, param: str) -> Path:
-    where = f"{param}: {path}" if param else f"{path}"
-    if path.exists():
-        return path
-    if path.is_symlink():
-        raise UserError(f"{where}: is a link to {path.readlink()}, which does not exist; download the file itself")
-    tracked = path.with_name(f"{path.name}.dvc")
-    if tracked.exists():
-        raise UserError(f"{where}: not found, but {tracked.name} is there; run `dvc pull {tracked}`")
-    raise UserError(f"{where}: not found; give the path of an existing file")
 
 
 def _folder(path: Path) -> Any:

@@ -139,6 +139,11 @@ def _rank(label: str, keys: set[Any]) -> int:
     return 0 if averaged and "message_hub" in keys else 1 + averaged
 
 
+def tables_of(content: Any) -> list[dict[str, Tensor]]:
+    """Return the tensors of every dictionary in the content of a file, as from `read_checkpoint`."""
+    return [table for _, table in _tables(content)]
+
+
 def _tables(
     content: Any, nesting: str = "", depth: int = 0, seen: set[int] | None = None
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
