@@ -100,8 +100,8 @@ def refuse_network(path: str | Path, place: str = "") -> None:
         Always.
     """
     raise UserError(
-        f"{path}: holds a whole network, whose code reading would run, and not only its tensors; where you trust it, "
-        f"convert it with its code at hand: "
+        f"{path}: holds a whole network and not only its tensors (reading it could run code); where you trust it and its "
+        "code is installed, convert it: "
         f"{_converted(path, f'torch.load({str(path)!a}, weights_only=False){place}.state_dict()')}"
     )
 
@@ -232,7 +232,10 @@ def _of_archive(names: list[str], ends: set[str]) -> str:
     if "archive_format" in ends:
         return "an archive of torch.export; convert it: torch.save(torch.export.load(FILE).state_dict, NEW)"
     if names and all(name.endswith(".npy") for name in names):
-        return f"an archive of NumPy (.npz; JAX), not a file of torch; {PORT}"
+        return (
+            "an archive of NumPy (.npz; JAX), not a file of torch; for Google's ViTs, timm converts it: "
+            "torch.save(timm.create_model(NAME, checkpoint_path=FILE).state_dict(), NEW)"
+        )
     shown = ", ".join(ascii(name)[1:-1] for name in names[:3]) or "nothing"
     return (
         f"a zip archive of other files ({one_line(shown)}), not a file of torch; unpack it and name the file of weights"

@@ -1,7 +1,6 @@
 """`falcon init`: what it finds, the profile that it writes, and one line before any work for what does not fit."""
 
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest

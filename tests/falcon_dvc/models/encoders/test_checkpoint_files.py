@@ -168,7 +168,7 @@ OTHER = {
     "Zstandard": ({"x.pth.zst": b"\x28\xb5\x2f\xfd" + bytes(20)}, "is packed with Zstandard"),
     "a tar archive": ({"x.pth.tar": tar()}, r"is a tar archive; unpack it \(tar -xf\)"),
     "a zip archive around it": ({"x.zip": archive(**{"a/x.pth": WHOLE})}, r"is a zip archive of other files \(a/x\.pth\).*unpack it"),
-    "NumPy (big_vision)": ({"x.npz": npz()}, r"is an archive of NumPy \(\.npz; JAX\).*save_file"),
+    "NumPy (big_vision)": ({"x.npz": npz()}, r"is an archive of NumPy \(\.npz; JAX\).*timm\.create"),
     "one array": ({"x.npy": b"\x93NUMPY\x01\0"}, "is an array of NumPy"),
     "Keras": ({"x.h5": b"\x89HDF\r\n\x1a\n"}, "is an HDF5 file"),
     "ONNX": ({"x.onnx": b"\x08\x07\x12\x07pytorch\xff"}, "is an ONNX file"),
