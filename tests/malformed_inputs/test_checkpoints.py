@@ -5,6 +5,7 @@ import json
 import pickle
 import resource
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -265,6 +266,7 @@ def test_the_makers_make_good_checkpoints():
 FUZZED = {
     "a file of torch": ("x.pt", torch_file(STATE), read_checkpoint),
     "an old file of torch": ("x.pt", torch_file(STATE, _use_new_zipfile_serialization=False), read_checkpoint),
+    "a file with objects": ("x.pt", torch_file({"state_dict": STATE, "args": Namespace(lr=0.1)}), read_checkpoint),
     "safetensors": ("x.safetensors", save(STATE), read_checkpoint),
     "an encoder": ("x.safetensors", own(), load_encoder_checkpoint),
 }

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.encoders.pickled_objects import Unread, is_attack, stand_ins
-from falcon_dvc.placeholders import beginning, existing, refuse_placeholders
+from falcon_dvc.placeholders import START, existing, placeholder
 
 OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number at the beginning of files of torch before version 1.6
 LONGEST_HEADER = 100_000_000  # bytes of the header of a safetensors file
@@ -154,10 +154,11 @@ def _parts(folder: Path, index: str) -> dict[str, Any]:
 
 def _file(path: Path) -> Any:
     """Read a file by what it holds, whatever its suffix."""
-    refuse_placeholders([path])
-    start = beginning(path)
-    if not start and path.stat().st_size == 0:
-        raise UserError(f"{path}: is empty; download it again")
+    with path.open("rb") as file:
+        start = file.read(START)
+    instead = placeholder(start) if start else "is empty; download it again"
+    if instead is not None:
+        raise UserError(f"{path}: {instead}")
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= LONGEST_HEADER:
         return _safetensors(path)
     if start.startswith(b"PK"):

@@ -84,7 +84,16 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         )
     try:
         return read(path)
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        SafetensorError,
+        ValueError,
+        TypeError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        zipfile.BadZipFile,
+    ) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise UserError(f"{path}: not a readable file of arrays ({reason}); name a file with {EXPECTED}") from error
 

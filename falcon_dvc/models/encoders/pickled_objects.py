@@ -56,8 +56,8 @@ class UnreadRows:
 def is_attack(name: str) -> bool:
     """Return whether a name stands for a function of Python's own that acts, and not for a kind of value."""
     module, _, rest = name.partition(".")
-    builtin = module == "builtins" and not isinstance(getattr(builtins, rest, None), type) and rest != "getattr"
-    return module in ATTACKS or builtin
+    builtin = getattr(builtins, rest, None) if module == "builtins" and rest != "getattr" else None
+    return module in ATTACKS or (callable(builtin) and not isinstance(builtin, type))
 
 
 def stand_ins(path: Path) -> dict[str, type]:
@@ -66,7 +66,7 @@ def stand_ins(path: Path) -> dict[str, type]:
     try:
         for operation, argument in _operations(path):
             found.follow(operation, argument)
-    except Exception:
+    except Exception:  # of a damaged file; torch's reader says what is wrong
         pass
     return {name: found.stand_in(name) for name in sorted(found.names)}
 

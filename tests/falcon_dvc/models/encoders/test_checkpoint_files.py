@@ -82,6 +82,7 @@ BESIDE = {
     "a function of torch": functools.partial(nn.functional.gelu, approximate="tanh"),
     "a type of torch": [torch.float16, torch.device("cpu"), torch.Size([2])],
     "an object whose class acts": sets_state(),
+    "constants": [..., NotImplemented, range(3), slice(2), 2**70],
 }
 
 
