@@ -1,5 +1,6 @@
 """Recognise files that are missing, or that lie in the place of others: pointers of Git LFS, web pages saved as data."""
 
+import re
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ POINTERS = {
     b"/annex/objects/": ("a pointer of git-annex", "run `git annex get` in the folder that was cloned"),
     b"outs:\n- ": ("DVC's description of a file", "run `dvc pull`, and name the file without .dvc"),
 }
-PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
+PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head|\?xml)", re.IGNORECASE)
 
 
 def placeholder(start: bytes) -> str | None:
@@ -25,7 +26,7 @@ def placeholder(start: bytes) -> str | None:
     for mark, (what, fix) in POINTERS.items():
         if start.startswith(mark):
             return f"is {what}, not the file itself; {fix}"
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGES):
+    if PAGE.match(start):
         return "is a web page, not the file itself; download the file again, and log in where the site asks for it"
     return None
 
