@@ -1,9 +1,11 @@
 """What all tests share: settings of the property tests, the order of the files, and fixtures."""
 
+import functools
 import json
 from pathlib import Path
 
 import pytest
+import vl_convert
 from hypothesis import settings
 
 from tests.support.dvc_projects import make_project
@@ -26,6 +28,27 @@ LONGEST = (
     "stages/test_report.py",
     "falcon_dvc/report/test_site.py",
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plots_drawn_once():
+    """Draw each plot once in a worker: many tests make the report of the same artefacts. `__wrapped__` draws it again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vl_convert, "vegalite_to_svg", _remembered(vl_convert.vegalite_to_svg))
+        yield
+
+
+def _remembered(draw):
+    drawn = {}
+
+    @functools.wraps(draw)
+    def from_memory(*arguments, **settings):
+        described = json.dumps([arguments, settings], sort_keys=True)
+        if described not in drawn:
+            drawn[described] = draw(*arguments, **settings)
+        return drawn[described]
+
+    return from_memory
 
 
 @pytest.fixture(scope="session", autouse=True)
