@@ -13,7 +13,7 @@ from tests.support.made_once import made_once
 from tests.support.tiny_models import TINY_COCA
 
 # The same examples on every machine, and no deadline that stops them on a noisy one.
-settings.register_profile("project", deadline=None, derandomize=True, database=None, max_examples=30)
+settings.register_profile("project", deadline=None, derandomize=True, database=None, max_examples=25)
 settings.load_profile("project")
 
 # These files take longest: begun last, they would keep one worker busy while the others wait.
