@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from tests.support.ray_shards import Letters, counted
 from tests.support.sample_images import coloured
 from trials.tiny import fingerprints
 
-ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.skipif(not find_spec("ray"), reason="needs Ray, of the extra ray")
 SETTINGS = Settings(5, 20.0, "corpus", "off", 0.1, 0.5, 0.25, 8)
 # Without the processes that no test needs: they take as long to start as the others.
 NODE = {
