@@ -20,13 +20,14 @@ settings.load_profile("project")
 LONGEST = (
     "pipeline/test_ray.py",
     "pipeline/test_whole_run.py",
-    "security/test_attack_corpus.py",
     "trials/test_load.py",
-    "falcon_dvc/synthetic/test_training.py",
+    "security/test_attack_corpus.py",
     "pipeline/test_own_data.py",
-    "pipeline/test_switched_off.py",
     "stages/test_report.py",
+    "falcon_dvc/models/encoders/test_hooked.py",
+    "falcon_dvc/synthetic/test_training.py",
     "falcon_dvc/report/test_site.py",
+    "pipeline/test_switched_off.py",
 )
 
 
