@@ -6,6 +6,7 @@ import pickle
 import resource
 import zipfile
 from argparse import Namespace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -131,10 +132,20 @@ RELEASED = [
 ]  # fmt: skip
 
 
+@cache
+def state_of_resnet() -> dict[str, torch.Tensor]:
+    return SmallResNet(4, (4, 6), {}).state_dict()
+
+
+@cache
+def state_of_clip() -> dict[str, torch.Tensor]:
+    return build_clip(**CLIP, vocabulary=len(IDS)).state_dict()
+
+
 def own(format: str = ENCODER_FORMAT, config: object = None, tensors: dict | None = None, **more: str) -> bytes:
     """A checkpoint of the project's kind with metadata and tensors of one's own."""
     config = {"stem": 4, "widths": [4, 6], "heads": {}} if config is None else config
-    tensors = SmallResNet(4, (4, 6), {}).state_dict() if tensors is None else tensors
+    tensors = state_of_resnet() if tensors is None else tensors
     return save(
         {name: tensor.contiguous() for name, tensor in tensors.items()},
         {"format": json.dumps(format), "config": json.dumps(config), **more},
@@ -146,7 +157,7 @@ def resnet(**changes: object) -> bytes:
 
 
 def of_resnet(**changes: torch.Tensor) -> bytes:
-    return own(tensors={**SmallResNet(4, (4, 6), {}).state_dict(), **changes})
+    return own(tensors={**state_of_resnet(), **changes})
 
 
 LARGER = Refused(
@@ -188,7 +199,7 @@ IDS = torch.unique(build_tokenizer(8)(["a cat"])).int()
 
 def clip(tensors: dict | None = None, **changes: object) -> bytes:
     """A checkpoint of an image-text encoder."""
-    given = {**build_clip(**CLIP, vocabulary=len(IDS)).state_dict(), "token_ids": IDS, **(tensors or {})}
+    given = {**state_of_clip(), "token_ids": IDS, **(tensors or {})}
     return own(CLIP_FORMAT, {**CLIP, **changes}, given)
 
 

@@ -8,7 +8,7 @@ import zlib
 from functools import cache
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from falcon_dvc.images.decode import ORIENTATION_TAG
 from tests.support.sample_images import NOISE, SAMPLES, encoded
@@ -136,9 +136,11 @@ def icc(content: bytes) -> bytes:
 
 @cache
 def packed_zeros() -> bytes:
-    """200 megabytes of zeros, compressed."""
-    packer, zeros = zlib.compressobj(9), bytes(1_000_000)
-    return b"".join([*(packer.compress(zeros) for _ in range(200)), packer.flush()])
+    """200 megabytes of zeros, compressed: one of them, which is compressed as if nothing came before, again and again."""
+    packer, megabytes = zlib.compressobj(9, wbits=-15), 200
+    one = packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH)
+    checksum = megabytes * 1_000_000 % 65521 << 16 | 1  # Adler-32 of zeros
+    return b"\x78\xda" + one * megabytes + packer.flush() + struct.pack(">I", checksum)
 
 
 def text_bomb() -> bytes:
@@ -148,10 +150,9 @@ def text_bomb() -> bytes:
 
 def texts_of_a_megabyte(count: int) -> bytes:
     """A PNG file with many texts, each below what the decoder refuses."""
-    info = PngImagePlugin.PngInfo()
-    for number in range(count):
-        info.add_text(f"k{number}", "x" * 1_000_000, zip=True)
-    return encoded(RED, "PNG", pnginfo=info)
+    packed = zlib.compress(b"x" * 1_000_000)
+    texts = (chunk(b"zTXt", b"k%d\0\0" % number + packed) for number in range(count))
+    return png(1, 1, *texts, pixels=b"\0\xff\0\0")
 
 
 def profile_bomb() -> bytes:

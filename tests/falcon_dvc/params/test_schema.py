@@ -7,9 +7,16 @@ import pytest
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
+from falcon_dvc.params import yaml_file
 from falcon_dvc.params.load import load_params, validated
 from falcon_dvc.params.schema import Data, EncoderSpec, GenerateCaptions, ImageTextSpec, RandomFeatures
 from tests.support.changed_params import DEFAULTS, SHIPPED, changed, problem
+
+
+@pytest.fixture(autouse=True)
+def parsed_fast(monkeypatch):
+    """The parser in C: what `changed` writes means the same to both, and here values matter, not their notation (test_load.py)."""
+    monkeypatch.setattr(yaml_file, "_parsed", lambda text, _: YAML(typ="safe").load(text))
 
 
 @pytest.mark.parametrize("place", ["concepts.top", "find_groups.max_images", "seed", "mine_crops.batch_size"])
