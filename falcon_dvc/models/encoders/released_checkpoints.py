@@ -170,7 +170,11 @@ def _matched(
 
 
 def load_released(
-    module: nn.Module, path: str | Path, classifiers: Sequence[str] = (), part: str | None = None
+    module: nn.Module,
+    path: str | Path,
+    classifiers: Sequence[str] = (),
+    part: str | None = None,
+    content: Any = None,
 ) -> dict[str, Any]:
     """Load a released checkpoint into an encoder; its classifier may be missing.
 
@@ -182,6 +186,8 @@ def load_released(
         Names of the modules that classify. Their tensors are loaded if they fit, but are not required.
     part
         Selects one of several encoders in the file.
+    content
+        Of the file, if it was read before.
 
     Returns
     -------
@@ -194,7 +200,7 @@ def load_released(
         If the file is no checkpoint, has less than `LEAST_SHARE` of the tensors, or a tensor has another shape, another
         kind of number, or values that are not finite.
     """
-    content = read_checkpoint(path)
+    content = read_checkpoint(path) if content is None else content
     wanted, matched = _match_module(module, content, part)
     if _resize_classifiers(module, matched, classifiers):
         wanted, matched = _match_module(module, content, part)

@@ -1,0 +1,1 @@
+"""Networks of open_clip: which release a file is of, its weights, and its preprocessing."""
