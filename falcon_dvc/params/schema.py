@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
+from falcon_dvc.models.open_clip import NAMED, REPOSITORIES
 
 # Slugs become parts of file names, which have at most 255 bytes.
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
@@ -26,7 +27,6 @@ Between = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Precision = Literal["float32", "bfloat16", "float16"]  # of networks
 Contrast = Literal[tuple(CONTRASTS)]  # type: ignore[valid-type]
-REPOSITORIES = ("hf-hub:", "local-dir:")  # prefixes of names of open_clip's models that bring their weights
 PINS = "pins/"  # folder of the files that `falcon profile` writes for DVC to watch, in place of weights that are in no file
 
 
@@ -203,7 +203,7 @@ class OfOpenClip(Weights):
         """Read the weights of a repository or folder unless the params name others."""
         if not isinstance(content, dict) or not str(content.get("name")).startswith(REPOSITORIES):
             return content
-        return {**content, "pretrained": "name"} if content.get("pretrained") is None else content
+        return {**content, "pretrained": NAMED} if content.get("pretrained") is None else content
 
 
 Channels = Annotated[tuple[float, float, float], Field(strict=False)]

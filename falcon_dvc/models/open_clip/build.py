@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from falcon_dvc.errors import UserError, one_line
+from falcon_dvc.models.open_clip import FOLDER, HUB, NAMED, REPOSITORIES
 from falcon_dvc.models.open_clip.releases import Settings, described, settings_of_file, settings_without_file
 from falcon_dvc.models.open_clip.weights import clues_of, load_weights, read_weights
 
-HUB, FOLDER = "hf-hub:", "local-dir:"  # how open_clip spells names of repositories and of folders in their format
 CONFIG = "open_clip_config.json"
-NAMED = "name"  # value of `pretrained`: the weights are those of the repository or folder that `name` names
 PACKAGE = "which needs the package transformers (pip install -r requirements-photos.txt)"
 IN_CACHE = " from its cache; run once on a machine with a network, and copy the folder of HF_HOME (~/.cache/huggingface) to this one"
 
@@ -116,7 +115,7 @@ def spelled(name: str) -> str:
 
 def scheme(name: str) -> str:
     """Return the prefix of the name of a repository or folder; "" for an architecture of open_clip."""
-    return next((prefix for prefix in (HUB, FOLDER) if name.startswith(prefix)), "")
+    return next((prefix for prefix in REPOSITORIES if name.startswith(prefix)), "")
 
 
 def check_model(spec: Any, param: str) -> None:
@@ -191,7 +190,7 @@ def _weights(spec: Any, name: str, param: str) -> tuple[str | None, Path | None]
     if spec.pretrained == "random":
         return None, None
     if spec.pretrained == "checkpoint":
-        return None, _existing(Path(spec.checkpoint), param)
+        return None, _no_folder(Path(spec.checkpoint), param)
     if scheme(name):
         return None, _of_repository(name, param)
     if _clean(spec.pretrained) in _tags(name):
@@ -207,12 +206,12 @@ def _tags(name: str) -> list[str]:
     return list_pretrained_tags_by_model(name)
 
 
-def _existing(path: Path, param: str) -> Path:
+def _no_folder(path: Path, param: str) -> Path:
     """Return the path of a file."""
     if (path / CONFIG).is_file():
         raise UserError(f"{param}: checkpoint {path}: a folder; write name: {FOLDER}{path}, and leave pretrained out")
-    if not path.is_file():
-        raise UserError(f"{param}: checkpoint {path}: no such file; name an existing file")
+    if path.is_dir():
+        raise UserError(f"{param}: checkpoint {path}: a folder; name the file of the weights")
     return path
 
 
