@@ -1,5 +1,8 @@
 """Models of open_clip that are small enough to build in a test."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 
 TINY_CLIP = {
@@ -7,6 +10,9 @@ TINY_CLIP = {
     "vision_cfg": {"image_size": 32, "layers": 3, "width": 64, "head_width": 16, "patch_size": 8},
     "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1},
 }
+
+# With the vocabulary of open_clip's tokenizer, so that it can embed texts.
+TINY_PAIR = {**TINY_CLIP, "text_cfg": {**TINY_CLIP["text_cfg"], "vocab_size": 49408, "width": 16}}
 
 
 TINY_COCA = {
@@ -23,6 +29,15 @@ TINY_COCA = {
     },
     "custom_text": True,
 }  # fmt: skip
+
+
+def known(folder: Path, name: str, config: dict) -> str:
+    """Let open_clip know a model; return its name."""
+    import open_clip
+
+    (folder / f"{name}.json").write_text(json.dumps(config))
+    open_clip.add_model_config(folder / f"{name}.json")
+    return name
 
 
 def pictures(count: int) -> list[np.ndarray]:

@@ -58,16 +58,16 @@ def read_torchscript(path: str | Path) -> dict[str, Tensor]:
 
 def _without_code(path: str | Path) -> tuple[io.BytesIO, list[type]]:
     """Copy an archive without its code; return the copy and an empty class for each of the archive's classes."""
-    copy = io.BytesIO()
+    copy, values = io.BytesIO(), b""
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
         for name in source.namelist():
             inside = name.partition("/")[2]
             if inside in KEPT or inside.startswith(("data/", ".data/")):
                 target.writestr(name, source.read(name))
             if inside == "data.pkl":
-                classes = _empty_classes(source.read(name))
+                values = source.read(name)
     copy.seek(0)
-    return copy, classes
+    return copy, _empty_classes(values)
 
 
 def _empty_classes(values: bytes) -> list[type]:

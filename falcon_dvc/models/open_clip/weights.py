@@ -16,7 +16,6 @@ from falcon_dvc.models.open_clip.torchscript import is_torchscript, read_torchsc
 
 OPENAI = ("input_resolution", "context_length", "vocab_size")  # numbers beside the weights of OpenAI's files
 NOT_NEEDED = ("logit_scale", "logit_bias")  # embeddings do not depend on them
-BIG_VISION = ".npz"  # suffix of Google's files of SigLIP
 CONVERT = "torch.save(torch.jit.load(FILE).state_dict(), 'NAME.pt')"
 
 
@@ -28,8 +27,6 @@ def read_weights(path: str | Path) -> Any:
     UserError
         If the file is missing or damaged, or holds objects that only pickle can read.
     """
-    if Path(path).suffix == BIG_VISION:
-        return {}  # `load_weights` reads it, because its names depend on the network
     if not Path(path).is_file() or not is_torchscript(path):
         return read_checkpoint(path)
     try:
@@ -120,8 +117,6 @@ def load_weights(model: nn.Module, content: Any, path: str | Path, name: str) ->
     UserError
         If tensors are missing, are not of this model, have another shape, or hold values that are not finite.
     """
-    if Path(path).suffix == BIG_VISION:
-        return _load_big_vision(model, path, name)
     table, own = converted(model, content), model.state_dict()
     missing = [key for key in own if key not in table and key not in NOT_NEEDED and not key.endswith(COUNTER)]
     misfits = [key for key in own if key in table and table[key].shape != own[key].shape]
@@ -131,20 +126,6 @@ def load_weights(model: nn.Module, content: Any, path: str | Path, name: str) ->
     if not all(bool(tensor.isfinite().all()) for tensor in table.values() if tensor.is_floating_point()):
         raise UserError(f"{path}: holds values that are not finite; use another checkpoint")
     model.load_state_dict({key: value for key, value in table.items() if key in own}, strict=False)
-    return None
-
-
-def _load_big_vision(model: nn.Module, path: str | Path, name: str) -> None:
-    """Load the weights of Google's SigLIP."""
-    from open_clip.convert import load_big_vision_weights
-
-    try:
-        load_big_vision_weights(model, str(path))
-    except Exception as error:  # open_clip's reader raises KeyError, AttributeError, AssertionError, ...
-        raise UserError(
-            f"{path}: not the weights of {name} in the format of big_vision ({type(error).__name__}: {one_line(error)}); "
-            "name the architecture that the file is of"
-        ) from error
 
 
 def _misfit(
