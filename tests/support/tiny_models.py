@@ -11,9 +11,6 @@ TINY_CLIP = {
     "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1},
 }
 
-# With the vocabulary of open_clip's tokenizer, so that it can embed texts.
-TINY_PAIR = {**TINY_CLIP, "text_cfg": {**TINY_CLIP["text_cfg"], "vocab_size": 49408, "width": 16}}
-
 
 TINY_COCA = {
     "embed_dim": 16,
