@@ -215,8 +215,7 @@ class OpenClip(OfOpenClip):
     """``name`` with ``pretrained``: a model of open_clip, and a tag or checkpoint (its weights are a file).
 
     Without both, ``checkpoint`` is a model of `train_clip`, which knows the synthetic data set alone. ``allow_synthetic``
-    accepts such a model for images of the user. ``quick_gelu`` (the activation), ``size``, ``mean``, ``std``, ``squash`` and
-    ``interpolation`` replace the settings of the release.
+    accepts such a model for images of the user. The keys of activation and preprocessing replace those of the release.
     """
 
     kind: Literal["open_clip"]
@@ -407,7 +406,7 @@ class TimmEncoder(Network):
 
 
 class OpenClipEncoder(OfOpenClip, Network):
-    """The image tower; ``pretrained``: checkpoint, random, or a tag of open_clip. ``quick_gelu`` replaces its activation."""
+    """The image tower; ``pretrained``: checkpoint, random, or a tag of open_clip."""
 
     kind: Literal["open_clip"]
     name: str
