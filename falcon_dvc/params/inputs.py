@@ -42,11 +42,13 @@ def check_inputs(params: Params) -> int:
 
 def unread_checkpoints(params: Params) -> list[str]:
     """Return a remark for each ``checkpoint`` that DVC watches although the weights come from elsewhere."""
+    from falcon_dvc.params.schema import Weights
+
     networks = {"image_text": params.image_text, **{f"encoders.{name}": spec for name, spec in params.encoders.items()}}
     return [
         f"{key}.checkpoint: {spec.checkpoint} is not loaded, as the weights come from {spec.elsewhere}; DVC only watches it"
         for key, spec in networks.items()
-        if getattr(spec, "unread", False)
+        if isinstance(spec, Weights) and spec.unread
     ]
 
 
