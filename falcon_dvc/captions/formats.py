@@ -15,6 +15,7 @@ from falcon_dvc.captions.templates import Templates
 from falcon_dvc.captions.vectors import GivenEmbeddings
 from falcon_dvc.embeddings import SUFFIXES as EMBEDDING_SUFFIXES
 from falcon_dvc.errors import UserError
+from falcon_dvc.placeholders import files_in, refuse_placeholders
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Data
@@ -49,6 +50,7 @@ def open_captions(data: Data) -> CaptionSource:
     path = Path(data.captions)
     if not path.exists():
         raise UserError(f"data.captions: {path} cannot be read (No such file or directory); {FIX}")
+    refuse_placeholders(files_in(path), "data.captions")
     kind = format_of(path) if data.caption_format == "auto" else data.caption_format
     if kind == "laion":
         return Laion(data.captions, data.caption_column)

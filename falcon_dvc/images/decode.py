@@ -9,6 +9,8 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
+from falcon_dvc.placeholders import START, beginning, placeholder
+
 # Only these decoders read a file, whatever its name: others start external programs (EPS) or are rarely maintained.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 # An image with more pixels is refused as a decompression bomb: Pillow's own warning level, a quarter of a gigabyte as RGB.
@@ -61,8 +63,17 @@ def decoded(file: Path | BinaryIO, formats: tuple[str, ...] = FORMATS) -> Image.
     except UnreadableImageError:
         raise
     except Exception as error:  # decoders raise anything on a damaged file: OSError, SyntaxError, struct.error, ...
-        reason = "not an image in a known format" if isinstance(error, UnidentifiedImageError) else str(error)
+        reason = _unknown(file) if isinstance(error, UnidentifiedImageError) else str(error)
         raise UnreadableImageError(f"cannot be decoded ({printable(reason)})") from error
+
+
+def _unknown(file: Path | BinaryIO) -> str:
+    """Say what a file is that no decoder knows."""
+    if not isinstance(file, Path):
+        file.seek(0)
+    start = beginning(file) if isinstance(file, Path) else file.read(START)
+    unknown, instead = "not an image in a known format", placeholder(start)
+    return f"{unknown}: {instead}" if instead else unknown
 
 
 def _refuse_many_scans(image: Image.Image) -> None:

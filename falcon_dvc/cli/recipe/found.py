@@ -96,7 +96,7 @@ def in_terms_of_options(name: str) -> Iterator[None]:
     options = {
         "data.images": "--images",
         "data.captions": "--captions",
-        **{f"{encoder}.{key}": f"--{key}" for key in ("layer", "pooling", "classes", "head", "features")},
+        **{f"{encoder}.{key}": f"--{key}" for key in ("checkpoint", "layer", "pooling", "classes", "head", "features")},
         encoder: "--encoder",
     }
     try:

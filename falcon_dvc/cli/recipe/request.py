@@ -10,6 +10,7 @@ from typing import Any
 
 from falcon_dvc.errors import UserError
 from falcon_dvc.models.open_clip import FOLDER, NAMED, REPOSITORIES
+from falcon_dvc.placeholders import refuse_placeholders
 
 KINDS = ("torchvision", "timm", "open_clip", "efficientnet_lite")
 # Published on LAION-2B, and the smallest of the usual sizes.
@@ -144,6 +145,7 @@ def chosen_features(text: str) -> list[int] | dict[str, int] | Path | None:
 
 def _lines(path: Path, option: str) -> list[str]:
     """Read the lines of a text file without white space at their ends; the last one may be empty."""
+    refuse_placeholders([path], option)
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").rstrip().splitlines()]
     except (OSError, UnicodeDecodeError) as error:

@@ -95,7 +95,9 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
         network = build(spec, param)
     network.untrained = getattr(spec, source) == "random"
     if getattr(spec, source) == "checkpoint":
-        network.loaded = load_released(network.module, spec.checkpoint, network.classifiers, spec.part, network.content)
+        network.loaded = load_released(
+            network.module, spec.checkpoint, network.classifiers, spec.part, f"{param}.checkpoint", network.content
+        )
         network.content = None
     network.preparation, network.classes = _overridden(network.preparation, spec), spec.classes or network.classes
     network.module.eval().requires_grad_(False)

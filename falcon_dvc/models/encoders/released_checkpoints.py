@@ -2,14 +2,13 @@
 
 The nesting and the prefix of a file are detected: the combination that matches most of the encoder's tensors, by name
 and shape, is used. This covers ``state_dict`` with ``module.encoder_q.`` (MoCo), ``teacher`` with ``backbone.`` (DINO)
-and bare keys. Files are read without pickle.
+and bare keys. `checkpoint_files` reads the files.
 """
 
-import argparse
-import pickle
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.models.encoders.checkpoint_files import pickled_networks, read_checkpoint, refuse_network
 
 LEAST_SHARE = 0.95  # of the encoder's tensors that a file must hold
-DEEPEST = 3  # levels of nested dictionaries
+DEEPEST = 20  # levels of nested dictionaries; VISSL writes four
 COUNTER = "num_batches_tracked"  # of batch normalisation: old files lack it, and evaluation does not read it
 # If two encoders of one file match equally well, the other one is preferred: methods are evaluated with it.
-SECOND = ("student", "encoder_k", "momentum_encoder", "target_encoder", "target_network")
+SECOND = ("student", "encoder_k", "key_encoder", "momentum", "target_encoder", "target_net", "current_model_state")
+# Averages of the weights over the training, by the words of nesting and prefix: programs that write them evaluate them.
+AVERAGED = re.compile(r"ema|ema_.+|.+_ema(_.+)?|swa_.+")
+# What wraps a module adds a part to the names inside: torch.compile, FSDP, activation checkpointing, Accelerate.
+WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -43,6 +47,8 @@ class Match:
         Tensors of the table that have another shape than the encoder's, by the encoder's names.
     nesting, prefix
         Path of the table in the file ("state_dict"), and prefix of its keys.
+    others
+        Other weights in the file that match equally well, as ``part`` can name them.
     """
 
     tensors: dict[str, Tensor]
@@ -52,49 +58,7 @@ class Match:
     misfits: dict[str, Tensor]
     nesting: str
     prefix: str
-
-
-def read_checkpoint(path: str | Path) -> Any:
-    """Read tensors from ``.safetensors``, or nested dictionaries from a file of torch that holds no code.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, damaged, or contains objects that only pickle can read.
-    """
-    try:
-        return _safetensors(path) if Path(path).suffix == ".safetensors" else _without_code(path)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path}: not a file of tensors only (reading it could run code); where you trust it, convert it: "
-            "safetensors.torch.save_file(torch.load(FILE, weights_only=False)['state_dict'], 'NAME.safetensors')"
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"{path}: not a readable checkpoint ({error.strerror or error}); name an existing file"
-        ) from error
-
-
-def _safetensors(path: str | Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(str(path))
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error}); download it again") from error
-
-
-def _without_code(path: str | Path) -> Any:
-    # A namespace holds values only; DINO's released files store their command line in one.
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, OSError):
-            raise
-        except Exception as error:  # torch's reader raises anything on a damaged file: RuntimeError, IndexError, ...
-            reason = str(error).strip().split("\n")[0]
-            raise UserError(f"{path}: not a readable file of torch ({reason}); download it again") from error
+    others: tuple[str, ...] = ()
 
 
 def match(content: Any, wanted: Shapes, numbered: Mapping[str, str] | None = None, part: str | None = None) -> Match:
@@ -109,35 +73,102 @@ def match(content: Any, wanted: Shapes, numbered: Mapping[str, str] | None = Non
     numbered
         From other spellings of the names to the names.
     part
-        Text that nesting or prefix must contain.
+        Text that nesting or prefix must contain, as whole words if there are such.
 
     Returns
     -------
     Match
-        The best match. Among equal ones, the first in the file that is not in `SECOND`. Empty if no tensor matches.
+        The best match. Among equal ones, the one that the method is evaluated with, or else the first in the file.
+        Empty if no tensor matches.
     """
     spellings = [{name: name for name in wanted}, *([dict(numbered)] if numbered else [])]
-    best, most = Match({}, [], [], list(wanted), {}, "", ""), (0, False)
-    for nesting, table in _tables(content):
-        for spelling in spellings:
-            for prefix, count in _prefixes(table, wanted, spelling).items():
-                label = f"{nesting}.{prefix}"
-                worth = (count, not any(copy in label for copy in SECOND))
-                if worth > most and (part is None or part in label):
-                    best, most = _matched(table, wanted, spelling, nesting, prefix), worth
-    return best
+    candidates = [
+        _Candidate(nesting, prefix, count, table, spelling)
+        for nesting, table in _tables(content)
+        for spelling in spellings
+        for prefix, count in _prefixes(table, wanted, spelling).items()
+    ]
+    candidates = _of_part(candidates, part)
+    if not candidates:
+        return Match({}, [], [], list(wanted), {}, "", "")
+    keys = set(content)
+    best = max(candidates, key=lambda one: (one.count, _rank(one.label, keys)))
+    equal = dict.fromkeys(_unwrapped(one.label) for one in candidates if one.count == best.count)
+    others = tuple(label for label in equal if label != _unwrapped(best.label))
+    return replace(_matched(best.table, wanted, best.spelling, best.nesting, best.prefix), others=others)
 
 
-def _tables(content: Any, nesting: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield the path and the tensors of every dictionary that holds tensors."""
-    if not isinstance(content, Mapping) or depth > DEEPEST:
+@dataclass(frozen=True)
+class _Candidate:
+    """A table of tensors with a prefix, and the number of the encoder's tensors that it holds."""
+
+    nesting: str
+    prefix: str
+    count: int
+    table: dict[str, Tensor]
+    spelling: Mapping[str, str]
+
+    @property
+    def label(self) -> str:
+        """Nesting and prefix, as users write them in ``part``."""
+        return f"{self.nesting}.{self.prefix}".strip(".")
+
+
+def _of_part(candidates: list[_Candidate], part: str | None) -> list[_Candidate]:
+    """Select the candidates whose label contains a text, best as whole words: "state_dict" is not "state_dict_ema"."""
+    if part is None:
+        return candidates
+    whole = [one for one in candidates if f".{part.strip('.')}." in f".{one.label}."]
+    return whole or [one for one in candidates if part in f"{one.nesting}.{one.prefix}"]
+
+
+def _rank(label: str, keys: set[Any]) -> int:
+    """Rank weights that match equally well; a method is evaluated with those of the highest rank.
+
+    Parameters
+    ----------
+    keys
+        First level of the file. It tells MMEngine, which exchanges both sets before it saves, and I-JEPA, which evaluates
+        the target encoder.
+    """
+    if {"predictor", "target_encoder"} <= keys:
+        return int(label.startswith("target_encoder"))
+    if any(copy in label for copy in SECOND):
+        return 0
+    averaged = any(AVERAGED.fullmatch(word) for word in label.split("."))
+    return 0 if averaged and "message_hub" in keys else 1 + averaged
+
+
+def tables_of(content: Any) -> list[dict[str, Tensor]]:
+    """Return the tensors of every dictionary in the content of a file, as from `read_checkpoint`."""
+    return [table for _, table in _tables(content)]
+
+
+def _tables(
+    content: Any, nesting: str = "", depth: int = 0, seen: set[int] | None = None
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the path and the tensors of every dictionary that holds tensors, each dictionary once.
+
+    If wrappers changed the names inside, the tensors follow a second time without them.
+    """
+    seen = set() if seen is None else seen
+    if not isinstance(content, Mapping) or depth > DEEPEST or id(content) in seen:
         return
+    seen.add(id(content))
     table = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if table:
         yield nesting, table
+    unwrapped = {_unwrapped(key): value for key, value in table.items()}
+    if list(unwrapped) != list(table):
+        yield nesting, unwrapped
     for key, value in content.items():
         if isinstance(key, str):
-            yield from _tables(value, f"{nesting}.{key}".lstrip("."), depth + 1)
+            yield from _tables(value, f"{nesting}.{key}".lstrip("."), depth + 1, seen)
+
+
+def _unwrapped(key: str) -> str:
+    """Remove what wrappers of modules add to the name of a tensor."""
+    return ".".join(part for part in key.split(".") if part not in WRAPPERS)
 
 
 def _prefixes(table: Mapping[str, Tensor], wanted: Shapes, spelling: Mapping[str, str]) -> Counter:
@@ -174,6 +205,7 @@ def load_released(
     path: str | Path,
     classifiers: Sequence[str] = (),
     part: str | None = None,
+    param: str = "",
     content: Any = None,
 ) -> dict[str, Any]:
     """Load a released checkpoint into an encoder; its classifier may be missing.
@@ -186,6 +218,8 @@ def load_released(
         Names of the modules that classify. Their tensors are loaded if they fit, but are not required.
     part
         Selects one of several encoders in the file.
+    param
+        The param that names the file, for errors.
     content
         Of the file, if it was read before.
 
@@ -197,11 +231,13 @@ def load_released(
     Raises
     ------
     UserError
-        If the file is no checkpoint, has less than `LEAST_SHARE` of the tensors, or a tensor has another shape, another
-        kind of number, or values that are not finite.
+        If the file is no checkpoint, holds whole networks, has less than `LEAST_SHARE` of the tensors, or a tensor has
+        another shape, another kind of number, or values that are not finite.
     """
-    content = read_checkpoint(path) if content is None else content
+    content = read_checkpoint(path, param) if content is None else content
     wanted, matched = _match_module(module, content, part)
+    if not matched.tensors and (networks := pickled_networks(content)):
+        refuse_network(path, networks[0])
     if _resize_classifiers(module, matched, classifiers):
         wanted, matched = _match_module(module, content, part)
     counted = [name for name in wanted if not name.endswith(COUNTER) and not _inside(name, classifiers)]
@@ -212,6 +248,7 @@ def load_released(
         "file": str(path),
         "nesting": matched.nesting,
         "prefix": matched.prefix,
+        "others": list(matched.others),
         "tensors_of_encoder": len(counted),
         "tensors_loaded": sum(name in matched.tensors for name in counted),
         "classifiers": list(classifiers),
@@ -292,6 +329,8 @@ def summary(report: Mapping[str, Any]) -> str:
     left = f"; left: {len(report['left'])} ({', '.join(heads[:4])})" if heads else ""
     missing = f"; not in the file: {', '.join(report['missing'])}" if report["missing"] else ""
     where = f"nesting '{report['nesting']}', prefix '{report['prefix']}'"
+    others = ", ".join(f"'{label}'" for label in report["others"][:3])
+    where += f"; {others} would fit too, part selects one" if others else ""
     if report["classifiers"] and not report["classifier_loaded"]:
         why = "does not fit the network" if report["classifier_misfits"] else "is not in the file"
         missing += f"; the classifier ({', '.join(report['classifiers'])}) {why}: only features are used"

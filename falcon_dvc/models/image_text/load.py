@@ -12,6 +12,7 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import resized
 from falcon_dvc.models.image_text.base import PARAM, ImageTextEncoder, Picture, sha256
 from falcon_dvc.models.open_clip.build import Source, loaded, scheme, tokenizer_of
+from falcon_dvc.placeholders import existing
 
 if TYPE_CHECKING:
     import torch
@@ -168,7 +169,7 @@ def _own_clip(checkpoint: str, device: str) -> OpenClip:
     from falcon_dvc.models.scenes.small_clip import prepare
     from falcon_dvc.models.scenes.small_resnet import unit_images
 
-    model, tokenizer = load_clip(checkpoint)
+    model, tokenizer = load_clip(existing(checkpoint, f"{PARAM}.checkpoint"))
     side = _side(model.visual)
 
     def preprocess(images: Sequence[Picture]) -> "torch.Tensor":

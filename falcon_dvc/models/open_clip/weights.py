@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from falcon_dvc.errors import UserError, one_line
-from falcon_dvc.models.encoders.released_checkpoints import COUNTER, match, read_checkpoint
+from falcon_dvc.models.encoders.checkpoint_files import pickled_networks, read_checkpoint, refuse_network
+from falcon_dvc.models.encoders.released_checkpoints import COUNTER, match
 from falcon_dvc.models.open_clip.releases import Clues
 from falcon_dvc.models.open_clip.torchscript import is_torchscript, read_torchscript
 
@@ -121,6 +122,8 @@ def load_weights(model: nn.Module, content: Any, path: str | Path, name: str) ->
     missing = [key for key in own if key not in table and key not in NOT_NEEDED and not key.endswith(COUNTER)]
     misfits = [key for key in own if key in table and table[key].shape != own[key].shape]
     foreign = [key for key in table if key not in own and key not in NOT_NEEDED]
+    if not set(table) & set(own) and (networks := pickled_networks(content)):
+        refuse_network(path, networks[0])
     if missing or misfits or foreign:
         raise UserError(_misfit(path, name, table, own, missing, misfits, foreign))
     if not all(bool(tensor.isfinite().all()) for tensor in table.values() if tensor.is_floating_point()):

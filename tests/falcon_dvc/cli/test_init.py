@@ -1,7 +1,6 @@
 """`falcon init`: what it finds, the profile that it writes, and one line before any work for what does not fit."""
 
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +35,7 @@ def weights(tmp_path_factory):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         torch.save(timm.create_model("test_resnet", num_classes=2).state_dict(), folder / "x.pth")
-    torch.save({"path": Path("x")}, folder / "pickled.pth")
+    torch.save({"code": print}, folder / "pickled.pth")
     torch.save({"other": torch.zeros(3)}, folder / "other.pth")
     return folder
 
@@ -167,7 +166,10 @@ def test_released_weights_are_not_downloaded(project, monkeypatch):
         ((*NETWORK, "--weights", "r160_in1"), ["test_resnet.r160_in1'", "test_resnet.r160_in1k"]),
         ((*NETWORK, *CHECKPOINT, "--layer", "layer5"), ["--layer", "'layer5'", "layer4"]),
         ((*NETWORK, *CHECKPOINT, "--pooling", "sum"), ["--pooling", "'mean'"]),
-        ((*NETWORK, "--checkpoint", "none.pth"), ["none.pth", "name an existing file"]),
+        (
+            (*NETWORK, "--checkpoint", "none.pth"),
+            ["--checkpoint: none.pth: not found", "give the path of an existing file"],
+        ),
         ((*NETWORK, "--checkpoint", "weights/pickled.pth"), ["pickled.pth", "could run code"]),
         ((*NETWORK, "--checkpoint", "weights/other.pth"), ["other.pth", "holds 0 of"]),
         (

@@ -144,7 +144,7 @@ def test_a_head_is_watched_by_its_digest(tmp_path):
         "other": {},
     }
     (tmp_path / "probe.npz").unlink()
-    with pytest.raises(UserError, match=r"probe\.npz: not a readable file"):
+    with pytest.raises(UserError, match=r"probe\.npz: not found"):
         pins.heads(params, tmp_path)
 
 

@@ -316,6 +316,13 @@ REFUSED = {
         lambda weights, folder: {"pretrained": saved({**weights, "visual.proj": torch.full((64, 16), torch.inf)}, folder / "openai.pt")},
         "values that are not finite",
     ),
+    "a pointer of Git LFS": (lambda weights, folder: {"pretrained": pointer(folder)}, "Git LFS"),
+    "a whole network": (
+        lambda weights, folder: {"pretrained": saved(torch.nn.Linear(2, 2), folder / "openai.pt")}, "convert it",
+    ),
+    "a whole network in a dictionary": (
+        lambda weights, folder: {"pretrained": saved({"model": torch.nn.Linear(2, 2)}, folder / "openai.pt")}, "convert it",
+    ),
     "code": (lambda weights, folder: {"pretrained": saved({"a": Code()}, folder / "openai.pt")}, "not a file of tensors only"),
     "Google's SigLIP": (lambda weights, folder: {"pretrained": npz(folder)}, "openai.npz: "),
     "an unknown repository": (lambda weights, folder: {"name": "hf-hub:org/none"}, "cannot load hf-hub:org/none"),
@@ -327,6 +334,12 @@ REFUSED = {
         lambda weights, folder: {"name": "hf-hub:org/tiny", "pretrained": "openai"}, "leave pretrained out",
     ),
 }  # fmt: skip
+
+
+def pointer(folder):
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 605157884\n"
+    (folder / "openai.safetensors").write_text(text)
+    return str(folder / "openai.safetensors")
 
 
 def npz(folder):
