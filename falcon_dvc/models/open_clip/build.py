@@ -14,6 +14,7 @@ from typing import Any
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.open_clip import FOLDER, HUB, NAMED, REPOSITORIES
 from falcon_dvc.models.open_clip.releases import Settings, described, settings_of_file, settings_without_file
+from falcon_dvc.models.open_clip.torchscript import is_torchscript
 from falcon_dvc.models.open_clip.weights import clues_of, load_weights, read_weights
 
 CONFIG = "open_clip_config.json"
@@ -256,9 +257,19 @@ def _settings(
         return described(*_configuration(name, param))
     if tag is not None or file is None:
         return settings_without_file(name, tag)
-    settings, releases = settings_of_file(name, file, clues_of(content), given, param)
+    try:
+        settings, releases = settings_of_file(name, file, clues_of(content), given, param)
+    except UserError:
+        _refuse_other_archive(Source(name, settings_without_file(name, None), file=file, content=content), param)
+        raise
     _say_settings(param, file, replace(settings, **given), releases)
     return settings
+
+
+def _refuse_other_archive(source: Source, param: str) -> None:
+    """Refuse a TorchScript archive of another network. That it is one matters more than its release."""
+    if source.file is not None and is_torchscript(source.file):
+        fill(built(source, param), source, param)
 
 
 def _configuration(name: str, param: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

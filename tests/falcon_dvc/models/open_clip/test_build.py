@@ -294,7 +294,7 @@ REFUSED = {
         lambda weights, folder: {"pretrained": transformers_names(weights, folder), "quick_gelu": True}, "names of transformers",
     ),
     "TorchScript of another network": (
-        lambda weights, folder: {"pretrained": scripted({"a.weight": torch.ones(2)}, folder / "openai.pt")},
+        lambda weights, folder: {"pretrained": scripted({"a.weight": torch.ones(2)}, folder / "x.pt")},
         "a TorchScript archive that holds 0 of the 62 tensors of pair_tiny (first missing: ",
     ),
     "TorchScript that is damaged": (
