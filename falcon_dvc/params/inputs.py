@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.models.open_clip import FOLDER
 from falcon_dvc.paths import DATA, MODELS, SCENES, TRAINING
 from falcon_dvc.placeholders import existing, files_in, refuse_placeholders
 
@@ -93,6 +94,8 @@ def _named_files(params: Params) -> Iterator[tuple[str, Path]]:
 def _files_of(place: str, section: Section) -> Iterator[tuple[str, Path]]:
     """Yield the files of a network, and those of the classifier inside it."""
     values: dict[str, Any] = vars(section)
+    if str(values.get("name")).startswith(FOLDER):
+        yield f"{place}.name", Path(values["name"].removeprefix(FOLDER))
     yield from ((f"{place}.{key}", Path(values[key])) for key in FILES if isinstance(values.get(key), str))
     if values.get("classifier") is not None:
         yield from _files_of(f"{place}.classifier", values["classifier"])

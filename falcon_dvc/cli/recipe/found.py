@@ -18,7 +18,7 @@ from falcon_dvc.images.listing import Collection, find_in_folder, list_collectio
 from falcon_dvc.models.encoders.hooked import HookedEncoder
 from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier, load_encoder
 from falcon_dvc.models.encoders.networks import IMAGENET, check_names
-from falcon_dvc.models.open_clip import published
+from falcon_dvc.models.open_clip.build import loaded
 from falcon_dvc.params.feature_file import read_feature_file
 from falcon_dvc.params.schema import Data, EncoderSpec
 
@@ -287,12 +287,13 @@ def check_image_text(entry: Entry) -> None:
     if entry["kind"] == "conse":
         return
     file = entry.get("checkpoint")
-    check_names(_spec(entry), "--image-text")
+    spec = _spec(entry)
+    check_names(spec, "--image-text")
     if file is None:
         return
     if not file.is_file():
         raise UserError(f"--image-text-checkpoint {file}: no such file")
-    published(entry["name"], str(file), "--image-text-checkpoint", "--image-text-checkpoint")
+    loaded(spec, "--image-text-checkpoint")
 
 
 def classes_of_labels(labels: list[str], classifier: LinearClassifier) -> int:

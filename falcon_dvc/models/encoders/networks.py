@@ -3,7 +3,6 @@
 import copy
 import difflib
 import importlib
-import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from torch import nn
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.encoders.preparation import Preparation
 from falcon_dvc.models.encoders.released_checkpoints import load_released
+from falcon_dvc.models.open_clip import build as open_clip
+from falcon_dvc.models.open_clip.weights import converted
 
 RESAMPLE = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -53,6 +54,8 @@ class Network:
         Report of `load_released`; None without a checkpoint.
     untrained
         Whether its weights are random numbers.
+    content
+        Of its checkpoint, by the names of the network, before it is loaded. None: the file is still to be read.
     """
 
     module: nn.Module
@@ -64,6 +67,7 @@ class Network:
     classes: tuple[str, ...] | None = None
     loaded: dict[str, Any] | None = None
     untrained: bool = False
+    content: Any = None
 
 
 def build_network(spec: Any, param: str = "encoders") -> Network:
@@ -92,8 +96,9 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
     network.untrained = getattr(spec, source) == "random"
     if getattr(spec, source) == "checkpoint":
         network.loaded = load_released(
-            network.module, spec.checkpoint, network.classifiers, spec.part, f"{param}.checkpoint"
+            network.module, spec.checkpoint, network.classifiers, spec.part, f"{param}.checkpoint", network.content
         )
+        network.content = None
     network.preparation, network.classes = _overridden(network.preparation, spec), spec.classes or network.classes
     network.module.eval().requires_grad_(False)
     return network
@@ -165,7 +170,9 @@ def check_names(spec: Any, param: str = "encoders") -> None:
     UserError
         If the library does not know a name. The message offers close ones.
     """
-    {"torchvision": _torchvision_weights, "timm": _check_timm, "open_clip": _open_clip_tag}[spec.kind](spec, param)
+    {"torchvision": _torchvision_weights, "timm": _check_timm, "open_clip": open_clip.check_model}[spec.kind](
+        spec, param
+    )
 
 
 def _torchvision_weights(spec: Any, param: str) -> Any:
@@ -276,58 +283,38 @@ def _timm_preparation(config: dict[str, Any]) -> Preparation:
     )
 
 
-def _open_clip_tag(spec: Any, param: str) -> str | None:
-    """Return the tag of the released weights that the params name; None if they come from elsewhere."""
-    import open_clip
-
-    _known(spec.name, open_clip.list_models(), param, "open_clip's model")
-    if spec.pretrained in ("checkpoint", "random"):
-        return None
-    return _known(spec.pretrained, _tags(spec.name), param, f"weights of {spec.name}")
-
-
 def _open_clip(spec: Any, param: str) -> Network:
-    import open_clip
-
-    tag = _open_clip_tag(spec, param)
-
-    def build() -> nn.Module:
-        with _without_warnings():
-            return open_clip.create_model(spec.name, pretrained=tag, pretrained_text=False, force_image_size=spec.size)
-
-    module = _fetched(build, param, f"{spec.name} {tag or ''}".rstrip())
-    trunk = getattr(module.visual, "trunk", None)
+    source = open_clip.source_of(spec, param)
+    model = open_clip.built(source, param)
+    from_file = spec.pretrained == "checkpoint"
+    if not from_file:
+        open_clip.fill(model, source, param)
+    visual, trunk = model.visual, getattr(model.visual, "trunk", None)
     return Network(
-        module.visual,
-        _open_clip_preparation(open_clip.get_model_preprocess_cfg(module)),
-        prefix_tokens=getattr(trunk, "num_prefix_tokens", None) if trunk else _class_tokens(module.visual),
+        visual,
+        _open_clip_preparation(visual.preprocess_cfg, param),
+        prefix_tokens=getattr(trunk, "num_prefix_tokens", None) if trunk else _class_tokens(visual),
         class_token=_has_class_token(trunk),
         width=getattr(trunk, "num_features", None),
+        content=_of_tower(model, source.content) if from_file else None,
     )
 
 
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silence open_clip's warning of random weights: they were asked for, or a file replaces them afterwards."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
-def _tags(name: str) -> list[str]:
-    from open_clip import list_pretrained_tags_by_model
-
-    return list_pretrained_tags_by_model(name)
+def _of_tower(model: nn.Module, content: Any) -> Any:
+    """Return the content of a file by the names of a model; unchanged if it holds an image tower alone."""
+    table = converted(model, content)
+    return table if any(name.startswith("visual.") for name in table) else content
 
 
 def _class_tokens(visual: nn.Module) -> int | None:
     return 1 if hasattr(visual, "class_embedding") else None
 
 
-def _open_clip_preparation(config: dict[str, Any]) -> Preparation:
+def _open_clip_preparation(config: dict[str, Any], param: str) -> Preparation:
+    if config.get("resize_mode") == "longest":
+        raise UserError(
+            f"{param}: the network sees images with a border, which encoders lack; set squash: true or false"
+        )
     size = config.get("size", 224)
     return Preparation(
         size if isinstance(size, int) else size[0],

@@ -201,7 +201,12 @@ def _matched(
 
 
 def load_released(
-    module: nn.Module, path: str | Path, classifiers: Sequence[str] = (), part: str | None = None, param: str = ""
+    module: nn.Module,
+    path: str | Path,
+    classifiers: Sequence[str] = (),
+    part: str | None = None,
+    param: str = "",
+    content: Any = None,
 ) -> dict[str, Any]:
     """Load a released checkpoint into an encoder; its classifier may be missing.
 
@@ -215,6 +220,8 @@ def load_released(
         Selects one of several encoders in the file.
     param
         The param that names the file, for errors.
+    content
+        Of the file, if it was read before.
 
     Returns
     -------
@@ -227,7 +234,7 @@ def load_released(
         If the file is no checkpoint, holds whole networks, has less than `LEAST_SHARE` of the tensors, or a tensor has
         another shape, another kind of number, or values that are not finite.
     """
-    content = read_checkpoint(path, param)
+    content = read_checkpoint(path, param) if content is None else content
     wanted, matched = _match_module(module, content, part)
     if not matched.tensors and (networks := pickled_networks(content)):
         refuse_network(path, networks[0])

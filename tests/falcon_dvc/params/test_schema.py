@@ -248,6 +248,12 @@ def test_what_does_not_belong_together_is_refused(section, spec, words):
         ("encoders", {"kind": "efficientnet_lite", "variant": 0}),
         ("image_text", {"kind": "open_clip", "name": "RN50", "pretrained": "openai"}),
         ("image_text", {"kind": "open_clip", "name": "RN50", "pretrained": "checkpoint", "checkpoint": "clip.pt"}),
+        ("image_text", {"kind": "open_clip", "name": "hf-hub:org/x"}),
+        (
+            "image_text",
+            {"kind": "open_clip", "name": "local-dir:x", "pretrained": "checkpoint", "checkpoint": "clip.pt"},
+        ),
+        ("encoders", {"kind": "open_clip", "name": "hf-hub:org/x"}),
         ("image_text", {"kind": "conse"}),
         ("image_text", {"kind": "conse", "checkpoint": "conse"}),
         ("generate_captions", {**COCA, "pretrained": "checkpoint", "checkpoint": "coca.pt"}),
