@@ -87,6 +87,24 @@ def tiff_that_leads_to_itself() -> bytes:
     return bytes(content)
 
 
+def deep_png(values: np.ndarray) -> bytes:
+    """A PNG file of 16 bits a channel; Pillow writes none with colours."""
+    height, width, channels = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return png(width, height, pixels=rows, depth=16, colours={2: 4, 3: 2, 4: 6}[channels])
+
+
+def deep_tiff(values: np.ndarray) -> bytes:
+    """A TIFF file of three colours of 16 bits."""
+    height, width, _ = values.shape
+    entries = [(256, width), (257, height), (259, 1), (262, 2), (277, 3), (278, height)]
+    short = [(tag, 3, 1, value) for tag, value in entries]
+    places = [(258, 3, 3, 500), (273, 4, 1, 512), (279, 4, 1, values.size * 2)]
+    content = bytearray(tiff(*sorted(short + places), data=values.astype("<u2").tobytes()))
+    content[500:506] = struct.pack("<HHH", 16, 16, 16)
+    return bytes(content)
+
+
 def float_tiff(*values: float) -> bytes:
     """One row of floats."""
     return encoded(Image.fromarray(np.array([values], dtype=np.float32)), "TIFF")
