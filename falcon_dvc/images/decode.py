@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from falcon_dvc.images.depth import as_bytes, with_low_bytes
 from falcon_dvc.images.kinds import FORMATS, START, other_kind
@@ -122,11 +123,17 @@ def _upright(image: Image.Image, decoded: Image.Image) -> Image.Image:
 def _as_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to 8-bit RGB; transparent areas become white."""
     if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(as_bytes(np.asarray(image))).convert("RGB")
+        grey = as_bytes(np.asarray(image))
+        return Image.fromarray(255 - grey if _white_is_zero(image) else grey).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Return whether a TIFF stores white as 0. Pillow inverts such values if they have up to 8 bits only."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
 
 
 def cut(image: Picture, box: Box) -> Picture:

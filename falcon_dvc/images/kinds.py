@@ -53,6 +53,10 @@ SIGNATURES = (
     (rb"\xff\x0a|\0\0\0\x0cJXL ", f"JPEG XL; {SAVE}"),
     (rb"8BPS", f"Photoshop; {SAVE}"),
     (rb"\x76\x2f\x31\x01", f"OpenEXR; {SAVE}"),
+    (
+        rb"II\*\0|MM\0\*|II\+\0|MM\0\+",
+        "a TIFF that is damaged or has unusual pixels (8 or 16 bits, and floats of 32, are read)",
+    ),
     (rb".{128}DICM", f"DICOM; {SAVE}"),
     (rb"\s*(<\?xml[^>]*>\s*)?<svg", f"SVG; {SAVE}"),
     (rb"version https://git-lfs", "a pointer of Git LFS; run `git lfs pull`"),
@@ -126,7 +130,8 @@ def is_picture(start: bytes) -> bool:
     Image.init()
     text = start.isascii() and not re.search(rb"[\0-\x08\x0e-\x1f]", start)
     marked = (kind for kind in FORMATS if kind not in ("DIB", "PPM"))  # the marks of these two occur in other files
-    return not text and any(Image.OPEN[kind][1](start) is True for kind in marked if Image.OPEN[kind][1])
+    accepting = (accept for kind in marked if (accept := Image.OPEN[kind][1]))
+    return not text and any(accept(start) is True for accept in accepting)
 
 
 def may_be_picture(name: str) -> bool:

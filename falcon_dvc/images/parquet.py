@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 SUFFIXES = (".parquet", ".parq", ".pq")
-AS_PARQUET = "is not read; save it as parquet"
+AS_PARQUET = "is not read; save as parquet"
 OTHERS = {
     ".arrow": f"Arrow {AS_PARQUET} (Dataset.to_parquet)",
     ".feather": f"Feather {AS_PARQUET}",
-    ".gz": "packed files are not read; unpack it",
+    ".gz": "packed files are not read; unpack with `gzip -d`",
 }
 COLUMNS = ("image", "bytes", "jpg")
 KEYS = ("key", "image_id", "id")

@@ -15,7 +15,8 @@ from tests.support.sample_images import NOISE, SAMPLES, encoded
 
 NOISY = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 RED = Image.new("RGB", (4, 3), (255, 0, 0))
-WHOLE = {kind: encoded(NOISY, kind.upper()) for kind in ("jpeg", "png", "webp", "gif", "tiff", "bmp")}
+KINDS = ("jpeg", "png", "webp", "gif", "tiff", "bmp", "avif", "jpeg2000", "ppm")
+WHOLE = {"jp2" if kind == "jpeg2000" else kind: encoded(NOISY, kind.upper()) for kind in KINDS}
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -78,6 +79,25 @@ GREY_TIFF = (
     (277, 3, 1, 1),
     (278, 3, 1, 2),
 )
+
+
+def grey_tiff(photometric: int, *values: float, kind: str = "<u2") -> bytes:
+    """A TIFF file of one row of grey values; `photometric` 0 says that white is 0."""
+    row = np.array(values).astype(kind)
+    bits, sample = 8 * row.itemsize, {"u": 1, "i": 2, "f": 3}[row.dtype.kind]
+    numbers = {
+        256: row.size,
+        257: 1,
+        258: bits,
+        259: 1,
+        262: photometric,
+        273: 512,
+        277: 1,
+        278: 1,
+        279: row.nbytes,
+        339: sample,
+    }
+    return tiff(*((tag, 3, 1, value) for tag, value in numbers.items()), data=row.tobytes())
 
 
 def tiff_that_leads_to_itself() -> bytes:
