@@ -18,6 +18,8 @@ MAX_PIXELS = 89_478_485
 # Each scan of a progressive JPEG redraws the image: a megabyte of short scans takes minutes. Encoders write about ten.
 MAX_SCANS = 1000
 SCAN = b"\xff\xda"
+# Numbers written as text in a PPM file take two seconds for a million pixels.
+MAX_TEXT_PIXELS = 4_000_000
 # Size of the largest picture without compression (four channels of 16 bits); a valid file is not longer.
 MAX_BYTES = 8 * MAX_PIXELS
 # A table or an archive can hold names of any length; messages show this many characters.
@@ -59,6 +61,7 @@ def decoded(file: Path | BinaryIO) -> Image.Image:
     try:
         with Image.open(file, formats=FORMATS) as image:
             _refuse_many_scans(image)
+            _refuse_long_texts(image)
             return as_picture(image)
     except UnreadableImageError:
         raise
@@ -96,6 +99,13 @@ def _refuse_many_scans(image: Image.Image) -> None:
         image.fp.seek(position)
         if scans > MAX_SCANS:
             raise UnreadableImageError(f"more than {MAX_SCANS} scans")
+
+
+def _refuse_long_texts(image: Image.Image) -> None:
+    """Refuse a large PPM file whose numbers are text."""
+    as_text = any(tile.codec_name == "ppm_plain" for tile in getattr(image, "tile", []))
+    if as_text and image.width * image.height > MAX_TEXT_PIXELS:
+        raise UnreadableImageError(f"more than {MAX_TEXT_PIXELS} pixels as text; save as PNG")
 
 
 def as_picture(image: Image.Image) -> Image.Image:
