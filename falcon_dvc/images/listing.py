@@ -139,14 +139,15 @@ def find_in_folder(folder: str | Path) -> Collection:
     """
     root = existing_folder(Path(folder))
     files, linked_folders = names_in(root)
-    signed = {name for name in files if _without_picture_suffix(name) and _holds_picture(root, name)}
-    pictures = [name for name in files if _is_picture_name(name) or (name in signed and not suffix_of(name))]
-    names = sorted(linked_folders + pictures, key=os.fsencode)
-    passed_over = passing.grouped(files, lambda name: _why_not_read(name, signed))
+    others = [name for name in files if suffix_of(name) not in readable_suffixes()]
+    signed = {name for name in others if _only_bytes_tell(name) and _holds_picture(root, name)}
+    left = {name for name in others if name not in signed or suffix_of(name)}
+    names = sorted([*linked_folders, *(name for name in files if name not in left)], key=os.fsencode)
+    passed_over = passing.grouped(others, lambda name: _why_not_read(name, signed))
+    archives = passing.grouped(others, _archive)
     if not names:
-        raise UserError(_no_images(folder, files, passed_over))
+        raise UserError(_no_images(folder, passed_over, archives))
     labels = [name.split("/")[0] if "/" in name else "" for name in names]
-    archives = passing.grouped(files, _archive)
     return Collection(
         str(folder),
         names,
@@ -157,13 +158,9 @@ def find_in_folder(folder: str | Path) -> Collection:
     )
 
 
-def _is_picture_name(name: str) -> bool:
-    return suffix_of(name) in readable_suffixes() and not unread_kind(name)
-
-
-def _without_picture_suffix(name: str) -> bool:
-    """Return whether only the first bytes of a file tell if it is a picture."""
-    return not _is_picture_name(name) and not unread_kind(name) and (not suffix_of(name) or may_be_picture(name))
+def _only_bytes_tell(name: str) -> bool:
+    """Return whether only the first bytes of a file without the suffix of a picture tell if it is one."""
+    return not unread_kind(name) and (not suffix_of(name) or may_be_picture(name))
 
 
 def _holds_picture(root: Path, name: str) -> bool:
@@ -187,9 +184,9 @@ def _archive(name: str) -> str | None:
     return "archives are not opened; unpack them, or set data.source to webdataset for .tar files" if command else None
 
 
-def _no_images(folder: str | Path, files: list[str], passed_over: passing.PassedOver) -> str:
+def _no_images(folder: str | Path, passed_over: passing.PassedOver, archives: passing.PassedOver) -> str:
     """Say that a folder has no picture that is read, and what it has instead."""
-    found = passing.lines(passed_over) + passing.lines(passing.grouped(files, _archive))
+    found = passing.lines(passed_over) + passing.lines(archives)
     instead = "; ".join(found) or f"looked for {' '.join(sorted(readable_suffixes()))}"
     return f"data.images: no images under {folder} ({instead}); point data.images at a folder of pictures"
 
