@@ -43,11 +43,15 @@ def of_images(metrics: Mapping[str, Any]) -> list[str]:
     """
     count, skipped = metrics["images"], metrics["skipped"]
     identical, grey = metrics.get("identical", 0), metrics.get("grey", 0)
+    copies = (
+        f"all {count} images are identical, so no feature differs between them; point data.images at different pictures"
+        if identical == count - 1
+        else f"{identical} of {count} images repeat another one, so there are fewer different images than counted"
+    )
     sentences = {
         f"{skipped} of {count + skipped} images cannot be read and are left out": skipped > 0,
         _few_images(metrics["probe"], metrics["test"]): metrics["probe"] < FEW_IMAGES,
-        f"{identical} of {count} images repeat another one, so there are fewer different images than counted": identical
-        > 0,
+        copies: identical > 0,
         f"{grey} of {count} images are grey-scale, so words for colours are not reliable": 0
         < GREY_SHARE * count
         <= grey,
@@ -60,7 +64,7 @@ def of_images(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _few_images(probe: int, test: int) -> str:
-    fix = f"add images, or lower data.heldout, which holds out {test}" if test else "add images"
+    fix = f"add images to data.images{f', or lower data.heldout, which holds out {test}' if test else ''}"
     return f"only {_counted(probe, 'image')} can explain features, and each feature needs find_groups.min_images of them; {fix}"
 
 

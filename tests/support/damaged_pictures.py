@@ -15,7 +15,8 @@ from tests.support.sample_images import NOISE, SAMPLES, encoded
 
 NOISY = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 RED = Image.new("RGB", (4, 3), (255, 0, 0))
-WHOLE = {kind: encoded(NOISY, kind.upper()) for kind in ("jpeg", "png", "webp", "gif", "tiff", "bmp")}
+KINDS = ("jpeg", "png", "webp", "gif", "tiff", "bmp", "avif", "jpeg2000", "ppm")
+WHOLE = {"jp2" if kind == "jpeg2000" else kind: encoded(NOISY, kind.upper()) for kind in KINDS}
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -80,10 +81,47 @@ GREY_TIFF = (
 )
 
 
+def grey_tiff(photometric: int, *values: float, kind: str = "<u2") -> bytes:
+    """A TIFF file of one row of grey values; `photometric` 0 says that white is 0."""
+    row = np.array(values).astype(kind)
+    bits, sample = 8 * row.itemsize, {"u": 1, "i": 2, "f": 3}[row.dtype.kind]
+    numbers = {
+        256: row.size,
+        257: 1,
+        258: bits,
+        259: 1,
+        262: photometric,
+        273: 512,
+        277: 1,
+        278: 1,
+        279: row.nbytes,
+        339: sample,
+    }
+    return tiff(*((tag, 3, 1, value) for tag, value in numbers.items()), data=row.tobytes())
+
+
 def tiff_that_leads_to_itself() -> bytes:
     """A TIFF file whose next directory is its first."""
     content = bytearray(tiff(*GREY_TIFF, (273, 4, 1, 512), (279, 4, 1, 4), data=bytes([9] * 4)))
     content[8 + 2 + 12 * 9 : 8 + 2 + 12 * 9 + 4] = struct.pack("<I", 8)
+    return bytes(content)
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """A PNG file of 16 bits a channel; Pillow writes none with colours."""
+    height, width, channels = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return png(width, height, pixels=rows, depth=16, colours={2: 4, 3: 2, 4: 6}[channels])
+
+
+def deep_tiff(values: np.ndarray) -> bytes:
+    """A TIFF file of three colours of 16 bits."""
+    height, width, _ = values.shape
+    entries = [(256, width), (257, height), (259, 1), (262, 2), (277, 3), (278, height)]
+    short = [(tag, 3, 1, value) for tag, value in entries]
+    places = [(258, 3, 3, 500), (273, 4, 1, 512), (279, 4, 1, values.size * 2)]
+    content = bytearray(tiff(*sorted(short + places), data=values.astype("<u2").tobytes()))
+    content[500:506] = struct.pack("<HHH", 16, 16, 16)
     return bytes(content)
 
 

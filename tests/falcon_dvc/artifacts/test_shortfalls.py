@@ -17,10 +17,11 @@ IMAGES = {"images": 400, "probe": 200, "test": 200, "skipped": 0}
         ({"skipped": 3}, "3 of 403 images cannot be read"),
         (
             {"probe": 12},
-            "only 12 images can explain features, .*; add images, or lower data.heldout, which holds out 200",
+            "only 12 images can explain features, .*; add images to data.images, or lower data.heldout, which holds out 200",
         ),
-        ({"probe": 1, "test": 0}, "only 1 image can .*; add images$"),
+        ({"probe": 1, "test": 0}, "only 1 image can .*; add images to data.images$"),
         ({"identical": 9}, "9 of 400 images repeat another one"),
+        ({"identical": 399}, "all 400 images are identical, .* data.images"),
         ({"grey": 199}, None),
         ({"grey": 400}, "400 of 400 images are grey-scale"),
         ({"of_one_class": 1}, "all images are of one class"),
