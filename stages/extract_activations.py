@@ -64,6 +64,7 @@ def run(params: Params, name: str) -> StageSummary:
     return StageSummary(
         read={"images": len(source)},
         noted=unused,
+        lacking=getattr(encoder, "remarks", ()),
         wrote={f"rows of {encoder.width} features to {folder}": len(source)},
     )
 

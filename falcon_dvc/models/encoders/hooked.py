@@ -23,6 +23,7 @@ from torch import Tensor
 
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.images.decode import Box
+from falcon_dvc.models.encoders.default_layer import Choice, choose_layer, maps_behind
 from falcon_dvc.models.encoders.layers import Layer, default_layer, entering_block, named, traced
 from falcon_dvc.models.encoders.networks import Network, build_network
 from falcon_dvc.models.encoders.readouts import Readout, Readouts
@@ -57,8 +58,10 @@ class HookedEncoder:
         self._network.module.to(device)
         layers = layers_of(self._network, device, param)
         names = spec.layer or ()
-        chosen = [named(layers, name, f"{param}.layer") for name in names] or [default(layers, self._network, param)]
-        self._readouts = Readouts([self._readout(layers, layer, spec, param) for layer in chosen], param)
+        chosen = [Choice(named(layers, name, f"{param}.layer")) for name in names]
+        chosen = chosen or [default(layers, self._network, device, param)]
+        self.remarks = [choice.remark for choice in chosen if choice.remark]
+        self._readouts = Readouts([self._readout(layers, choice.layer, spec, param) for choice in chosen], param)
         self.width = self._readouts.width
 
     @property
@@ -226,7 +229,7 @@ class HookedEncoder:
             return self._checked_heatmap_layer(named(layers, name, param), readout, param)
         if readout.pooling in ("mean", "max"):
             return None
-        for candidate in _before(layers, readout.layer, self._network):
+        for candidate in _before(layers, readout.layer, self._network, self.device):
             if self._reaches(candidate, readout):
                 return candidate
         raise UserError(
@@ -279,16 +282,18 @@ def layers_of(network: Network, device: str = "cpu", param: str = "encoders") ->
         ) from error
 
 
-def default(layers: Sequence[Layer], network: Network, param: str = "encoders") -> Layer:
-    """Choose the layer before the classifier of a network."""
-    return default_layer(layers, network.classifiers, network.width, param)
+def default(layers: Sequence[Layer], network: Network, device: str = "cpu", param: str = "encoders") -> Choice:
+    """Choose the layer that feeds the classifier of a network."""
+    image = _probe(network, device)
+    return choose_layer(network.module, layers, image, network.classifiers, network.width, param)
 
 
-def _before(layers: Sequence[Layer], layer: Layer, network: Network) -> Iterator[Layer]:
+def _before(layers: Sequence[Layer], layer: Layer, network: Network, device: str) -> Iterator[Layer]:
     """Yield candidates for the heatmaps of features that have no maps of their own, the best first."""
     earlier = [other for other in layers if other.grid and other.last < layer.last]
     if layer.layout == "vector" and earlier:
-        layer = default(earlier, network)
+        behind = maps_behind(network.module, layers, _probe(network, device), layer, network.width)
+        layer = behind or default_layer(earlier, network.classifiers, network.width)
         yield layer
     entering = entering_block(layers, layer)
     yield from [entering] if entering else []
@@ -298,7 +303,8 @@ def _before(layers: Sequence[Layer], layer: Layer, network: Network) -> Iterator
 def _pooling(layer: Layer, requested: str | None, class_token: bool | None, param: str) -> str:
     """Return the pooling of a layer: `requested`, else "mean"; "none" for a vector."""
     if layer.layout == "vector":
-        if requested is not None:
+        of_one_position = len(layer.shape) > 1 and requested in ("mean", "max")
+        if requested is not None and not of_one_position:
             raise UserError(f"{param}: the output of '{layer.name}' is a vector; leave pooling out")
         return "none"
     if requested == "cls" and (layer.layout != "tokens" or not layer.prefix or class_token is False):
