@@ -37,7 +37,7 @@ def run(params: Params, name: str) -> None:
     console.width = max(console.width, console.measure(table, options=unbounded).maximum)
     console.print(table)
     if choice.remark:
-        typer.echo(choice.remark, err=True)
+        typer.echo(f"encoders.{name}: {choice.remark}", err=True)
 
 
 def _layers(params: Params, name: str) -> tuple[list[Layer], Choice]:

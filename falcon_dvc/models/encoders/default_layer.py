@@ -106,7 +106,7 @@ def choose_layer(
     width
         Number of features; None if not known.
     param
-        The name of the entry, for errors and remarks.
+        The name of the entry, for errors.
 
     Raises
     ------
@@ -121,13 +121,13 @@ def choose_layer(
     before = _before(candidates, classifiers)
     last = _last_maps(before, paths, width)
     if last is None:
-        return _one_of_branches(before, usual, paths, width, param)
+        return _one_of_branches(before, usual, paths, width)
     vector = _vector(before, last, paths, _heads(layers, classifiers) or _linear_end(module, paths), width)
     beside = [layer for layer in before if _is_beside(layer, last, paths)]
     if beside and (vector is None or vector.last < beside[-1].last):
-        return _one_of_branches(before, usual, paths, width, param)
+        return _one_of_branches(before, usual, paths, width)
     if vector and (beside or _shrinks(module, last, before, paths)):
-        return Choice(vector, _of_one_position(vector, image, param))
+        return Choice(vector, _of_one_position(vector, image))
     return Choice(last)
 
 
@@ -155,14 +155,14 @@ def maps_behind(
     return _last_maps(earlier, paths, width)
 
 
-def _one_of_branches(before: Sequence[Layer], usual: Layer, paths: Pass, width: int | None, param: str) -> Choice:
+def _one_of_branches(before: Sequence[Layer], usual: Layer, paths: Pass, width: int | None) -> Choice:
     """Choose the maps of the last classifier if there are several, else `usual`."""
     alone = replace(paths, targets=paths.targets[-1:])
     layer = (_last_maps(before, alone, width) if len(paths.targets) > 1 else None) or usual
     return Choice(
         layer,
-        f"{param}: the features come from '{layer.name}', one of several branches that feed the classifier; "
-        f"set {param}.layer for others (falcon layers lists them)",
+        f"the features come from '{layer.name}', one of several branches that feed the classifier; set layer for others "
+        "(falcon layers lists them)",
     )
 
 
@@ -277,8 +277,8 @@ def _tensors(output: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
-def _of_one_position(layer: Layer, image: Tensor, param: str) -> str:
+def _of_one_position(layer: Layer, image: Tensor) -> str:
     return (
-        f"{param}: at {image.shape[-1]} pixels '{layer.name}' has one position, so its {layer.width} features have no maps, "
-        f"and heatmaps come by gradients from an earlier layer; a larger {param}.size gives maps"
+        f"at {image.shape[-1]} pixels '{layer.name}' has one position, so its {layer.width} features have no maps, and "
+        "heatmaps come by gradients from an earlier layer; a larger size gives maps"
     )

@@ -21,11 +21,12 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from falcon_dvc.errors import UserError, one_line
+from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Box
 from falcon_dvc.models.encoders.default_layer import Choice, choose_layer, maps_behind
 from falcon_dvc.models.encoders.layers import Layer, default_layer, entering_block, named, traced
 from falcon_dvc.models.encoders.networks import Network, build_network
+from falcon_dvc.models.encoders.own_networks import refusal
 from falcon_dvc.models.encoders.readouts import Readout, Readouts
 
 Picture = UInt8[np.ndarray, "height width 3"]
@@ -51,6 +52,13 @@ class HookedEncoder:
     ------
     UserError
         If network, weights, layer or pooling are unknown or do not fit each other.
+
+    Attributes
+    ----------
+    width : int
+        Number of features.
+    remarks : list of str
+        What there is to say about the default layer.
     """
 
     def __init__(self, spec: Any, device: str = "cpu", param: str = "encoders", network: Network | None = None) -> None:
@@ -85,6 +93,7 @@ class HookedEncoder:
             "std": list(preparation.std),
             "checkpoint": self._network.loaded,
             "classifier": self._classifier_report(),
+            "remarks": self.remarks,
         }
 
     def described_preparation(self) -> str:
@@ -256,10 +265,14 @@ class HookedEncoder:
         return bool(gradient.abs().amax() > 0)
 
 
-def _probe(network: Network, device: str) -> Float[Tensor, "1 3 size size"]:
+def _probe(network: Network, device: str, param: str = "encoders") -> Float[Tensor, "1 channels size size"]:
     """Return a picture of noise as the network's input."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    return network.preparation.batch([noise]).to(device)
+    try:
+        # Pictures of two sizes show whether a preprocessing of the user gives one size.
+        return network.preparation.batch([noise, noise[:48]])[:1].to(device)
+    except UserError as error:
+        raise UserError(f"{param}: {error}") from error
 
 
 def layers_of(network: Network, device: str = "cpu", param: str = "encoders") -> list[Layer]:
@@ -270,16 +283,13 @@ def layers_of(network: Network, device: str = "cpu", param: str = "encoders") ->
     UserError
         If the network does not accept a picture of its input size.
     """
-    image = _probe(network, device)
+    image = _probe(network, device, param)
     if image.shape[2] != image.shape[3]:
         raise UserError(f"{param}: the network's preprocess gives {tuple(image.shape[1:])}; it must give squares")
     try:
         return traced(network.module, image, network.prefix_tokens)
-    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
-        reason = one_line(error)
-        raise UserError(
-            f"{param}: the network does not take images of {image.shape[2]} pixels ({reason}); correct size"
-        ) from error
+    except Exception as error:  # the user's code can raise any exception
+        raise refusal(network.module, image, error, param) from error
 
 
 def default(layers: Sequence[Layer], network: Network, device: str = "cpu", param: str = "encoders") -> Choice:

@@ -166,7 +166,10 @@ def default_layer(
     for choice in ([layer for layer in before if layer.width == width], before):
         if choice:
             return choice[-1]
-    raise UserError(f"{param}: the network has no layer with positions; name one (falcon layers NAME)")
+    raise UserError(
+        f"{param}: the network has no layer with positions, which heatmaps need; set a larger size, or give a network whose "
+        "modules return maps or tokens"
+    )
 
 
 def within(name: str, modules: Sequence[str]) -> bool:
