@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.cli import pins
+from falcon_dvc.cli.pipeline import require_readable
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.feature_file import read_feature_file
 from falcon_dvc.params.load import load_params, merge, read_yaml
@@ -52,6 +53,7 @@ def prepare(name: str, images: str = "", captions: str = "") -> Path:
     (folder / TRANSFERS).mkdir(parents=True, exist_ok=True)
     _link(folder, LINKED)
     if merged["worlds"]:
+        require_readable()
         _start_from_trained(folder)
     return folder
 

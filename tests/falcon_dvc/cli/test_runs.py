@@ -13,6 +13,9 @@ from tests.support.dvc_projects import command, commit
 from tests.support.paths import ROOT
 
 
+LOCK = "schema: '2.0'\nstages: {}\n"
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project folder with the real params and profiles."""
@@ -130,7 +133,7 @@ def test_invalid_params_leave_the_last_good_run(project):
 def test_a_run_on_the_rendered_world_starts_from_the_trained_models(project):
     for name in ("dvc.lock", "models/clip.safetensors", "reports/metrics/clip.json", "reports/metrics/concepts.json"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).write_text(name)
+        (project / name).write_text(LOCK if name == "dvc.lock" else name)
     (project / "studies").mkdir()
     folder = prepare("released")
     assert load_params(folder / "params.yaml").find_groups.rule == "sigma"
@@ -141,7 +144,7 @@ def test_a_run_on_the_rendered_world_starts_from_the_trained_models(project):
 
 
 def test_a_later_call_leaves_the_runs_own_lock(project):
-    (project / "dvc.lock").write_text("the root's")
+    (project / "dvc.lock").write_text(LOCK)
     folder = prepare("released")
     (folder / "dvc.lock").write_text("its own")
     prepare("released")
