@@ -30,7 +30,8 @@ def read_yaml(path: Path, by_dvc: bool = False) -> Any:
     except RecursionError as error:
         raise UserError(f"{path}: not valid YAML: it is nested too deep") from error
     except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date or number that is none
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        tab = "; indent with spaces, not with tabs" if "\\t" in str(error) else ""
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}{tab}") from error
 
 
 @lru_cache(maxsize=16)
