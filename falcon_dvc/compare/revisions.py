@@ -215,7 +215,9 @@ def _committed(name: str) -> Revision:
 
     # Without a remote: a comparison must not wait for a network.
     files = DVCFileSystem(".", rev=name, config={"core": {"remote": ""}})
-    _ = files.repo.index.stages  # slow: read it while the progress is shown, and with the name of the revision in errors
+    _ = (
+        files.repo.index.stages
+    )  # slow: read it while the progress is shown, and with the name of the revision in errors
     commit = files.repo.scm.resolve_commit(files.repo.get_rev())
     subject = (commit.message.strip().splitlines() or [""])[0]
     return Revision(name, commit.hexsha[:SHORT], subject, files.repo, files)

@@ -179,9 +179,7 @@ def find_encoder(entry: Entry, name: str) -> EncoderFound:
     encoder, spec = _built(spec, param)
     classifier, without = _classifier(encoder, spec, entry, param)
     explained, layers = _explained(entry, encoder.width), _layers(encoder)
-    return EncoderFound(
-        encoder.width, explained, layers, _loaded(encoder), classifier, without, encoder.remarks
-    )
+    return EncoderFound(encoder.width, explained, layers, _loaded(encoder), classifier, without, encoder.remarks)
 
 
 def _classifier(encoder: HookedEncoder, spec: Any, entry: Entry, param: str) -> tuple[LinearClassifier | None, str]:

@@ -45,7 +45,7 @@ def _problem(tensor: Tensor, is_buffer: bool) -> str:
         return "has no shape yet; run the network on a picture in the factory"
     if tensor.is_meta:
         return "holds no values (device meta); load the weights in the factory"
-    if not tensor.is_floating_point() or is_buffer and tensor.dtype != torch.float64:
+    if not tensor.is_floating_point() or (is_buffer and tensor.dtype != torch.float64):
         return ""  # masks in buffers hold infinite values
     if not (is_buffer or tensor.isfinite().all()):
         return "holds NaN or infinite values; load or train the weights again"
@@ -83,7 +83,9 @@ def numbers(value: Any, key: str, param: str) -> tuple[float, ...] | None:
     except (TypeError, ValueError, RuntimeError):
         found = ()
     if len(found) not in (1, 3) or (key == "std" and min(found) <= 0):
-        raise UserError(f"{param}: the network's {key} is {value!r}; give one number, or one for each of three channels")
+        raise UserError(
+            f"{param}: the network's {key} is {value!r}; give one number, or one for each of three channels"
+        )
     return found
 
 
@@ -148,7 +150,8 @@ def refusal(module: nn.Module, image: Tensor, error: Exception, param: str) -> U
 def _wanted(module: nn.Module, channels: int, size: int) -> str:
     """Name the input of a network by its first convolution, if it is not images of `channels` channels."""
     first = _first_convolution(module)
-    if type(first) in DIMENSIONS:
-        return DIMENSIONS[type(first)]
+    dimensions = [words for kind, words in DIMENSIONS.items() if isinstance(first, kind)]
+    if dimensions:
+        return dimensions[0]
     entering = getattr(first, "in_channels", channels)
     return f"{entering} channels" if entering != channels and _takes(module, entering, size) else ""

@@ -70,7 +70,9 @@ class Preparation:
     def _scaled(self, image: Picture) -> np.ndarray:
         box = self.field(image.shape[1], image.shape[0])
         scaled = Image.fromarray(image).resize((self.size, self.size), self.resample, box=box)
-        return np.array(scaled if self.channels == 3 else scaled.convert("L")).reshape(self.size, self.size, self.channels)
+        return np.array(scaled if self.channels == 3 else scaled.convert("L")).reshape(
+            self.size, self.size, self.channels
+        )
 
 
 def _transformed(transform: Callable[[Image.Image], Any], image: Image.Image) -> torch.Tensor:

@@ -13,7 +13,6 @@ from tests.support.dvc_projects import command, commit
 from tests.support.outcomes import assert_refused
 from tests.support.paths import ROOT
 
-
 LOCK = "schema: '2.0'\nstages: {}\n"
 
 
@@ -144,7 +143,10 @@ PROBLEMS = {  # profile, and the line
     "a key taken away": ("concepts: {top: null}", r"^profiles/mine\.yaml: concepts\.top: missing; add it"),
     "an empty section": ("concepts:", r"^profiles/mine\.yaml: concepts: should be a mapping of keys, got nothing"),
     "no data": ("data:", r"^profiles/mine\.yaml: data: should be a mapping of keys, got nothing; indent its keys"),
-    "a list": ("encoders: [resnet18]", r"^profiles/mine\.yaml: encoders: should be a mapping of keys, got \['resnet18'\]"),
+    "a list": (
+        "encoders: [resnet18]",
+        r"^profiles/mine\.yaml: encoders: should be a mapping of keys, got \['resnet18'\]",
+    ),
     "a list at the top": ("- data", r"^profiles/mine\.yaml: should be a mapping of sections"),
     "a tab": ("concepts:\n\ttop: 3", r"^profiles/mine\.yaml: not valid YAML: .*indent with spaces, not with tabs"),
     "a key twice": ("seed: 1\nseed: 2", r"^profiles/mine\.yaml: not valid YAML: .*duplicate key"),

@@ -21,7 +21,11 @@ def test_the_shipped_params_load():
         ("conceps", {}, "conceps: unknown key; did you mean 'concepts'?"),
         ("transfer.splits.trian", 0.5, "transfer.splits.trian: unknown key; did you mean 'train'?"),
         ("mine_crops.zzz", 1, "mine_crops.zzz: unknown key; known are: crop, low_crops"),
-        ("encoders.supervised.chekpoint", "x", "encoders.supervised.chekpoint: unknown key; did you mean 'checkpoint'?"),
+        (
+            "encoders.supervised.chekpoint",
+            "x",
+            "encoders.supervised.chekpoint: unknown key; did you mean 'checkpoint'?",
+        ),
         ("image_text.nam", "x", "image_text.nam: unknown key; did you mean 'name'?"),
         ("train.simclr.epoch", 1, "train.simclr.epoch: unknown key; did you mean 'epochs'?"),
     ],
