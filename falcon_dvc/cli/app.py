@@ -142,11 +142,13 @@ def report() -> None:
 
 @app.command(rich_help_panel=CHECK)
 def check() -> None:
-    """Check that params.yaml is valid and that the files which it names exist; print an error if not."""
+    """Check that params.yaml is valid, that the files which it names exist, and that DVC can read its files."""
     from falcon_dvc.cli import pins
+    from falcon_dvc.cli.pipeline import require_readable
     from falcon_dvc.params.inputs import check_inputs, unread_checkpoints
     from falcon_dvc.params.load import load_params
 
+    require_readable()
     params = load_params()
     pins.require(params)
     check_inputs(params)

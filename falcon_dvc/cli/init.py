@@ -135,6 +135,7 @@ def _described_encoder(request: Request, network: EncoderFound, images: Images, 
     some = f", of which {network.explained} are explained" if network.explained < network.features else ""
     weights = f"; {network.weights}" if network.weights else ""
     yield f"encoder     {request.encoder}: {network.features} features{at}{some}{weights}"
+    yield from (f"layer       {remark}" for remark in network.remarks)
     yield f"classifier  {_classifier_note(network, images, matched)}"
 
 

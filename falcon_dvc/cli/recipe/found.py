@@ -1,6 +1,6 @@
 """What the user's images, captions and networks are: opened as the stages open them, before any work."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -79,6 +79,8 @@ class EncoderFound:
         Its classifier, if the classes have names.
     without : str
         Why there is no classifier; "" if there is one.
+    remarks : sequence of str
+        What there is to say about the default layer.
     """
 
     features: int
@@ -87,6 +89,7 @@ class EncoderFound:
     weights: str
     classifier: LinearClassifier | None
     without: str
+    remarks: Sequence[str] = ()
 
 
 @contextmanager
@@ -175,9 +178,8 @@ def find_encoder(entry: Entry, name: str) -> EncoderFound:
     check_names(spec, param)
     encoder, spec = _built(spec, param)
     classifier, without = _classifier(encoder, spec, entry, param)
-    return EncoderFound(
-        encoder.width, _explained(entry, encoder.width), _layers(encoder), _loaded(encoder), classifier, without
-    )
+    explained, layers = _explained(entry, encoder.width), _layers(encoder)
+    return EncoderFound(encoder.width, explained, layers, _loaded(encoder), classifier, without, encoder.remarks)
 
 
 def _classifier(encoder: HookedEncoder, spec: Any, entry: Entry, param: str) -> tuple[LinearClassifier | None, str]:

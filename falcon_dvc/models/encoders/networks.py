@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from falcon_dvc.errors import UserError, one_line
+from falcon_dvc.models.encoders.own_networks import for_channels, in_float32, numbers, plain, side, takes_grey
 from falcon_dvc.models.encoders.preparation import Preparation
 from falcon_dvc.models.encoders.released_checkpoints import load_released
 from falcon_dvc.models.open_clip import build as open_clip
@@ -326,7 +327,7 @@ def _open_clip_preparation(config: dict[str, Any], param: str) -> Preparation:
 
 
 def _python(spec: Any, param: str) -> Network:
-    module = _call_factory(spec.factory, param)
+    module = in_float32(plain(_call_factory(spec.factory, param)), param)
     preparation = _own_preparation(module, getattr(module, "preprocess", None), spec, param, spec.factory)
     return _described(module, preparation)
 
@@ -337,10 +338,11 @@ def _own_preparation(module: nn.Module, preprocess: Any, spec: Any, param: str, 
     if preprocess is None and None in settings.values():
         missing = ", ".join(key for key, value in settings.items() if value is None)
         raise UserError(f"{param}: the network of {name} has no attribute `preprocess`; give {missing}")
-    known: dict[str, Any] = {
-        key: value if key == "size" else tuple(value) for key, value in settings.items() if value is not None
-    }
-    return Preparation(**known, squash=True, transform=preprocess)
+    size = side(settings.pop("size"), param) or Preparation.size
+    known = {key: values for key, value in settings.items() if (values := numbers(value, key, param))}
+    channels = 1 if preprocess is None and takes_grey(module, size) else 3
+    per_channel: dict[str, Any] = {key: for_channels(values, channels, key, param) for key, values in known.items()}
+    return Preparation(size, **per_channel, squash=True, transform=preprocess, channels=channels)
 
 
 def _described(module: nn.Module, preparation: Preparation) -> Network:
@@ -359,7 +361,7 @@ def wrapped(module: nn.Module, spec: Any, param: str) -> Network:
     Parameters
     ----------
     module
-        For instance of torchvision or timm, or of the user.
+        For instance of torchvision or timm, or of the user. The copy is in float32.
     spec
         `preprocess` (from a PIL image to a tensor, or None), and ``size``, ``mean``, ``std``, ``crop``, ``squash`` as in
         the schema ``Network``. Preprocessing of torchvision's weights, and of timm's models, is read from the object.
@@ -369,11 +371,10 @@ def wrapped(module: nn.Module, spec: Any, param: str) -> Network:
     UserError
         If the preprocessing is not known.
     """
-    preprocess = spec.preprocess or getattr(module, "preprocess", None)
-    preparation = _preset(module, preprocess) or _own_preparation(
-        module, preprocess, spec, param, type(module).__name__
-    )
-    network = _described(copy.deepcopy(module), _overridden(preparation, spec))
+    preprocess, name = spec.preprocess or getattr(module, "preprocess", None), type(module).__name__
+    module = in_float32(copy.deepcopy(plain(module)), param)
+    preparation = _preset(module, preprocess) or _own_preparation(module, preprocess, spec, param, name)
+    network = _described(module, _overridden(preparation, spec))
     network.module.eval().requires_grad_(False)
     return network
 
@@ -399,9 +400,29 @@ def _call_factory(factory: str, param: str) -> nn.Module:
     try:
         module = getattr(importlib.import_module(path), function)()
     except (Exception, SystemExit) as error:  # the user's code can raise any exception
-        raise UserError(f"{param}: factory {factory} failed ({type(error).__name__}: {error}); correct it") from error
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise UserError(f"{param}: factory {factory} failed ({reason}); {_fix(error, path)}") from error
     if not isinstance(module, nn.Module):
-        raise UserError(
-            f"{param}: factory {factory} returned a {type(module).__name__}; it must return a torch.nn.Module"
-        )
+        raise UserError(f"{param}: factory {factory} returned {_named(module)}; it must return a torch.nn.Module")
     return module
+
+
+def _fix(error: BaseException, path: str) -> str:
+    """Say what to do about a factory that failed."""
+    text = str(error)
+    if isinstance(error, ModuleNotFoundError) and path.startswith(str(error.name)):
+        return "put the module into the folder where the stages run (runs/NAME of a profile), or install it"
+    if isinstance(error, TypeError) and "required positional argument" in text:
+        return "name a function without arguments that returns the network"
+    if "CUDA" in text or "NVIDIA" in text:
+        return "build it on the CPU, with map_location='cpu' for its file; the param device says where it runs"
+    return "correct it"
+
+
+def _named(value: Any) -> str:
+    """Name the kind of what is no network, and what is probably meant."""
+    if isinstance(value, type):
+        return f"the class {value.__name__} itself"
+    if isinstance(value, dict) and any(isinstance(tensor, torch.Tensor) for tensor in value.values()):
+        return "weights (a state_dict), and no network that they are loaded into"
+    return f"a {type(value).__name__}"
