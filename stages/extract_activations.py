@@ -80,6 +80,8 @@ def _describe(encoder: Encoder, folder: Path, head: str | None) -> dict[str, int
     if description is None:
         return {}
     write_json(folder / "encoder.json", description, exact=True)
+    for remark in description["remarks"]:
+        print(f"encoders.{folder.name}: {remark}")
     if description["checkpoint"]:
         from falcon_dvc.models.encoders.released_checkpoints import summary
 

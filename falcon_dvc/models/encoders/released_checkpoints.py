@@ -7,9 +7,9 @@ and bare keys. Files are read without pickle.
 
 import argparse
 import pickle
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.models.encoders.conversions import converted, sources
 
 LEAST_SHARE = 0.95  # of the encoder's tensors that a file must hold
 DEEPEST = 3  # levels of nested dictionaries
 COUNTER = "num_batches_tracked"  # of batch normalisation: old files lack it, and evaluation does not read it
+# Tables that a network computes from its geometry. Some files lack them.
+GEOMETRY = ("relative_position_index", "relative_coords_table", "attn_mask")
+AUXILIARY = ("aux1", "aux2", "AuxLogits")  # heads of GoogLeNet and Inception that only training runs
 # If two encoders of one file match equally well, the other one is preferred: methods are evaluated with it.
 SECOND = ("student", "encoder_k", "momentum_encoder", "target_encoder", "target_network")
 
@@ -43,6 +47,8 @@ class Match:
         Tensors of the table that have another shape than the encoder's, by the encoder's names.
     nesting, prefix
         Path of the table in the file ("state_dict"), and prefix of its keys.
+    computed
+        Names of the tensors that were computed from the file's, for instance position embeddings of another size.
     """
 
     tensors: dict[str, Tensor]
@@ -52,6 +58,7 @@ class Match:
     misfits: dict[str, Tensor]
     nesting: str
     prefix: str
+    computed: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: str | Path) -> Any:
@@ -194,16 +201,23 @@ def load_released(
         If the file is no checkpoint, has less than `LEAST_SHARE` of the tensors, or a tensor has another shape, another
         kind of number, or values that are not finite.
     """
-    content = read_checkpoint(path)
-    wanted, matched = _match_module(module, content, part)
+    return load_tensors(module, read_checkpoint(path), str(path), classifiers, part)
+
+
+def load_tensors(
+    module: nn.Module, content: Any, path: str, classifiers: Sequence[str] = (), part: str | None = None
+) -> dict[str, Any]:
+    """Load tensors that were read before, as `load_released`; ``path`` names them in errors."""
+    matched = _match_module(module, content, classifiers, part)
     if _resize_classifiers(module, matched, classifiers):
-        wanted, matched = _match_module(module, content, part)
-    counted = [name for name in wanted if not name.endswith(COUNTER) and not _inside(name, classifiers)]
+        matched = _match_module(module, content, classifiers, part)
+    counted = _counted(module, classifiers)
     _check_kinds(matched, module, path)
-    _check(matched, counted, path, part)
-    module.load_state_dict(matched.tensors, strict=False)
+    _check(matched, counted, module, path, part)
+    _load(module, matched.tensors)
+    heads = [name for name in module.state_dict() if _inside(name, classifiers)]
     return {
-        "file": str(path),
+        "file": path,
         "nesting": matched.nesting,
         "prefix": matched.prefix,
         "tensors_of_encoder": len(counted),
@@ -212,17 +226,62 @@ def load_released(
         "classifier_misfits": {
             name: list(tensor.shape) for name, tensor in matched.misfits.items() if _inside(name, classifiers)
         },
-        "classifier_loaded": all(name in matched.tensors for name in wanted if _inside(name, classifiers)),
+        "classifier_loaded": all(name in matched.tensors for name in heads),
         "missing": [name for name in counted if name not in matched.tensors],
+        "computed": list(matched.computed),
         "taken": matched.taken,
         "left": matched.left,
     }
 
 
-def _match_module(module: nn.Module, content: Any, part: str | None) -> tuple[Shapes, Match]:
-    """Return the shapes of a module's tensors, and the tensors of a file that fit them."""
+def _load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load tensors that have the names and shapes of this version of the network."""
+    state = OrderedDict(tensors)
+    # Without the versions of its parts, a network takes the tensors for those of an old version, and renames or refuses them.
+    state._metadata = getattr(module.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+    module.load_state_dict(state, strict=False)
+
+
+def _counted(module: nn.Module, classifiers: Sequence[str]) -> list[str]:
+    """List the tensors that a file must hold: all but counters, tables of the geometry, and heads."""
+    ends = (COUNTER, *GEOMETRY)
+    heads = (*classifiers, *AUXILIARY)
+    return [name for name in module.state_dict() if not name.endswith(ends) and not _inside(name, heads)]
+
+
+def _match_module(module: nn.Module, content: Any, classifiers: Sequence[str], part: str | None) -> Match:
+    """Find the tensors of a file that fit a module: as they are, or else as the module's library converts them."""
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    return wanted, match(content, wanted, _numbered(module, wanted), part)
+    plain = match(content, wanted, _numbered(module, wanted), part)
+    if all(name in plain.tensors for name in _counted(module, classifiers)):
+        return plain
+    return _best_converted(module, content, wanted, part, plain)
+
+
+def _best_converted(module: nn.Module, content: Any, wanted: Shapes, part: str | None, plain: Match) -> Match:
+    best, most = plain, _worth(plain)
+    for nesting, table in _tables(content):
+        for prefix, tensors in converted(module, table):
+            if part is None or part in f"{nesting}.{prefix}":
+                found = _matched(tensors, wanted, {name: name for name in wanted}, nesting, "")
+                if _worth(replace(found, prefix=prefix)) > most:
+                    best, most = _of_file(found, table, prefix), _worth(replace(found, prefix=prefix))
+    return best
+
+
+def _worth(found: Match) -> tuple[int, bool]:
+    """Rank matches by the number of tensors, then by whether the method is evaluated with this encoder."""
+    count = sum(not name.endswith(COUNTER) for name in found.tensors)
+    return count, not any(copy in f"{found.nesting}.{found.prefix}" for copy in SECOND)
+
+
+def _of_file(found: Match, table: Mapping[str, Tensor], prefix: str) -> Match:
+    """Name the keys of the file that the tensors of a converted table come from."""
+    taken = sources(found.tensors, table, prefix)
+    computed = tuple(
+        name for name, tensor in found.tensors.items() if not sources({name: tensor}, table, "//")
+    )
+    return replace(found, prefix=prefix, taken=taken, left=sorted(set(table) - set(taken)), computed=computed)
 
 
 def _resize_classifiers(module: nn.Module, matched: Match, classifiers: Sequence[str]) -> bool:
@@ -263,21 +322,39 @@ def _check_kinds(matched: Match, module: nn.Module, path: str | Path) -> None:
             )
 
 
-def _check(matched: Match, counted: Sequence[str], path: str | Path, part: str | None) -> None:
+def _check(matched: Match, counted: Sequence[str], module: nn.Module, path: str | Path, part: str | None) -> None:
     """Raise unless the file holds at least `LEAST_SHARE` of the tensors, in their shapes, with finite values."""
     where = f"in '{matched.nesting}' behind '{matched.prefix}'" + (f", part '{part}'" if part else "")
     misfits = [name for name in matched.misfits if name in set(counted)]
     loaded = sum(name in matched.tensors for name in counted)
     if loaded < LEAST_SHARE * len(counted):
         first = next(name for name in counted if name not in matched.tensors)
+        lack = f"first of another shape: '{first}', {_shapes(first, matched, module)}" if first in misfits else f"first missing: '{first}'"
         raise UserError(
-            f"{path}: holds {loaded} of the encoder's {len(counted)} tensors (best {where}; first missing: "
-            f"'{first}'); set the architecture and part of this file"
+            f"{path}: holds {loaded} of the encoder's {len(counted)} tensors (best {where}; {lack}); "
+            "set the architecture and part of this file"
         )
     if misfits:
-        raise UserError(f"{path}: '{misfits[0]}' has another shape in the file; name the right architecture or size")
+        raise UserError(f"{path}: {_misfit(misfits[0], matched, module)}")
     if not all(bool(tensor.isfinite().all()) for tensor in matched.tensors.values()):
         raise UserError(f"{path}: holds values that are not finite; use another checkpoint")
+
+
+def _misfit(name: str, matched: Match, module: nn.Module) -> str:
+    """Describe a tensor of another shape, with the fix."""
+    stored, own = matched.misfits[name].shape, module.state_dict()[name].shape
+    other_channels = len(own) == len(stored) == 4 and own[1] == 3 != stored[1] and own[::2] == stored[::2]
+    fix = (
+        f"images have 3 channels and this file is for {stored[1]}: use another checkpoint"
+        if other_channels
+        else "name the right architecture or size"
+    )
+    return f"'{name}' has another shape in the file ({_shapes(name, matched, module)}); {fix}"
+
+
+def _shapes(name: str, matched: Match, module: nn.Module) -> str:
+    stored, own = matched.misfits[name].shape, module.state_dict()[name].shape
+    return f"{' x '.join(map(str, stored))} where the network has {' x '.join(map(str, own))}"
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -285,6 +362,7 @@ def summary(report: Mapping[str, Any]) -> str:
     heads = sorted({key.removeprefix(report["prefix"]).split(".")[0] for key in report["left"]})
     left = f"; left: {len(report['left'])} ({', '.join(heads[:4])})" if heads else ""
     missing = f"; not in the file: {', '.join(report['missing'])}" if report["missing"] else ""
+    missing += f"; computed from the file's: {', '.join(report['computed'][:4])}" if report["computed"] else ""
     where = f"nesting '{report['nesting']}', prefix '{report['prefix']}'"
     if report["classifiers"] and not report["classifier_loaded"]:
         why = "does not fit the network" if report["classifier_misfits"] else "is not in the file"
