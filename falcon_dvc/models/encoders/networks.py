@@ -28,6 +28,7 @@ RESAMPLE = {
 # Released weights of these expect another standardisation, which the network applies with transform_input.
 STANDARDISE_INSIDE = ("googlenet", "inception_v3")
 IMAGENET = ("imagenet",)
+FEW = 6  # names that an error lists in full
 HEADS = ("fc", "head", "heads", "classifier")  # common names of the classifier of a network
 
 
@@ -121,7 +122,8 @@ def _overridden(preparation: Preparation, spec: Any) -> Preparation:
 def _known(name: str, names: Sequence[str], param: str, what: str) -> str:
     if name in names:
         return name
-    close = difflib.get_close_matches(name, names, n=3) or list(names)[:3]
+    few = list(names) if len(names) <= FEW else []
+    close = few or difflib.get_close_matches(name.casefold(), names, n=3) or list(names)[:3]
     raise UserError(f"{param}: {what} '{name}' is unknown; use for instance {', '.join(close)}")
 
 
@@ -196,7 +198,8 @@ def _torchvision_weights(spec: Any, param: str) -> Any:
     if spec.weights in ("checkpoint", "random"):
         return None
     released = models.get_model_weights(spec.name)
-    return released[_known(spec.weights, list(released.__members__), param, f"weights of {spec.name}")]
+    name = spec.weights.removeprefix(f"{released.__name__}.")
+    return released[_known(name, list(released.__members__), param, f"weights of {spec.name}")]
 
 
 def _torchvision(spec: Any, param: str) -> Network:

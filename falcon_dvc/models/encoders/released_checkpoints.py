@@ -7,6 +7,7 @@ and bare keys. Files are read without pickle.
 
 import argparse
 import pickle
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,18 @@ DEEPEST = 3  # levels of nested dictionaries
 COUNTER = "num_batches_tracked"  # of batch normalisation: old files lack it, and evaluation does not read it
 # Tables that a network computes from its geometry. Some files lack them.
 GEOMETRY = ("relative_position_index", "relative_coords_table", "attn_mask")
+# Of a block that the file has and the network lacks, which is then another variant; and tokens of the same kind.
+IN_BLOCKS = re.compile(r".*\.\d+\..*\.(weight|bias|gamma)$")
+TOKENS = re.compile(r"(reg|register|storage|dist|cls)_tokens?$")
+# By which names of tensors the networks of other libraries are recognised.
+STYLES = {
+    "encoder_layer_0.": "torchvision's ViT",
+    "patch_embeddings.projection.": "Hugging Face transformers",
+    "vision_model.encoder.": "Hugging Face transformers",
+    "transformer.resblocks.": "CLIP (kind open_clip)",
+    "conv_stem.": "timm",
+    "patch_embed.proj.": "timm",
+}
 AUXILIARY = ("aux1", "aux2", "AuxLogits")  # heads of GoogLeNet and Inception that only training runs
 # If two encoders of one file match equally well, the other one is preferred: methods are evaluated with it.
 SECOND = ("student", "encoder_k", "momentum_encoder", "target_encoder", "target_network")
@@ -213,7 +226,8 @@ def load_tensors(
         matched = _match_module(module, content, classifiers, part)
     counted = _counted(module, classifiers)
     _check_kinds(matched, module, path)
-    _check(matched, counted, module, path, part)
+    _check_surplus(matched, content, module, (*classifiers, *AUXILIARY), path)
+    _check(matched, counted, content, module, path, part)
     _load(module, matched.tensors)
     heads = [name for name in module.state_dict() if _inside(name, classifiers)]
     return {
@@ -322,7 +336,9 @@ def _check_kinds(matched: Match, module: nn.Module, path: str | Path) -> None:
             )
 
 
-def _check(matched: Match, counted: Sequence[str], module: nn.Module, path: str | Path, part: str | None) -> None:
+def _check(
+    matched: Match, counted: Sequence[str], content: Any, module: nn.Module, path: str | Path, part: str | None
+) -> None:
     """Raise unless the file holds at least `LEAST_SHARE` of the tensors, in their shapes, with finite values."""
     where = f"in '{matched.nesting}' behind '{matched.prefix}'" + (f", part '{part}'" if part else "")
     misfits = [name for name in matched.misfits if name in set(counted)]
@@ -332,12 +348,42 @@ def _check(matched: Match, counted: Sequence[str], module: nn.Module, path: str 
         lack = f"first of another shape: '{first}', {_shapes(first, matched, module)}" if first in misfits else f"first missing: '{first}'"
         raise UserError(
             f"{path}: holds {loaded} of the encoder's {len(counted)} tensors (best {where}; {lack}); "
-            "set the architecture and part of this file"
+            f"set the architecture and part of this file{_style(content, module)}"
         )
     if misfits:
         raise UserError(f"{path}: {_misfit(misfits[0], matched, module)}")
     if not all(bool(tensor.isfinite().all()) for tensor in matched.tensors.values()):
         raise UserError(f"{path}: holds values that are not finite; use another checkpoint")
+
+
+def _style(content: Any, module: nn.Module) -> str:
+    """Name the library whose names a file has, if the network has other names."""
+    own, stored = "\n".join(module.state_dict()), "\n".join(key for _, table in _tables(content) for key in table)
+    for text, library in STYLES.items():
+        if text in stored and text not in own:
+            return f"; its names are those of {library}"
+    return ""
+
+
+def _check_surplus(matched: Match, content: Any, module: nn.Module, heads: Sequence[str], path: str) -> None:
+    """Raise if the file has parameters inside the encoder that the network lacks: it is another variant."""
+    table = next((table for nesting, table in _tables(content) if nesting == matched.nesting), {})
+    modules = dict(module.named_modules())
+    for key in matched.left if matched.tensors else ():
+        name = key.removeprefix(matched.prefix)
+        inside = IN_BLOCKS.match(name) and name.rpartition(".")[0] in modules and not _inside(name, heads)
+        within = key.startswith(matched.prefix) and name not in matched.misfits
+        if within and (inside or TOKENS.match(name)) and _effective(key, table):
+            raise UserError(
+                f"{path}: '{key}' has no place in the network; name the variant of the architecture that has it"
+            )
+
+
+def _effective(key: str, table: Mapping[str, Tensor]) -> bool:
+    """Return whether a parameter changes anything. DINOv3 masks a part of its biases."""
+    mask = table.get(f"{key}_mask")
+    values = table[key] if mask is None else table[key] * mask.nan_to_num()
+    return values.is_floating_point() and bool(values.count_nonzero())
 
 
 def _misfit(name: str, matched: Match, module: nn.Module) -> str:

@@ -25,7 +25,7 @@ def known_name(spec: Any, param: str) -> str:
     """
     name = _without_owner(spec.name)
     if _repository(name):
-        return name
+        return _with_weights(name, spec, param)
     if name.startswith("local-dir:"):
         raise UserError(_folder(name.removeprefix("local-dir:"), param))
     return _tagged(_current(name), spec, param)
@@ -46,6 +46,16 @@ def _without_owner(name: str) -> str:
     bare = name.partition(":")[2] if _repository(name) else name
     own = bare.removeprefix(OWNER)
     return own if own != bare and _listed(own.partition(".")[0]) else name
+
+
+def _with_weights(name: str, spec: Any, param: str) -> str:
+    """Return the name of a repository, whose configuration timm reads together with the weights."""
+    if spec.weights != "pretrained":
+        raise UserError(
+            f"{param}: '{name}' is a repository of the hub, which is read with weights: pretrained only; for weights: "
+            f"{spec.weights} set name to the architecture in its config.json"
+        )
+    return name
 
 
 def _listed(architecture: str) -> bool:
@@ -69,9 +79,8 @@ def _tagged(name: str, spec: Any, param: str) -> str:
     from timm.models import get_arch_pretrained_cfgs
 
     architecture, _, tag = name.partition(".")
-    names = list_models()
-    if architecture not in names:
-        raise UserError(f"{param}: timm's model '{spec.name}' is unknown; use for instance {_nearest(architecture, names)}")
+    if architecture not in list_models():
+        raise UserError(f"{param}: timm's model '{spec.name}' is unknown; {_nearest(architecture, list_models())}")
     released = list_pretrained(f"{architecture}.*")
     if spec.weights == "pretrained" and not released:
         raise UserError(
@@ -91,7 +100,12 @@ def _choice(architecture: str, tags: Sequence[str]) -> str:
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    return ", ".join(difflib.get_close_matches(name, names, n=3) or names[:3])
+    close = difflib.get_close_matches(name.casefold(), names, n=3)
+    if close:
+        return f"use for instance {', '.join(close)}"
+    if "/" in name:
+        return f"for a repository of the hub, set name to hf-hub:{name} and weights to pretrained"
+    return "timm.list_models() lists the names"
 
 
 def _folder(folder: str, param: str) -> str:
