@@ -345,7 +345,7 @@ def _check(
     loaded = sum(name in matched.tensors for name in counted)
     if loaded < LEAST_SHARE * len(counted):
         first = next(name for name in counted if name not in matched.tensors)
-        lack = f"first of another shape: '{first}', {_shapes(first, matched, module)}" if first in misfits else f"first missing: '{first}'"
+        lack = _misfit(first, matched, module) if first in misfits else f"first missing: '{first}'"
         raise UserError(
             f"{path}: holds {loaded} of the encoder's {len(counted)} tensors (best {where}; {lack}); "
             f"set the architecture and part of this file{_style(content, module)}"
@@ -395,12 +395,8 @@ def _misfit(name: str, matched: Match, module: nn.Module) -> str:
         if other_channels
         else "name the right architecture or size"
     )
-    return f"'{name}' has another shape in the file ({_shapes(name, matched, module)}); {fix}"
-
-
-def _shapes(name: str, matched: Match, module: nn.Module) -> str:
-    stored, own = matched.misfits[name].shape, module.state_dict()[name].shape
-    return f"{' x '.join(map(str, stored))} where the network has {' x '.join(map(str, own))}"
+    shapes = f"{' x '.join(map(str, stored))} where the network has {' x '.join(map(str, own))}"
+    return f"'{name}' has another shape in the file ({shapes}); {fix}"
 
 
 def summary(report: Mapping[str, Any]) -> str:
