@@ -292,9 +292,7 @@ def _worth(found: Match) -> tuple[int, bool]:
 def _of_file(found: Match, table: Mapping[str, Tensor], prefix: str) -> Match:
     """Name the keys of the file that the tensors of a converted table come from."""
     taken = sources(found.tensors, table, prefix)
-    computed = tuple(
-        name for name, tensor in found.tensors.items() if not sources({name: tensor}, table, "//")
-    )
+    computed = tuple(name for name, tensor in found.tensors.items() if not sources({name: tensor}, table, "//"))
     return replace(found, prefix=prefix, taken=taken, left=sorted(set(table) - set(taken)), computed=computed)
 
 

@@ -137,8 +137,14 @@ RELEASED = {
         lambda: timm.create_model("test_vit"),
         lambda state: {"model": state | {"mask_token": EYE, "decoder_pos_embed": EYE}},
     ),
-    "EVA-02": (lambda: timm.create_model("eva02_tiny_patch14_224", img_size=28, depth=1), lambda state: {"module": state}),
-    "CLIP, OpenAI's names": (lambda: timm.create_model("vit_base_patch32_clip_224", embed_dim=64, num_heads=2, depth=1), clip),
+    "EVA-02": (
+        lambda: timm.create_model("eva02_tiny_patch14_224", img_size=28, depth=1),
+        lambda state: {"module": state},
+    ),
+    "CLIP, OpenAI's names": (
+        lambda: timm.create_model("vit_base_patch32_clip_224", embed_dim=64, num_heads=2, depth=1),
+        clip,
+    ),
     "SigLIP, open_clip's file": (
         lambda: timm.create_model("vit_base_patch16_siglip_224", embed_dim=64, num_heads=2, **SMALL),
         lambda state: {f"visual.trunk.{name}": tensor for name, tensor in state.items()} | {"text.x": EYE},
@@ -195,10 +201,16 @@ def vit(**given):
 
 
 REFUSED = {
-    "another patch": (lambda: vit(patch_size=8), r"'patch_embed\.proj\.weight'.*192 x 3 x 8 x 8 where the network has 192 x 3 x 16 x 16"),
+    "another patch": (
+        lambda: vit(patch_size=8),
+        r"'patch_embed\.proj\.weight'.*192 x 3 x 8 x 8 where the network has 192 x 3 x 16 x 16",
+    ),
     "one channel": (lambda: vit(in_chans=1), "images have 3 channels and this file is for 1"),
     "registers": (lambda: vit(reg_tokens=4, no_embed_class=True, class_token=True), "reg_token"),
-    "layer scale": (lambda: vit(init_values=0.1), r"'blocks\.0\.ls1\.gamma' has no place in the network; name the variant"),
+    "layer scale": (
+        lambda: vit(init_values=0.1),
+        r"'blocks\.0\.ls1\.gamma' has no place in the network; name the variant",
+    ),
     "query norms": (lambda: vit(qk_norm=True), r"'blocks\.0\.attn\.[qk]_norm\.weight' has no place"),
     "torchvision's ViT": (
         lambda: models.VisionTransformer(32, 16, 1, 2, 16, 16),

@@ -574,16 +574,20 @@ def test_what_lies_behind_the_layer_may_be_missing(tmp_path):
     assert encoder.outputs() is None and encoder.final_layer() is None
 
 
+LAYER = "features.denseblock1.denselayer1.conv.1.weight"  # in the released file
+
+
 def test_torchvisions_file_of_a_densenet_loads_by_the_name_of_its_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     source = build_network(spec(kind="torchvision", name="densenet121", weights="random", seed=5, size=32)).module
     old = {re.sub(r"(denselayer\d+\.\w+)([12])\.", r"\1.\2.", key): value for key, value in source.state_dict().items()}
+    assert LAYER in old
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
     torch.save(old, tmp_path / "hub/checkpoints/densenet121-a639ec97.pth")
-    for weights in ("IMAGENET1K_V1", "DenseNet121_Weights.IMAGENET1K_V1"):
-        network = build_network(spec(kind="torchvision", name="densenet121", weights=weights, size=32))
-        assert torch.equal(network.module.features.conv0.weight, source.features.conv0.weight)
-        assert network.classes == ("imagenet",) and not network.untrained
+    weights = "DenseNet121_Weights.IMAGENET1K_V1"
+    network = build_network(spec(kind="torchvision", name="densenet121", weights=weights, size=32))
+    assert torch.equal(network.module.features.denseblock1.denselayer1.conv1.weight, old[LAYER])
+    assert network.classes == ("imagenet",) and not network.untrained
 
 
 @pytest.mark.parametrize(
@@ -595,7 +599,9 @@ def test_torchvisions_file_of_a_densenet_loads_by_the_name_of_its_weights(tmp_pa
     ],
 )
 def test_a_file_under_the_name_of_released_weights_has_their_preprocessing(name, file, share, tmp_path):
-    torch.save(build_network(spec(kind="torchvision", name=name, weights="random")).module.state_dict(), tmp_path / file)
+    torch.save(
+        build_network(spec(kind="torchvision", name=name, weights="random")).module.state_dict(), tmp_path / file
+    )
     network = build_network(spec(kind="torchvision", name=name, checkpoint=str(tmp_path / file)))
     assert network.preparation.share == share
 
@@ -608,7 +614,9 @@ def test_unknown_weights_of_torchvision_are_refused_with_those_that_exist(weight
 
 def test_a_size_that_a_network_cannot_have_is_named():
     wanted = spec(kind="timm", name="xcit_nano_12_p16_224", weights="random", size=100)
-    with pytest.raises(UserError, match=r"encoders\.x: xcit_nano_12_p16_224 cannot be built for size 100 .*; correct size"):
+    with pytest.raises(
+        UserError, match=r"encoders\.x: xcit_nano_12_p16_224 cannot be built for size 100 .*; correct size"
+    ):
         build_network(wanted, "encoders.x")
 
 
