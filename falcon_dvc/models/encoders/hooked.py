@@ -25,6 +25,7 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Box
 from falcon_dvc.models.encoders.default_layer import Choice, choose_layer, maps_behind
 from falcon_dvc.models.encoders.layers import Layer, default_layer, entering_block, named, traced
+from falcon_dvc.models.encoders.missing import read_by
 from falcon_dvc.models.encoders.networks import Network, build_network
 from falcon_dvc.models.encoders.own_networks import refusal
 from falcon_dvc.models.encoders.readouts import Readout, Readouts
@@ -71,6 +72,7 @@ class HookedEncoder:
         self.remarks = [choice.remark for choice in chosen if choice.remark]
         self._readouts = Readouts([self._readout(layers, choice.layer, spec, param) for choice in chosen], param)
         self.width = self._readouts.width
+        self._refuse_random(param)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -93,7 +95,7 @@ class HookedEncoder:
             "std": list(preparation.std),
             "checkpoint": self._network.loaded,
             "classifier": self._classifier_report(),
-            "remarks": self.remarks,
+            "remarks": [*self._network.remarks, *self.remarks],
         }
 
     def described_preparation(self) -> str:
@@ -203,8 +205,9 @@ class HookedEncoder:
         return len(weight), ""
 
     def _classifier_is_random(self) -> bool:
-        """Return whether the checkpoint lacks the weights of the classifier."""
-        return self._network.loaded is not None and not self._network.loaded["classifier_loaded"]
+        """Return whether the checkpoint lacks weights of the classifier, or between the features and the classifier."""
+        loaded = self._network.loaded
+        return loaded is not None and (not loaded["classifier_loaded"] or bool(loaded["missing"]))
 
     def final_layer(self) -> tuple[Float32[np.ndarray, "classes features"], Float32[np.ndarray, " classes"]] | None:
         """Return weights and bias of the classifier; None if it is random or not linear in these features."""
@@ -225,6 +228,19 @@ class HookedEncoder:
             same = bool((linear(features) - logits).abs().max() < 1e-3 * logits.std())
         bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias
         return (linear.weight.float().cpu().numpy(), bias.float().cpu().numpy()) if same else None
+
+    def _refuse_random(self, param: str) -> None:
+        """Refuse features that depend on tensors which the checkpoint lacks, and which are therefore random numbers."""
+        loaded = self._network.loaded or {"missing": []}
+        probe = _probe(self._network, self.device)
+        features = lambda: self._readouts.read(self._network.module, probe)[0]  # noqa: E731
+        random = read_by(self._network.module, loaded["missing"], features)
+        if random:
+            more = f" and {len(random) - 3} more" if len(random) > 3 else ""
+            raise UserError(
+                f"{loaded['file']}: lacks {', '.join(random[:3])}{more}, which the features of {param} depend on; use a "
+                "complete file, or name the architecture of this file, or an earlier layer"
+            )
 
     def _readout(self, layers: Sequence[Layer], layer: Layer, spec: Any, param: str) -> Readout:
         """Choose the pooling of one layer, and the layer of its heatmaps."""

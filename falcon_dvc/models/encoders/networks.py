@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ from torch import nn
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.encoders.own_networks import for_channels, in_float32, numbers, plain, side, takes_grey
 from falcon_dvc.models.encoders.preparation import Preparation
-from falcon_dvc.models.encoders.released_checkpoints import load_released
+from falcon_dvc.models.encoders.released_checkpoints import load_released, load_tensors
+from falcon_dvc.models.encoders.timm_names import known_name, remark
 from falcon_dvc.models.open_clip import build as open_clip
 from falcon_dvc.models.open_clip.weights import converted
 
@@ -28,6 +30,7 @@ RESAMPLE = {
 # Released weights of these expect another standardisation, which the network applies with transform_input.
 STANDARDISE_INSIDE = ("googlenet", "inception_v3")
 IMAGENET = ("imagenet",)
+FEW = 6  # names that an error lists in full
 HEADS = ("fc", "head", "heads", "classifier")  # common names of the classifier of a network
 
 
@@ -57,6 +60,8 @@ class Network:
         Whether its weights are random numbers.
     content
         Of its checkpoint, by the names of the network, before it is loaded. None: the file is still to be read.
+    remarks
+        What differs from the names and sizes in the params, in one line each.
     """
 
     module: nn.Module
@@ -69,6 +74,7 @@ class Network:
     loaded: dict[str, Any] | None = None
     untrained: bool = False
     content: Any = None
+    remarks: tuple[str, ...] = ()
 
 
 def build_network(spec: Any, param: str = "encoders") -> Network:
@@ -124,7 +130,8 @@ def _overridden(preparation: Preparation, spec: Any) -> Preparation:
 def _known(name: str, names: Sequence[str], param: str, what: str) -> str:
     if name in names:
         return name
-    close = difflib.get_close_matches(name, names, n=3) or list(names)[:3]
+    few = list(names) if len(names) <= FEW else []
+    close = few or difflib.get_close_matches(name.casefold(), names, n=3) or list(names)[:3]
     raise UserError(f"{param}: {what} '{name}' is unknown; use for instance {', '.join(close)}")
 
 
@@ -146,14 +153,31 @@ def _fetched(fetch: Callable[[], Any], param: str, what: str) -> Any:
         ) from error
 
 
-def _sized(build: Callable[..., nn.Module], key: str, size: int | None) -> nn.Module:
-    """Build a network for another input size, if its constructor takes one."""
-    if size is not None:
+def _sized(build: Callable[..., nn.Module], *arguments: dict[str, Any]) -> nn.Module:
+    """Build a network with the first of the arguments for its size that its constructor takes."""
+    for argument in arguments:
         try:
-            return build(**{key: size})
+            return build(**argument)
         except TypeError:
-            pass  # convolutional networks accept any size
+            continue  # convolutional networks accept any size
     return build()
+
+
+def _built(build: Callable[[], nn.Module], spec: Any, param: str) -> nn.Module:
+    """Build a network without weights; report that it does not take the size.
+
+    Raises
+    ------
+    UserError
+        If the constructor fails.
+    """
+    try:
+        return build()
+    except Exception as error:  # constructors check their arguments by assertions and by exceptions of any kind
+        size = "its own size" if spec.size is None else f"size {spec.size}"
+        raise UserError(
+            f"{param}: {spec.name} cannot be built for {size} ({one_line(error)}); correct size or name"
+        ) from error
 
 
 def check_names(spec: Any, param: str = "encoders") -> None:
@@ -171,7 +195,7 @@ def check_names(spec: Any, param: str = "encoders") -> None:
     UserError
         If the library does not know a name. The message offers close ones.
     """
-    {"torchvision": _torchvision_weights, "timm": _check_timm, "open_clip": open_clip.check_model}[spec.kind](
+    {"torchvision": _torchvision_weights, "timm": known_name, "open_clip": open_clip.check_model}[spec.kind](
         spec, param
     )
 
@@ -184,29 +208,47 @@ def _torchvision_weights(spec: Any, param: str) -> Any:
     if spec.weights in ("checkpoint", "random"):
         return None
     released = models.get_model_weights(spec.name)
-    return released[_known(spec.weights, list(released.__members__), param, f"weights of {spec.name}")]
+    name = spec.weights.removeprefix(f"{released.__name__}.")
+    return released[_known(name, list(released.__members__), param, f"weights of {spec.name}")]
 
 
 def _torchvision(spec: Any, param: str) -> Network:
     from torchvision import models
 
     weights = _torchvision_weights(spec, param)
-    # The first weights of a network are those of its paper. Most other checkpoints use the same preprocessing.
-    described = weights or next(iter(models.get_model_weights(spec.name)))
-    options = {"transform_input": True} if weights is not None and spec.name in STANDARDISE_INSIDE else {}
-    module = _sized(
-        lambda **size: models.get_model(spec.name, weights=None, **options, **size), "image_size", spec.size
-    )
-    if weights is not None:
-        fetch = lambda: weights.get_state_dict(progress=False, check_hash=True, weights_only=True)  # noqa: E731
-        module.load_state_dict(_fetched(fetch, param, f"{spec.name} {spec.weights}"))
+    described = weights or _described_weights(spec)
+    preparation = _torchvision_preparation((described or next(iter(models.get_model_weights(spec.name)))).transforms())
+    options = {"transform_input": True} if described is not None and spec.name in STANDARDISE_INSIDE else {}
+    build = lambda **size: models.get_model(spec.name, weights=None, **options, **size)  # noqa: E731
+    size = spec.size or preparation.size
+    sized = lambda: _sized(build, {"image_size": size}, {"input_size": (size, size)})  # noqa: E731
+    module = _built(sized, spec, param)
     return Network(
         module,
-        _torchvision_preparation(described.transforms()),
+        preparation,
         _last_layer(module),
         prefix_tokens=1 if hasattr(module, "class_token") else None,
         classes=IMAGENET if weights is not None else None,
+        remarks=_with_weights(module, weights, spec, param) if weights is not None else (),
     )
+
+
+def _described_weights(spec: Any) -> Any:
+    """Return torchvision's description of the checkpoint if the file has the name of released weights; else None."""
+    from torchvision import models
+
+    released = models.get_model_weights(spec.name) if spec.weights == "checkpoint" else ()
+    return next((weights for weights in released if Path(weights.url).name == Path(spec.checkpoint).name), None)
+
+
+def _with_weights(module: nn.Module, weights: Any, spec: Any, param: str) -> tuple[str, ...]:
+    """Load released weights into a network of torchvision; return remarks."""
+    fetch = lambda: weights.get_state_dict(progress=False, check_hash=True, weights_only=True)  # noqa: E731
+    where = f"{param}: {spec.name} {spec.weights}"
+    report = load_tensors(module, _fetched(fetch, param, f"{spec.name} {spec.weights}"), where, _last_layer(module))
+    if report["missing"] or not report["classifier_loaded"]:
+        raise UserError(f"{where}: torchvision's file lacks tensors of the network; remove it from torch's cache")
+    return (f"computed for this size: {', '.join(report['computed'])}",) if report["computed"] else ()
 
 
 def _torchvision_preparation(transforms: Any) -> Preparation:
@@ -229,35 +271,17 @@ def _last_layer(module: nn.Module) -> tuple[str, ...]:
     return ()
 
 
-def _check_timm(spec: Any, param: str) -> None:
-    import timm
-
-    name, _, tag = spec.name.partition(".")
-    _known(name, timm.list_models(), param, "timm's model")
-    if spec.weights != "pretrained":
-        return
-    released = timm.list_pretrained(f"{name}.*")
-    if not released:
-        raise UserError(
-            f"{param}: timm has no pretrained weights of '{name}'; name a checkpoint, or set weights to random"
-        )
-    if tag:
-        _known(spec.name, released, param, "timm's pretrained model")
-
-
 def _timm(spec: Any, param: str) -> Network:
     import timm
     from timm.data import resolve_model_data_config
 
-    _check_timm(spec, param)
-    pretrained = spec.weights == "pretrained"
-
-    def build(**size: Any) -> nn.Module:
-        return timm.create_model(spec.name, pretrained=pretrained, **size)
-
-    sized = lambda: _sized(build, "img_size", spec.size)  # noqa: E731
-    module = _fetched(sized, param, f"pretrained weights of {spec.name}") if pretrained else sized()
+    name, pretrained = known_name(spec, param), spec.weights == "pretrained"
+    build = lambda **size: timm.create_model(name, pretrained=pretrained, **size)  # noqa: E731
+    sized = lambda: _sized(build, *([{"img_size": spec.size}] if spec.size else []))  # noqa: E731
+    hub = pretrained or ":" in name
+    module = _fetched(sized, param, f"pretrained weights of {name}") if hub else _built(sized, spec, param)
     classifier = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
+    renamed = remark(spec, param)
     return Network(
         module,
         _timm_preparation(resolve_model_data_config(module)),
@@ -266,6 +290,7 @@ def _timm(spec: Any, param: str) -> Network:
         prefix_tokens=getattr(module, "num_prefix_tokens", None),
         class_token=_has_class_token(module),
         width=getattr(module, "num_features", None),
+        remarks=(renamed,) if renamed else (),
     )
 
 
