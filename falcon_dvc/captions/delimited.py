@@ -1,0 +1,402 @@
+"""Read tables of text: CSV, TSV, and files of names and captions, whatever separates the cells and whether there is a header."""
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from falcon_dvc.captions.names import RULE, chosen_columns, known_columns, known_name, listed
+from falcon_dvc.errors import UserError
+
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+OTHER_SEPARATORS = ("\t", "|", ",", ";")
+SAMPLED = 200  # lines that decide the format of a file
+NEARLY_ALL = 0.9  # of the sampled lines
+FEW = 0.05  # of the sampled lines, with fewer cells by mistake
+MOST_LINES = 200  # of a quoted cell; a quotation mark that is not closed within them is a letter
+MANY_WORDS = 4  # of a caption in the first line of a file; the name of a column has fewer
+IMAGE = r"[^\t|;]*?\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?)"
+# What stands before a caption: the name of an image, its id on Flickr, a URL, or a long number.
+NAMED = re.compile(
+    rf'\s*"?(?:{IMAGE}|[0-9]{{5,}}(?:_[0-9a-f]{{8,}})?|https?://\S+?)(?:#[0-9]+)?"?[ ]*(?:([\t,|; ])[ ]*(?=\S)|$)',
+    re.IGNORECASE,
+)
+MACHINE = re.compile(rf"\s*(?:-?[0-9][0-9.,:e+-]*|https?://\S+|{IMAGE}(?:#[0-9]+)?)\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file of text is a table.
+
+    Attributes
+    ----------
+    separator : str
+        One character; a space separates only the first cell from the rest.
+    header : bool
+        Whether the first line names the columns.
+    cells : int
+        Number of columns.
+    columns : tuple of int
+        Those that hold captions.
+    """
+
+    separator: str
+    header: bool
+    cells: int
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells of a row.
+
+    Attributes
+    ----------
+    texts : list of str or None
+        Of the columns with captions; None for a cell that the row does not have.
+    fits : bool
+        Whether the row has as many cells as the table has columns.
+    lines : int
+        Lines of the file that the row takes.
+    """
+
+    texts: list[str | None]
+    fits: bool
+    lines: int
+
+
+def rows_of(lines: Iterator[str], dialect: Dialect) -> Iterator[Row]:
+    """Yield the rows of a table, without its header.
+
+    A cell in quotation marks may hold separators and line ends. A mark that is not closed before a separator or line end,
+    or whose closing would make one row of several complete ones, is a letter of the caption.
+    """
+    ahead = _Ahead(lines)
+    if dialect.header:
+        _skip_header(ahead, dialect)
+    while (row := _next_row(ahead, dialect)) is not None:
+        cells, used = row
+        if dialect.cells == 1 or used > 1 or any(cell.strip() for cell in cells):  # else an empty line, which is no row
+            yield _row(cells, used, dialect)
+
+
+def _skip_header(ahead: "_Ahead", dialect: Dialect) -> None:
+    """Take the first line that is not empty."""
+    while (row := _next_row(ahead, dialect)) is not None and not any(cell.strip() for cell in row[0]):
+        pass
+
+
+def _row(cells: list[str], lines: int, dialect: Dialect) -> Row:
+    """Choose the captions of a row. Separators in a last caption without quotation marks are part of it."""
+    last = dialect.cells - 1
+    extra = any(cell.strip() for cell in cells[dialect.cells :])
+    if extra and last in dialect.columns:
+        cells = [*cells[:last], dialect.separator.join(cells[last:])]
+        extra = False
+    texts = [None if extra or column >= len(cells) else cells[column] for column in dialect.columns]
+    return Row(texts, all(text is not None for text in texts), lines)
+
+
+class _Ahead:
+    """Lines that can be looked at before they are taken."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines, self._seen = lines, deque[str]()
+
+    def __getitem__(self, place: int) -> str | None:
+        """Return the line `place` lines on; None behind the last one."""
+        while len(self._seen) <= place:
+            line = next(self._lines, None)
+            if line is None:
+                return None
+            self._seen.append(line)
+        return self._seen[place]
+
+    def take(self, count: int) -> None:
+        """Take the next lines."""
+        for _ in range(count):
+            self._seen.popleft()
+
+
+def _next_row(ahead: _Ahead, dialect: Dialect) -> tuple[list[str], int] | None:
+    """Take the next row; return its cells and its number of lines, or None at the end."""
+    line = ahead[0]
+    if line is None:
+        return None
+    if '"' not in line or dialect.separator == " ":
+        ahead.take(1)
+        return split(line, dialect.separator), 1
+    cells, lines = _quoted(ahead, line, dialect)
+    ahead.take(lines)
+    return cells, lines
+
+
+def _quoted(ahead: _Ahead, line: str, dialect: Dialect) -> tuple[list[str], int]:
+    """Split a line with quotation marks, with the lines that its last cell goes on in."""
+    alone, closed = _split_quoted(line, dialect.separator)
+    text, lines = line, 1
+    while not closed:
+        following = _rest_of_cell(ahead, lines, dialect.separator)
+        if following is None:
+            return alone, 1
+        text, lines = "\n".join([text, *following]), lines + len(following)
+        cells, closed = _split_quoted(text, dialect.separator)
+    if lines == 1:
+        return alone, 1
+    whole = [ahead[place] or "" for place in range(lines)]
+    return (alone, 1) if len(cells) != dialect.cells or _are_rows(whole, dialect) else (cells, lines)
+
+
+def _rest_of_cell(ahead: _Ahead, start: int, separator: str) -> list[str] | None:
+    """Return the lines up to the one that closes a quoted cell; None if none does, or its mark is within a text."""
+    found: list[str] = []
+    inside, _ = _patterns(separator)
+    while start + len(found) < MOST_LINES and (line := ahead[start + len(found)]) is not None:
+        found.append(line)
+        rest = line[inside.match(line).end() :]  # type: ignore[union-attr]  # it matches nothing, too
+        if rest:
+            return found if re.match(rf'"[ ]*(?:{re.escape(separator)}|$)', rest) else None
+    return None
+
+
+def _are_rows(lines: Sequence[str], dialect: Dialect) -> bool:
+    """Return whether lines are complete rows by themselves, so that a mark in them is not the beginning of a long cell.
+
+    A tab is no part of a caption, so its number shows a row. Commas are, so the other cells must be numbers, URLs or names.
+    """
+    if dialect.cells == 1:
+        return False
+    split_lines = [_split_quoted(line, dialect.separator)[0] for line in lines]
+    if any(len(cells) != dialect.cells for cells in split_lines):
+        return False
+    others = [cell for cells in split_lines for at, cell in enumerate(cells) if at not in dialect.columns]
+    return dialect.separator == "\t" or (bool(others) and all(MACHINE.fullmatch(cell) for cell in others))
+
+
+def split(line: str, separator: str) -> list[str]:
+    """Split a line without quoted cells; a space separates the first word only."""
+    return line.strip().split(None, 1) if separator == " " else line.split(separator)
+
+
+def _split_quoted(line: str, separator: str) -> tuple[list[str], bool]:
+    """Split a line with quotation marks; return its cells, and whether no quoted cell is left open."""
+    inside, cell = _patterns(separator)
+    cells: list[str] = []
+    place, closed = 0, True
+    while True:
+        found = cell.match(line, place)
+        assert found is not None, "a cell may be empty"
+        quoted = found["quoted"]
+        if quoted is None and closed:
+            closed = not _is_open(line, place, inside)
+        cells.append(found[0] if quoted is None else quoted.replace('""', '"'))
+        place = found.end() + 1
+        if found.end() == len(line):
+            return cells, closed
+
+
+def _is_open(line: str, place: int, inside: re.Pattern[str]) -> bool:
+    """Return whether a cell begins with a quotation mark that the line does not close."""
+    while line.startswith(" ", place):
+        place += 1
+    if not line.startswith('"', place):
+        return False
+    found = inside.match(line, place + 1)
+    return found is not None and found.end() == len(line)
+
+
+@lru_cache
+def _patterns(separator: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return the patterns of the inside of a quoted cell, and of a cell. They never go back, so they take linear time."""
+    inside, mark = r'(?>[^"]+|"")*+', re.escape(separator)
+    quoted = rf'[ ]*+"(?P<quoted>{inside})"[ ]*+(?={mark}|\Z)'
+    return re.compile(inside), re.compile(rf"(?:{quoted}|[^{mark}]*)", re.DOTALL)
+
+
+def dialect_of(path: str, lines: Sequence[str], suffix: str, column: str) -> Dialect:
+    """Find out how a file that is a table is divided.
+
+    Parameters
+    ----------
+    path : str
+        For messages.
+    lines : sequence of str
+        Its first lines.
+    suffix : str
+        Of its name, which tells the usual separator.
+    column : str
+        Name of the column with captions, or its number from 1 if there is no header; "" to find it.
+
+    Raises
+    ------
+    UserError
+        If no column, or more than one, may hold the captions.
+    """
+    usual = SEPARATORS.get(suffix)
+    order = ([usual] if usual else []) + [separator for separator in OTHER_SEPARATORS if separator != usual]
+    sample = [line for line in lines[:SAMPLED] if line.strip()]
+    if not sample:
+        return Dialect(order[0], False, 1, (0,))
+    found = _with_header(path, sample, order, column) or _of_names(path, sample, column)
+    return found or _by_contents(path, sample, order, column)
+
+
+def table_in_text(path: str, lines: Sequence[str], column: str) -> Dialect | None:
+    """Find out whether a file of text is a table; return None for a file with one caption a line.
+
+    It is a table if its first line names a column of captions beside others, if nearly all lines begin with the name of an
+    image, a URL or a long number, or if nearly all lines have the same number of tabs.
+
+    Raises
+    ------
+    UserError
+        If it is a table, and no column, or more than one, may hold the captions.
+    """
+    sample = [line for line in lines[:SAMPLED] if line.strip()]
+    found = _with_header(path, sample, OTHER_SEPARATORS, column, least=2) or _of_names(path, sample, column)
+    if found or len(sample) < 2 or _share_of_most_frequent(sample, "\t") < NEARLY_ALL:
+        return found
+    return _by_contents(path, sample, ("\t",), column)
+
+
+def _with_header(
+    path: str, sample: Sequence[str], separators: Sequence[str], column: str, least: int = 1
+) -> Dialect | None:
+    """Read the first line as a header, if it names the column of captions and nearly all lines have as many cells."""
+    for separator in separators:
+        names = _names(sample, separator)
+        if len(names) < least or (least > 1 and not _have(sample, separator, len(names))):
+            continue
+        columns = _named(path, names, column)
+        if columns:
+            return Dialect(separator, True, len(names), columns)
+    return None
+
+
+def _names(sample: Sequence[str], separator: str) -> list[str]:
+    return [cell.strip(" \r\n") for cell in _split_quoted(sample[0], separator)[0]] if sample else []
+
+
+def _have(sample: Sequence[str], separator: str, cells: int) -> bool:
+    return sum(line.count(separator) >= cells - 1 for line in sample) >= NEARLY_ALL * len(sample)
+
+
+def _named(path: str, names: Sequence[str], column: str) -> tuple[int, ...]:
+    """Return the columns of captions of a header; none if the names do not look like one."""
+    if column in names:
+        chosen = chosen_columns(path, names, column)
+    else:
+        chosen = known_name(names) or (known_columns(names) if len(names) > 1 and not _is_data(names) else [])
+        if not chosen or (column and not column.isdecimal()):
+            return ()
+        chosen = [names[_place(path, column, len(names))]] if column else chosen_columns(path, names, "")
+    return tuple(names.index(name) for name in chosen)
+
+
+def _place(path: str, column: str, cells: int) -> int:
+    """Return the place of the column that a number from 1 names.
+
+    Raises
+    ------
+    UserError
+        If it is no such number.
+    """
+    if not column.isdecimal() or not 0 < int(column) <= cells:
+        raise UserError(
+            f"data.captions: {path} has no column {column} and no header that names one; "
+            f"set {RULE} to a number from 1 to {cells}"
+        )
+    return int(column) - 1
+
+
+def _of_names(path: str, sample: Sequence[str], column: str) -> Dialect | None:
+    """Read lines that begin with the name of an image, a URL or a long number. The first one may be a header.
+
+    Raises
+    ------
+    UserError
+        If they hold nothing else.
+    """
+    marks = Counter(match[1] for line in sample if (match := NAMED.match(line)))
+    if not sample or sum(marks.values()) < NEARLY_ALL * len(sample):
+        return None
+    separator = marks.most_common(1)[0][0]
+    if separator is None:
+        raise UserError(
+            f"data.captions: {path} holds names of images and no captions; point data.captions at the file with captions"
+        )
+    cells = 2 if separator == " " else _usual_count(sample, separator)
+    header = NAMED.match(sample[0]) is None
+    return Dialect(separator, header, cells, (_wordiest(path, sample[header:], separator, cells, column),))
+
+
+def _by_contents(path: str, sample: Sequence[str], separators: Sequence[str], column: str) -> Dialect:
+    """Read a file whose first line names no column of captions: data, or a header of other names."""
+    uniform = [separator for separator in separators if _share_of_most_frequent(sample, separator) >= NEARLY_ALL]
+    separator = [*uniform, separators[0]][0]
+    names = _names(sample, separator)
+    if not column.isdecimal() and (column or not _is_data(names)):
+        return _of_unknown_names(path, sample, separator, names, column)
+    cells = _usual_count(sample, separator)
+    return Dialect(separator, False, cells, (_wordiest(path, sample, separator, cells, column),))
+
+
+def _of_unknown_names(path: str, sample: Sequence[str], separator: str, names: list[str], column: str) -> Dialect:
+    """Read a file of one column, whose first line is its name if it is one word and the others have more; refuse others."""
+    if len(names) == 1 and not column:
+        words = [len(line.split()) for line in sample]
+        return Dialect(separator, words[0] == 1 and sum(words[1:]) >= 2 * max(len(words) - 1, 1), 1, (0,))
+    raise UserError(
+        f"data.captions: {path} has no column {column or 'of captions'}; set {RULE} to one of: {listed(names)}; "
+        "or to a number from 1 if its first line is no header"
+    )
+
+
+def _is_data(cells: Sequence[str]) -> bool:
+    """Return whether cells are no names of columns: a number, URL or name of an image is among them, or a long text."""
+    return any(MACHINE.fullmatch(cell) or len(cell.split()) >= MANY_WORDS for cell in cells)
+
+
+def _share_of_most_frequent(sample: Sequence[str], separator: str) -> float:
+    """Return how many lines have the most frequent number of cells, if it is two or more."""
+    counts = Counter(len(_split_quoted(line, separator)[0]) for line in sample)
+    cells, lines = counts.most_common(1)[0] if counts else (0, 0)
+    return lines / len(sample) if cells > 1 else 0.0
+
+
+def _usual_count(sample: Sequence[str], separator: str) -> int:
+    """Return the number of cells of a line: the smallest that is not rare, as captions may hold separators."""
+    counts = Counter(len(_split_quoted(line, separator)[0]) for line in sample)
+    return min(cells for cells, lines in counts.items() if lines >= FEW * len(sample))
+
+
+def _wordiest(path: str, sample: Sequence[str], separator: str, cells: int, column: str) -> int:
+    """Return the requested column, or the one with the most words; no other may have half as many.
+
+    Raises
+    ------
+    UserError
+        If another has.
+    """
+    if column:
+        return _place(path, column, cells)
+    words = _words(sample, separator, cells)
+    best, *others = sorted(range(cells), key=lambda place: -words[place])
+    if words[best] == 0 or any(2 * words[other] >= words[best] for other in others):
+        first = [f"{number} ({cell[:30]})" for number, cell in enumerate(_names(sample, separator), 1)]
+        raise UserError(
+            f"data.captions: {path} has no header, and no column has by far the most words; "
+            f"set {RULE} to the number of a column: {listed(first)}"
+        )
+    return best
+
+
+def _words(sample: Sequence[str], separator: str, cells: int) -> list[int]:
+    """Count the words of each column; numbers, URLs and names of images are none."""
+    words = [0] * cells
+    for line in sample:
+        parts = split(line, " ") if separator == " " else _split_quoted(line, separator)[0]
+        for place, text in enumerate([*parts[: cells - 1], separator.join(parts[cells - 1 :])]):
+            words[place] += 0 if MACHINE.fullmatch(text) else len(text.split())
+    return words
