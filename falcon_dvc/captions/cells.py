@@ -36,7 +36,7 @@ class Texts:
 
     def add(self, value: object, key: object = None) -> None:
         """Add the captions of the next row."""
-        texts = texts_of(value)
+        texts = [None] if value is None else texts_of(value)
         self.texts += texts
         self.rows += [self.count] * len(texts)
         self.ids += [key] * len(texts)

@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from falcon_dvc.captions.names import RULE, chosen_columns, known_columns, known_name, listed
 from falcon_dvc.errors import UserError
@@ -47,8 +48,7 @@ class Dialect:
     columns: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """Cells of a row.
 
     Attributes
@@ -61,7 +61,7 @@ class Row:
         Lines of the file that the row takes.
     """
 
-    texts: list[str | None]
+    texts: Sequence[str | None]
     fits: bool
     lines: int
 
@@ -75,27 +75,29 @@ def rows_of(lines: Iterator[str], dialect: Dialect) -> Iterator[Row]:
     ahead = _Ahead(lines)
     if dialect.header:
         _skip_header(ahead, dialect)
-    while (row := _next_row(ahead, dialect)) is not None:
-        cells, used = row
-        if dialect.cells == 1 or used > 1 or any(cell.strip() for cell in cells):  # else an empty line, which is no row
+    while (line := ahead.take()) is not None:
+        cells, used = _cells(ahead, line, dialect)
+        if len(cells) > 1 or dialect.cells == 1 or cells[0].strip():  # else an empty line, which is no row
             yield _row(cells, used, dialect)
 
 
 def _skip_header(ahead: "_Ahead", dialect: Dialect) -> None:
     """Take the first line that is not empty."""
-    while (row := _next_row(ahead, dialect)) is not None and not any(cell.strip() for cell in row[0]):
+    while (line := ahead.take()) is not None and not any(cell.strip() for cell in _cells(ahead, line, dialect)[0]):
         pass
 
 
 def _row(cells: list[str], lines: int, dialect: Dialect) -> Row:
     """Choose the captions of a row. Separators in a last caption without quotation marks are part of it."""
+    if len(cells) == dialect.cells:
+        return Row([cells[column] for column in dialect.columns], True, lines)
     last = dialect.cells - 1
     extra = any(cell.strip() for cell in cells[dialect.cells :])
     if extra and last in dialect.columns:
         cells = [*cells[:last], dialect.separator.join(cells[last:])]
         extra = False
     texts = [None if extra or column >= len(cells) else cells[column] for column in dialect.columns]
-    return Row(texts, all(text is not None for text in texts), lines)
+    return Row(texts, None not in texts, lines)
 
 
 class _Ahead:
@@ -105,7 +107,7 @@ class _Ahead:
         self._lines, self._seen = lines, deque[str]()
 
     def __getitem__(self, place: int) -> str | None:
-        """Return the line `place` lines on; None behind the last one."""
+        """Return the line after `place` others; None behind the last one."""
         while len(self._seen) <= place:
             line = next(self._lines, None)
             if line is None:
@@ -113,39 +115,35 @@ class _Ahead:
             self._seen.append(line)
         return self._seen[place]
 
-    def take(self, count: int) -> None:
-        """Take the next lines."""
-        for _ in range(count):
-            self._seen.popleft()
+    def take(self) -> str | None:
+        """Take the next line; return None at the end."""
+        return self._seen.popleft() if self._seen else next(self._lines, None)
 
 
-def _next_row(ahead: _Ahead, dialect: Dialect) -> tuple[list[str], int] | None:
-    """Take the next row; return its cells and its number of lines, or None at the end."""
-    line = ahead[0]
-    if line is None:
-        return None
-    if '"' not in line or dialect.separator == " ":
-        ahead.take(1)
-        return split(line, dialect.separator), 1
-    cells, lines = _quoted(ahead, line, dialect)
-    ahead.take(lines)
-    return cells, lines
+def _cells(ahead: _Ahead, line: str, dialect: Dialect) -> tuple[list[str], int]:
+    """Split a line, and take the lines that its last cell goes on in; return the cells and the number of lines."""
+    if dialect.separator == " ":
+        return line.strip().split(None, 1) or [""], 1
+    if '"' not in line:
+        return line.split(dialect.separator), 1
+    cells, following = _quoted(ahead, line, dialect)
+    for _ in range(following):
+        ahead.take()
+    return cells, following + 1
 
 
 def _quoted(ahead: _Ahead, line: str, dialect: Dialect) -> tuple[list[str], int]:
-    """Split a line with quotation marks, with the lines that its last cell goes on in."""
+    """Split a line with quotation marks; return the cells, and the number of following lines that belong to the last one."""
     alone, closed = _split_quoted(line, dialect.separator)
-    text, lines = line, 1
+    cells, lines = alone, [line]
     while not closed:
-        following = _rest_of_cell(ahead, lines, dialect.separator)
-        if following is None:
-            return alone, 1
-        text, lines = "\n".join([text, *following]), lines + len(following)
-        cells, closed = _split_quoted(text, dialect.separator)
-    if lines == 1:
-        return alone, 1
-    whole = [ahead[place] or "" for place in range(lines)]
-    return (alone, 1) if len(cells) != dialect.cells or _are_rows(whole, dialect) else (cells, lines)
+        rest = _rest_of_cell(ahead, len(lines) - 1, dialect.separator)
+        if rest is None:
+            return alone, 0
+        lines += rest
+        cells, closed = _split_quoted("\n".join(lines), dialect.separator)
+    whole = len(lines) == 1 or (len(cells) == dialect.cells and not _are_rows(lines, dialect))
+    return (cells, len(lines) - 1) if whole else (alone, 0)
 
 
 def _rest_of_cell(ahead: _Ahead, start: int, separator: str) -> list[str] | None:
@@ -172,11 +170,6 @@ def _are_rows(lines: Sequence[str], dialect: Dialect) -> bool:
         return False
     others = [cell for cells in split_lines for at, cell in enumerate(cells) if at not in dialect.columns]
     return dialect.separator == "\t" or (bool(others) and all(MACHINE.fullmatch(cell) for cell in others))
-
-
-def split(line: str, separator: str) -> list[str]:
-    """Split a line without quoted cells; a space separates the first word only."""
-    return line.strip().split(None, 1) if separator == " " else line.split(separator)
 
 
 def _split_quoted(line: str, separator: str) -> tuple[list[str], bool]:
@@ -396,7 +389,7 @@ def _words(sample: Sequence[str], separator: str, cells: int) -> list[int]:
     """Count the words of each column; numbers, URLs and names of images are none."""
     words = [0] * cells
     for line in sample:
-        parts = split(line, " ") if separator == " " else _split_quoted(line, separator)[0]
+        parts = line.split(None, 1) if separator == " " else _split_quoted(line, separator)[0]
         for place, text in enumerate([*parts[: cells - 1], separator.join(parts[cells - 1 :])]):
             words[place] += 0 if MACHINE.fullmatch(text) else len(text.split())
     return words

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TypeGuard
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from falcon_dvc.captions.cells import Texts
 from falcon_dvc.captions.corpus_file import ROWS_AT_ONCE, Batch, decoded, in_batches, short_lines
 from falcon_dvc.captions.delimited import NAMED
-from falcon_dvc.captions.names import chosen_columns, known_columns, known_name, plain
+from falcon_dvc.captions.names import chosen_columns, known_columns, plain
 from falcon_dvc.captions.tables import FilesWithColumns, batch_of
 from falcon_dvc.captions.text_file import opened
 from falcon_dvc.errors import UserError, one_line
@@ -133,8 +134,7 @@ class _Walk:
         """Return the key of the captions of an object."""
         if self._column:
             return self._column if self._column in fields else None
-        known = known_columns(list(fields))
-        return known[0] if known else None
+        return _known_key(tuple(fields))
 
     def visit_document(self, value: object) -> None:
         """Add the captions of a document. If it is one object, a list in it is a column with a caption a row."""
@@ -166,6 +166,11 @@ class _Walk:
         else:
             self.keys = self.keys or [str(name) for name in fields]
             self.found.add(None, fields.get("id"))
+
+
+@lru_cache(1024)
+def _known_key(names: tuple[str, ...]) -> str | None:
+    return next(iter(known_columns(names)), None)
 
 
 def container_of(fields: dict) -> str | None:
@@ -242,13 +247,15 @@ def _after_space(text: str, place: int) -> int:
 
 def _relevant(fields: dict, column: str) -> dict:
     """Return the fields that lead to captions, so that the others take no memory; all fields if there are none."""
-    wanted = {column, "id", *known_name(fields)}
-    kept = {
-        name: value
-        for name, value in fields.items()
-        if name in wanted or name in CONTAINERS or "caption" in plain(name)
-    }
-    return kept if kept.keys() - {"id"} else fields
+    kept = _relevant_keys(tuple(fields), column)
+    return {name: fields[name] for name in kept} if kept else fields
+
+
+@lru_cache(1024)
+def _relevant_keys(names: tuple[str, ...], column: str) -> list[str]:
+    wanted = {column, "id", *known_columns(names), *CONTAINERS}
+    kept = [name for name in names if name in wanted or "caption" in plain(name)]
+    return [] if kept == ["id"] else kept
 
 
 def _have_ids(found: Texts) -> bool:

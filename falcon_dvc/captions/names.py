@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from falcon_dvc.errors import UserError
 
@@ -48,6 +49,11 @@ def known_columns(names: Sequence[str]) -> list[str]:
 
 def known_name(names: Iterable[str]) -> list[str]:
     """Return the first of `NAMES` that is a column, spelled as in `NAMES` if there are several spellings."""
+    return list(_known_name(tuple(names)))
+
+
+@lru_cache(1024)  # the objects of a JSON file have the same keys
+def _known_name(names: tuple[str, ...]) -> list[str]:
     spellings = {name: plain(name) for name in names}
     for known in NAMES:
         found = [name for name, spelling in spellings.items() if spelling == known]

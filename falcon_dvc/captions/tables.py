@@ -139,13 +139,12 @@ def _size(row: Row) -> int:
 
 def _texts_of_rows(rows: Sequence[Row]) -> tuple[Texts, int]:
     """Return the captions of rows, and the number of cells that are not UTF-8."""
-    texts, undecodable = Texts(), 0
-    for row in rows:
-        cells, wrong = decoded(
-            [None if text is None else text.encode("utf-8", "surrogateescape") for text in row.texts]
-        )
-        texts.add(unpacked(cells[0]) if len(cells) == 1 else several(cells))
-        undecodable += wrong
+    cells = [None if text is None else text.encode("utf-8", "surrogateescape") for row in rows for text in row.texts]
+    flat, undecodable = decoded(cells)
+    width = len(rows[0].texts)
+    texts = Texts()
+    for place in range(0, len(flat), width):
+        texts.add(unpacked(flat[place]) if width == 1 else several(flat[place : place + width]))
     return texts, undecodable
 
 

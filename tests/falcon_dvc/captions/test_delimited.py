@@ -95,7 +95,9 @@ def test_a_column_is_named_by_its_name_or_number(tmp_path):
     assert texts_of(tmp_path / "c.csv", caption_column="2") == ["ein Hund"]
     with pytest.raises(UserError, match=r"no column 4 and no header that names one; set [^\n]* a number from 1 to 3"):
         texts_of(tmp_path / "c.tsv", caption_column="4")
-    with pytest.raises(UserError, match=r"no column nope; set data\.caption_column to one of: id, beschreibung, caption"):
+    with pytest.raises(
+        UserError, match=r"no column nope; set data\.caption_column to one of: id, beschreibung, caption"
+    ):
         texts_of(tmp_path / "c.csv", caption_column="nope")
 
 
