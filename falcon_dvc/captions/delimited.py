@@ -124,8 +124,6 @@ def _cells(ahead: _Ahead, line: str, dialect: Dialect) -> tuple[list[str], int]:
     """Split a line, and take the lines that its last cell goes on in; return the cells and the number of lines."""
     if dialect.separator == " ":
         return line.strip().split(None, 1) or [""], 1
-    if '"' not in line:
-        return line.split(dialect.separator), 1
     cells, following = _quoted(ahead, line, dialect)
     for _ in range(following):
         ahead.take()
@@ -134,14 +132,14 @@ def _cells(ahead: _Ahead, line: str, dialect: Dialect) -> tuple[list[str], int]:
 
 def _quoted(ahead: _Ahead, line: str, dialect: Dialect) -> tuple[list[str], int]:
     """Split a line with quotation marks; return the cells, and the number of following lines that belong to the last one."""
-    alone, closed = _split_quoted(line, dialect.separator)
+    alone, closed = _split(line, dialect.separator)
     cells, lines = alone, [line]
     while not closed:
         rest = _rest_of_cell(ahead, len(lines) - 1, dialect.separator)
         if rest is None:
             return alone, 0
         lines += rest
-        cells, closed = _split_quoted("\n".join(lines), dialect.separator)
+        cells, closed = _split("\n".join(lines), dialect.separator)
     whole = len(lines) == 1 or (len(cells) == dialect.cells and not _are_rows(lines, dialect))
     return (cells, len(lines) - 1) if whole else (alone, 0)
 
@@ -165,15 +163,17 @@ def _are_rows(lines: Sequence[str], dialect: Dialect) -> bool:
     """
     if dialect.cells == 1:
         return False
-    split_lines = [_split_quoted(line, dialect.separator)[0] for line in lines]
+    split_lines = [_split(line, dialect.separator)[0] for line in lines]
     if any(len(cells) != dialect.cells for cells in split_lines):
         return False
     others = [cell for cells in split_lines for at, cell in enumerate(cells) if at not in dialect.columns]
     return dialect.separator == "\t" or (bool(others) and all(MACHINE.fullmatch(cell) for cell in others))
 
 
-def _split_quoted(line: str, separator: str) -> tuple[list[str], bool]:
-    """Split a line with quotation marks; return its cells, and whether no quoted cell is left open."""
+def _split(line: str, separator: str) -> tuple[list[str], bool]:
+    """Split a line; return its cells, and whether no quoted cell is left open."""
+    if '"' not in line:
+        return line.split(separator), True
     inside, cell = _patterns(separator)
     cells: list[str] = []
     place, closed = 0, True
@@ -268,7 +268,7 @@ def _with_header(
 
 
 def _names(sample: Sequence[str], separator: str) -> list[str]:
-    return [cell.strip(" \r\n") for cell in _split_quoted(sample[0], separator)[0]] if sample else []
+    return [cell.strip(" \r\n") for cell in _split(sample[0], separator)[0]] if sample else []
 
 
 def _have(sample: Sequence[str], separator: str, cells: int) -> bool:
@@ -353,14 +353,14 @@ def _is_data(cells: Sequence[str]) -> bool:
 
 def _share_of_most_frequent(sample: Sequence[str], separator: str) -> float:
     """Return how many lines have the most frequent number of cells, if it is two or more."""
-    counts = Counter(len(_split_quoted(line, separator)[0]) for line in sample)
+    counts = Counter(len(_split(line, separator)[0]) for line in sample)
     cells, lines = counts.most_common(1)[0] if counts else (0, 0)
     return lines / len(sample) if cells > 1 else 0.0
 
 
 def _usual_count(sample: Sequence[str], separator: str) -> int:
     """Return the number of cells of a line: the smallest that is not rare, as captions may hold separators."""
-    counts = Counter(len(_split_quoted(line, separator)[0]) for line in sample)
+    counts = Counter(len(_split(line, separator)[0]) for line in sample)
     return min(cells for cells, lines in counts.items() if lines >= FEW * len(sample))
 
 
@@ -389,7 +389,7 @@ def _words(sample: Sequence[str], separator: str, cells: int) -> list[int]:
     """Count the words of each column; numbers, URLs and names of images are none."""
     words = [0] * cells
     for line in sample:
-        parts = line.split(None, 1) if separator == " " else _split_quoted(line, separator)[0]
+        parts = line.split(None, 1) if separator == " " else _split(line, separator)[0]
         for place, text in enumerate([*parts[: cells - 1], separator.join(parts[cells - 1 :])]):
             words[place] += 0 if MACHINE.fullmatch(text) else len(text.split())
     return words

@@ -12,6 +12,7 @@ from falcon_dvc.captions.folders import refuse_links_out
 from falcon_dvc.captions.json_files import JsonFiles
 from falcon_dvc.captions.laion import Embedded, Laion, is_laion
 from falcon_dvc.captions.released import ReleasedCorpus, is_released
+from falcon_dvc.captions.shards import ShardFiles, is_shard
 from falcon_dvc.captions.tables import PARQUET, TableFiles, dialect_in_text, suffix_of
 from falcon_dvc.captions.templates import Templates
 from falcon_dvc.captions.text_file import FIX, opened
@@ -32,6 +33,7 @@ SUFFIXES = {
     ".parquet": "table",
     ".yaml": "templates",
     ".yml": "templates",
+    ".tar": "shards",
 }
 BY_CONTENTS = (".txt", ".token")
 FILE_FORMATS: dict[str, Callable[[Sequence[str], str], CaptionSource]] = {
@@ -39,6 +41,7 @@ FILE_FORMATS: dict[str, Callable[[Sequence[str], str], CaptionSource]] = {
     "jsonl": JsonFiles,
     "coco": JsonFiles,
     "table": TableFiles,
+    "shards": ShardFiles,
 }
 FOLDER_FORMATS: dict[str, Callable[[str, str], CaptionSource]] = {
     "laion": Laion,
@@ -93,6 +96,8 @@ def _format_of_folder(path: Path, column: str) -> str:
     if (path / "templates.txt").exists():
         return "templates"
     kinds = sorted({format_of(file, column) for file in _caption_files(path)})
+    if kinds == ["shards", "table"]:  # img2dataset writes a table beside each shard
+        return "table"
     if len(kinds) != 1:
         contents = f"captions of several formats ({', '.join(kinds)})" if kinds else "no captions"
         raise UserError(f"data.captions: {path} holds {contents}; set data.caption_format, or {FIX}")
@@ -116,11 +121,13 @@ def _caption_files(path: Path) -> list[Path]:
 
 
 def _format_of_contents(path: Path, column: str) -> str:
-    """Detect the format by the contents: a signature of parquet, JSON, a table, or else one caption a line."""
+    """Detect the format by the contents: a signature, JSON, a table, or else one caption a line."""
     with opened(path) as file:
         start = file.peek()
     if start.startswith(PARQUET):
         return "table"
+    if is_shard(start):
+        return "shards"
     if JSON.match(start):
         return "jsonl"
     return "lines" if dialect_in_text(path, column) is None else "table"
@@ -131,7 +138,8 @@ def _files(path: Path, kind: str, data: Data) -> list[str]:
     if not path.is_dir():
         return [str(path)]
     files = _caption_files(path)
-    if data.caption_format != "auto":  # else all files have the format
+    shards_and_tables = {suffix_of(file) for file in files} > {".tar"}
+    if data.caption_format != "auto" or shards_and_tables:  # else all files have the format
         of_suffix = [file for file in files if SUFFIXES.get(suffix_of(file), "lines") == kind]
         files = of_suffix or [file for file in files if suffix_of(file) in BY_CONTENTS]
     if not files:

@@ -122,7 +122,8 @@ def _check(source: CaptionSource, counts: Counter[str], captions: np.ndarray) ->
         raise UserError(f"data.captions: {where} is empty; {FIX}")
     if 2 * counts["undecodable"] > counts["lines"]:
         raise UserError(
-            f"data.captions: {counts['undecodable']} of the {counts['lines']} {source.unit} in {where} are not UTF-8; save it as UTF-8"
+            f"data.captions: {counts['undecodable']} of the {counts['lines']} {source.unit} in {where} are not UTF-8; "
+            "save it as UTF-8 (iconv -t utf-8 -f ITS_ENCODING)"
         )
     if 2 * counts["misfits"] > counts["lines"]:
         raise UserError(

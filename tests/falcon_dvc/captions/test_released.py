@@ -203,12 +203,69 @@ def test_folders_of_the_embeddings_may_begin_with_the_name_of_the_corpus(tmp_pat
     assert texts_of(tmp_path) == TWO and len(open_captions(data(tmp_path)).embeddings) == 1
 
 
-def test_a_download_of_img2dataset_is_read_from_its_tables(tmp_path):
-    write_parquet(tmp_path / "00000.parquet", TWO)
+def write_tar(path, members, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+SAMPLES = {
+    "texts": {
+        "a.jpg": b"\xff\xd8",
+        "a.json": b'{"caption": "x"}',
+        "a.txt": TWO[0].encode(),
+        "b.jpg": b"",
+        "b.txt": b"a dog runs\nin the grass",
+    },
+    "objects": {"a.jpg": b"\xff\xd8", "a.json": dumped(OBJECTS[0]), "b.json": dumped(OBJECTS[1])},
+    "lists": {"a.json": dumped({"captions": TWO, "key": "a"})},
+}
+
+
+@pytest.mark.parametrize("case", SAMPLES)
+@pytest.mark.parametrize("name", ["00000.tar", "shard"])
+def test_the_texts_of_shards_are_captions(tmp_path, case, name):
+    write_tar(tmp_path / name, SAMPLES[case])
+    assert texts_of(tmp_path / name) == TWO
+
+
+def test_a_download_of_img2dataset_is_read_from_its_tables_unless_shards_are_asked_for(tmp_path):
+    for number in ("00000", "00001"):
+        write_tar(tmp_path / f"{number}.tar", SAMPLES["texts"])
+    assert texts_of(tmp_path) == TWO * 2
+    write_parquet(tmp_path / "00000.parquet", ["of a table"])
     (tmp_path / "00000_stats.json").write_text('{"count": 2, "status_dict": {"success": 2}}')
     (tmp_path / "README.txt").write_text("how this was made\n")
-    with tarfile.open(tmp_path / "00000.tar", "w"):
-        assert texts_of(tmp_path) == TWO
+    assert texts_of(tmp_path) == ["of a table"]
+    assert texts_of(tmp_path, caption_format="shards") == TWO * 2
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a.json": b"{"}, "a member is not valid JSON"),
+        ({"a.json": b"[1]"}, "a member is not a JSON object"),
+        ({"a.json": b'{"x": 1, "y": 2}'}, "no column of captions; set data.caption_column to one of: x, y"),
+        ({"a.jpg": b""}, "is empty"),
+        (None, "not a readable tar file"),
+    ],
+    ids=str,
+)
+def test_shards_without_captions_are_one_clear_line(tmp_path, members, message):
+    write_tar(tmp_path / "a.tar", members or {"a.txt": b"a" * 2000, "b.txt": b"b"})
+    if members is None:
+        content = (tmp_path / "a.tar").read_bytes()
+        (tmp_path / "a.tar").write_bytes(b"\xff" * 300 + content[300:])
+    with pytest.raises(UserError, match=rf"^data\.captions: [^\n]*{message}[^\n]*$"):
+        select(open_captions(data(tmp_path / "a.tar")))
+
+
+def test_a_compressed_shard_is_one_clear_line(tmp_path):
+    write_tar(tmp_path / "a.tar.gz", SAMPLES["texts"], "w:gz")
+    with pytest.raises(UserError, match=r"a\.tar\.gz is a compressed tar file; decompress it"):
+        texts_of(tmp_path / "a.tar.gz")
 
 
 def test_the_text_files_of_a_folder_are_read_by_their_contents(tmp_path):
