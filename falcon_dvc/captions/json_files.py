@@ -9,7 +9,7 @@ import numpy as np
 
 from falcon_dvc.captions.cells import Texts
 from falcon_dvc.captions.corpus_file import ROWS_AT_ONCE, Batch, decoded, in_batches, short_lines
-from falcon_dvc.captions.delimited import NAMED
+from falcon_dvc.captions.dialects import NAMED
 from falcon_dvc.captions.names import chosen_columns, known_columns, plain
 from falcon_dvc.captions.tables import FilesWithColumns, batch_of
 from falcon_dvc.captions.text_file import opened
@@ -163,6 +163,8 @@ class _Walk:
         elif _is_mapping(fields):
             for texts in fields.values():
                 self.found.add(texts)
+        elif lists := [value for value in fields.values() if _holds_objects(value)]:
+            self.visit(lists)
         else:
             self.keys = self.keys or [str(name) for name in fields]
             self.found.add(None, fields.get("id"))
@@ -184,6 +186,7 @@ def _is_column(value: object) -> TypeGuard[dict]:
 
 
 def _holds_objects(value: object) -> bool:
+    """Return whether a value is a list of objects, such as those of one split of a data set."""
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import islice
 
 from falcon_dvc.errors import UserError
 
@@ -12,6 +13,7 @@ NAMES = (
     *("caption", "captions", "text", "txt", "sentence", "sentences", "sentences_raw", "raw", "caption_str"),
     *("comment", "phrase", "alt_text", "alt", "description", "prompt", "title"),
 )
+MOST_NAMES = 1000  # of which captions are found; a later column must be named
 RULE = "data.caption_column"
 ABOUT_A_CAPTION = re.compile(r"(id|ids|key|no|number|num|index|idx|url|lang|language|len|length|count|score|source)$")
 NUMBERED = re.compile(r"(.*?)_?[0-9]+")
@@ -44,12 +46,13 @@ def chosen_columns(path: str, names: Sequence[str], column: str) -> list[str]:
 
 def known_columns(names: Sequence[str]) -> list[str]:
     """Return the columns that hold captions by their names (rules 1 to 3 of `chosen_columns`); none if no rule applies."""
+    names = names[:MOST_NAMES]
     return known_name(names) or _containing(names) or _numbered(names)
 
 
 def known_name(names: Iterable[str]) -> list[str]:
     """Return the first of `NAMES` that is a column, spelled as in `NAMES` if there are several spellings."""
-    return list(_known_name(tuple(names)))
+    return list(_known_name(tuple(islice(names, MOST_NAMES))))
 
 
 @lru_cache(1024)  # the objects of a JSON file have the same keys

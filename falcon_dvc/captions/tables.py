@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from falcon_dvc.captions.cells import Texts, several, unpacked
 from falcon_dvc.captions.corpus_file import ROWS_AT_ONCE, Batch, FilesOfCaptions, decoded, in_batches, short_lines
-from falcon_dvc.captions.delimited import SAMPLED, Dialect, Row, dialect_of, rows_of, table_in_text
+from falcon_dvc.captions.delimited import Dialect, Row, rows_of
+from falcon_dvc.captions.dialects import SAMPLED, dialect_of, table_in_text
 from falcon_dvc.captions.names import chosen_columns
 from falcon_dvc.captions.text_file import COMPRESSED, opened
 from falcon_dvc.errors import UserError, one_line

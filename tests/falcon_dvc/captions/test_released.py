@@ -68,6 +68,7 @@ TABLES = {
     "CSV without header": ("c.csv", b'1,"a cat, on a mat"\n2,a dog runs in the grass\n'),
     "one column without header": ("c.csv", b'"a cat, on a mat"\na dog runs in the grass\n'),
     "one column of another name": ("c.csv", b'beschreibung\n"a cat, on a mat"\na dog runs in the grass\n'),
+    "a header of one column": ("c.txt", b'caption\n"a cat, on a mat"\na dog runs in the grass\n'),
     "semicolons": ("c.csv", b"n;caption\n1;a cat, on a mat\n2;a dog runs in the grass\n"),
     "quoted header": ("c.csv", b'"Image ID","Alt Text"\n"1","a cat, on a mat"\n"2","a dog runs in the grass"\n'),
     "spaces after commas": ("c.csv", b'url, caption, n\nu, "a cat, on a mat", 1\nu, a dog runs in the grass, 2\n'),
@@ -110,6 +111,8 @@ JSONS = {
     "JSON lines named .txt": ("c.txt", lines(*OBJECTS)),
     "JSON lines with a mark": ("c.jsonl", b"\xef\xbb\xbf" + lines(*OBJECTS)),
     "JSON in UTF-16": ("c.json", dumped({"annotations": OBJECTS}).decode().encode("utf-16")),
+    "splits": ("c.json", dumped({"version": 1, "train": OBJECTS[:1], "val": OBJECTS[1:]})),
+    "MSR-VTT": ("c.json", dumped({"info": {}, "videos": [{"id": 1}], "sentences": [{"caption": text, "sen_id": 1} for text in TWO]})),
     "rows of a server": ("c.json", dumped({"features": [], "rows": [{"row_idx": 0, "row": one} for one in OBJECTS]})),
 }  # fmt: skip
 TEXT = "\n".join(TWO).encode()
