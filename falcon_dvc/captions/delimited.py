@@ -10,7 +10,7 @@ from typing import NamedTuple
 MOST_LINES = 200  # of a quoted cell; a quotation mark that is not closed within them is a letter
 IMAGE = r"[^\t|;]*?\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?)"
 # A cell that is no caption: a number, a URL or the name of an image.
-MACHINE = re.compile(rf"\s*(?:-?[0-9][0-9.,:e+-]*|https?://\S+|{IMAGE}(?:#[0-9]+)?)\s*", re.IGNORECASE)
+MACHINE = re.compile(rf"\s*+(?:-?[0-9][0-9.,:e+-]*|https?://\S+|{IMAGE}(?:#[0-9]+)?)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

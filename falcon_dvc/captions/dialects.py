@@ -16,7 +16,7 @@ FEW = 0.05  # of the sampled lines, with fewer cells by mistake
 MANY_WORDS = 4  # of a caption in the first line of a file; the name of a column has fewer
 # What stands before a caption: the name of an image, its id on Flickr, a URL, or a long number.
 NAMED = re.compile(
-    rf'\s*"?(?:{IMAGE}|[0-9]{{5,}}(?:_[0-9a-f]{{8,}})?|https?://\S+?)(?:#[0-9]+)?"?[ ]*(?:([\t,|; ])[ ]*(?=\S)|$)',
+    rf'\s*+"?(?:{IMAGE}|[0-9]{{5,}}(?:_[0-9a-f]{{8,}})?|https?://\S+?)(?:#[0-9]+)?"?[ ]{{0,8}}(?:([\t,|; ])[ ]*+(?=\S)|$)',
     re.IGNORECASE,
 )
 
