@@ -218,6 +218,9 @@ def init(
     image_text_checkpoint: Annotated[
         Path | None, typer.Option(help="File with the weights of the image-text encoder.")
     ] = None,
+    caption_column: Annotated[
+        str, typer.Option(help="Column or key of the captions, if its name does not say so; a number without a header.")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing profile.")] = False,
 ) -> None:
     """Write profiles/NAME.yaml for your encoder, images and captions, after checking that they fit."""
@@ -238,6 +241,7 @@ def init(
         features=features,
         image_text=image_text,
         image_text_checkpoint=image_text_checkpoint,
+        caption_column=caption_column,
         force=force,
     )
     run(request, typer.echo)

@@ -50,7 +50,9 @@ class Data(Section):
     source: Literal["scenes", "images", "list", "parquet", "webdataset", "torchvision"]
     images: Annotated[str, Field(min_length=1)]
     captions: Annotated[str, Field(min_length=1)]
-    caption_format: Literal["auto", "lines", "jsonl", "coco", "table", "laion", "templates"] = "auto"
+    caption_format: Literal["auto", "lines", "jsonl", "coco", "table", "laion", "falcon", "shards", "templates"] = (
+        "auto"
+    )
     caption_column: str = ""
     caption_embeddings: str = ""
     unreadable: Literal["skip", "fail"]

@@ -86,7 +86,7 @@ def test_captions_are_accounted_for_to_the_last_row(here):
     )
     indexed = build_caption_index.run(params_of(here / "c.txt"))
     assert indexed.read == {"captions": 6} and indexed.dropped["captions"]["without text"] == 1
-    assert list(indexed.noted.values()) == [1, 1, 1], "merged, cut, with bytes that are not UTF-8"
+    assert list(indexed.noted.values()) == [1, 1, 1, 0], "merged, cut, with bytes that are not UTF-8, with line ends"
     (kept, embedded) = indexed.wrote.values()
     assert kept == embedded == 6 - 1 - 1
     parsed = parse_captions.run(params_of(here / "c.txt"))

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from falcon_dvc.captions.corpus_file import clean_caption, is_missing
-from falcon_dvc.captions.formats import open_captions
+from falcon_dvc.captions.formats import format_of, open_captions
 from falcon_dvc.cli.recipe.request import Entry, Request, joined, with_paths
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.listing import Collection, find_in_folder, list_collection
@@ -55,10 +55,11 @@ class Images:
 
 @dataclass(frozen=True)
 class Captions:
-    """The number of captions that were read, and whether there are more."""
+    """The number of captions that were read, whether there are more, and the format of their file or folder."""
 
     count: int
     more: bool
+    format: str
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def in_terms_of_options(name: str) -> Iterator[None]:
     options = {
         "data.images": "--images",
         "data.captions": "--captions",
+        "data.caption_column": "--caption-column",
         **{f"{encoder}.{key}": f"--{key}" for key in ("checkpoint", "layer", "pooling", "classes", "head", "features")},
         encoder: "--encoder",
     }
@@ -140,7 +142,12 @@ def find_captions(request: Request) -> Captions:
         If they cannot be read, or are too few.
     """
     data = Data(
-        source="images", images=str(request.images), captions=str(request.captions), unreadable="skip", heldout=0.0
+        source="images",
+        images=str(request.images),
+        captions=str(request.captions),
+        caption_column=request.caption_column,
+        unreadable="skip",
+        heldout=0.0,
     )
     batches = open_captions(data).batches()
     lines = count = undecodable = 0
@@ -155,7 +162,7 @@ def find_captions(request: Request) -> Captions:
         raise UserError(
             f"--captions {request.captions}: holds {count} captions; {FEWEST_CAPTIONS} or more are needed, better thousands"
         )
-    return Captions(count, more)
+    return Captions(count, more, format_of(request.captions, request.caption_column))
 
 
 def _usable(text: str | None) -> bool:

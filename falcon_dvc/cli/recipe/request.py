@@ -35,6 +35,7 @@ class Request:
     features: str = ""
     image_text: str = ""
     image_text_checkpoint: Path | None = None
+    caption_column: str = ""
     force: bool = False
 
 

@@ -98,6 +98,19 @@ def test_paths_are_those_of_the_folder_that_it_is_called_in(project):
     assert profile["encoders"]["mine"]["checkpoint"] == "../../weights/x.pth"
 
 
+def test_captions_are_found_as_the_stages_find_them(project):
+    (project / "captions.txt").write_text("image,caption\n" + "".join(f'{n}.jpg,"a cat, {n} dogs"\n' for n in range(9)))
+    result = init(project, *CATDOG, *DATA)
+    assert "9 in captions.txt, read as table" in result.stdout and "caption_column" not in profile_of(project)["data"]
+    (project / "captions.txt").write_text("nr\tbeschreibung\n" + "".join(f"{n}\tein Hund\n" for n in range(9)))
+    assert_one_line(
+        init(project, *CATDOG, *DATA, "--force"), "--captions", "set --caption-column to one of: nr, beschreibung"
+    )
+    result = init(project, *CATDOG, *DATA, "--force", "--caption-column", "beschreibung")
+    assert "9 in captions.txt, read as table" in result.stdout, result.stderr
+    assert profile_of(project)["data"]["caption_column"] == "beschreibung"
+
+
 def test_paths_outside_of_the_project_are_absolute(project, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "captions.txt"
     elsewhere.write_text((project / "captions.txt").read_text())
