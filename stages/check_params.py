@@ -27,5 +27,5 @@ def run(params: Params) -> StageSummary:
     files = check_inputs(params)
     write_text(paths.PARAMS_CHECKED, "params.yaml is valid\n")
     return StageSummary(
-        read={"files": files}, remarks=unread_checkpoints(params), wrote={f"lines to {paths.PARAMS_CHECKED}": 1}
+        read={"files": files}, lacking=unread_checkpoints(params), wrote={f"lines to {paths.PARAMS_CHECKED}": 1}
     )

@@ -6,11 +6,13 @@ The log of a stage and the report show the same sentences. Metrics hold these nu
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 FEW_IMAGES = 50  # explained images; fewer leave few crops for a feature
 FEW_CAPTIONS = 50
 FEW_WORDS = 5
+MOST_LANGUAGES = 4  # that a sentence names
 GREY_SHARE = 0.5  # of the images, from which on words for colours are doubtful
 ENOUGH = 0.9  # of the best reachable count: the smallest change of a param that reaches it is proposed
 
@@ -102,11 +104,30 @@ def of_words(metrics: Mapping[str, Any]) -> list[str]:
     ----------
     metrics : content of ``parsed.json``.
     """
-    count = metrics.get("different_words", FEW_WORDS)
-    said = (
-        f"the captions have only {_counted(count, 'different word')}, so words cannot tell features apart; add captions"
-    )
-    return [f"{said}, or shorten parse_captions.discard"] if count < FEW_WORDS else []
+    count, undivided = metrics.get("different_words", FEW_WORDS), metrics.get("undivided", 0)
+    few = f"the captions have only {_counted(count, 'different word')}, so words cannot tell features apart; add captions"
+    sentences = {
+        f"{few}, or shorten parse_captions.discard": count < FEW_WORDS,
+        f"{undivided} of {metrics.get('captions')} captions have no spaces between words, so their words are not found; "
+        "put spaces between the words, or take these captions out of data.captions": undivided > 0,
+        _other_languages(metrics.get("other_languages", {})): "other_languages" in metrics,
+        "no grammar words are known of the language parse_captions.language, so articles and prepositions become concepts; "
+        "list them in parse_captions.discard": "without_grammar_words" in metrics,
+        "no dictionary forms are known of the language parse_captions.language, so each form of a word is its own concept": (
+            "without_lemmas" in metrics
+        ),
+    }
+    return [sentence for sentence, holds in sentences.items() if holds]
+
+
+def _other_languages(shares: Mapping[str, float]) -> str:
+    """Say which languages the captions have beside that of the params, and which one to set."""
+    listed = ", ".join(f"{code} {share:.0%}" for code, share in islice(shares.items(), MOST_LANGUAGES))
+    said = f"about {sum(shares.values()):.0%} of the captions are in other languages than parse_captions.language names ({listed})"
+    first = next(iter(shares), "")
+    if shares.get(first, 0) <= 0.5:
+        return f"{said}, so their grammar words may become concepts; use captions in one language"
+    return f"{said}; set parse_captions.language: {first if first.islower() else 'other'} (docs/captions.md)"
 
 
 def of_concepts(metrics: Mapping[str, Any]) -> list[str]:

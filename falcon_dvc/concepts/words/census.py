@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-from falcon_dvc.concepts.words.languages import OTHER, grammar_words, respelled
+from falcon_dvc.concepts.words.languages import OTHER, grammar_words, has_lemmas, respelled
 from falcon_dvc.concepts.words.scripts import is_undivided, script_of
+from falcon_dvc.errors import UserError
 
 SAMPLED = 20_000  # captions of a corpus whose language is looked for
+MIXED = 0.05  # share of other languages, from which on they are named
 CLEAR = 0.5  # least weight of the grammar words that tell the language of a caption
 
 # Languages that are told apart, by the script of their letters.
@@ -153,3 +156,40 @@ def _is_known(word: str, language: str) -> bool:
     import simplemma
 
     return simplemma.is_known(word, language)
+
+
+def refuse_undivided(census: Census, name: str) -> None:
+    """Refuse captions whose words no spaces divide, if most are so.
+
+    Parameters
+    ----------
+    name : the argument or file of the captions, for the message.
+
+    Raises
+    ------
+    UserError
+        If more than half of the captions are undivided.
+    """
+    if 2 * census.undivided > census.captions:
+        raise UserError(
+            f"{name}: {census.undivided} of {census.captions} captions have no spaces between words (Chinese, Japanese, Thai, Lao, "
+            "Khmer, Burmese, Tibetan), so a whole caption would be one word; put spaces between the words, for instance with jieba, "
+            "fugashi or pythainlp, and set parse_captions.language and min_word: 1, or use captions in another language"
+        )
+
+
+def lacking_in(census: Census, language: str) -> dict[str, Any]:
+    """Return what captions and language lack, as metrics; nothing if they lack nothing.
+
+    Returns
+    -------
+    ``undivided`` captions, shares of ``other_languages``, ``without_grammar_words`` and ``without_lemmas``.
+    """
+    others = census.others(language)
+    found = {
+        "undivided": census.undivided,
+        "other_languages": others if sum(others.values()) >= MIXED else {},
+        "without_grammar_words": int(language != "en" and not grammar_words(language)),
+        "without_lemmas": int(not has_lemmas(language)),
+    }
+    return {name: value for name, value in found.items() if value}

@@ -94,11 +94,11 @@ def visible(text: str) -> str:
     return text if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFC", text))
 
 
-@lru_cache(maxsize=1)
-def _lemmatised_languages() -> frozenset[str]:
+def has_lemmas(language: str) -> bool:
+    """Whether the dictionary forms of a language are known."""
     from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
 
-    return frozenset(SUPPORTED_LANGUAGES)
+    return language in SUPPORTED_LANGUAGES
 
 
 @lru_cache(maxsize=200_000)
@@ -107,7 +107,7 @@ def lemma_in(word: str, language: str) -> str:
 
     A word of a language without dictionary is its own.
     """
-    if language not in _lemmatised_languages():
+    if not has_lemmas(language):
         return word
     found = _looked_up(word, language)
     return _noun(word, found, language) if language in _GERMANIC else found

@@ -154,8 +154,10 @@ def lemma(word: str, tag: str) -> str:
 
 def known_form(word: str, language: str) -> str:
     """Return the form in which captions of a language have a word, taken for a noun."""
-    word = respelled(word, language)
-    return lemma(word, "NN") if language == ENGLISH else lemma_in(word, language)
+    respelt = respelled(word, language)
+    if language == ENGLISH:
+        return lemma(respelt, "NN")
+    return lemma_in(next(reversed(respelt.split()), word), language)  # without an article, as in l'homme
 
 
 def tagged(caption: str) -> list[tuple[str, str]]:

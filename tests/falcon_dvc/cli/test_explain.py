@@ -173,7 +173,7 @@ def test_nothing_found(params, capsys):
 
 
 def test_a_word_that_is_a_concept_needs_no_dictionary(params, monkeypatch, capsys):
-    monkeypatch.setattr(find, "_lemma", lambda word: pytest.fail(word))
+    monkeypatch.setattr(find, "_lemma", lambda word, language: pytest.fail(word))
     find.run(params, "striped boat", "simclr", 20)
     assert "f0" in capsys.readouterr().out
 
