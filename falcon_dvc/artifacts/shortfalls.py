@@ -131,12 +131,25 @@ def _other_languages(shares: Mapping[str, float]) -> str:
 
 
 def of_concepts(metrics: Mapping[str, Any]) -> list[str]:
-    """Say which features and groups of an encoder have no word, and which params would give more of them one.
+    """Say whether captions are too few, which features and groups have no word, and which params would give more of them one.
 
     Parameters
     ----------
     metrics : content of ``concepts_NAME.json``.
     """
+    return [*_all_retrieved(metrics.get("fewer_captions")), *_without_word(metrics)]
+
+
+def _all_retrieved(fewer: Mapping[str, int] | None) -> list[str]:
+    """Say that the corpus has fewer captions than a crop retrieves."""
+    if fewer is None:
+        return []
+    corpus = f"the corpus has {_counted(fewer['captions'], 'caption')}, fewer than concepts.captions_per_image {fewer['retrieved']}"
+    return [f"{corpus}, so every crop retrieves all of them and words differ by weight alone; add captions"]
+
+
+def _without_word(metrics: Mapping[str, Any]) -> list[str]:
+    """Count the groups without a word, and propose params."""
     lacking = metrics.get("without_word")
     if lacking is None:
         return []

@@ -20,7 +20,7 @@ _SPELLED = str.maketrans({"’": "'", "ʼ": "'", "‐": "-", "‑": "-"})
 # Vowel points of Hebrew, vowel marks and lengthened letters of Arabic: most texts leave them out.
 _POINTS = re.compile("[\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670]")
 # An article or pronoun before an apostrophe, as in l'homme.
-_ELIDED = re.compile(r"\b(?:[cdjlmnstv]|(?:jusq|lorsq|puisq|quoiq|q)u|a?gl|(?:d|n|s|c|qu)?[ae]ll|un|quest)'(?=\w)", re.I)
+_ELIDED = re.compile(r"\b(?:[cdjlmnstv]|(?:jusq|lorsq|puisq|quoiq|q)u|a?gl|(?:d[ae]|ne|su|co|a|que)ll|un|quest)'(?=\w)", re.I)
 _SUFFIX = re.compile(r"(?<=\w)'\w+")  # of a Turkish name
 _TURKISH = str.maketrans({"İ": "i", "I": "ı"})
 _ROMANIAN = str.maketrans("şţŞŢ", "șțȘȚ")  # cedilla and comma below are typed alike
