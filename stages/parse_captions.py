@@ -18,7 +18,7 @@ from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import resumable
 from falcon_dvc.concepts.retrieval.index import naming, read_captions, read_columns
 from falcon_dvc.concepts.retrieval.parquet_stream import table_in_parts
-from falcon_dvc.concepts.words.census import count_languages, lacking_in, refuse_undivided
+from falcon_dvc.concepts.words.census import count_languages, lacking_in, refusal
 from falcon_dvc.concepts.words.mentions import PARSED, leading_synonyms, mention_table, with_concepts
 from falcon_dvc.concepts.words.parsing import parse_captions
 from falcon_dvc.errors import UserError
@@ -47,7 +47,8 @@ def run(params: Params) -> StageSummary:
     """Write ``data/mentions.parquet``, the table of synonyms and the counts."""
     language = params.parse_captions.language
     census = count_languages((texts for _, texts in _captions("reading languages")), _rows(), language)
-    refuse_undivided(census, params.data.captions)
+    if why := refusal(census):
+        raise UserError(f"{params.data.captions}: {why}")
     lacking = lacking_in(census, language)
     with resumable("parse_captions") as work:
         parsed = work.folder / "parsed.parquet"

@@ -15,7 +15,7 @@ from falcon_dvc.artifacts.shortfalls import of_words
 from falcon_dvc.captions.corpus_file import CaptionsInMemory, clean_caption, is_missing
 from falcon_dvc.captions.selection import select, selected
 from falcon_dvc.concepts.scoring.corpus import Corpus, mentions_of
-from falcon_dvc.concepts.words.census import count_languages, lacking_in, refuse_undivided
+from falcon_dvc.concepts.words.census import count_languages, lacking_in, refusal
 from falcon_dvc.concepts.words.mentions import as_codes, leading_synonyms, mention_table, with_concepts
 from falcon_dvc.concepts.words.parsing import parse_captions
 from falcon_dvc.embeddings import unit_rows
@@ -154,6 +154,7 @@ def _mentions(texts: pd.Series, rows: np.ndarray, settings: ParseCaptions) -> pa
 def _warn_of_language(texts: list[str], language: str) -> None:
     """Refuse captions that cannot be parsed, and warn of those in another language than that of the settings."""
     census = count_languages([texts], len(texts), language)
-    refuse_undivided(census, "captions")
+    if why := refusal(census):
+        raise UserError(f"captions: {why}")
     for sentence in of_words({"captions": len(texts), **lacking_in(census, language)}):
         warnings.warn(sentence.replace("parse_captions.", "settings.parse_captions."), stacklevel=5)

@@ -122,8 +122,8 @@ def of_words(metrics: Mapping[str, Any]) -> list[str]:
 
 def _other_languages(shares: Mapping[str, float]) -> str:
     """Say which languages the captions have beside that of the params, and which one to set."""
-    listed = ", ".join(f"{code} {share:.0%}" for code, share in islice(shares.items(), MOST_LANGUAGES))
-    said = f"about {sum(shares.values()):.0%} of the captions are in other languages than parse_captions.language names ({listed})"
+    listed = ", ".join(f"{code} {_percent(share)}" for code, share in islice(shares.items(), MOST_LANGUAGES))
+    said = f"about {_percent(sum(shares.values()))} of the captions are in other languages than parse_captions.language names ({listed})"
     first = next(iter(shares), "")
     if shares.get(first, 0) <= 0.5:
         return f"{said}, so their grammar words may become concepts; use captions in one language"
@@ -159,6 +159,10 @@ def _without_word(metrics: Mapping[str, Any]) -> list[str]:
     }
     total = f"{sum(reasons.values())} of {metrics['groups']} features and groups have no word"
     return [f"{total}: {_counts(reasons)}", *_proposals("concepts", metrics, "have a word")]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _proposals(section: str, metrics: Mapping[str, Any], outcome: str) -> list[str]:

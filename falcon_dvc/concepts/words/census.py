@@ -11,7 +11,6 @@ from typing import Any
 
 from falcon_dvc.concepts.words.languages import OTHER, grammar_words, has_lemmas, respelled
 from falcon_dvc.concepts.words.scripts import is_undivided, script_of
-from falcon_dvc.errors import UserError
 
 SAMPLED = 20_000  # captions of a corpus whose language is looked for
 MIXED = 0.05  # share of other languages, from which on they are named
@@ -158,24 +157,15 @@ def _is_known(word: str, language: str) -> bool:
     return simplemma.is_known(word, language)
 
 
-def refuse_undivided(census: Census, name: str) -> None:
-    """Refuse captions whose words no spaces divide, if most are so.
-
-    Parameters
-    ----------
-    name : the argument or file of the captions, for the message.
-
-    Raises
-    ------
-    UserError
-        If more than half of the captions are undivided.
-    """
-    if 2 * census.undivided > census.captions:
-        raise UserError(
-            f"{name}: {census.undivided} of {census.captions} captions have no spaces between words (Chinese, Japanese, Thai, Lao, "
-            "Khmer, Burmese, Tibetan), so a whole caption would be one word; put spaces between the words, for instance with jieba, "
-            "fugashi or pythainlp, and set parse_captions.language and min_word: 1, or use captions in another language"
-        )
+def refusal(census: Census) -> str:
+    """Say why captions cannot be parsed, with the fix: no spaces divide the words of most of them. Nothing if they can be."""
+    if 2 * census.undivided <= census.captions:
+        return ""
+    return (
+        f"{census.undivided} of {census.captions} captions have no spaces between words (Chinese, Japanese, Thai, Lao, Khmer, "
+        "Burmese, Tibetan), so a whole caption would be one word; put spaces between the words, for instance with jieba, fugashi "
+        "or pythainlp, and set parse_captions.language and min_word: 1, or use captions in another language"
+    )
 
 
 def lacking_in(census: Census, language: str) -> dict[str, Any]:

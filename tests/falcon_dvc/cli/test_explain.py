@@ -1,6 +1,7 @@
 """`explain` and `find`: what a feature sees, and which features see something, in the terminal."""
 
 import dataclasses
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -152,6 +153,20 @@ def test_other_forms_of_a_word(params):
     assert groups_found("boats") == [("gab", 0.9), ("f0", 0.7)]
     assert groups_found("strip") == [("f3", 0.5), ("f0", 0.4)]
     assert groups_found("green") == [("f3", 0.6)]
+
+
+@pytest.mark.parametrize(("query", "group"), [("L'HOMME", "f0"), ("hommes", "f0"), ("crêpes", "f1")])
+def test_a_word_is_read_in_the_language_of_the_captions(query, group):
+    table = [find.Concept("f0", "0", "homme", 0.5, False), find.Concept("f1", "1", "crêpe", 0.4, False)]
+    (match,) = find.matching_features([query], {"e": table}, {}, "fr")
+    assert match.group == group
+
+
+def test_a_query_with_accents_apart_finds_composed_ones(params, capsys):
+    table = pd.read_parquet(paths.concepts("simclr") / "concepts.parquet")
+    write_table(paths.concepts("simclr") / "concepts.parquet", table.replace("striped", "crêpe"))
+    find.run(dataclasses.replace(params, language="fr"), unicodedata.normalize("NFD", "CRÊPES"), "simclr", top=9)
+    assert "crêpe" in capsys.readouterr().out
 
 
 def test_removed_concepts_do_not_count(params):

@@ -3,8 +3,7 @@
 import pytest
 
 from falcon_dvc.concepts.words import census
-from falcon_dvc.concepts.words.census import Census, count_languages, lacking_in, refuse_undivided
-from falcon_dvc.errors import UserError
+from falcon_dvc.concepts.words.census import Census, count_languages, lacking_in, refusal
 
 CAPTIONS = {
     "en": ["a red boat on the beach", "two dogs playing in the snow", "a car near the sea", "Red Lamp with the cat"],
@@ -73,6 +72,6 @@ def test_english_lacks_nothing_and_languages_without_lists_do():
 
 
 def test_a_corpus_without_spaces_is_refused_with_the_fix():
-    refuse_undivided(Census(4, 2, {}), "c.txt")
-    with pytest.raises(UserError, match=r"^c\.txt: 3 of 4 captions have no spaces .*parse_captions\.language and min_word"):
-        refuse_undivided(Census(4, 3, {}), "c.txt")
+    assert refusal(Census(4, 2, {})) == ""
+    said = refusal(Census(4, 3, {}))
+    assert said.startswith("3 of 4 captions have no spaces ") and "set parse_captions.language and min_word: 1" in said
