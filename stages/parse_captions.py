@@ -64,7 +64,9 @@ def run(params: Params) -> StageSummary:
     synonyms, summary = _synonyms(concepts), _summary(counts, {**few, **lacking})
     write_table(paths.table("synonyms"), synonyms)
     of_several = {"mentions": counts.mentions, "concepts_of_several_words": len(synonyms)}
-    write_json(paths.metrics("parsed"), {"captions": counts.captions, **of_several, **few, **lacking, **summary.metrics})
+    write_json(
+        paths.metrics("parsed"), {"captions": counts.captions, **of_several, **few, **lacking, **summary.metrics}
+    )
     return summary
 
 

@@ -105,7 +105,9 @@ def of_words(metrics: Mapping[str, Any]) -> list[str]:
     metrics : content of ``parsed.json``.
     """
     count, undivided = metrics.get("different_words", FEW_WORDS), metrics.get("undivided", 0)
-    few = f"the captions have only {_counted(count, 'different word')}, so words cannot tell features apart; add captions"
+    few = (
+        f"the captions have only {_counted(count, 'different word')}, so words cannot tell features apart; add captions"
+    )
     sentences = {
         f"{few}, or shorten parse_captions.discard": count < FEW_WORDS,
         f"{undivided} of {metrics.get('captions')} captions have no spaces between words, so their words are not found; "

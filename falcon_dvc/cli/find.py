@@ -112,7 +112,9 @@ def matching_features(
 def _forms(word: str, synonyms: Mapping[str, str], lemmas: Set[str], language: str) -> frozenset[str]:
     """List the forms of a word that a matching concept may contain."""
     low = word.casefold()
-    forms = {low} if low in lemmas else {low, _lemma(word, language)}  # the dictionary takes a third of a second to load
+    forms = (
+        {low} if low in lemmas else {low, _lemma(word, language)}
+    )  # the dictionary takes a third of a second to load
     return frozenset(forms | {synonyms[form] for form in forms if form in synonyms})
 
 

@@ -299,7 +299,9 @@ CHINESE = ["一只红色的方块在雪地上", "蓝色的方块", "รถสี
 
 @pytest.mark.parametrize("language", ["en", "zh", "other"])
 def test_captions_without_spaces_are_refused_before_anything_is_written(language):
-    with pytest.raises(UserError, match=r"^c\.txt: 4 of 5 captions have no spaces between words [^\n]*parse_captions\.language"):
+    with pytest.raises(
+        UserError, match=r"^c\.txt: 4 of 5 captions have no spaces between words [^\n]*parse_captions\.language"
+    ):
         parsed([*CHINESE, "a red boat"], language=language)
     assert not paths.MENTIONS.exists()
 
@@ -312,7 +314,12 @@ def test_few_captions_without_spaces_are_counted_and_give_no_words():
     assert read_json(paths.metrics("parsed"))["undivided"] == 4
 
 
-FRENCH = ["un bateau rouge est sur la plage", "l'homme est dans la neige", "une voiture près de la maison", "deux bateaux rouges"]
+FRENCH = [
+    "un bateau rouge est sur la plage",
+    "l'homme est dans la neige",
+    "une voiture près de la maison",
+    "deux bateaux rouges",
+]
 
 
 def test_captions_in_another_language_are_said_with_the_param():

@@ -19,7 +19,28 @@ CLEAR = 0.5  # least weight of the grammar words that tell the language of a cap
 # Languages that are told apart, by the script of their letters.
 _RECOGNISED: Mapping[str, tuple[str, ...]] = {
     "Latin": (
-        *("en", "fr", "de", "es", "it", "pt", "nl", "pl", "sv", "da", "nb", "cs", "sk", "ro", "hu", "fi", "tr", "id", "ca", "vi"),
+        *(
+            "en",
+            "fr",
+            "de",
+            "es",
+            "it",
+            "pt",
+            "nl",
+            "pl",
+            "sv",
+            "da",
+            "nb",
+            "cs",
+            "sk",
+            "ro",
+            "hu",
+            "fi",
+            "tr",
+            "id",
+            "ca",
+            "vi",
+        ),
     ),
     "Cyrillic": ("ru", "uk", "bg"),
     "Arabic": ("ar", "fa"),
@@ -44,8 +65,12 @@ _SCRIPTS = {"mk": ("Cyrillic",), "hbs": ("Latin", "Cyrillic"), "grc": ("Greek",)
 _WORD = re.compile(r"[^\W\d_]+")
 # English words that tell English from other languages; the list of stop-words has words of other languages too.
 _ENGLISH = frozenset(
-    "a an the of in on at by with and or for from to into near over under behind between is are was were be has have it its this that "
-    "these those there his her their he she they you your we our who which while as up down out off two some not".split()
+    word
+    for line in (
+        "a an the of in on at by with and or for from to into near over under behind between is are was were be has have it its",
+        "this that these those there his her their he she they you your we our who which while as up down out off two some not",
+    )
+    for word in line.split()
 )
 
 

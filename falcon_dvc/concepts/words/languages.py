@@ -13,14 +13,19 @@ from functools import lru_cache
 # Marks that belong to the letter before them (vowel signs of Hindi, points of Hebrew) and joiners inside a word (Persian).
 # `\w` holds none of them. Marks for emoji (variation selectors, keycaps) are left out.
 _BLOCKS = (*range(0x300, 0x3100), *range(0xA66F, 0xABEE), *range(0xFB1E, 0xFB1F), *range(0xFE20, 0xFE30))
-MARKS = "".join(chr(code) for code in _BLOCKS if unicodedata.category(chr(code))[0] == "M" and code != 0x20E3) + "\u200c\u200d"
+MARKS = (
+    "".join(chr(code) for code in _BLOCKS if unicodedata.category(chr(code))[0] == "M" and code != 0x20E3)
+    + "\u200c\u200d"
+)
 # Soft hyphens, marks of direction and of emoji. They have no meaning for words, but would divide them.
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufe00-\ufe0f\ufeff]")
 _SPELLED = str.maketrans({"’": "'", "ʼ": "'", "‐": "-", "‑": "-"})
 # Vowel points of Hebrew, vowel marks and lengthened letters of Arabic: most texts leave them out.
 _POINTS = re.compile("[\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670]")
 # An article or pronoun before an apostrophe, as in l'homme.
-_ELIDED = re.compile(r"\b(?:[cdjlmnstv]|(?:jusq|lorsq|puisq|quoiq|q)u|a?gl|(?:d[ae]|ne|su|co|a|que)ll|un|quest)'(?=\w)", re.I)
+_ELIDED = re.compile(
+    r"\b(?:[cdjlmnstv]|(?:jusq|lorsq|puisq|quoiq|q)u|a?gl|(?:d[ae]|ne|su|co|a|que)ll|un|quest)'(?=\w)", re.I
+)
 _SUFFIX = re.compile(r"(?<=\w)'\w+")  # of a Turkish name
 _TURKISH = str.maketrans({"İ": "i", "I": "ı"})
 _ROMANIAN = str.maketrans("şţŞŢ", "șțȘȚ")  # cedilla and comma below are typed alike

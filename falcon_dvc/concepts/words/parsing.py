@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from falcon_dvc.concepts.words.languages import MARKS, OTHER, UNSPACED, content_word, is_letters, lemma_in, respelled, visible
+from falcon_dvc.concepts.words.languages import (
+    MARKS,
+    OTHER,
+    UNSPACED,
+    content_word,
+    is_letters,
+    lemma_in,
+    respelled,
+    visible,
+)
 from falcon_dvc.concepts.words.scripts import is_sentence, is_unspaced
 
 if TYPE_CHECKING:

@@ -34,7 +34,10 @@ def is_undivided(caption: str) -> bool:
 
 def is_sentence(token: str) -> bool:
     """Whether a token without spaces is too long for a word."""
-    return len(_IDEOGRAPH.findall(token)) >= 2 * SEVERAL_IDEOGRAPHS or len(_UNSPACED.findall(token)) >= 2 * SEVERAL_SYLLABLES
+    return (
+        len(_IDEOGRAPH.findall(token)) >= 2 * SEVERAL_IDEOGRAPHS
+        or len(_UNSPACED.findall(token)) >= 2 * SEVERAL_SYLLABLES
+    )
 
 
 def script_of(text: str) -> str:

@@ -55,12 +55,28 @@ def test_words_are_lemmas_without_grammar_words(language, caption, words, phrase
     assert words_of(unicodedata.normalize("NFD", caption), language, min_word=min_word) == found
 
 
-GERMAN = {"Rotes": "Rote", "rotes": "rot", "boot": "booten", "strand": "stranden", "haus": "hausen", "Häuser": "Haus", "häuser": "Haus"}
+GERMAN = {
+    "Rotes": "Rote",
+    "rotes": "rot",
+    "boot": "booten",
+    "strand": "stranden",
+    "haus": "hausen",
+    "Häuser": "Haus",
+    "häuser": "Haus",
+}
 
 
 @pytest.mark.parametrize(
     ("word", "form"),
-    [("Rotes", "rot"), ("rotes", "rot"), ("Boot", "boot"), ("boot", "boot"), ("Strand", "strand"), ("Häuser", "haus"), ("häuser", "haus")],
+    [
+        ("Rotes", "rot"),
+        ("rotes", "rot"),
+        ("Boot", "boot"),
+        ("boot", "boot"),
+        ("Strand", "strand"),
+        ("Häuser", "haus"),
+        ("häuser", "haus"),
+    ],
 )
 def test_german_nouns_are_no_verbs_and_a_capital_changes_no_adjective(word, form, monkeypatch):
     monkeypatch.setattr(languages, "_looked_up", lambda word, _: GERMAN.get(word, word).lower())
@@ -124,7 +140,13 @@ def test_names_of_things_are_no_grammar_words():
 
 @pytest.mark.parametrize(
     ("language", "word", "form"),
-    [("en", "Boats", "boat"), ("fr", "L'homme", "homme"), ("fr", "HOMMES", "homme"), ("ko", "차", "차"), ("fr", "'", "'")],
+    [
+        ("en", "Boats", "boat"),
+        ("fr", "L'homme", "homme"),
+        ("fr", "HOMMES", "homme"),
+        ("ko", "차", "차"),
+        ("fr", "'", "'"),
+    ],
 )
 def test_the_form_of_a_query(language, word, form):
     assert known_form(word, language) == form

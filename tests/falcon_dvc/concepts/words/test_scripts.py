@@ -25,7 +25,19 @@ def test_several_words_without_spaces(caption):
 
 @pytest.mark.parametrize(
     "caption",
-    ["", "a red boat", "猫", "冰淇淋", "红色 的 方块 在 雪地 上", "รถ สีแดง บน ชายหาด", "a red boat 船", "iPhone 手机壳 for sale", "빨간 자동차가 있다", "красная лодка", "!!! 123"],
+    [
+        "",
+        "a red boat",
+        "猫",
+        "冰淇淋",
+        "红色 的 方块 在 雪地 上",
+        "รถ สีแดง บน ชายหาด",
+        "a red boat 船",
+        "iPhone 手机壳 for sale",
+        "빨간 자동차가 있다",
+        "красная лодка",
+        "!!! 123",
+    ],
 )
 def test_words_with_spaces_or_a_single_word(caption):
     assert not is_undivided(caption)
@@ -36,7 +48,8 @@ def test_a_long_word_is_no_sentence():
 
 
 @pytest.mark.parametrize(
-    ("text", "script"), [("красная a", "Cyrillic"), ("été", "Latin"), ("12 !", ""), ("한 a", "Hangul"), ("赤い", "Cjk"), ("\ue000", "")]
+    ("text", "script"),
+    [("красная a", "Cyrillic"), ("été", "Latin"), ("12 !", ""), ("한 a", "Hangul"), ("赤い", "Cjk"), ("\ue000", "")],
 )
 def test_the_script_of_most_letters(text, script):
     assert script_of(text) == script
