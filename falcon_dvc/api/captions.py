@@ -129,8 +129,9 @@ def corpus_of(texts: pd.Series, embeddings: Any, count: int, image_text: ImageTe
     Raises
     ------
     UserError
-        If there is no word in any caption, or the embeddings do not fit.
+        If there is no word in any caption, no spaces divide their words, or the embeddings do not fit.
     """
+    _warn_of_language(texts.tolist(), settings.language)
     numbers = texts.index.to_numpy()
     if embeddings is None:
         rows = image_text.embed_texts(texts.tolist())
@@ -143,7 +144,6 @@ def corpus_of(texts: pd.Series, embeddings: Any, count: int, image_text: ImageTe
 def _mentions(texts: pd.Series, rows: np.ndarray, settings: ParseCaptions) -> pa.Table:
     """Find the concepts of each caption."""
     numbers = texts.index.to_numpy()
-    _warn_of_language(texts.tolist(), settings.language)
     mentioned = parse_captions(texts.tolist(), frozenset(settings.discard), settings.min_word, settings.language)
     if not len(mentioned):
         raise UserError("captions: none holds a noun, verb or adjective; check them and settings.parse_captions")
@@ -157,4 +157,4 @@ def _warn_of_language(texts: list[str], language: str) -> None:
     if why := refusal(census):
         raise UserError(f"captions: {why}")
     for sentence in of_words({"captions": len(texts), **lacking_in(census, language)}):
-        warnings.warn(sentence.replace("parse_captions.", "settings.parse_captions."), stacklevel=5)
+        warnings.warn(sentence.replace("parse_captions.", "settings.parse_captions."), stacklevel=4)

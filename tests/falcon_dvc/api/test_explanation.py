@@ -178,7 +178,7 @@ def test_a_wrong_argument_is_refused_in_one_line(change, message):
 
 def test_captions_in_another_language_are_warned_of():
     with pytest.warns(UserWarning, match="100 % .*; set settings.parse_captions.language: fr"):
-        run(captions=["un bateau rouge sur la plage", "le bateau bleu est dans la neige"])
+        run(captions=["un bateau red sur la plage", "le bateau blue est dans la neige"])
 
 
 def test_importing_the_package_imports_neither_torch_nor_pandas():
