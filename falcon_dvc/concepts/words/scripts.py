@@ -23,7 +23,7 @@ def is_unspaced(text: str) -> bool:
 
 def is_undivided(caption: str) -> bool:
     """Whether most letters of a caption are of a script without spaces, and it holds several words without spaces between."""
-    if caption.isascii():
+    if not is_unspaced(caption):
         return False
     runs = [len(_UNSPACED.findall(run)) for run in caption.split()]
     ideographs, letters = len(_IDEOGRAPH.findall(caption)), sum(runs)
