@@ -117,6 +117,11 @@ def test_any_text_gives_words_of_letters_each_once(text, language):
     assert all(len(word) >= 3 and not any(letter.isdigit() or letter.isspace() for letter in word) for word in words)
 
 
+@given(st.sampled_from(["bateaux", "L'HOMME", "rouges", "d'été", "crêpes", "Plage"]))
+def test_a_query_has_the_form_that_captions_have(word):
+    assert words_of(word, "fr")[0] in ([known_form(word, "fr")], [])
+
+
 def test_codes_are_those_of_the_libraries():
     assert set(LANGUAGES) == SUPPORTED_LANGUAGES | set(LANGUAGE_MAPPING) | UNSPACED | {"other"}
 
