@@ -17,11 +17,13 @@ class Keys:
     encoders : keys of the section ``encoders``.
     chosen : those of them whose ``features`` are chosen.
     worlds : the synthetic data sets of the run.
+    language : ``parse_captions.language``.
     """
 
     encoders: tuple[str, ...]
     chosen: frozenset[str]
     worlds: tuple[str, ...]
+    language: str = "en"
 
 
 def read_keys(path: str | Path = "params.yaml") -> Keys:
@@ -37,4 +39,9 @@ def read_keys(path: str | Path = "params.yaml") -> Keys:
     if not isinstance(encoders, dict) or not encoders:
         raise UserError(f"{path}: encoders: missing or not a section; `falcon check` says what is wrong")
     chosen = [str(name) for name, entry in encoders.items() if isinstance(entry, dict) and entry.get("features")]
-    return Keys(tuple(map(str, encoders)), frozenset(chosen), tuple(map(str, content.get("worlds") or ())))
+    worlds = tuple(map(str, content.get("worlds") or ()))
+    return Keys(tuple(map(str, encoders)), frozenset(chosen), worlds, _language(content.get("parse_captions")))
+
+
+def _language(section: Any) -> str:
+    return str(section.get("language", Keys.language)) if isinstance(section, dict) else Keys.language

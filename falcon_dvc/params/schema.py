@@ -17,6 +17,7 @@ from pydantic import (
 
 from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
 from falcon_dvc.models.open_clip import NAMED, REPOSITORIES
+from falcon_dvc.params.languages import known_language
 
 # Slugs become parts of file names, which have at most 255 bytes.
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
@@ -560,6 +561,7 @@ class BuildCaptionIndex(Section):
 
 
 class ParseCaptions(Section):
+    language: Annotated[str, AfterValidator(known_language)]
     min_word: Count
     synonym_similarity: Annotated[float, Field(gt=0)]
     synonym_mentions: Count

@@ -58,6 +58,8 @@ def test_a_number_is_finite_and_no_text(place, value, tmp_path):
         ("concepts.low_cut", 1.1),
         ("concepts.confidence", 95),
         ("parse_captions.discard", "photo"),
+        ("parse_captions.language", "French"),
+        ("parse_captions.language", False),
         ("parse_captions.discard", [1]),
         ("measure_explainability.null_sets", 3),
         ("transfer.ridge", []),
