@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from falcon_dvc.errors import UserError
-from falcon_dvc.models.open_clip import published
+from falcon_dvc.models.open_clip.build import loaded, tokenizer_of
 
 PARAM = "generate_captions"
 
@@ -149,9 +149,8 @@ def load_captioner(spec: Any, device: str = "cpu") -> CoCa:
     """
     import open_clip
 
-    weights = spec.checkpoint if spec.pretrained == "checkpoint" else spec.pretrained
-    model, transform = published(spec.name, weights, PARAM, "checkpoint, with pretrained: checkpoint")
-    tokenizer = open_clip.get_tokenizer(spec.name)
+    model, transform, source = loaded(spec, PARAM)
+    tokenizer = tokenizer_of(source.name, PARAM)
     if not isinstance(model, open_clip.CoCa) or not isinstance(tokenizer, open_clip.SimpleTokenizer):
         raise UserError(
             f"{PARAM}.name: {spec.name!r} is not a captioner; use coca_ViT-L-14 or coca_ViT-B-32 of open_clip"

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float32, Int
 from safetensors import safe_open
 
 from falcon_dvc.errors import UserError, one_line
+from falcon_dvc.placeholders import refuse_placeholders
 
 FLOATS = {"F16": np.float16, "F32": np.float32}
 SUFFIXES = (".npy", ".safetensors")
@@ -165,6 +166,7 @@ def open_embeddings(path: str | Path) -> np.ndarray:
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: not a file of embeddings; {FORMAT}")
+    refuse_placeholders([path])
     try:
         array = _mapped_npy(path) if path.suffix == ".npy" else _mapped_safetensors(path)
     except Exception as error:  # numpy raises anything on a damaged header: ValueError, OverflowError, TypeError, ...

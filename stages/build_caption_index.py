@@ -86,7 +86,8 @@ def _summary(selection: Selection, given: GivenEmbeddings | None) -> StageSummar
         read={"captions": selection.lines},
         dropped={
             "captions": {
-                "without text": selection.empty,
+                "without text": selection.empty - selection.misfits,
+                "of rows with another number of cells than the table has columns": selection.misfits,
                 "without a usable embedding": selection.without_embedding,
             }
         },
@@ -94,6 +95,7 @@ def _summary(selection: Selection, given: GivenEmbeddings | None) -> StageSummar
             "merged with an earlier one of the same text": selection.duplicates,
             "cut to their first letters": selection.cut,
             "with bytes that are not UTF-8": selection.undecodable,
+            "with line ends inside a cell": selection.of_several_lines,
         },
         wrote={f"rows to {paths.CAPTIONS / 'captions.parquet'}": kept, "embeddings": kept if given is None else 0},
         lacking=of_captions({"captions": kept}),
@@ -108,4 +110,7 @@ def _counts(selection: Selection, given: GivenEmbeddings | None) -> dict[str, in
         "cut": selection.cut,
         "undecodable": selection.undecodable,
     }
+    # Of tables of text only, and rare: metrics without these stay as they are.
+    rare = {"misfits": selection.misfits, "of_several_lines": selection.of_several_lines}
+    counts |= {name: count for name, count in rare.items() if count}
     return counts if given is None else {**counts, "without_embedding": selection.without_embedding}

@@ -80,6 +80,8 @@ def _describe(encoder: Encoder, folder: Path, head: str | None) -> dict[str, int
     if description is None:
         return {}
     write_json(folder / "encoder.json", description, exact=True)
+    for remark in description["remarks"]:
+        print(f"encoders.{folder.name}: {remark}")
     if description["checkpoint"]:
         from falcon_dvc.models.encoders.released_checkpoints import summary
 
@@ -116,7 +118,7 @@ def _extract(opened: PerProcess, work: Checkpoint, settings: ExtractActivations,
 
 def _check_finite(features: np.ndarray, rows: range, precision: str, name: str) -> None:
     if not np.isfinite(features).all():
-        fix = "check the checkpoint" if precision == "float32" else "set extract_activations.precision to float32"
+        fix = "check the weights" if precision == "float32" else "set extract_activations.precision to float32"
         raise UserError(
             f"encoders.{name}: its activations hold NaN or infinite values (images {rows.start}-{rows.stop - 1}); {fix}"
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_rows, read_table, write_array, write_json, write_table
-from falcon_dvc.artifacts.shortfalls import of_features
+from falcon_dvc.artifacts.shortfalls import FEW_IMAGES, of_features
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.errors import UserError
 from falcon_dvc.groups.activations import (
@@ -89,15 +89,16 @@ def _nothing(lacking: dict) -> str:
     if counts["images"] < counts["least_images"]:
         return (
             f"only {counts['images']} of the images can explain features, fewer than find_groups.min_images "
-            f"({counts['least_images']}); add images, or lower find_groups.min_images or data.heldout"
+            f"({counts['least_images']}); add images to data.images, or lower find_groups.min_images or data.heldout"
         )
     if counts["constant"] < counts["features"]:
-        return "; ".join(of_features(lacking))
+        more = ["add images to data.images"] if counts["images"] < FEW_IMAGES else []
+        return "; ".join([*of_features(lacking), *more])
     if counts["features"] == 1:
         return "its only feature has the same value on every image (find_groups.normalise); choose a layer with more features"
     return (
         f"all {counts['features']} features are constant on the {counts['images']} explained images, so none can be explained; "
-        "check that the images differ and that the layer has an output"
+        "check that the images in data.images differ, and that the layer has an output"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import resumable
 from falcon_dvc.concepts.retrieval.index import naming, read_captions, read_columns
 from falcon_dvc.concepts.retrieval.parquet_stream import table_in_parts
+from falcon_dvc.concepts.words.census import count_languages, lacking_in, refusal
 from falcon_dvc.concepts.words.mentions import PARSED, leading_synonyms, mention_table, with_concepts
 from falcon_dvc.concepts.words.parsing import parse_captions
 from falcon_dvc.errors import UserError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from falcon_dvc.params.schema import Params, ParseCaptions
 
+TABLE = paths.CAPTIONS / "captions.parquet"
 CAPTIONS_AT_ONCE = 65_536
 
 
@@ -43,6 +45,11 @@ class Parsed:
 
 def run(params: Params) -> StageSummary:
     """Write ``data/mentions.parquet``, the table of synonyms and the counts."""
+    language = params.parse_captions.language
+    census = count_languages((texts for _, texts in _captions("reading languages")), _rows(), language)
+    if why := refusal(census):
+        raise UserError(f"{params.data.captions}: {why}")
+    lacking = lacking_in(census, language)
     with resumable("parse_captions") as work:
         parsed = work.folder / "parsed.parquet"
         counts = _parse(parsed, params.parse_captions)
@@ -53,20 +60,22 @@ def run(params: Params) -> StageSummary:
             )
         concepts = _concepts(parsed, params.parse_captions)
         _write_mentions(parsed, concepts)
-    synonyms, summary = _synonyms(concepts), _summary(counts)
+    few = {"different_words": counts.words} if counts.words < FEW_WORDS else {}
+    synonyms, summary = _synonyms(concepts), _summary(counts, {**few, **lacking})
     write_table(paths.table("synonyms"), synonyms)
     of_several = {"mentions": counts.mentions, "concepts_of_several_words": len(synonyms)}
-    few = {"different_words": counts.words} if counts.words < FEW_WORDS else {}
-    write_json(paths.metrics("parsed"), {"captions": counts.captions, **of_several, **few, **summary.metrics})
+    write_json(
+        paths.metrics("parsed"), {"captions": counts.captions, **of_several, **few, **lacking, **summary.metrics}
+    )
     return summary
 
 
-def _summary(counts: Parsed) -> StageSummary:
+def _summary(counts: Parsed, lacking: dict[str, Any]) -> StageSummary:
     return StageSummary(
         read={"captions": counts.captions},
         dropped={"captions": {"without a noun, verb or adjective that counts": counts.captions - counts.with_words}},
         wrote={f"rows to {paths.MENTIONS}": counts.mentions},
-        lacking=of_words({"different_words": counts.words}),
+        lacking=of_words({"captions": counts.captions, **lacking}),
     )
 
 
@@ -75,8 +84,8 @@ def _parse(parsed: Path, settings: ParseCaptions) -> Parsed:
     read = with_words = mentions = 0
     words: set[str] = set()
     with table_in_parts(parsed, PARSED) as writer:
-        for captions, texts in _captions():
-            mentioned = parse_captions(texts, frozenset(settings.discard), settings.min_word)
+        for captions, texts in _captions("parsing captions"):
+            mentioned = parse_captions(texts, frozenset(settings.discard), settings.min_word, settings.language)
             writer.write_table(mention_table(captions, mentioned))
             read, mentions = read + len(captions), mentions + len(mentioned)
             with_words += len(np.unique(mentioned.caption))
@@ -85,12 +94,17 @@ def _parse(parsed: Path, settings: ParseCaptions) -> Parsed:
     return Parsed(read, with_words, mentions, min(len(words), FEW_WORDS))
 
 
-def _captions() -> Iterator[tuple[pa.Array, list[str]]]:
+def _rows() -> int:
+    """Return the number of captions."""
+    with naming(TABLE), pq.ParquetFile(TABLE) as table:
+        return table.metadata.num_rows
+
+
+def _captions(task: str) -> Iterator[tuple[pa.Array, list[str]]]:
     """Yield numbers and texts of the captions, in blocks."""
-    path = paths.CAPTIONS / "captions.parquet"
-    with naming(path), pq.ParquetFile(path) as table:
+    with naming(TABLE), pq.ParquetFile(TABLE) as table:
         blocks = table.iter_batches(CAPTIONS_AT_ONCE, columns=["caption", "text"])
-        for block in track(blocks, "parsing captions", total=-(-table.metadata.num_rows // CAPTIONS_AT_ONCE)):
+        for block in track(blocks, task, total=-(-table.metadata.num_rows // CAPTIONS_AT_ONCE)):
             yield block["caption"], block["text"].to_pylist()
 
 

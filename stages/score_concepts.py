@@ -42,6 +42,7 @@ def run(params: Params, name: str) -> StageSummary:
     write_table(paths.table(f"{name}_concepts"), explanations_in_words(groups, table))
     write_table(paths.plot(f"{name}_scores"), _ranked(table))
     metrics = _metrics(groups, table, crops) | without_word(groups["group"], table, params.concepts)
+    metrics |= _fewer_captions(corpus, params)
     summary = StageSummary(
         read={"captions": len(corpus.captions), "crops": len(crops), "groups": len(groups)},
         dropped={"groups": {"without a concept": len(groups) - metrics["with_concepts"]}},
@@ -78,6 +79,12 @@ def _groups_and_crops(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _recall(corpus: Corpus, embeddings: np.ndarray, params: Params) -> dict[str, float]:
     """Measure which share of the exact search the approximate index finds."""
     return {"recall_at_5": corpus.recall_of_index(embeddings, params.build_caption_index)}
+
+
+def _fewer_captions(corpus: Corpus, params: Params) -> dict[str, dict[str, int]]:
+    """Compare the corpus with the number of captions that a crop retrieves; nothing if there are enough."""
+    captions, retrieved = len(corpus.captions), params.concepts.captions_per_image
+    return {"fewer_captions": {"captions": captions, "retrieved": retrieved}} if captions < retrieved else {}
 
 
 def _explain(

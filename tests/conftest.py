@@ -1,9 +1,11 @@
 """What all tests share: settings of the property tests, the order of the files, and fixtures."""
 
+import functools
 import json
 from pathlib import Path
 
 import pytest
+import vl_convert
 from hypothesis import settings
 
 from tests.support.dvc_projects import make_project
@@ -11,21 +13,43 @@ from tests.support.made_once import made_once
 from tests.support.tiny_models import TINY_COCA
 
 # The same examples on every machine, and no deadline that stops them on a noisy one.
-settings.register_profile("project", deadline=None, derandomize=True, database=None, max_examples=30)
+settings.register_profile("project", deadline=None, derandomize=True, database=None, max_examples=25)
 settings.load_profile("project")
 
 # These files take longest: begun last, they would keep one worker busy while the others wait.
 LONGEST = (
     "pipeline/test_ray.py",
     "pipeline/test_whole_run.py",
-    "security/test_attack_corpus.py",
     "trials/test_load.py",
-    "falcon_dvc/synthetic/test_training.py",
+    "security/test_attack_corpus.py",
     "pipeline/test_own_data.py",
-    "pipeline/test_switched_off.py",
     "stages/test_report.py",
+    "falcon_dvc/models/encoders/test_hooked.py",
+    "falcon_dvc/synthetic/test_training.py",
     "falcon_dvc/report/test_site.py",
+    "pipeline/test_switched_off.py",
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plots_drawn_once():
+    """Draw each plot once in a worker: many tests make the report of the same artefacts. `__wrapped__` draws it again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vl_convert, "vegalite_to_svg", _remembered(vl_convert.vegalite_to_svg))
+        yield
+
+
+def _remembered(draw):
+    drawn = {}
+
+    @functools.wraps(draw)
+    def from_memory(*arguments, **settings):
+        described = json.dumps([arguments, settings], sort_keys=True)
+        if described not in drawn:
+            drawn[described] = draw(*arguments, **settings)
+        return drawn[described]
+
+    return from_memory
 
 
 @pytest.fixture(scope="session", autouse=True)

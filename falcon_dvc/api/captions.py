@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from falcon_dvc.artifacts.shortfalls import of_words
 from falcon_dvc.captions.corpus_file import CaptionsInMemory, clean_caption, is_missing
 from falcon_dvc.captions.selection import select, selected
 from falcon_dvc.concepts.scoring.corpus import Corpus, mentions_of
+from falcon_dvc.concepts.words.census import count_languages, lacking_in, refusal
 from falcon_dvc.concepts.words.mentions import as_codes, leading_synonyms, mention_table, with_concepts
 from falcon_dvc.concepts.words.parsing import parse_captions
 from falcon_dvc.embeddings import unit_rows
@@ -126,8 +129,9 @@ def corpus_of(texts: pd.Series, embeddings: Any, count: int, image_text: ImageTe
     Raises
     ------
     UserError
-        If there is no word in any caption, or the embeddings do not fit.
+        If there is no word in any caption, no spaces divide their words, or the embeddings do not fit.
     """
+    _warn_of_language(texts.tolist(), settings.language)
     numbers = texts.index.to_numpy()
     if embeddings is None:
         rows = image_text.embed_texts(texts.tolist())
@@ -140,8 +144,17 @@ def corpus_of(texts: pd.Series, embeddings: Any, count: int, image_text: ImageTe
 def _mentions(texts: pd.Series, rows: np.ndarray, settings: ParseCaptions) -> pa.Table:
     """Find the concepts of each caption."""
     numbers = texts.index.to_numpy()
-    mentioned = parse_captions(texts.tolist(), frozenset(settings.discard), settings.min_word)
+    mentioned = parse_captions(texts.tolist(), frozenset(settings.discard), settings.min_word, settings.language)
     if not len(mentioned):
         raise UserError("captions: none holds a noun, verb or adjective; check them and settings.parse_captions")
     table = mention_table(pa.array(numbers), mentioned)
     return as_codes(with_concepts(table, leading_synonyms(as_codes(table), numbers, rows, settings)))
+
+
+def _warn_of_language(texts: list[str], language: str) -> None:
+    """Refuse captions that cannot be parsed, and warn of those in another language than that of the settings."""
+    census = count_languages([texts], len(texts), language)
+    if why := refusal(census):
+        raise UserError(f"captions: {why}")
+    for sentence in of_words({"captions": len(texts), **lacking_in(census, language)}):
+        warnings.warn(sentence.replace("parse_captions.", "settings.parse_captions."), stacklevel=4)

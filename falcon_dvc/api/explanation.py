@@ -48,7 +48,7 @@ def explain(
     encoder : torch.nn.Module, Encoder, array, or pair of arrays
         A module with known preprocessing, the result of `network`, an object of the protocol ``Encoder``, features
         (images, features), or features with the maps (images, features, height, width) that they are pooled from.
-    images : iterable of PIL images and uint8 arrays, or one tensor (images, 3, height, width)
+    images : iterable of PIL images and arrays of bytes or uint16, or one tensor (images, 3, height, width)
         All are explained; none is held out.
     captions : iterable of str
         Texts that may describe the images. Only their words can become concepts.
@@ -148,7 +148,7 @@ def _images(features: np.ndarray, chosen: np.ndarray, settings: schema.FindGroup
     if not len(groups):
         raise UserError(
             f"features: none of {len(chosen)} fires on {settings.min_images} or more of {len(features)} images; "
-            "give more images, or lower settings.find_groups.min_images or quantile"
+            "give more images that differ, or lower settings.find_groups.min_images or quantile"
         )
     sets = image_sets(normalised, fires, groups, statistics["group"].to_numpy(), settings)
     return statistics, sets.rename(columns={"row": "image"})

@@ -10,8 +10,9 @@ from PIL import Image
 
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.images.decode import Picture, as_picture
+from falcon_dvc.images.depth import as_bytes
 
-KINDS = "give PIL images, uint8 arrays (height, width, 3), or one tensor (images, 3, height, width)"
+KINDS = "give PIL images, uint8 or uint16 arrays (height, width, 3), or one tensor (images, 3, height, width)"
 
 
 def pictures(images: Any) -> list[Picture]:
@@ -19,8 +20,8 @@ def pictures(images: Any) -> list[Picture]:
 
     Parameters
     ----------
-    images : iterable of PIL images and uint8 arrays, or one tensor (images, 3, height, width)
-        A tensor holds bytes, or numbers from 0 to 1.
+    images : iterable of PIL images and arrays, or one tensor (images, 3, height, width)
+        Arrays are uint8, or uint16, which `as_bytes` scales. A tensor holds bytes, or numbers from 0 to 1.
 
     Raises
     ------
@@ -62,6 +63,12 @@ def _picture(image: Any, number: int) -> Picture:
 
 def _of_array(image: np.ndarray, number: int) -> Image.Image:
     channels = image.shape[2] if image.ndim == 3 else 1
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4) or not image.size:
+    if (
+        image.dtype not in (np.uint8, np.uint16)
+        or image.ndim not in (2, 3)
+        or channels not in (1, 3, 4)
+        or not image.size
+    ):
         raise UserError(f"images: number {number} is {image.dtype} of shape {image.shape}; {KINDS}")
+    image = as_bytes(image) if image.dtype == np.uint16 else image
     return Image.fromarray(np.ascontiguousarray(image[..., 0] if image.ndim == 3 and channels == 1 else image))

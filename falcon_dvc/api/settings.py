@@ -63,6 +63,7 @@ class MineCrops:
 class ParseCaptions:
     """Which words count; see the section `parse_captions` in params.yaml."""
 
+    language: str = "en"
     min_word: int = 3
     synonym_similarity: float = 0.9
     synonym_mentions: int = 10

@@ -6,11 +6,13 @@ The log of a stage and the report show the same sentences. Metrics hold these nu
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 FEW_IMAGES = 50  # explained images; fewer leave few crops for a feature
 FEW_CAPTIONS = 50
 FEW_WORDS = 5
+MOST_LANGUAGES = 4  # that a sentence names
 GREY_SHARE = 0.5  # of the images, from which on words for colours are doubtful
 ENOUGH = 0.9  # of the best reachable count: the smallest change of a param that reaches it is proposed
 
@@ -43,11 +45,15 @@ def of_images(metrics: Mapping[str, Any]) -> list[str]:
     """
     count, skipped = metrics["images"], metrics["skipped"]
     identical, grey = metrics.get("identical", 0), metrics.get("grey", 0)
+    copies = (
+        f"all {count} images are identical, so no feature differs between them; point data.images at different pictures"
+        if identical == count - 1
+        else f"{identical} of {count} images repeat another one, so there are fewer different images than counted"
+    )
     sentences = {
         f"{skipped} of {count + skipped} images cannot be read and are left out": skipped > 0,
         _few_images(metrics["probe"], metrics["test"]): metrics["probe"] < FEW_IMAGES,
-        f"{identical} of {count} images repeat another one, so there are fewer different images than counted": identical
-        > 0,
+        copies: identical > 0,
         f"{grey} of {count} images are grey-scale, so words for colours are not reliable": 0
         < GREY_SHARE * count
         <= grey,
@@ -60,7 +66,7 @@ def of_images(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _few_images(probe: int, test: int) -> str:
-    fix = f"add images, or lower data.heldout, which holds out {test}" if test else "add images"
+    fix = f"add images to data.images{f', or lower data.heldout, which holds out {test}' if test else ''}"
     return f"only {_counted(probe, 'image')} can explain features, and each feature needs find_groups.min_images of them; {fix}"
 
 
@@ -102,20 +108,54 @@ def of_words(metrics: Mapping[str, Any]) -> list[str]:
     ----------
     metrics : content of ``parsed.json``.
     """
-    count = metrics.get("different_words", FEW_WORDS)
-    said = (
+    count, undivided = metrics.get("different_words", FEW_WORDS), metrics.get("undivided", 0)
+    few = (
         f"the captions have only {_counted(count, 'different word')}, so words cannot tell features apart; add captions"
     )
-    return [f"{said}, or shorten parse_captions.discard"] if count < FEW_WORDS else []
+    sentences = {
+        f"{few}, or shorten parse_captions.discard": count < FEW_WORDS,
+        f"{undivided} of {metrics.get('captions')} captions have no spaces between words, so their words are not found; "
+        "put spaces between the words, or take these captions out of data.captions": undivided > 0,
+        _other_languages(metrics.get("other_languages", {})): "other_languages" in metrics,
+        "no grammar words are known of the language parse_captions.language, so articles and prepositions become concepts; "
+        "list them in parse_captions.discard": "without_grammar_words" in metrics,
+        "no dictionary forms are known of the language parse_captions.language, so each form of a word is its own concept": (
+            "without_lemmas" in metrics
+        ),
+    }
+    return [sentence for sentence, holds in sentences.items() if holds]
+
+
+def _other_languages(shares: Mapping[str, float]) -> str:
+    """Say which languages the captions have beside that of the params, and which one to set."""
+    listed = ", ".join(f"{code} {_percent(share)}" for code, share in islice(shares.items(), MOST_LANGUAGES))
+    said = f"about {_percent(sum(shares.values()))} of the captions are in other languages than parse_captions.language names ({listed})"
+    first = next(iter(shares), "")
+    if shares.get(first, 0) <= 0.5:
+        return f"{said}, so their grammar words may become concepts; use captions in one language"
+    return f"{said}; set parse_captions.language: {first if first.islower() else 'other'} (docs/captions.md)"
 
 
 def of_concepts(metrics: Mapping[str, Any]) -> list[str]:
-    """Say which features and groups of an encoder have no word, and which params would give more of them one.
+    """Say whether captions are too few, which features and groups have no word, and which params would give more of them one.
 
     Parameters
     ----------
     metrics : content of ``concepts_NAME.json``.
     """
+    return [*_all_retrieved(metrics.get("fewer_captions")), *_without_word(metrics)]
+
+
+def _all_retrieved(fewer: Mapping[str, int] | None) -> list[str]:
+    """Say that the corpus has fewer captions than a crop retrieves."""
+    if fewer is None:
+        return []
+    corpus = f"the corpus has {_counted(fewer['captions'], 'caption')}, fewer than concepts.captions_per_image {fewer['retrieved']}"
+    return [f"{corpus}, so every crop retrieves all of them and words differ by weight alone; add captions"]
+
+
+def _without_word(metrics: Mapping[str, Any]) -> list[str]:
+    """Count the groups without a word, and propose params."""
     lacking = metrics.get("without_word")
     if lacking is None:
         return []
@@ -125,6 +165,10 @@ def of_concepts(metrics: Mapping[str, Any]) -> list[str]:
     }
     total = f"{sum(reasons.values())} of {metrics['groups']} features and groups have no word"
     return [f"{total}: {_counts(reasons)}", *_proposals("concepts", metrics, "have a word")]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _proposals(section: str, metrics: Mapping[str, Any], outcome: str) -> list[str]:

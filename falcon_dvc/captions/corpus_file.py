@@ -1,17 +1,17 @@
 """Caption corpora: the interface of every format, the cleaning of a caption, and text files with one caption a line."""
 
 import codecs
+import html
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
-from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from falcon_dvc.errors import UserError
+from falcon_dvc.captions.text_file import opened
 
 MAX_LETTERS = 1000
 # The rest of a longer line is skipped, so that a file without line ends cannot fill the memory.
@@ -20,11 +20,10 @@ ROWS_AT_ONCE = 8192
 BYTES_AT_ONCE = 64 << 20
 # Texts that table writers write for a missing caption.
 MISSING = frozenset({"", "none", "nan"})
+Item = TypeVar("Item")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh91AY", b"\xfd7zXZ", b"(\xb5/\xfd")  # gzip, zip, bzip2, xz, zstandard
-FIX = "point data.captions at a text file with one caption a line"
+ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,12 @@ class Batch:
         Number of captions with bytes that are not UTF-8 (replaced by U+FFFD).
     ids : (texts,) integer array or None
         The file's own ids of the captions, if it has any.
+    rows : (texts,) integer array or None
+        Number of each caption's row in the file, if a row may have several captions; else they follow `row` one by one.
+    misfits : int
+        Number of rows whose caption is missing because they have another number of cells than the table has columns.
+    of_several_lines : int
+        Number of rows with line ends inside a cell.
     """
 
     file: int
@@ -50,6 +55,9 @@ class Batch:
     texts: Sequence[str | None]
     undecodable: int = 0
     ids: np.ndarray | None = None
+    rows: np.ndarray | None = None
+    misfits: int = 0
+    of_several_lines: int = 0
 
 
 class CaptionSource(Protocol):
@@ -123,53 +131,28 @@ class LineFiles(FilesOfCaptions):
         Raises
         ------
         UserError
-            If a file is missing or is not text in UTF-8.
+            If a file is missing or damaged.
         """
         for number, path in enumerate(self.files):
-            try:
-                with Path(path).open("rb") as file:
-                    refuse_other_than_text(path, file)
-                    yield from _line_batches(number, file)
-            except OSError as error:
-                raise UserError(f"data.captions: {path} cannot be read ({error.strerror}); {FIX}") from error
-
-
-def refuse_other_than_text(path: str, file: BufferedReader) -> None:
-    """Raise if the first bytes of a file show that it is not text in UTF-8.
-
-    Raises
-    ------
-    UserError
-        If it is compressed, or UTF-16 with or without a byte order mark.
-    """
-    start = file.peek(MAX_LINE_BYTES)[:MAX_LINE_BYTES]
-    if start.startswith(PACKED):
-        raise UserError(f"data.captions: {path} is compressed; decompress it")
-    if start.startswith(UTF_16) or _alternate_bytes_are_zero(start):
-        raise UserError(f"data.captions: {path} is UTF-16; save it as UTF-8")
-
-
-def _alternate_bytes_are_zero(start: bytes) -> bool:
-    """Return whether bytes look like Latin letters of 16 bits each."""
-    zeros = sorted((start[::2].count(0), start[1::2].count(0)))
-    return 20 * zeros[0] < zeros[1] and 2 * zeros[1] > len(start) // 2
+            with opened(path) as file:
+                yield from _line_batches(number, file)
 
 
 def _line_batches(number: int, file: BufferedReader) -> Iterator[Batch]:
     row = 0
-    for raw in in_batches(short_lines(file), ROWS_AT_ONCE):
+    for raw in in_batches(short_lines(file), ROWS_AT_ONCE, len):
         texts, undecodable = decoded(raw)
         yield Batch(number, row, texts, undecodable)
         row += len(raw)
 
 
-def in_batches(lines: Iterable[bytes], rows: int) -> Iterator[list[bytes]]:
+def in_batches(lines: Iterable[Item], rows: int, size_of: Callable[[Item], int]) -> Iterator[list[Item]]:
     """Yield lists of `rows` lines, or of fewer if they exceed `BYTES_AT_ONCE`."""
-    batch: list[bytes] = []
+    batch: list[Item] = []
     size = 0
     for line in lines:
         batch.append(line)
-        size += len(line)
+        size += size_of(line)
         if len(batch) >= rows or size >= BYTES_AT_ONCE:
             yield batch
             batch, size = [], 0
@@ -225,5 +208,16 @@ def is_missing(text: str) -> bool:
 
 
 def clean_caption(text: str) -> str:
-    """Normalise a caption: NFC, control characters and runs of white space as one space, no space at the ends."""
-    return " ".join(unicodedata.normalize("NFC", CONTROL.sub(" ", text)).split())
+    """Normalise a caption: NFC, no entities of HTML, control characters and white space as one space, no space at the ends."""
+    text = unicodedata.normalize("NFC", CONTROL.sub(" ", text))
+    return " ".join((without_entities(text) if "&" in text else text).split())
+
+
+def without_entities(text: str) -> str:
+    """Replace entities of HTML, such as ``&amp;``, by their letters, also those that were replaced twice."""
+    before = ""
+    while text != before:  # it ends, because an entity is longer than its letters
+        before = text
+        replaced = ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+        text = unicodedata.normalize("NFC", CONTROL.sub(" ", replaced))
+    return text

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from falcon_dvc.artifacts.links import leads_out, where_to
 from falcon_dvc.errors import UserError
 
 
 def refuse_links_out(folder: Path, files: Iterable[Path]) -> None:
-    """Refuse files that are links out of the folder.
+    """Refuse files that are links out of the folder, to anything but the cache of this DVC project.
 
     A downloaded corpus must not copy other files of this machine into a report.
 
@@ -18,5 +19,7 @@ def refuse_links_out(folder: Path, files: Iterable[Path]) -> None:
     """
     root = folder.resolve()
     for file in files:
-        if not file.resolve().is_relative_to(root):
-            raise UserError(f"data.captions: {file} is a link out of the folder {folder}; put the file itself there")
+        if leads_out(file, root):
+            raise UserError(
+                f"data.captions: {file} is a link out of the folder {folder}{where_to(file)}; put the file itself there"
+            )

@@ -17,7 +17,22 @@ PAIR = (("metadata", "metadata", ".parquet"), ("text_emb", "text_emb", ".npy")) 
 LAYOUT = "give metadata_*.parquet and text_emb_*.npy in one folder, or in its sub-folders metadata and text_emb, numbered alike"
 
 
-class Laion:
+class Embedded:
+    """A corpus that brings its embeddings.
+
+    Attributes
+    ----------
+    files : tuple of str
+        The files with captions.
+    embeddings : tuple of str
+        The files of embeddings, whose rows correspond to all captions in their order.
+    """
+
+    files: tuple[str, ...]
+    embeddings: tuple[str, ...]
+
+
+class Laion(Embedded):
     """The captions of all shards, in the order of their numbers.
 
     Attributes
@@ -36,7 +51,7 @@ class Laion:
     unit = "rows"
 
     def __init__(self, folder: str, column: str = "") -> None:
-        metadata, embeddings = (_numbered(Path(folder), *names) for names in PAIR)
+        metadata, embeddings = (numbered(Path(folder), *names) for names in PAIR)
         for number in sorted(metadata.keys() ^ embeddings.keys()):
             alone = metadata.get(number) or embeddings.get(number)
             raise UserError(f"data.captions: {alone} has no partner with the number {number}; {LAYOUT}")
@@ -55,16 +70,16 @@ class Laion:
 
 
 def is_laion(folder: Path) -> bool:
-    """Return whether a folder holds files named like shards of LAION."""
-    return any(_matching(folder, *names) for names in PAIR)
+    """Return whether a folder holds files named like the embeddings of shards, beside metadata or without."""
+    return bool(_matching(folder, *PAIR[1]))
 
 
 def _matching(folder: Path, subfolder: str, start: str, end: str) -> list[Path]:
-    """Return the files of one kind, in the folder and in its sub-folder."""
-    return sorted([*folder.glob(f"{start}_*{end}"), *(folder / subfolder).glob(f"{start}_*{end}")])
+    """Return the files of one kind, in the folder and in its sub-folder, whose name may begin with that of the corpus."""
+    return sorted([*folder.glob(f"{start}_*{end}"), *folder.glob(f"*{subfolder}/{start}_*{end}")])
 
 
-def _numbered(folder: Path, subfolder: str, start: str, end: str) -> dict[int, Path]:
+def numbered(folder: Path, subfolder: str, start: str, end: str) -> dict[int, Path]:
     """Return the files of one kind by their number."""
     files: dict[int, Path] = {}
     for path in _matching(folder, subfolder, start, end):

@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int, UInt64
 
-from falcon_dvc.captions.corpus_file import FIX, MAX_LETTERS, Batch, CaptionSource, clean_caption, is_missing
+from falcon_dvc.captions.corpus_file import MAX_LETTERS, Batch, CaptionSource, clean_caption, is_missing
 from falcon_dvc.captions.duplicates import fingerprints, first_of_each
+from falcon_dvc.captions.text_file import FIX
 from falcon_dvc.captions.vectors import GivenEmbeddings
 from falcon_dvc.errors import UserError
 from falcon_dvc.progress import track
 
+COUNTED = ("lines", "empty", "cut", "undecodable", "without_embedding", "misfits", "of_several_lines")
 OTHER_FIX = "check data.caption_format and data.caption_column, or " + FIX
 
 
@@ -31,12 +33,14 @@ class Selection:
     embeddings : (kept,) integer array or None
         The row of each caption in the given embeddings.
     lines : int
-        All rows.
+        All captions, with the missing ones: rows, or texts of rows that have several.
     empty, duplicates, without_embedding : int
         Rows that are left out: without a text (empty, None or nan), with the text of an earlier row, without a usable
         embedding.
-    cut, undecodable : int
-        Rows with more than `MAX_LETTERS` characters, and with bytes that are not UTF-8.
+    cut, undecodable, of_several_lines : int
+        Rows with more than `MAX_LETTERS` characters, with bytes that are not UTF-8, and with line ends inside a cell.
+    misfits : int
+        Rows of `empty` that have another number of cells than their table has columns.
     digest : str
         SHA-256 of the kept numbers and texts.
     """
@@ -50,6 +54,8 @@ class Selection:
     cut: int
     undecodable: int
     without_embedding: int
+    misfits: int
+    of_several_lines: int
     digest: str
 
 
@@ -75,7 +81,7 @@ def select(source: CaptionSource, given: GivenEmbeddings | None = None) -> Selec
         None if rows is None else rows[captions],
         duplicates=int(copies.sum()) - len(captions),
         digest=_digest(captions, prints),
-        **{name: counts[name] for name in ("lines", "empty", "cut", "undecodable", "without_embedding")},
+        **{name: counts[name] for name in COUNTED},
     )
 
 
@@ -92,6 +98,7 @@ class _Rows:
         texts = cleaned(batch)
         captioned = np.array([not is_missing(text) for text in texts], dtype=bool)
         counts.update(lines=len(texts), undecodable=batch.undecodable, empty=int((~captioned).sum()))
+        counts.update(misfits=batch.misfits, of_several_lines=batch.of_several_lines)
         counts.update(cut=sum(len(text) > MAX_LETTERS for text in texts))
         self.prints.append(fingerprints([_short(text) for text in texts]))
         if given is not None:
@@ -115,7 +122,13 @@ def _check(source: CaptionSource, counts: Counter[str], captions: np.ndarray) ->
         raise UserError(f"data.captions: {where} is empty; {FIX}")
     if 2 * counts["undecodable"] > counts["lines"]:
         raise UserError(
-            f"data.captions: {counts['undecodable']} of the {counts['lines']} {source.unit} in {where} are not UTF-8; save it as UTF-8"
+            f"data.captions: {counts['undecodable']} of the {counts['lines']} {source.unit} in {where} are not UTF-8; "
+            "save it as UTF-8 (iconv -t utf-8 -f ITS_ENCODING)"
+        )
+    if 2 * counts["misfits"] > counts["lines"]:
+        raise UserError(
+            f"data.captions: {counts['misfits']} of the {counts['lines']} rows in {where} have another number of cells than "
+            "the table has columns; check data.caption_format and data.caption_column"
         )
     if len(captions) == 0 and counts["without_embedding"]:
         raise UserError(
@@ -181,7 +194,8 @@ def _table(batch: Batch, first: int, selection: Selection, kept: slice, with_sou
         "copies": selection.copies[kept],
     }
     if with_source:
-        columns |= {"file": np.full(len(within), batch.file, dtype=np.int32), "row": batch.row + within}
+        rows = batch.row + within if batch.rows is None else batch.rows[within]
+        columns |= {"file": np.full(len(within), batch.file, dtype=np.int32), "row": rows}
         columns |= {} if batch.ids is None else {"id": batch.ids[within]}
         columns |= {} if selection.embeddings is None else {"embedding": selection.embeddings[kept]}
     return pa.table(columns)

@@ -1,43 +1,33 @@
-"""Read captions from tables: a column of CSV, TSV or parquet, a key of JSON lines, the annotations of a COCO file."""
+"""Read captions from tables: columns of parquet files and of text such as CSV and TSV."""
 
-import csv
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
-from falcon_dvc.captions.corpus_file import (
-    ROWS_AT_ONCE,
-    Batch,
-    FilesOfCaptions,
-    as_text,
-    decoded,
-    in_batches,
-    refuse_other_than_text,
-    short_lines,
-)
+from falcon_dvc.captions.cells import Texts, several, unpacked
+from falcon_dvc.captions.corpus_file import ROWS_AT_ONCE, Batch, FilesOfCaptions, decoded, in_batches, short_lines
+from falcon_dvc.captions.delimited import Dialect, Row, rows_of
+from falcon_dvc.captions.dialects import SAMPLED, dialect_of, table_in_text
+from falcon_dvc.captions.names import chosen_columns
+from falcon_dvc.captions.text_file import COMPRESSED, opened
 from falcon_dvc.errors import UserError, one_line
 
-COLUMNS = ("caption", "text", "TEXT", "title")
-BLOCK_BYTES = 8 << 20  # of a CSV file; a row must fit
-MAX_OBJECT_BYTES = 16 << 20  # of a JSON line
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
+MAX_ROW_BYTES = 1 << 20  # of a line of a table of text; the rest is skipped
+PARQUET = b"PAR1"
 
 
 class FilesWithColumns(FilesOfCaptions):
-    """Files of which one column holds the captions.
+    """Files in which a column holds the captions.
 
     Parameters
     ----------
     files : sequence of str
         The files, in the order of the captions.
     column : str
-        "" for the first of `COLUMNS` that the file has.
+        "" to choose it by its name, as `chosen_columns` does.
     """
 
     def __init__(self, files: Sequence[str], column: str = "") -> None:
@@ -46,7 +36,7 @@ class FilesWithColumns(FilesOfCaptions):
 
 
 class TableFiles(FilesWithColumns):
-    """A column of CSV, TSV or parquet files. The suffix of a file determines its format."""
+    """A column of parquet files, which are known by their first bytes, or of tables of text."""
 
     unit = "rows"
 
@@ -59,199 +49,118 @@ class TableFiles(FilesWithColumns):
             If a file is missing, is no table, or has no such column of text.
         """
         for number, path in enumerate(self.files):
-            row = 0
-            for column in _reporting_errors(path, _columns(path, self._column)):
-                texts, undecodable = _texts(path, column)
-                yield Batch(number, row, texts, undecodable)
-                row += len(texts)
+            yield from (_of_parquet if is_parquet(path) else _of_text)(number, path, self._column)
 
 
-def _columns(path: str, column: str) -> Iterator[pa.Array]:
-    """Yield the column of one file, in batches."""
-    if Path(path).suffix.lower() in SEPARATORS:
-        yield from _csv_columns(path, column, SEPARATORS[Path(path).suffix.lower()])
-    else:
-        yield from parquet_columns(path, column)
+def is_parquet(path: str | Path) -> bool:
+    """Return whether a file begins like a parquet file, or is named like one and is not text."""
+    with opened(path) as file:
+        start = file.peek()
+    binary = not start or b"\0" in start
+    return start.startswith(PARQUET) or (suffix_of(Path(path)) == ".parquet" and binary)
 
 
-def parquet_columns(path: str, column: str) -> Iterator[pa.Array]:
-    """Yield a column of a parquet file, in batches."""
+def _of_parquet(number: int, path: str, column: str) -> Iterator[Batch]:
+    row = 0
+    for cells in _reporting_errors(path, parquet_cells(path, column)):
+        texts, undecodable = _texts(path, cells)
+        yield batch_of(number, row, texts, undecodable)
+        row += texts.count
+
+
+def parquet_cells(path: str, column: str) -> Iterator[list[pa.Array]]:
+    """Yield the columns with captions of a parquet file, in batches of rows."""
     with pq.ParquetFile(path) as file:
-        name = chosen_column(path, file.schema_arrow.names, column)
-        for batch in file.iter_batches(ROWS_AT_ONCE, columns=[name]):
-            yield batch.column(0)
+        names = chosen_columns(path, file.schema_arrow.names, column)
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=names):
+            yield [batch.column(name) for name in names]
 
 
-def _csv_columns(path: str, column: str, separator: str) -> Iterator[pa.Array]:
-    """Yield a column of a CSV file, in batches; quoted cells may hold line ends."""
-    header = _header(path, separator)
-    name = chosen_column(path, header, column)
-    reader = arrow_csv.open_csv(
-        path,
-        arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
-        # With a single column, an empty line is an empty cell and has a row number. With more columns it is no row.
-        arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True, ignore_empty_lines=len(header) > 1),
-        arrow_csv.ConvertOptions(include_columns=[name], column_types={name: pa.binary()}, strings_can_be_null=False),
-    )
-    with reader:
-        for batch in reader:
-            yield batch.column(0)
+def batch_of(
+    number: int, row: int, texts: Texts, undecodable: int, misfits: int = 0, of_several_lines: int = 0
+) -> Batch:
+    """Return a batch of rows, of which the first one has the number `row`."""
+    rows = texts.rows_of_several()
+    rows = None if rows is None else row + rows
+    return Batch(number, row, texts.texts, undecodable, None, rows, misfits, of_several_lines)
 
 
-def _header(path: str, separator: str) -> list[str]:
-    with Path(path).open("rb") as raw:
-        refuse_other_than_text(path, raw)
-    with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return next(csv.reader(file, delimiter=separator), [])
+def _texts(path: str, columns: Sequence[pa.Array]) -> tuple[Texts, int]:
+    """Return the captions of a batch, and the number of cells that are not UTF-8."""
+    cells, undecodable = zip(*map(_cells, columns), strict=True)
+    texts = Texts()
+    try:
+        for row in zip(*cells, strict=True):
+            texts.add(unpacked(row[0]) if len(row) == 1 else several(row))
+    except TypeError as error:
+        raise UserError(f"data.captions: {path}: {error}; set data.caption_column to a column of text") from error
+    return texts, sum(undecodable)
 
 
-def chosen_column(path: str, names: Sequence[str], column: str) -> str:
-    """Return the requested column, or the first of `COLUMNS` that the file has.
-
-    Raises
-    ------
-    UserError
-        If the column is missing or occurs twice.
-    """
-    wanted = (column,) if column else COLUMNS
-    existing = [name for name in wanted if name in names]
-    if not existing:
-        raise UserError(
-            f"data.captions: {path} has no column {' or '.join(wanted)}; set data.caption_column to one of: {_one_line(names)}"
-        )
-    if list(names).count(existing[0]) > 1:
-        raise UserError(f"data.captions: {path} has several columns {existing[0]}; set data.caption_column to another")
-    return existing[0]
-
-
-def _one_line(names: Sequence[str]) -> str:
-    """Return the first names on one line, for a message."""
-    return " ".join(", ".join(map(str, names[:20])).split())[:300] or "none"
-
-
-def _texts(path: str, column: pa.Array) -> tuple[list[str | None], int]:
-    """Return the cells of a column as texts, and the number of cells that are not UTF-8."""
+def _cells(column: pa.Array) -> tuple[list, int]:
+    """Return the values of a column, and the number of texts that are not UTF-8."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = column.cast(pa.large_binary())  # a damaged file may hold other bytes than UTF-8
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         return decoded(column.to_pylist())
-    try:
-        return [as_text(value) for value in column.to_pylist()], 0
-    except TypeError as error:
-        raise UserError(f"data.captions: {path}: {error}; set data.caption_column to a column of text") from error
+    return column.to_pylist(), 0
 
 
-def _reporting_errors(path: str, columns: Iterable[pa.Array]) -> Iterator[pa.Array]:
+def _reporting_errors(path: str, columns: Iterable[list[pa.Array]]) -> Iterator[list[pa.Array]]:
     """Yield columns; report an error of the reader in one line."""
     try:
         yield from columns
-    except (OSError, csv.Error, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = one_line(error)
         raise UserError(f"data.captions: {path} is not a readable table ({reason})") from error
 
 
-class JsonLines(FilesWithColumns):
-    """Files with one JSON object a line. A caption's row is its line, and the column is a key of the object."""
-
-    unit = "lines"
-
-    def batches(self) -> Iterator[Batch]:
-        """Yield all lines; an empty line is a missing caption.
-
-        Raises
-        ------
-        UserError
-            If a file is missing, or a line is no JSON object with a text.
-        """
-        for number, path in enumerate(self.files):
-            try:
-                with Path(path).open("rb") as file:
-                    refuse_other_than_text(path, file)
-                    yield from _json_batches(number, path, file, self._column)
-            except OSError as error:
-                raise UserError(f"data.captions: {path} cannot be read ({error.strerror})") from error
-
-
-def _json_batches(number: int, path: str, file: BufferedReader, column: str) -> Iterator[Batch]:
+def _of_text(number: int, path: str, column: str) -> Iterator[Batch]:
+    dialect = dialect_of(path, first_lines(path), suffix_of(Path(path)), column)
     row = 0
-    for raw in in_batches(short_lines(file, MAX_OBJECT_BYTES), ROWS_AT_ONCE):
-        texts, undecodable = decoded(raw)
-        objects = [_object(path, row + place, text or "") for place, text in enumerate(texts)]
-        if not column and any(objects):
-            column = chosen_column(path, list(next(filter(None, objects))), "")
-        captions = [_value(path, row + place, fields, column) for place, fields in enumerate(objects)]
-        yield Batch(number, row, captions, undecodable)
-        row += len(raw)
+    with opened(path) as file:
+        lines = (_text(line) for line in short_lines(file, MAX_ROW_BYTES))
+        for rows in in_batches(rows_of(lines, dialect), ROWS_AT_ONCE, _size):
+            texts, undecodable = _texts_of_rows(rows)
+            misfits, long = sum(not one.fits for one in rows), sum(one.lines > 1 for one in rows)
+            yield batch_of(number, row, texts, undecodable, misfits, long)
+            row += len(rows)
 
 
-def _object(path: str, row: int, line: str) -> dict:
-    """Parse one line of JSON; an empty line gives an empty object."""
-    if not line.strip():
-        return {}
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        reason = one_line(error, 120)
-        raise UserError(
-            f"data.captions: {path}, line {row + 1}: not valid JSON ({reason}); give one object a line"
-        ) from error
-    if not isinstance(fields, dict):
-        raise UserError(f"data.captions: {path}, line {row + 1}: not a JSON object; give one object a line")
-    return fields
+def _text(line: bytes) -> str:
+    """Decode a line; bytes that are not UTF-8 are kept as surrogates."""
+    return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
 
 
-def _value(path: str, row: int, fields: dict, column: str) -> str | None:
-    """Return the caption of one object."""
-    try:
-        return as_text(fields.get(column))
-    except TypeError as error:
-        raise UserError(f"data.captions: {path}, line {row + 1}: {error}; set data.caption_column") from error
+def _size(row: Row) -> int:
+    return sum(len(text) for text in row.texts if text)
 
 
-class CocoFiles(FilesOfCaptions):
-    """Annotation files of COCO: ``{"annotations": [{"id": 7, "caption": "a cat"}, ...]}``. Each is read into memory."""
-
-    unit = "annotations"
-
-    def batches(self) -> Iterator[Batch]:
-        """Yield all annotations with their ids.
-
-        Raises
-        ------
-        UserError
-            If a file is missing or has another format, or the id of an annotation is no integer.
-        """
-        for number, path in enumerate(self.files):
-            annotations = _annotations(path)
-            for row in range(0, len(annotations), ROWS_AT_ONCE):
-                block = annotations[row : row + ROWS_AT_ONCE]
-                captions = [_caption(path, annotation) for annotation in block]
-                yield Batch(number, row, captions, ids=_ids(path, block))
+def _texts_of_rows(rows: Sequence[Row]) -> tuple[Texts, int]:
+    """Return the captions of rows, and the number of cells that are not UTF-8."""
+    cells = [None if text is None else text.encode("utf-8", "surrogateescape") for row in rows for text in row.texts]
+    flat, undecodable = decoded(cells)
+    width = len(rows[0].texts)
+    texts = Texts()
+    for place in range(0, len(flat), width):
+        texts.add(unpacked(flat[place]) if width == 1 else several(flat[place : place + width]))
+    return texts, undecodable
 
 
-def _annotations(path: str) -> list[dict]:
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = one_line(error, 120)
-        raise UserError(f"data.captions: {path} is not readable JSON ({reason})") from error
-    annotations = content.get("annotations") if isinstance(content, dict) else None
-    if not isinstance(annotations, list) or not all(isinstance(annotation, dict) for annotation in annotations):
-        raise UserError(f"data.captions: {path} has no list of annotations; give a caption file of COCO")
-    return annotations
+def suffix_of(path: Path) -> str:
+    """Return the suffix in lower case, without that of a compression."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return next((suffix for suffix in reversed(suffixes) if suffix not in COMPRESSED), "")
 
 
-def _caption(path: str, annotation: dict) -> str | None:
-    try:
-        return as_text(annotation.get("caption"))
-    except TypeError as error:
-        raise UserError(f"data.captions: {path}: annotation {annotation.get('id')!r:.40}: {error}") from error
+def first_lines(path: str | Path) -> list[str]:
+    """Return the first lines of a file of text."""
+    with opened(path) as file:
+        return [_text(line) for line in islice(short_lines(file, MAX_ROW_BYTES), SAMPLED)]
 
 
-def _ids(path: str, annotations: list[dict]) -> np.ndarray:
-    ids = [annotation.get("id") for annotation in annotations]
-    if not all(type(key) is int and abs(key) < 2**63 for key in ids):
-        raise UserError(f"data.captions: {path}: an annotation has no whole number as id")
-    return np.array(ids, dtype=np.int64)
+def dialect_in_text(path: str | Path, column: str) -> Dialect | None:
+    """Return how a file of text is a table; None if it has one caption a line."""
+    return table_in_text(str(path), first_lines(path), column)

@@ -142,11 +142,13 @@ def report() -> None:
 
 @app.command(rich_help_panel=CHECK)
 def check() -> None:
-    """Check that params.yaml is valid and that the files which it names exist; print an error if not."""
+    """Check that params.yaml is valid, that the files which it names exist, and that DVC can read its files."""
     from falcon_dvc.cli import pins
+    from falcon_dvc.cli.pipeline import require_readable
     from falcon_dvc.params.inputs import check_inputs, unread_checkpoints
     from falcon_dvc.params.load import load_params
 
+    require_readable()
     params = load_params()
     pins.require(params)
     check_inputs(params)
@@ -216,6 +218,9 @@ def init(
     image_text_checkpoint: Annotated[
         Path | None, typer.Option(help="File with the weights of the image-text encoder.")
     ] = None,
+    caption_column: Annotated[
+        str, typer.Option(help="Column or key of the captions, if its name does not say so; a number without a header.")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing profile.")] = False,
 ) -> None:
     """Write profiles/NAME.yaml for your encoder, images and captions, after checking that they fit."""
@@ -236,6 +241,7 @@ def init(
         features=features,
         image_text=image_text,
         image_text_checkpoint=image_text_checkpoint,
+        caption_column=caption_column,
         force=force,
     )
     run(request, typer.echo)

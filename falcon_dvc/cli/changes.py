@@ -16,6 +16,7 @@ from typing import Any
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_bytes, write_text
 from falcon_dvc.cli import compare
+from falcon_dvc.cli.pipeline import require_readable
 from falcon_dvc.compare.page import code
 from falcon_dvc.errors import UserError
 from falcon_dvc.html.markup import NOTHING
@@ -40,9 +41,10 @@ def run(base: str, folder: Path = FOLDER) -> Path:
     Raises
     ------
     UserError
-        If there is no such revision.
+        If there is no such revision, or DVC cannot read the files of the working tree.
     """
     _refuse_unknown(base)
+    require_readable()
     sections = {"Headline numbers": _headline, "Plots": _plots, "Params, metrics with intervals, concepts": _comparison}
     progress = track(sections.items(), "comparing", len(sections))
     texts = [_section(title, write, base, folder) for title, write in progress]

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_text
+from falcon_dvc.cli.pipeline import require_readable
 from falcon_dvc.compare.comparison import (
     EncoderComparison,
     changed_params,
@@ -20,7 +21,7 @@ from falcon_dvc.compare.comparison import (
 )
 from falcon_dvc.compare.page import Comparison, render_markdown, render_page
 from falcon_dvc.compare.pictures import in_lines, with_closeness, with_pictures
-from falcon_dvc.compare.revisions import Revision, open_revision
+from falcon_dvc.compare.revisions import WORKSPACE, Revision, open_revision
 from falcon_dvc.errors import UserError
 from falcon_dvc.progress import track
 
@@ -44,9 +45,11 @@ def run(old: str, new: str, out: Path = PAGE, features: int = 50) -> str:
     Raises
     ------
     UserError
-        If a revision does not exist or has no results.
+        If a revision does not exist or has no results, or DVC cannot read its files.
     """
     _writable(out)
+    if WORKSPACE in (old, new):
+        require_readable()
     first, second = (open_revision(name) for name in track((old, new), "reading revisions", total=2))
     comparison = compare((first, second), features)
     markdown = render_markdown(comparison)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
@@ -47,15 +48,15 @@ def run(params: Keys, query: str, encoder: str | None, top: int) -> None:
     UserError
         If the query is empty, or there is no such encoder.
     """
-    words = query.casefold().split()
+    words = unicodedata.normalize("NFC", query).split()
     if not words:
         raise UserError("find: give a word or more, such as: falcon find striped boat")
     if encoder is not None:
         require_encoder(params, encoder)
     names = [name for name in params.encoders if name not in params.controls] if encoder is None else [encoder]
     tables = {name: _kept(name) for name in names}
-    matches = matching_features(words, tables, leading_synonyms())
-    _show(matches, top, words, tables.values())
+    matches = matching_features(words, tables, leading_synonyms(), params.language)
+    _show(matches, top, _no_match(words, tables.values(), params.language) if not matches else "")
 
 
 @dataclass(frozen=True)
@@ -90,34 +91,38 @@ def leading_synonyms() -> dict[str, str]:
 
 
 def matching_features(
-    words: Sequence[str], tables: Mapping[str, Sequence[Concept]], synonyms: Mapping[str, str]
+    words: Sequence[str], tables: Mapping[str, Sequence[Concept]], synonyms: Mapping[str, str], language: str = "en"
 ) -> list[Match]:
     """Find the features whose kept concepts match every word, best first.
 
     Parameters
     ----------
-    words : case-folded. A word matches concepts that contain it, its lemma, or the concept that stands for it. A word that
+    words : a word matches concepts that contain it, its lemma, or the concept that stands for it, in any case. A word that
         is a concept is its own lemma, as the captions were parsed into lemmas.
     tables : kept concepts by encoder.
     synonyms : the concept that stands for each synonym.
+    language : code of the language of the captions.
     """
     lemmas = {concept.concept.casefold() for table in tables.values() for concept in table} | set(synonyms)
-    forms = [_forms(word, synonyms, lemmas) for word in words]
+    forms = [_forms(word, synonyms, lemmas, language) for word in words]
     matches = [match for name, table in tables.items() for match in _of_encoder(name, table, forms)]
     return sorted(matches, key=lambda match: -match.score)
 
 
-def _forms(word: str, synonyms: Mapping[str, str], lemmas: Set[str]) -> frozenset[str]:
+def _forms(word: str, synonyms: Mapping[str, str], lemmas: Set[str], language: str) -> frozenset[str]:
     """List the forms of a word that a matching concept may contain."""
-    forms = {word} if word in lemmas else {word, _lemma(word)}  # the dictionary takes a third of a second to load
+    low = word.casefold()
+    forms = (
+        {low} if low in lemmas else {low, _lemma(word, language)}
+    )  # the dictionary takes a third of a second to load
     return frozenset(forms | {synonyms[form] for form in forms if form in synonyms})
 
 
 @cache
-def _lemma(word: str) -> str:
-    from falcon_dvc.concepts.words.parsing import lemma
+def _lemma(word: str, language: str) -> str:
+    from falcon_dvc.concepts.words.parsing import known_form
 
-    return lemma(word, "NN")
+    return known_form(word, language).casefold()
 
 
 def _of_encoder(name: str, concepts: Iterable[Concept], forms: Sequence[frozenset[str]]) -> list[Match]:
@@ -145,10 +150,10 @@ def _contains(concept: str, forms: Iterable[str]) -> bool:
     return any(form in concept for form in forms)
 
 
-def _show(matches: Sequence[Match], top: int, words: Sequence[str], tables: Iterable[Sequence[Concept]]) -> None:
+def _show(matches: Sequence[Match], top: int, instead: str) -> None:
     console = terminal.console()
     if not matches:
-        console.print(terminal.plain(_no_match(words, tables)))
+        console.print(terminal.plain(instead))
         return
     table = terminal.table("feature", "members", "score", "concepts that match", right=("score",))
     for match in matches[:top]:
@@ -162,10 +167,11 @@ def _show(matches: Sequence[Match], top: int, words: Sequence[str], tables: Iter
         console.print(f"{len(matches) - top} more; --top shows them")
 
 
-def _no_match(words: Sequence[str], tables: Iterable[Sequence[Concept]]) -> str:
+def _no_match(words: Sequence[str], tables: Iterable[Sequence[Concept]], language: str) -> str:
     """State that no feature matches, and suggest known words that are similar."""
     known = sorted({token for table in tables for concept in table for token in concept.concept.casefold().split()})
-    unknown = [word for word in words if not any(word in token or _lemma(word) in token for token in known)]
-    similar = [close for word in unknown for close in difflib.get_close_matches(word, known, n=3)]
+    forms = {word: (word.casefold(), _lemma(word, language)) for word in words}
+    unknown = [word for word in words if not any(form in token for form in forms[word] for token in known)]
+    similar = [close for word in unknown for close in difflib.get_close_matches(word.casefold(), known, n=3)]
     advice = f"; close are: {', '.join(dict.fromkeys(similar))}" if similar else "; try fewer words"
     return f"No feature has concepts that match {' and '.join(words)}{advice}"

@@ -45,6 +45,7 @@ def run(request: Request, say: Callable[[str], None]) -> None:
         default=default,
         images=write(request.images),
         captions=write(request.captions),
+        caption_column=request.caption_column,
         encoder=with_paths(encoder, write),
         image_text=with_paths(image_text, write),
         settings=settings,
@@ -123,7 +124,7 @@ def _described_data(request: Request, images: Images, captions: Captions) -> Ite
     sampled = f"; {images.decoded} of them were decoded" if images.decoded < images.count else ""
     yield f"images      {images.count} in {request.images}{folders}{skipped}{sampled}"
     few = "; thousands give better words" if captions.count < FEW_CAPTIONS and not captions.more else ""
-    yield f"captions    {_captions(captions)} in {request.captions}{few}"
+    yield f"captions    {_captions(captions)} in {request.captions}, read as {captions.format}{few}"
 
 
 def _captions(captions: Captions) -> str:
@@ -135,6 +136,7 @@ def _described_encoder(request: Request, network: EncoderFound, images: Images, 
     some = f", of which {network.explained} are explained" if network.explained < network.features else ""
     weights = f"; {network.weights}" if network.weights else ""
     yield f"encoder     {request.encoder}: {network.features} features{at}{some}{weights}"
+    yield from (f"layer       {remark}" for remark in network.remarks)
     yield f"classifier  {_classifier_note(network, images, matched)}"
 
 

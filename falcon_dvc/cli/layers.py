@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import typer
+
 from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from falcon_dvc.models.encoders.default_layer import Choice
     from falcon_dvc.models.encoders.layers import Layer
     from falcon_dvc.params.schema import Params
 
@@ -27,15 +30,18 @@ def run(params: Params, name: str) -> None:
     from rich.console import Console
 
     require_encoder(params, name)
-    table, console = _table(*_layers(params, name)), Console()
+    layers, choice = _layers(params, name)
+    table, console = _table(layers, choice.layer), Console()
     # The user copies the names: a narrow terminal may break lines, but the table must not.
     unbounded = console.options.update(max_width=WIDEST)
     console.width = max(console.width, console.measure(table, options=unbounded).maximum)
     console.print(table)
+    if choice.remark:
+        typer.echo(f"encoders.{name}: {choice.remark}", err=True)
 
 
-def _layers(params: Params, name: str) -> tuple[list[Layer], Layer]:
-    """List the layers in the order in which they finish, and find the default: the one before the classifier."""
+def _layers(params: Params, name: str) -> tuple[list[Layer], Choice]:
+    """List the layers in the order in which they finish, and choose the default: the one before the classifier."""
     from falcon_dvc.models.encoders.hooked import default, layers_of
     from falcon_dvc.models.encoders.load import NETWORKS
     from falcon_dvc.models.encoders.networks import build_network
@@ -45,7 +51,7 @@ def _layers(params: Params, name: str) -> tuple[list[Layer], Layer]:
         raise UserError(f"{param}: kind {spec.kind} has one layer; layers can be chosen for {', '.join(NETWORKS)}")
     network = build_network(spec, param)
     layers = layers_of(network, param=param)
-    return layers, default(layers, network, param)
+    return layers, default(layers, network, param=param)
 
 
 def _table(layers: list[Layer], chosen: Layer) -> Table:

@@ -17,6 +17,7 @@ from typing import Any
 from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.errors import UserError
 from falcon_dvc.models.encoders.heads import read_head
+from falcon_dvc.models.open_clip import FOLDER
 from falcon_dvc.params.schema import PINS, ConSE, Network, Params, PythonEncoder, Weights
 
 PACKAGES = {"torchvision": "torchvision", "timm": "timm", "open_clip": "open_clip_torch", "coca": "open_clip_torch"}
@@ -123,6 +124,8 @@ def _lines(spec: Any, folder: Path) -> list[str]:
     named = [_version(PACKAGES[spec.kind]), spec.name]
     if source == "random":
         return [*named, f"random, seed {spec.seed}", _version("torch")]
+    if spec.name.startswith(FOLDER):
+        return [*named, source, _digest(source, sorted((folder / spec.name.removeprefix(FOLDER)).glob("*")))]
     file = folder / source  # image_text.pretrained may be a file
     return [*named, source, *([_digest(source, [file])] if file.is_file() else [])]
 

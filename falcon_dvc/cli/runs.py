@@ -1,19 +1,23 @@
 """Prepare runs with a profile: an overlay on params.yaml, run in its own folder beside the default run."""
 
 import os
+import reprlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from pydantic import ValidationError
+from ruamel.yaml import YAML, YAMLError
 
 from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.cli import pins
+from falcon_dvc.cli.pipeline import require_readable
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.feature_file import read_feature_file
-from falcon_dvc.params.load import load_params, merge, read_yaml
+from falcon_dvc.params.load import load_params, merge, read_yaml, validated
+from falcon_dvc.params.problems import Location, described, from_overlay
 from falcon_dvc.paths import REPORTS, TRANSFERS
 
 PROFILES, RUNS = Path("profiles"), Path("runs")
@@ -38,21 +42,23 @@ def prepare(name: str, images: str = "", captions: str = "") -> Path:
     UserError
         If there is no such profile, a path that it needs is missing, or the merged params are invalid.
     """
-    overlay = _overlay(name)
-    folder = RUNS / name
-    inputs = {key: _input(name, key, path, overlay) for key, path in (("images", images), ("captions", captions))}
-    merged = YAML().load(Path("params.yaml").read_text(encoding="utf-8"))
+    overlay, folder, base = _overlay(name), RUNS / name, Path("params.yaml")
+    merged = _editable(base)
+    _refuse_other_sections(f"{PROFILES / name}.yaml", overlay, merged)
     _empty_replaced_entries(merged, overlay)
     merge(merged, overlay)
     _drop_other_controls(merged["encoders"], overlay.get("encoders") or {})
-    merged["data"].update({key: path for key, path in inputs.items() if path})
     _read_feature_files(name, folder, merged.get("encoders"))
+    _validate(merged, from_overlay(overlay, PROFILES / f"{name}.yaml", base))
+    inputs = {key: _input(name, key, path, overlay) for key, path in (("images", images), ("captions", captions))}
+    merged["data"].update({key: path for key, path in inputs.items() if path})
     candidate = folder / "params.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     _write_valid(candidate, merged)
     (folder / TRANSFERS).mkdir(parents=True, exist_ok=True)
     _link(folder, LINKED)
     if merged["worlds"]:
+        require_readable()
         _start_from_trained(folder)
     return folder
 
@@ -61,7 +67,44 @@ def _overlay(name: str) -> dict[str, Any]:
     known = sorted(path.stem for path in PROFILES.glob("*.yaml"))
     if name not in known:
         raise UserError(f"PROFILE={name}: no such profile; known are: {', '.join(known) or 'none'}")
-    return read_yaml(PROFILES / f"{name}.yaml") or {}
+    overlay = read_yaml(PROFILES / f"{name}.yaml") or {}
+    if not isinstance(overlay, dict):
+        raise UserError(f"{PROFILES / name}.yaml: should be a mapping of sections, as params.yaml is")
+    return overlay
+
+
+def _editable(path: Path) -> Any:
+    """Read a YAML file with its comments."""
+    try:
+        return YAML().load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, YAMLError):
+        return read_yaml(path)  # tells what is wrong with it
+
+
+def _validate(merged: Any, file_of: Callable[[Location, bool], Path]) -> None:
+    """Refuse params that are not valid, with the file that each problem comes from."""
+    try:
+        validated(_plain(merged))
+    except ValidationError as error:
+        raise UserError(described(error, file_of)) from error
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without what ruamel.yaml keeps of its notation."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    kind = next((kind for kind in (bool, int, float, str) if isinstance(value, kind)), None)
+    return kind(value) if kind else value
+
+
+def _refuse_other_sections(file: str, overlay: dict[str, Any], base: dict[str, Any]) -> None:
+    """Refuse a section of a profile that is no mapping although that of params.yaml is one."""
+    for key, value in overlay.items():
+        if isinstance(base.get(key), dict) and not isinstance(value, dict):
+            got = "nothing" if value is None else reprlib.repr(value)
+            raise UserError(f"{file}: {key}: should be a mapping of keys, got {got}; indent its keys, or leave it out")
 
 
 def _empty_replaced_entries(base: Any, overlay: dict[str, Any]) -> None:
@@ -126,7 +169,7 @@ def _read_feature_files(name: str, folder: Path, encoders: Any) -> None:
 
 def _write_valid(path: Path, merged: Any) -> None:
     """Write the merged params if they are valid, with what DVC watches; a typo in an overlay must not change an existing run."""
-    trial = path.with_suffix(".trial.yaml")
+    trial, profile = path.with_suffix(".trial.yaml"), PROFILES / f"{path.parent.name}.yaml"
     try:
         _dump(trial, merged)
         params = load_params(trial)
@@ -137,8 +180,7 @@ def _write_valid(path: Path, merged: Any) -> None:
         pins.write(path.parent, watched)
         os.replace(trial, path)
     except UserError as error:
-        overlay = PROFILES / f"{path.parent.name}.yaml"
-        raise UserError(str(error).replace(str(trial), f"{overlay} on params.yaml")) from error
+        raise UserError(str(error).replace(str(trial), f"{profile} on params.yaml")) from error
     finally:
         trial.unlink(missing_ok=True)
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.errors import UserError
+from falcon_dvc.cli.pipeline import require_readable
+from falcon_dvc.errors import UserError, refuse_conflict
 from falcon_dvc.params.load import read_yaml
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def run(params: Params) -> list[str]:
     Raises
     ------
     UserError
-        If no metrics are committed.
+        If no metrics are committed, or a file has conflict markers.
     """
+    require_readable()
     committed = _committed_files()
     if not committed:
         raise UserError("no metrics are committed under reports/; commit the results of `dvc repro` first")
@@ -66,17 +68,23 @@ def _committed_files() -> list[str]:
 
 
 def _compare(path: str, tolerance: Verify) -> list[str]:
-    committed = _git("show", f"HEAD:{path}")
-    if Path(path).read_bytes() == committed:
+    sides = _git("show", f"HEAD:{path}"), Path(path).read_bytes()
+    if sides[0] == sides[1]:
         return []
+    for name, content in zip((f"HEAD:{path}", path), sides, strict=True):
+        refuse_conflict(name, content.decode("utf-8", errors="replace"), "run `dvc repro` to make it again")
     if path.endswith(".json"):
-        return compare_metrics(
-            path, json.loads(committed), json.loads(Path(path).read_text(encoding="utf-8")), tolerance.metrics
-        )
-    old, new = (
-        pd.read_csv(io.BytesIO(content), keep_default_na=False) for content in (committed, Path(path).read_bytes())
-    )
+        old, new = (_json(name, content) for name, content in zip((f"HEAD:{path}", path), sides, strict=True))
+        return compare_metrics(path, old, new, tolerance.metrics)
+    old, new = (pd.read_csv(io.BytesIO(content), keep_default_na=False) for content in sides)
     return compare_tables(path, old, new, tolerance.concepts)
+
+
+def _json(name: str, content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise UserError(f"{name}: not JSON ({error}); run `dvc repro` to make it again") from error
 
 
 def compare_metrics(path: str, committed: object, regenerated: object, tolerance: float, key: str = "") -> list[str]:
@@ -138,6 +146,7 @@ def stale_locks() -> list[str]:
         project = clone / inside
         if not (project / "dvc.yaml").exists():
             return []
+        require_readable(project, " of the last commit")
         return [
             *_changed_inputs(_status(project), lambda path: _tracked(project, path)),
             *_inconsistent(_lock(project)),

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, one_line, refuse_conflict
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
@@ -49,9 +49,17 @@ class Revision:
         return self.name if not self.commit or self.name.startswith(self.commit) else f"{self.name} ({self.commit})"
 
     def text(self, path: str | Path) -> str | None:
-        """Read a text file of this revision; None if there is no such file."""
+        """Read a text file of this revision; None if there is no such file.
+
+        Raises
+        ------
+        UserError
+            If the file has conflict markers of git.
+        """
         content = self._bytes(Path(path).as_posix())
-        return None if content is None else content.decode("utf-8", errors="replace")
+        text = None if content is None else content.decode("utf-8", errors="replace")
+        refuse_conflict(f"{path} at {self.name}", text or "", "resolve it, or compare revisions with complete results")
+        return text
 
     def _bytes(self, path: str) -> bytes | None:
         if self._files is None:
@@ -176,7 +184,7 @@ def open_revision(name: str) -> Revision:
     UserError
         If there is no such revision, or no repository.
     """
-    from dvc.exceptions import NotDvcRepoError
+    from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.scm import RevError, SCMError
 
     try:
@@ -189,6 +197,10 @@ def open_revision(name: str) -> Revision:
         raise UserError(
             f"compare reads revisions from git ({error}); run it in a git checkout of the project"
         ) from None
+    except DvcException as error:
+        raise UserError(
+            f"{name}: DVC cannot read its dvc.yaml or dvc.lock ({one_line(error)}); compare another revision"
+        ) from error
 
 
 def _workspace() -> Revision:
@@ -203,7 +215,9 @@ def _committed(name: str) -> Revision:
 
     # Without a remote: a comparison must not wait for a network.
     files = DVCFileSystem(".", rev=name, config={"core": {"remote": ""}})
-    files.exists("params.yaml")  # reads DVC's index, which is slow, while the progress is shown
+    _ = (
+        files.repo.index.stages
+    )  # slow: read it while the progress is shown, and with the name of the revision in errors
     commit = files.repo.scm.resolve_commit(files.repo.get_rev())
     subject = (commit.message.strip().splitlines() or [""])[0]
     return Revision(name, commit.hexsha[:SHORT], subject, files.repo, files)

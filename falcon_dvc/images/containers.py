@@ -1,15 +1,34 @@
 """Find the files that hold many pictures each, such as parquet files and tar shards."""
 
-import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import UnreadableImageError, printable
-from falcon_dvc.images.listing import inside
+from falcon_dvc.images.folders import inside, names_in
+from falcon_dvc.images.kinds import unpacking
+from falcon_dvc.images.passed_over import PassedOver, grouped, lines, packed
 
 
-def containers(path: str | Path, suffix: str) -> list[tuple[str, Path]]:
-    """Return the file `path`, or the files with a suffix in a folder and its sub-folders.
+@dataclass(frozen=True)
+class Containers:
+    """The containers of a source.
+
+    Attributes
+    ----------
+    files : list of (str, path)
+        Name relative to the folder, with ``/``, and path; sorted by the bytes of the names. A file has its own name.
+    unopened : mapping of str to list of str
+        Names of the files in other formats, by the reason.
+    """
+
+    files: list[tuple[str, Path]]
+    unopened: PassedOver
+
+
+def containers(path: str | Path, suffixes: tuple[str, ...], others: Mapping[str, str]) -> Containers:
+    """Find the file `path`, or the files with a suffix in a folder and its sub-folders.
 
     Hidden files and folders are ignored.
 
@@ -17,13 +36,10 @@ def containers(path: str | Path, suffix: str) -> list[tuple[str, Path]]:
     ----------
     path : path
         The param ``data.images``.
-    suffix : str
-        End of the file names, for instance ``.tar``; upper and lower case count as equal.
-
-    Returns
-    -------
-    list of (str, path)
-        Name relative to the folder, with ``/``, and path; sorted by the bytes of the names. A file has its own name.
+    suffixes : tuple of str
+        Ends of the file names, for instance ``.tar``; upper and lower case count as equal.
+    others : mapping of str to str
+        Ends of the names of files in other formats that hold pictures, and why they are not read.
 
     Raises
     ------
@@ -31,33 +47,27 @@ def containers(path: str | Path, suffix: str) -> list[tuple[str, Path]]:
         If there is no such file, or a file is a link that leads out of the folder.
     """
     path = Path(path)
-    fix = f"point data.images at a {suffix} file or at a folder of them"
+    fix = f"point data.images at a {suffixes[0]} file or at a folder of them"
     if path.is_file():
-        return [(path.name, path)]
+        return Containers([(path.name, path)], {})
     if not path.is_dir():
         raise UserError(f"data.images: there is no {path}; {fix}")
     root = path.resolve()
-    names = sorted(_names(root, suffix), key=os.fsencode)
+    files, linked_folders = names_in(root)
+    names = linked_folders + [name for name in files if name.lower().endswith(suffixes)]
+    unopened = grouped(files, lambda name: _reason(name, suffixes, others))
     if not names:
-        raise UserError(f"data.images: no {suffix} files under {path}; {fix}")
-    return [(name, _file(root, name)) for name in names]
+        found = f" ({'; '.join(lines(unopened))})" if unopened else ""
+        raise UserError(f"data.images: no {suffixes[0]} files under {path}{found}; {fix}")
+    return Containers([(name, _file(root, name)) for name in names], unopened)
 
 
-def _names(root: Path, suffix: str) -> list[str]:
-    """Return the relative names of the files, and of linked folders, which `inside` refuses."""
-
-    def stop(error: OSError) -> None:
-        raise UserError(
-            f"data.images: the folder {error.filename} cannot be read ({error.strerror}); allow it or move it away"
-        )
-
-    names: list[str] = []
-    for folder, subfolders, files in os.walk(root, onerror=stop):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        links = [name for name in subfolders if Path(folder, name).is_symlink()]
-        matching = [name for name in files if not name.startswith(".") and name.lower().endswith(suffix)]
-        names += (Path(folder, name).relative_to(root).as_posix() for name in links + matching)
-    return names
+def _reason(name: str, suffixes: tuple[str, ...], others: Mapping[str, str]) -> str | None:
+    """Return why a file is passed over; None if it is read or holds no pictures."""
+    if name.lower().endswith(suffixes):
+        return None
+    command = unpacking(name)
+    return packed(command) if command else others.get(Path(name).suffix.lower())
 
 
 def _file(root: Path, name: str) -> Path:

@@ -8,14 +8,19 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
-# Only these decoders read a file, whatever its name: others start external programs (EPS) or are rarely maintained.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+from falcon_dvc.images.depth import as_bytes, with_low_bytes
+from falcon_dvc.images.kinds import FORMATS, START, other_kind
+from falcon_dvc.placeholders import placeholder
+
 # An image with more pixels is refused as a decompression bomb: Pillow's own warning level, a quarter of a gigabyte as RGB.
 MAX_PIXELS = 89_478_485
 # Each scan of a progressive JPEG redraws the image: a megabyte of short scans takes minutes. Encoders write about ten.
 MAX_SCANS = 1000
 SCAN = b"\xff\xda"
+# Numbers written as text in a PPM file take two seconds for a million pixels.
+MAX_TEXT_PIXELS = 4_000_000
 # Size of the largest picture without compression (four channels of 16 bits); a valid file is not longer.
 MAX_BYTES = 8 * MAX_PIXELS
 # A table or an archive can hold names of any length; messages show this many characters.
@@ -46,8 +51,8 @@ def printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
 
 
-def decoded(file: Path | BinaryIO, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """Decode the first frame of an image file in full, as upright RGB, with the decoders of `formats` only.
+def decoded(file: Path | BinaryIO) -> Image.Image:
+    """Decode the first frame of an image file in full, as upright RGB, with the decoders of `FORMATS` only.
 
     Raises
     ------
@@ -55,14 +60,37 @@ def decoded(file: Path | BinaryIO, formats: tuple[str, ...] = FORMATS) -> Image.
         If the file cannot be decoded, for any reason.
     """
     try:
-        with Image.open(file, formats=formats) as image:
+        with Image.open(file, formats=FORMATS) as image:
             _refuse_many_scans(image)
+            _refuse_long_texts(image)
             return as_picture(image)
     except UnreadableImageError:
         raise
     except Exception as error:  # decoders raise anything on a damaged file: OSError, SyntaxError, struct.error, ...
-        reason = "not an image in a known format" if isinstance(error, UnidentifiedImageError) else str(error)
+        reason = _unidentified(file) if isinstance(error, UnidentifiedImageError) else str(error)
         raise UnreadableImageError(f"cannot be decoded ({printable(reason)})") from error
+
+
+def _unidentified(file: Path | BinaryIO) -> str:
+    """Say what a file is that no decoder accepts."""
+    if isinstance(file, Path):
+        start = first_bytes(file)
+    else:
+        file.seek(0)
+        start = file.read(START)
+    unknown, kind, instead = "not an image in a known format", other_kind(start), placeholder(start)
+    if kind or not instead:
+        return f"{unknown}, but {kind}" if kind else unknown
+    return f"{unknown}: {instead}"
+
+
+def first_bytes(path: Path) -> bytes:
+    """Read the first `START` bytes of a file; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(START)
+    except OSError:
+        return b""
 
 
 def _refuse_many_scans(image: Image.Image) -> None:
@@ -76,6 +104,13 @@ def _refuse_many_scans(image: Image.Image) -> None:
             raise UnreadableImageError(f"more than {MAX_SCANS} scans")
 
 
+def _refuse_long_texts(image: Image.Image) -> None:
+    """Refuse a large PPM file whose numbers are text."""
+    as_text = any(tile.codec_name == "ppm_plain" for tile in getattr(image, "tile", []))
+    if as_text and image.width * image.height > MAX_TEXT_PIXELS:
+        raise UnreadableImageError(f"more than {MAX_TEXT_PIXELS} pixels as text; save as PNG")
+
+
 def as_picture(image: Image.Image) -> Image.Image:
     """Decode an image if necessary, and return it as upright RGB.
 
@@ -86,34 +121,32 @@ def as_picture(image: Image.Image) -> Image.Image:
     """
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImageError(f"more than {MAX_PIXELS} pixels")
+    scaled = with_low_bytes(image)
     image.load()
-    return _upright(image)
+    return _upright(image, scaled)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Convert an image to RGB and apply its EXIF orientation."""
+def _upright(image: Image.Image, decoded: Image.Image) -> Image.Image:
+    """Convert a decoded image to RGB and apply the EXIF orientation of its file."""
     orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    rgb = _as_rgb(image)
+    rgb = _as_rgb(decoded)
     return rgb.transpose(ORIENTATIONS[orientation]) if orientation in ORIENTATIONS else rgb
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to 8-bit RGB; transparent areas become white."""
     if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(_as_bytes(np.asarray(image))).convert("RGB")
+        grey = as_bytes(np.asarray(image))
+        return Image.fromarray(255 - grey if _white_is_zero(image) else grey).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
 
 
-def _as_bytes(grey: np.ndarray) -> UInt8[np.ndarray, "height width"]:
-    """Scale grey values to 8 bits: integers from 16 bits (Pillow would clip at 255), floats from their own range."""
-    if np.issubdtype(grey.dtype, np.integer):
-        return (np.clip(grey, 0, 65535) >> 8).astype(np.uint8)
-    finite = np.nan_to_num(grey.astype(np.float64), posinf=0.0, neginf=0.0)
-    span = np.ptp(finite)
-    return np.rint((finite - finite.min()) * (255.0 / span if span > 0 else 0.0)).astype(np.uint8)
+def _white_is_zero(image: Image.Image) -> bool:
+    """Return whether a TIFF stores white as 0. Pillow inverts such values if they have up to 8 bits only."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
 
 
 def cut(image: Picture, box: Box) -> Picture:

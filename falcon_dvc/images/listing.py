@@ -1,7 +1,7 @@
 """List the pictures of a collection. Each is decoded in full, which detects damaged files before any other work."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +12,13 @@ import pandas as pd
 from PIL import Image
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.images import passed_over as passing
 from falcon_dvc.images.contents import fingerprint, is_grey
-from falcon_dvc.images.decode import UnreadableImageError, decoded, printable
+from falcon_dvc.images.decode import UnreadableImageError, decoded, first_bytes, printable
+from falcon_dvc.images.folders import existing_folder, inside, names_in
+from falcon_dvc.images.kinds import is_picture, may_be_picture, readable_suffixes, suffix_of, unpacking, unread_kind
 from falcon_dvc.progress import track
 from falcon_dvc.threads import WORKERS
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Collection:
         ``probe`` or ``test`` for each, where the source divides its pictures itself.
     damaged : list of str
         Parts of the source that cannot be read and have no id, each as ``name: reason``.
+    passed_over : mapping of str to list of str
+        Names of what looks like pictures, but is in a format that is not read, by the reason.
+    unopened : mapping of str to list of str
+        Names of files that may hold many pictures, but are in a format that is not opened, by the reason.
+    beside : mapping of str to list of str
+        Names of files that may be missed although they are not counted as images, by what they are.
 
     Raises
     ------
@@ -51,6 +58,9 @@ class Collection:
     decode: Callable[[int], Image.Image]
     splits: list[str] | None = None
     damaged: list[str] = field(default_factory=list)
+    passed_over: passing.PassedOver = field(default_factory=dict)
+    unopened: passing.PassedOver = field(default_factory=dict)
+    beside: passing.PassedOver = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -73,12 +83,17 @@ class Listing:
         The skipped images, each as ``name: reason``, in the same order, then `Collection.damaged`.
     identical, grey : int
         Number of images with the pixels of an earlier one, and of images without colour.
+    passed_over, unopened, beside : mapping of str to list of str
+        As in `Collection`.
     """
 
     table: pd.DataFrame
     skipped: list[str]
     identical: int
     grey: int
+    passed_over: passing.PassedOver = field(default_factory=dict)
+    unopened: passing.PassedOver = field(default_factory=dict)
+    beside: passing.PassedOver = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,10 +127,10 @@ def list_images(folder: str | Path, unreadable: Literal["skip", "fail"]) -> List
 
 
 def find_in_folder(folder: str | Path) -> Collection:
-    """Find the pictures in a folder and its sub-folders by their suffixes. None is decoded.
+    """Find the pictures in a folder and its sub-folders by their suffixes; without a suffix, by their first bytes.
 
-    Hidden files and folders are ignored. Linked folders, and links that lead out of the folder, count as unreadable.
-    The ids are paths relative to the folder, with ``/``. The label is the first sub-folder, or "".
+    None is decoded. Hidden files and folders are ignored. Linked folders, and links that lead out of the folder, count as
+    unreadable. The ids are paths relative to the folder, with ``/``. The label is the first sub-folder, or "".
 
     Raises
     ------
@@ -123,14 +138,57 @@ def find_in_folder(folder: str | Path) -> Collection:
         If the folder is missing, is a file, or holds no picture.
     """
     root = existing_folder(Path(folder))
-    names = sorted(_image_names(root), key=os.fsencode)
+    files, linked_folders = names_in(root)
+    others = [name for name in files if suffix_of(name) not in readable_suffixes()]
+    signed = {name for name in others if _only_bytes_tell(name) and _holds_picture(root, name)}
+    left = {name for name in others if name not in signed or suffix_of(name)}
+    names = sorted([*linked_folders, *(name for name in files if name not in left)], key=os.fsencode)
+    passed_over = passing.grouped(others, lambda name: _why_not_read(name, signed))
+    archives = passing.grouped(others, _archive)
     if not names:
-        known = " ".join(sorted(SUFFIXES))
-        raise UserError(
-            f"data.images: no images under {folder} (looked for {known}); point data.images at a folder of pictures"
-        )
+        raise UserError(_no_images(folder, passed_over, archives))
     labels = [name.split("/")[0] if "/" in name else "" for name in names]
-    return Collection(str(folder), names, labels, lambda row: decoded(inside(root, names[row])))
+    return Collection(
+        str(folder),
+        names,
+        labels,
+        lambda row: decoded(inside(root, names[row])),
+        passed_over=passed_over,
+        beside=archives,
+    )
+
+
+def _only_bytes_tell(name: str) -> bool:
+    """Return whether only the first bytes of a file without the suffix of a picture tell if it is one."""
+    return not unread_kind(name) and (not suffix_of(name) or may_be_picture(name))
+
+
+def _holds_picture(root: Path, name: str) -> bool:
+    """Return whether a file begins like a picture that is read."""
+    try:
+        return is_picture(first_bytes(inside(root, name)))
+    except UnreadableImageError:
+        return False
+
+
+def _why_not_read(name: str, signed: set[str]) -> str | None:
+    """Return why a file that is or looks like a picture is not read; None for all other files."""
+    kind = unread_kind(name)
+    if kind:
+        return passing.not_read(kind)
+    return passing.MISNAMED if name in signed and suffix_of(name) else None
+
+
+def _archive(name: str) -> str | None:
+    command = ".tar" if suffix_of(name) == ".tar" else unpacking(name)
+    return "archives are not opened; unpack them, or set data.source to webdataset for .tar files" if command else None
+
+
+def _no_images(folder: str | Path, passed_over: passing.PassedOver, archives: passing.PassedOver) -> str:
+    """Say that a folder has no picture that is read, and what it has instead."""
+    found = passing.lines(passed_over) + passing.lines(archives)
+    instead = "; ".join(found) or f"looked for {' '.join(sorted(readable_suffixes()))}"
+    return f"data.images: no images under {folder} ({instead}); point data.images at a folder of pictures"
 
 
 def list_collection(collection: Collection, unreadable: Literal["skip", "fail"]) -> Listing:
@@ -150,8 +208,9 @@ def list_collection(collection: Collection, unreadable: Literal["skip", "fail"])
         if isinstance(sizes_or_reasons[row], str)
     ]
     skipped += collection.damaged
-    if skipped and unreadable == "fail":
-        raise UserError(f"data.images: {skipped[0]}; remove it from {collection.place} or set data.unreadable to skip")
+    left_out = skipped + passing.lines(collection.passed_over) + passing.lines(collection.unopened)
+    if left_out and unreadable == "fail":
+        raise UserError(f"data.images: {left_out[0]}; remove it from {collection.place} or set data.unreadable to skip")
     readable = [row for row in order if not isinstance(sizes_or_reasons[row], str)]
     if not readable:
         first = f" (first: {skipped[0]})" if skipped else ""
@@ -161,37 +220,8 @@ def list_collection(collection: Collection, unreadable: Literal["skip", "fail"])
         )
     identical = len(readable) - len(np.unique(contents.fingerprints[readable]))
     table = _table(collection, sizes_or_reasons, readable)
-    return Listing(table, skipped, identical, int(contents.grey[readable].sum()))
-
-
-def existing_folder(folder: Path) -> Path:
-    """Return the folder with its links resolved.
-
-    Raises
-    ------
-    UserError
-        If there is no such folder.
-    """
-    if not folder.exists():
-        raise UserError(f"data.images: there is no folder {folder}; point data.images at a folder of pictures")
-    if not folder.is_dir():
-        raise UserError(f"data.images: {folder} is a file; point data.images at the folder that it is in")
-    return folder.resolve()
-
-
-def _image_names(root: Path) -> Iterator[str]:
-    """Yield the relative names of all files with an image suffix, and of linked folders, which `inside` refuses."""
-
-    def stop(error: OSError) -> None:
-        raise UserError(
-            f"data.images: the folder {error.filename} cannot be read ({error.strerror}); allow it or move it away"
-        )
-
-    for folder, subfolders, files in os.walk(root, onerror=stop):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        links = [name for name in subfolders if Path(folder, name).is_symlink()]
-        images = [name for name in files if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES]
-        yield from (Path(folder, name).relative_to(root).as_posix() for name in links + images)
+    grey = int(contents.grey[readable].sum())
+    return Listing(table, skipped, identical, grey, collection.passed_over, collection.unopened, collection.beside)
 
 
 def _inspected(collection: Collection) -> _Contents:
@@ -237,25 +267,3 @@ def _check_unicode(name: str) -> None:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
         raise UnreadableImageError("its name is not UTF-8") from error
-
-
-def inside(root: Path, name: str) -> Path:
-    """Return the path of the regular file `name` in the folder.
-
-    Raises
-    ------
-    UnreadableImageError
-        If it is no regular file, or if links or ``..`` lead out of the folder.
-    """
-    path = root / name
-    try:
-        if path.is_symlink() and path.is_dir():
-            raise UnreadableImageError("a linked folder")
-        if not Path(os.path.realpath(path)).is_relative_to(root):
-            raise UnreadableImageError("leads out of the folder")
-        # Reading a pipe or a device could block without end.
-        if not path.is_file():
-            raise UnreadableImageError("not a regular file")
-    except (OSError, ValueError) as error:  # too long, or contains a NUL
-        raise UnreadableImageError("no possible name of a file") from error
-    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -10,6 +11,9 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.images.listing import Collection, Listing, list_collection, list_images
 from falcon_dvc.images.packed import PackedImages
 from falcon_dvc.images.source import FolderImages, ImageSource, open_collection
+from falcon_dvc.placeholders import files_in, refuse_placeholders
+
+PACKED = {"parquet": (".parquet",), "webdataset": (".tar",)}  # sources in files of many pictures, with their suffixes
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Data
@@ -42,7 +46,16 @@ def list_source(data: Data) -> Listing:
     """
     if data.source == "images":
         return list_images(data.images, data.unreadable)
+    _refuse_placeholders(data)
     return list_collection(_collection(data), data.unreadable)
+
+
+def _refuse_placeholders(data: Data) -> None:
+    """Refuse tables and shards that are pointers or web pages."""
+    if data.source == "list":
+        refuse_placeholders([Path(data.images) / str(data.list)], "data.list")
+    elif data.source in PACKED:
+        refuse_placeholders(files_in(Path(data.images), PACKED[data.source]), "data.images")
 
 
 def open_images(data: Data, table: pd.DataFrame) -> ImageSource:

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+SUFFIXES = (".parquet", ".parq", ".pq")
+AS_PARQUET = "is not read; save as parquet"
+OTHERS = {
+    ".arrow": f"Arrow {AS_PARQUET} (Dataset.to_parquet)",
+    ".feather": f"Feather {AS_PARQUET}",
+    ".gz": "packed files are not read; unpack with `gzip -d`",
+}
 COLUMNS = ("image", "bytes", "jpg")
 KEYS = ("key", "image_id", "id")
 # Largest row group: to read one picture, its whole row group is read.
@@ -76,7 +83,8 @@ def find_in_parquet(path: str | Path) -> Collection:
     UserError
         If no parquet file can be read, or if a file has no column of pictures, too many rows, or too large row groups.
     """
-    files_or_reasons = [_read_file(name, file) for name, file in track(containers(path, ".parquet"), "Reading tables")]
+    found = containers(path, SUFFIXES, OTHERS)
+    files_or_reasons = [_read_file(name, file) for name, file in track(found.files, "Reading tables")]
     files = [file for file in files_or_reasons if isinstance(file, File)]
     damaged = [reason for reason in files_or_reasons if isinstance(reason, str)]
     ids = _ids(files)
@@ -86,7 +94,7 @@ def find_in_parquet(path: str | Path) -> Collection:
             f"data.images: no rows in the parquet files of {path}{cause}; point data.images at tables of images"
         )
     labels = [label for file in files for label in file.labels]
-    return Collection(str(path), ids, labels, RowGroups(files).picture, damaged=damaged)
+    return Collection(str(path), ids, labels, RowGroups(files).picture, damaged=damaged, unopened=found.unopened)
 
 
 def _ids(files: list[File]) -> list[str]:

@@ -8,7 +8,8 @@ from PIL import Image
 
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import UnreadableImageError, decoded, printable
-from falcon_dvc.images.listing import Collection, existing_folder, inside
+from falcon_dvc.images.folders import existing_folder, inside
+from falcon_dvc.images.listing import Collection
 
 SPLITS = ("probe", "test")
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from falcon_dvc.errors import UserError
-from falcon_dvc.images.decode import FORMATS, UnreadableImageError, as_picture, decoded, printable
-from falcon_dvc.images.listing import Collection, existing_folder, inside, numbered
+from falcon_dvc.images.decode import UnreadableImageError, as_picture, decoded, printable
+from falcon_dvc.images.folders import existing_folder, inside
+from falcon_dvc.images.listing import Collection, numbered
 
 if TYPE_CHECKING:
     from torchvision.datasets import VisionDataset
@@ -91,8 +92,7 @@ def find_in_dataset(root: str | Path, name: str, split: str) -> Collection:
         return Collection(place, numbered(len(labels)), labels, lambda row: _from_array(dataset, row))
     # A path outside the folder stays absolute; `inside` refuses it on decoding.
     ids = [path.removeprefix(f"{folder}/") for path in paths]
-    formats = (*FORMATS, "PPM") if name == "GTSRB" else FORMATS
-    return Collection(place, ids, labels, lambda row: decoded(inside(folder, ids[row]), formats))
+    return Collection(place, ids, labels, lambda row: decoded(inside(folder, ids[row])))
 
 
 def _arguments(name: str, split: str) -> dict[str, Any]:

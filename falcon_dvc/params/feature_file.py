@@ -5,6 +5,7 @@ import reprlib
 from pathlib import Path
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.placeholders import refuse_placeholders
 
 NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -30,6 +31,7 @@ def read_feature_file(path: Path) -> list[int]:
 
 
 def _text(path: Path) -> str:
+    refuse_placeholders([path])
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:

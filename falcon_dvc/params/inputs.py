@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.models.open_clip import FOLDER
 from falcon_dvc.paths import DATA, MODELS, SCENES, TRAINING
+from falcon_dvc.placeholders import existing, files_in, refuse_placeholders
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params, RenderScenes, Section
@@ -27,15 +29,16 @@ def check_inputs(params: Params) -> int:
     Raises
     ------
     UserError
-        If a file is missing, or a plant has an unknown name.
+        If a file is missing or a placeholder (a pointer of Git LFS, a web page), or a plant has an unknown name.
     """
     if params.worlds:
         check_plants(params.render_scenes)
     own = _written_by_stages(params)
     named = [(key, path) for key, path in _named_files(params) if not any(path.is_relative_to(one) for one in own)]
     for key, path in named:
-        if not path.exists():
-            raise UserError(f"params.yaml: {key}: {path}: not found; give the path of an existing file or folder")
+        existing(path, f"params.yaml: {key}")
+        if key != "data.images" or path.is_file():  # of pictures, a few damaged ones may be skipped
+            refuse_placeholders(files_in(path), f"params.yaml: {key}")
     return len(named)
 
 
@@ -91,6 +94,8 @@ def _named_files(params: Params) -> Iterator[tuple[str, Path]]:
 def _files_of(place: str, section: Section) -> Iterator[tuple[str, Path]]:
     """Yield the files of a network, and those of the classifier inside it."""
     values: dict[str, Any] = vars(section)
+    if str(values.get("name")).startswith(FOLDER):
+        yield f"{place}.name", Path(values["name"].removeprefix(FOLDER))
     yield from ((f"{place}.{key}", Path(values[key])) for key in FILES if isinstance(values.get(key), str))
     if values.get("classifier") is not None:
         yield from _files_of(f"{place}.classifier", values["classifier"])

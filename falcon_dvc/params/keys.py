@@ -18,12 +18,14 @@ class Keys:
     chosen : those of them whose ``features`` are chosen.
     controls : those of them with random weights (``control_of``).
     worlds : the synthetic data sets of the run.
+    language : ``parse_captions.language``.
     """
 
     encoders: tuple[str, ...]
     chosen: frozenset[str]
     controls: frozenset[str]
     worlds: tuple[str, ...]
+    language: str = "en"
 
 
 def read_keys(path: str | Path = "params.yaml") -> Keys:
@@ -42,4 +44,9 @@ def read_keys(path: str | Path = "params.yaml") -> Keys:
         frozenset(str(name) for name, entry in encoders.items() if isinstance(entry, dict) and entry.get(key))
         for key in ("features", "control_of")
     )
-    return Keys(tuple(map(str, encoders)), chosen, controls, tuple(map(str, content.get("worlds") or ())))
+    worlds = tuple(map(str, content.get("worlds") or ()))
+    return Keys(tuple(map(str, encoders)), chosen, controls, worlds, _language(content.get("parse_captions")))
+
+
+def _language(section: Any) -> str:
+    return str(section.get("language", Keys.language)) if isinstance(section, dict) else Keys.language

@@ -1,13 +1,12 @@
 """Read and validate params.yaml. Errors name the param and the fix."""
 
-import difflib
-import reprlib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.params.problems import described
 from falcon_dvc.params.released import RELEASED
 from falcon_dvc.params.schema import OpenClip, Params
 from falcon_dvc.params.yaml_file import read_yaml
@@ -19,8 +18,8 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     Raises
     ------
     UserError
-        If the file is not valid, or its image-text encoder does not know its images. The message is one line on the first
-        problem, with the closest known key.
+        If the file is not valid, or its image-text encoder does not know its images. The message is one line that describes
+        each problem, with the closest known key.
     """
     path = Path(path)
     content = read_yaml(path)
@@ -29,7 +28,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     try:
         params = validated(content)
     except ValidationError as error:
-        raise UserError(_one_line(path, error)) from error
+        raise UserError(described(error, lambda *_: path)) from error
     _refuse_synthetic_model(path, params)
     return params
 
@@ -72,49 +71,3 @@ def merge(base: Any, overlay: dict[str, Any]) -> None:
                 base[key] = {}  # without the comments of what was removed, which ruamel.yaml would misplace
         else:
             base[key] = value
-
-
-def _one_line(path: Path, error: ValidationError) -> str:
-    """Format the first problem as ``params.yaml: concepts.contrst: unknown key; did you mean 'contrast'?``.
-
-    Unknown keys come before missing ones, because a misspelt key causes both.
-    """
-    first, count = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden"), error.error_count()
-    place = _place(first["loc"])
-    more = f" (and {count - 1} more)" if count > 1 else ""
-    if first["type"] == "extra_forbidden":
-        return f"{path}: {place}: unknown key{_suggestion(first['loc'])}{more}"
-    if first["type"] == "missing":
-        return f"{path}: {place}: missing; add it{more}"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    shown = "" if isinstance(first["input"], dict) else f", got {reprlib.repr(first['input'])}"
-    return f"{path}: {place}: {message}{shown}{more}"
-
-
-# Positions in a location where pydantic inserts the kind (or "[key]" for a bad name), which is not in the file. The tags of
-# `FeatureChoice`, in parentheses, are not in the file either.
-_KIND_AT = {"image_text": (1, 3), "encoders": (2,), "train": (2,)}
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    """Dotted path of a value, on one line."""
-    parts = [str(part) for index, part in enumerate(location) if index not in _KIND_AT.get(str(location[0]), ())]
-    written = [part for part in parts if part not in ("(numbers)", "(random)")]
-    return " ".join(".".join(written).split()) or "params"
-
-
-def _suggestion(location: tuple[int | str, ...]) -> str:
-    """Suggest the key of the same section that is closest to the unknown one."""
-    known = _known_keys(location[:-1])
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else (f"; known are: {', '.join(known)}" if known else "")
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the section at `location` of the schema."""
-    model: type[BaseModel] | None = Params
-    for part in location:
-        field = model.model_fields.get(str(part)) if model else None
-        candidate = field.annotation if field else None
-        model = candidate if isinstance(candidate, type) and issubclass(candidate, BaseModel) else None
-    return list(model.model_fields) if model else []

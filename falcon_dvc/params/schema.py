@@ -16,6 +16,8 @@ from pydantic import (
 )
 
 from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
+from falcon_dvc.models.open_clip import NAMED, REPOSITORIES
+from falcon_dvc.params.languages import known_language
 
 # Slugs become parts of file names, which have at most 255 bytes.
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
@@ -49,7 +51,9 @@ class Data(Section):
     source: Literal["scenes", "images", "list", "parquet", "webdataset", "torchvision"]
     images: Annotated[str, Field(min_length=1)]
     captions: Annotated[str, Field(min_length=1)]
-    caption_format: Literal["auto", "lines", "jsonl", "coco", "table", "laion", "templates"] = "auto"
+    caption_format: Literal["auto", "lines", "jsonl", "coco", "table", "laion", "falcon", "shards", "templates"] = (
+        "auto"
+    )
     caption_column: str = ""
     caption_embeddings: str = ""
     unreadable: Literal["skip", "fail"]
@@ -193,16 +197,39 @@ class Weights(Section):
         return bool(self.elsewhere) and not generated and not self.watched_only
 
 
-class OpenClip(Weights):
+class OfOpenClip(Weights):
+    """A model of open_clip, which brings its own weights if ``name`` is ``hf-hub:REPOSITORY`` or ``local-dir:FOLDER``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _repository_has_weights(cls, content: Any) -> Any:
+        """Read the weights of a repository or folder unless the params name others."""
+        if not isinstance(content, dict) or not str(content.get("name")).startswith(REPOSITORIES):
+            return content
+        return {**content, "pretrained": NAMED} if content.get("pretrained") is None else content
+
+
+Channels = Annotated[tuple[float, float, float], Field(strict=False)]
+Deviations = Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
+Pixels = Annotated[int, Field(ge=8, le=2048)]
+
+
+class OpenClip(OfOpenClip):
     """``name`` with ``pretrained``: a model of open_clip, and a tag or checkpoint (its weights are a file).
 
     Without both, ``checkpoint`` is a model of `train_clip`, which knows the synthetic data set alone. ``allow_synthetic``
-    accepts such a model for images of the user.
+    accepts such a model for images of the user. The keys of activation and preprocessing replace those of the release.
     """
 
     kind: Literal["open_clip"]
     name: str | None = None
     pretrained: str | None = None
+    quick_gelu: bool | None = None
+    size: Pixels | None = None
+    mean: Channels | None = None
+    std: Deviations | None = None
+    squash: bool | None = None
+    interpolation: Literal["bicubic", "bilinear"] | None = None
     allow_synthetic: bool = False
     precision: Precision = "float32"
     other_sources: ClassVar[str] = ", or give name and pretrained (a model of open_clip and a tag)"
@@ -339,9 +366,6 @@ def _different(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-Channels = Annotated[tuple[float, float, float], Field(strict=False)]
-
-
 class Network(Chosen, Headed, Weights):
     """Keys of all networks that this project does not train. docs/encoders.md has an example of each kind.
 
@@ -363,9 +387,9 @@ class Network(Chosen, Headed, Weights):
     ) = None
     pooling: Literal["mean", "max", "cls"] | None = None
     heatmap_layer: str | None = None
-    size: Annotated[int, Field(ge=8, le=2048)] | None = None
+    size: Pixels | None = None
     mean: Channels | None = None
-    std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)] | None = None
+    std: Deviations | None = None
     crop: Annotated[float, Field(gt=0, le=1)] | None = None
     squash: bool | None = None
     seed: Natural = 0
@@ -401,12 +425,13 @@ class TimmEncoder(Network):
     other_sources: ClassVar[str] = ", or set weights to random or pretrained"
 
 
-class OpenClipEncoder(Network):
+class OpenClipEncoder(OfOpenClip, Network):
     """The image tower; ``pretrained``: checkpoint, random, or a tag of open_clip."""
 
     kind: Literal["open_clip"]
     name: str
     pretrained: str = "checkpoint"
+    quick_gelu: bool | None = None
     source_key: ClassVar[str] = "pretrained"
     other_sources: ClassVar[str] = ", or set pretrained to random or to a tag of open_clip"
 
@@ -519,7 +544,7 @@ class MineCrops(Section):
     batch_size: Count
 
 
-class GenerateCaptions(Weights):
+class GenerateCaptions(OfOpenClip):
     """``pretrained``: checkpoint (the weights are the file ``checkpoint``), or a tag of open_clip."""
 
     encoders: tuple[Slug, ...] = Field(strict=False)
@@ -556,6 +581,7 @@ class BuildCaptionIndex(Section):
 
 
 class ParseCaptions(Section):
+    language: Annotated[str, AfterValidator(known_language)]
     min_word: Count
     synonym_similarity: Annotated[float, Field(gt=0)]
     synonym_mentions: Count

@@ -7,7 +7,9 @@ from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
 
-from falcon_dvc.errors import UserError
+from falcon_dvc.errors import UserError, refuse_conflict
+
+KEEP_ONE = "keep one side of each part between <<<<<<< and >>>>>>>"
 
 
 def read_yaml(path: Path, by_dvc: bool = False) -> Any:
@@ -18,7 +20,9 @@ def read_yaml(path: Path, by_dvc: bool = False) -> Any:
     by_dvc : the file was written by DVC. The parser in C, which knows YAML 1.1 only, is five times as fast.
     """
     try:
-        return deepcopy(_parsed(path.read_text(encoding="utf-8"), by_dvc))
+        text = path.read_text(encoding="utf-8")
+        refuse_conflict(path, text, f"git checkout --theirs {path}, then dvc repro" if by_dvc else KEEP_ONE)
+        return deepcopy(_parsed(text, by_dvc))
     except FileNotFoundError as error:
         raise UserError(f"{path}: not found; run from the project's root") from error
     except OSError as error:
@@ -26,7 +30,8 @@ def read_yaml(path: Path, by_dvc: bool = False) -> Any:
     except RecursionError as error:
         raise UserError(f"{path}: not valid YAML: it is nested too deep") from error
     except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date or number that is none
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        tab = "; indent with spaces, not with tabs" if "\\t" in str(error) else ""
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}{tab}") from error
 
 
 @lru_cache(maxsize=16)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,9 @@ from falcon_dvc.artifacts.formats import read_table, write_array, write_table
 from tests.support.paths import ROOT
 from tests.support.report_artifacts import make_params, write_artefacts
 
-matplotlib = pytest.importorskip("matplotlib", reason="the notebook draws with matplotlib, of the extra dev")
-plt = pytest.importorskip("matplotlib.pyplot")
+pytestmark = pytest.mark.skipif(
+    not find_spec("matplotlib"), reason="the notebook draws with matplotlib, of the extra dev"
+)
 
 
 def cells(name):
@@ -50,21 +52,29 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "docs").mkdir()
     monkeypatch.chdir(tmp_path / "docs")
-    matplotlib.use("agg")
-    yield tmp_path
+    return tmp_path
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The library that draws, imported by the worker that needs it."""
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    import matplotlib.pyplot as plt
+
+    yield plt
     plt.close("all")
 
 
-def test_every_cell_runs_and_shows_what_it_says(folder):
+def test_every_cell_runs_and_shows_what_it_says(folder, figures):
     before = sorted(folder.rglob("*"))
     names = executed("artifacts.ipynb")
     assert names["ROOT"] == folder and sorted(folder.rglob("*")) == before
     assert set(names["of_concept"]["concept"]) == {names["concept"]} and names["of_concept"]["text"].notna().all()
     assert (names["groups"]["size"] > 1).any() and len(names["truth"]) and isinstance(names["first"], pd.Series)
-    assert len(plt.get_fignums()) == 3
+    assert len(figures.get_fignums()) == 3
 
 
-def test_the_features_of_a_notebook_are_named_after_colours(tmp_path, monkeypatch):
+def test_the_features_of_a_notebook_are_named_after_colours(tmp_path, monkeypatch, figures):
     monkeypatch.chdir(tmp_path)
     with torch.random.fork_rng(devices=[]):
         names = executed("explain.ipynb")

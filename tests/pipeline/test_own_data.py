@@ -130,7 +130,7 @@ VIT = {"kind": "timm", "name": "test_vit", "weights": "random", "size": 48}
 # Encoder and layer, image source, caption source, index.
 RUNS = {
     "a ResNet of torchvision, two layers": (
-        {"kind": "torchvision", "name": "resnet18", "weights": "random", "size": 64, "layer": ["layer2", "layer3"]},
+        {"kind": "torchvision", "name": "resnet18", "weights": "random", "size": 32, "layer": ["layer2", "layer3"]},
         "list", "json lines", {},
     ),
     "class token of a ViT of timm": ({**VIT, "pooling": "cls"}, "parquet", "coco", {}),
@@ -140,7 +140,7 @@ RUNS = {
         {"index": "sq", "nlist": 2, "nprobe": 2, "train": 2, "least_recall": 0.1},
     ),
     "image tower of open_clip": (
-        {"kind": "open_clip", "name": "RN50", "pretrained": "random", "size": 64, "layer": "layer1"}, "torchvision", "csv", {},
+        {"kind": "open_clip", "name": "RN50", "pretrained": "random", "size": 32, "layer": "layer1"}, "torchvision", "csv", {},
     ),
     "what its average pool leaves": (
         {"kind": "python", "factory": "network_of_a_user:build", "layer": "4"}, "folder", "text", {},

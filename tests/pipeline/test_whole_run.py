@@ -26,8 +26,8 @@ from falcon_dvc.models.image_text.load import load_image_text
 from falcon_dvc.params.load import load_params, merge, read_yaml
 from tests.support.recorder import WITHOUT_EFFECT, leaves
 from tests.support.reruns import BY_FILE, declared, other_settings, resolved, too_few, too_many
-from tests.support.whole_runs import whole_run
-from trials.tiny import fingerprints, outputs, stages_in_order, write_params
+from tests.support.whole_runs import whole_run, write_smaller_params
+from trials.tiny import fingerprints, outputs, stages_in_order
 
 # Read by dvc.yaml alone, which runs a stage for each of these encoders; and what has one value only.
 BY_DVC = {("generate_captions", "encoders"), ("generate_captions", "kind"), ("evaluate_units", "encoders")}
@@ -84,7 +84,7 @@ def test_stages_after_training_give_the_same_bytes_again(run, monkeypatch):
     assert fingerprints(folder, RESULTS) == before
 
 
-CHOICE = [2, 5, 11, 17, 20]
+CHOICE = [2, 5, 8, 11, 14]
 BEFORE_THE_CHOICE = {"render_scenes", "train_clip", "train_encoder", "collect_images", "extract_activations"}
 BEFORE_THE_CHOICE |= {"build_caption_index", "parse_captions", "evaluate_units"}
 TESTED_ELSEWHERE = {"report"}  # tests/pipeline/test_own_data.py
@@ -93,7 +93,7 @@ TESTED_ELSEWHERE = {"report"}  # tests/pipeline/test_own_data.py
 def test_every_later_stage_works_on_chosen_features(everything, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     shutil.copytree(everything[0], folder)
-    write_params(folder, {"encoders": {"supervised": {"features": CHOICE}}, "transfer": {"top_images": 2}})
+    write_smaller_params(folder, {"encoders": {"supervised": {"features": CHOICE}}, "transfer": {"top_images": 2}})
     monkeypatch.chdir(folder)
     params = load_params()
     for name, key in stages_in_order(params):
@@ -118,7 +118,7 @@ def copy(everything, tmp_path_factory):
     """The same folder, for stages that are disturbed; and the params."""
     folder = tmp_path_factory.mktemp("disturbed") / "run"
     shutil.copytree(everything[0], folder)
-    write_params(folder, {name: {"batch_size": 16} for name in ("extract_activations", "mine_crops")})
+    write_smaller_params(folder, {name: {"batch_size": 16} for name in ("extract_activations", "mine_crops")})
     return folder, load_params(folder / "params.yaml")
 
 

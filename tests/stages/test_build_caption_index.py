@@ -1,6 +1,7 @@
 """The index of every kind of corpus: what is written, where captions come from, and that the search is the same however it is divided."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -86,7 +87,7 @@ def test_captions_are_accounted_for_to_the_last_row(here):
     )
     indexed = build_caption_index.run(params_of(here / "c.txt"))
     assert indexed.read == {"captions": 6} and indexed.dropped["captions"]["without text"] == 1
-    assert list(indexed.noted.values()) == [1, 1, 1], "merged, cut, with bytes that are not UTF-8"
+    assert list(indexed.noted.values()) == [1, 1, 1, 0], "merged, cut, with bytes that are not UTF-8, with line ends"
     (kept, embedded) = indexed.wrote.values()
     assert kept == embedded == 6 - 1 - 1
     parsed = parse_captions.run(params_of(here / "c.txt"))
@@ -282,3 +283,76 @@ def test_groups_that_lose_all_words_are_said_with_a_constant_that_leaves_them_so
     assert said[1].startswith("with concepts.relative_cut ") and said[1].endswith(
         "with concepts.contrast: false, 1 have a word"
     )
+
+
+def parsed(captions, **settings):
+    """The summary of captions that were indexed and parsed with other settings, and the words found."""
+    Path("c.txt").write_text("\n".join(captions), encoding="utf-8")
+    params = params_of("c.txt")
+    build_caption_index.run(params)
+    changed = params.model_copy(update={"parse_captions": params.parse_captions.model_copy(update=settings)})
+    return parse_captions.run(changed), set(read_table(paths.MENTIONS)["concept"])
+
+
+CHINESE = ["一只红色的方块在雪地上", "蓝色的方块", "รถสีแดงบนชายหาด", "赤い四角"]
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "other"])
+def test_captions_without_spaces_are_refused_before_anything_is_written(language):
+    with pytest.raises(
+        UserError, match=r"^c\.txt: 4 of 5 captions have no spaces between words [^\n]*parse_captions\.language"
+    ):
+        parsed([*CHINESE, "a red boat"], language=language)
+    assert not paths.MENTIONS.exists()
+
+
+def test_few_captions_without_spaces_are_counted_and_give_no_words():
+    summary, words = parsed([*CHINESE, *CAPTIONS])
+    assert "4 of 196 captions have no spaces between words" in summary.lacking[0]
+    assert summary.dropped["captions"] == {"without a noun, verb or adjective that counts": 4}
+    assert all(word.isascii() for word in words)
+    assert read_json(paths.metrics("parsed"))["undivided"] == 4
+
+
+FRENCH = [
+    "un bateau rouge est sur la plage",
+    "l'homme est dans la neige",
+    "une voiture près de la maison",
+    "deux bateaux rouges",
+]
+
+
+def test_captions_in_another_language_are_said_with_the_param():
+    said = parsed(FRENCH)[0].lacking
+    assert said == [
+        "about 100 % of the captions are in other languages than parse_captions.language names (fr 100 %); "
+        "set parse_captions.language: fr (docs/captions.md)"
+    ]
+    summary, words = parsed(FRENCH, language="fr")
+    assert summary.lacking == []
+    assert words == {"bateau", "rouge", "plage", "homme", "neige", "voiture", "maison", "bateau rouge"}
+
+
+def test_shares_of_a_mixed_corpus_are_said():
+    said = parsed([*CAPTIONS[:12], *FRENCH])[0].lacking
+    assert said == [
+        "about 25 % of the captions are in other languages than parse_captions.language names (fr 25 %), "
+        "so their grammar words may become concepts; use captions in one language"
+    ]
+
+
+@pytest.mark.parametrize("index", [{}, {"index": "sq"}, {"index": "ivf", "nlist": 1, "nprobe": 1}])
+@pytest.mark.parametrize("captions", [1, 3])
+def test_fewer_captions_than_a_crop_retrieves_are_said_once_and_give_right_words(here, captions, index):
+    (here / "c.txt").write_text("\n".join(CAPTIONS[:captions]))
+    _, params = built("c.txt", index)
+    write_groups(crops())
+    summary = score_concepts.run(params, "e")
+    assert [said for said in summary.lacking if "concepts.captions_per_image" in said] == [
+        f"the corpus has {captions} caption{'s' * (captions > 1)}, fewer than concepts.captions_per_image 5, "
+        "so every crop retrieves all of them and words differ by weight alone; add captions"
+    ]
+    table = read_table(paths.concepts("e") / "concepts.parquet")
+    assert len(table) and table["concept"].str.len().min() >= 3
+    assert not table.duplicated(["group", "kind", "concept"]).any()
+    assert (table["score"] <= 1 + 1e-9).all() and (captions > 1 or np.allclose(table["score"], 1))

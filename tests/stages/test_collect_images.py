@@ -10,7 +10,8 @@ from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.schema import Params
 from stages import collect_images
-from tests.support.image_sources import as_folder, as_list, data, every_source
+from stages.collect_images import OTHER_FORMATS
+from tests.support.image_sources import as_folder, as_list, as_shards, data, every_source
 from tests.support.sample_images import DAMAGED, coloured
 
 
@@ -71,7 +72,42 @@ def test_poor_images_are_said_in_a_line_each(tmp_path):
 
 
 @pytest.mark.parametrize("make", [as_folder, as_list])
-def test_nothing_but_copies_of_one_image_is_refused(tmp_path, make):
-    with pytest.raises(UserError, match=r"data\.images: all 3 images in .* are identical"):
-        run(make(tmp_path / "same", dict.fromkeys("abc", coloured(1))))
-    assert not paths.IMAGES.exists()
+def test_nothing_but_copies_of_one_image_is_said_beside_what_is_skipped(tmp_path, make, capsys):
+    summary = run(make(tmp_path / "same", {**dict.fromkeys("abc", coloured(1)), "d": DAMAGED}, heldout=0.0))
+    assert any(re.match("all 3 images are identical, .* data.images", line) for line in summary.lacking)
+    assert any(re.match("only 3 images .* add images to data.images$", line) for line in summary.lacking)
+    assert "skipped d.jpg: " in capsys.readouterr().out and summary.dropped["images"] == {
+        "cannot be read": 1,
+        OTHER_FORMATS: 0,
+    }
+
+
+def test_what_looks_like_a_picture_is_named_and_counted(tmp_path, capsys):
+    given = as_folder(tmp_path / "phone", {"a": coloured(1), "b": coloured(2)})
+    for name in ("1.HEIC", "2.heif", "d/3.hif", "x.jxl", "x.tar.gz", "notes.txt"):
+        (tmp_path / "phone" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "phone" / name).touch()
+    summary = run(given)
+    assert summary.read == {"images": 6} and summary.dropped["images"] == {"cannot be read": 0, OTHER_FORMATS: 4}
+    assert read_json(paths.metrics("images"))["skipped"] == 4
+    assert capsys.readouterr().out.splitlines() == [
+        "skipped 3 files (1.HEIC, 2.heif, d/3.hif): HEIF is not read; save as JPEG or PNG",
+        "skipped x.jxl: JPEG XL is not read; save as JPEG or PNG",
+        "note: x.tar.gz: archives are not opened; unpack them, or set data.source to webdataset for .tar files",
+    ]
+    with pytest.raises(UserError, match=r"^data\.images: 3 files \(1\.HEIC, .*HEIF is not read; save as JPEG or PNG"):
+        run(given.model_copy(update={"unreadable": "fail"}))
+
+
+def test_packed_shards_are_named_and_counted(tmp_path, capsys):
+    given = as_shards(tmp_path / "shards", {"a": coloured(1), "b": coloured(2)})
+    for name in ("1.tar.gz", "2.TGZ", "3.tar.zst", "4.zip"):
+        (tmp_path / "shards" / name).touch()
+    summary = run(given)
+    assert summary.read == {"images": 2, "other files with images": 4}
+    assert summary.dropped["other files with images"] == {OTHER_FORMATS: 4}
+    assert capsys.readouterr().out.splitlines() == [
+        "skipped 2 files (1.tar.gz, 2.TGZ): packed files are not read; unpack with `gzip -d`",
+        "skipped 3.tar.zst: packed files are not read; unpack with `zstd -d`",
+        "skipped 4.zip: packed files are not read; unpack with `unzip`, then set data.source to images",
+    ]

@@ -277,9 +277,10 @@ def test_features_of_another_encoder_are_one_clear_line(world):
         failures.run(make_params(), "net")
 
 
-def test_no_model_library_is_imported(world):
+def test_failures_report_and_rating_import_no_model_library(world):
     code = (
-        "import sys; from stages.failures import run; from tests.support.failure_params import make_params; run(make_params(), 'net'); "
+        "import sys, stages.report, falcon_dvc.cli.rating; from stages.failures import run; "
+        "from tests.support.failure_params import make_params; run(make_params(), 'net'); "
         "print({'torch', 'torchvision', 'open_clip', 'transformers'} & set(sys.modules))"
     )
     env = {"PYTHONPATH": str(ROOT)}

@@ -168,9 +168,22 @@ def test_random_images_are_enough_for_sets_of_the_largest_groups_size(planted):
 
 def test_nothing_to_explain_is_said_in_one_line(planted):
     write_array(paths.activations("e") / "features.npy", np.ones((250, 8), dtype=np.float32))
-    with pytest.raises(UserError, match=r"encoders\.e: all 8 features are constant on the 200 explained images"):
+    with pytest.raises(
+        UserError, match=r"encoders\.e: all 8 features are constant on the 200 explained images.*data\.images"
+    ):
         find_groups.run(planted, "e")
     assert not paths.groups("e").exists()
+
+
+@pytest.mark.parametrize(
+    ("probe", "words"),
+    [(3, r"only 3 of the images .*; add images to data\.images, or"), (30, r"; add images to data\.images$")],
+)
+def test_few_images_are_said_in_one_line(planted, probe, words):
+    table = read_table(paths.IMAGES)
+    write_table(paths.IMAGES, table.assign(split=["probe"] * probe + ["test"] * (len(table) - probe)))
+    with pytest.raises(UserError, match=words):
+        find_groups.run(with_settings(planted, min_images=29), "e")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from tests.support.paths import ROOT
 
 LIBRARY = "falcon_dvc"
 # Messages, names of files and the schema of the params: what a stage computes does not depend on them (DVC tracks the params' values).
-WITHOUT_EFFECT = ("errors.py", "paths.py", "progress.py", "params", "__init__.py")
+WITHOUT_EFFECT = ("errors.py", "placeholders.py", "paths.py", "progress.py", "params", "__init__.py")
 
 
 def closure(path: Path, packages: tuple[str, ...] = (LIBRARY, "stages"), root: Path = ROOT) -> set[Path]:

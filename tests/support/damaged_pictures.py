@@ -8,14 +8,15 @@ import zlib
 from functools import cache
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from falcon_dvc.images.decode import ORIENTATION_TAG
 from tests.support.sample_images import NOISE, SAMPLES, encoded
 
 NOISY = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 RED = Image.new("RGB", (4, 3), (255, 0, 0))
-WHOLE = {kind: encoded(NOISY, kind.upper()) for kind in ("jpeg", "png", "webp", "gif", "tiff", "bmp")}
+KINDS = ("jpeg", "png", "webp", "gif", "tiff", "bmp", "avif", "jpeg2000", "ppm")
+WHOLE = {"jp2" if kind == "jpeg2000" else kind: encoded(NOISY, kind.upper()) for kind in KINDS}
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -80,10 +81,47 @@ GREY_TIFF = (
 )
 
 
+def grey_tiff(photometric: int, *values: float, kind: str = "<u2") -> bytes:
+    """A TIFF file of one row of grey values; `photometric` 0 says that white is 0."""
+    row = np.array(values).astype(kind)
+    bits, sample = 8 * row.itemsize, {"u": 1, "i": 2, "f": 3}[row.dtype.kind]
+    numbers = {
+        256: row.size,
+        257: 1,
+        258: bits,
+        259: 1,
+        262: photometric,
+        273: 512,
+        277: 1,
+        278: 1,
+        279: row.nbytes,
+        339: sample,
+    }
+    return tiff(*((tag, 3, 1, value) for tag, value in numbers.items()), data=row.tobytes())
+
+
 def tiff_that_leads_to_itself() -> bytes:
     """A TIFF file whose next directory is its first."""
     content = bytearray(tiff(*GREY_TIFF, (273, 4, 1, 512), (279, 4, 1, 4), data=bytes([9] * 4)))
     content[8 + 2 + 12 * 9 : 8 + 2 + 12 * 9 + 4] = struct.pack("<I", 8)
+    return bytes(content)
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """A PNG file of 16 bits a channel; Pillow writes none with colours."""
+    height, width, channels = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return png(width, height, pixels=rows, depth=16, colours={2: 4, 3: 2, 4: 6}[channels])
+
+
+def deep_tiff(values: np.ndarray) -> bytes:
+    """A TIFF file of three colours of 16 bits."""
+    height, width, _ = values.shape
+    entries = [(256, width), (257, height), (259, 1), (262, 2), (277, 3), (278, height)]
+    short = [(tag, 3, 1, value) for tag, value in entries]
+    places = [(258, 3, 3, 500), (273, 4, 1, 512), (279, 4, 1, values.size * 2)]
+    content = bytearray(tiff(*sorted(short + places), data=values.astype("<u2").tobytes()))
+    content[500:506] = struct.pack("<HHH", 16, 16, 16)
     return bytes(content)
 
 
@@ -136,9 +174,11 @@ def icc(content: bytes) -> bytes:
 
 @cache
 def packed_zeros() -> bytes:
-    """200 megabytes of zeros, compressed."""
-    packer, zeros = zlib.compressobj(9), bytes(1_000_000)
-    return b"".join([*(packer.compress(zeros) for _ in range(200)), packer.flush()])
+    """200 megabytes of zeros, compressed: one of them, which is compressed as if nothing came before, again and again."""
+    packer, megabytes = zlib.compressobj(9, wbits=-15), 200
+    one = packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH)
+    checksum = megabytes * 1_000_000 % 65521 << 16 | 1  # Adler-32 of zeros
+    return b"\x78\xda" + one * megabytes + packer.flush() + struct.pack(">I", checksum)
 
 
 def text_bomb() -> bytes:
@@ -148,10 +188,9 @@ def text_bomb() -> bytes:
 
 def texts_of_a_megabyte(count: int) -> bytes:
     """A PNG file with many texts, each below what the decoder refuses."""
-    info = PngImagePlugin.PngInfo()
-    for number in range(count):
-        info.add_text(f"k{number}", "x" * 1_000_000, zip=True)
-    return encoded(RED, "PNG", pnginfo=info)
+    packed = zlib.compress(b"x" * 1_000_000)
+    texts = (chunk(b"zTXt", b"k%d\0\0" % number + packed) for number in range(count))
+    return png(1, 1, *texts, pixels=b"\0\xff\0\0")
 
 
 def profile_bomb() -> bytes:

@@ -1,5 +1,8 @@
 """Models of open_clip that are small enough to build in a test."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 
 TINY_CLIP = {
@@ -23,6 +26,15 @@ TINY_COCA = {
     },
     "custom_text": True,
 }  # fmt: skip
+
+
+def known(folder: Path, name: str, config: dict) -> str:
+    """Let open_clip know a model; return its name."""
+    import open_clip
+
+    (folder / f"{name}.json").write_text(json.dumps(config))
+    open_clip.add_model_config(folder / f"{name}.json")
+    return name
 
 
 def pictures(count: int) -> list[np.ndarray]:

@@ -1,18 +1,36 @@
 """The whole pipeline at a tiny size, stage after stage in the order of dvc.yaml."""
 
+import copy
 import importlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from falcon_dvc.params.load import load_params
+from falcon_dvc.params.load import load_params, merge
 from tests.support.recorder import Recorder
 from trials.tiny import stages_in_order, write_params
+
+# Smaller than the trials' run: the tests run its stages several times.
+SMALLER = {
+    "render_scenes": {
+        "clip_train": 64, "encoder_train": 64, "probe": 160, "test": 80, "captions": 200, "size": 32, "diameters": [10, 16],
+    },
+    "train": {name: {"stem": 8, "widths": [12, 16]} for name in ("supervised", "simclr")},
+    "find_groups": {"top_k": 8, "max_images": 8, "low_images": 8, "random_images": 8},
+    "report": {"high": 4, "low": 2, "thumbnail": 32},
+}  # fmt: skip
+
+
+def write_smaller_params(folder, changes=None):
+    """Write the params of the run, with changes."""
+    content = copy.deepcopy(SMALLER)
+    merge(content, changes or {})
+    write_params(folder, content)
 
 
 def whole_run(folder):
     """Run every stage in a folder; give params, what each stage read of them, and its account."""
-    write_params(folder)
+    write_smaller_params(folder)
     read, summaries = {}, {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -21,18 +21,12 @@ LOOSE = 3  # times what was measured at the large size: a formula that allows mo
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """Both sizes, at the same time, each stage in a process of its own."""
+    """Both sizes, each stage in a process of its own."""
     folder = tmp_path_factory.mktemp("load")
-    runs = []
-    for name, size in (("small", SMALL), ("larger", LARGER)):
-        options = [text for key, value in size.items() for text in (f"--{key}", str(value))]
-        places = ["--folder", str(folder / name), "--out", str(folder / f"{name}.json")]
-        command = [sys.executable, "-m", "trials.load", *places, *options]
-        runs.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
-    for run in runs:
-        output, _ = run.communicate()
-        assert run.returncode == 0, output.decode()
-    return [json.loads((folder / f"{name}.json").read_text()) for name in ("small", "larger")]
+    command = [sys.executable, "-m", "tests.support.small_loads", str(folder), json.dumps([SMALL, LARGER])]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return [json.loads((folder / f"{number}.json").read_text()) for number in range(2)]
 
 
 @pytest.fixture(scope="module")

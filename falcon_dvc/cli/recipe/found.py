@@ -1,6 +1,6 @@
 """What the user's images, captions and networks are: opened as the stages open them, before any work."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -11,14 +11,14 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from falcon_dvc.captions.corpus_file import clean_caption, is_missing
-from falcon_dvc.captions.formats import open_captions
+from falcon_dvc.captions.formats import format_of, open_captions
 from falcon_dvc.cli.recipe.request import Entry, Request, joined, with_paths
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.listing import Collection, find_in_folder, list_collection
 from falcon_dvc.models.encoders.hooked import HookedEncoder
 from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier, load_encoder
 from falcon_dvc.models.encoders.networks import IMAGENET, check_names
-from falcon_dvc.models.open_clip import published
+from falcon_dvc.models.open_clip.build import loaded
 from falcon_dvc.params.feature_file import read_feature_file
 from falcon_dvc.params.schema import Data, EncoderSpec
 
@@ -55,10 +55,11 @@ class Images:
 
 @dataclass(frozen=True)
 class Captions:
-    """The number of captions that were read, and whether there are more."""
+    """The number of captions that were read, whether there are more, and the format of their file or folder."""
 
     count: int
     more: bool
+    format: str
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class EncoderFound:
         Its classifier, if the classes have names.
     without : str
         Why there is no classifier; "" if there is one.
+    remarks : sequence of str
+        What there is to say about the default layer.
     """
 
     features: int
@@ -87,6 +90,7 @@ class EncoderFound:
     weights: str
     classifier: LinearClassifier | None
     without: str
+    remarks: Sequence[str] = ()
 
 
 @contextmanager
@@ -96,7 +100,8 @@ def in_terms_of_options(name: str) -> Iterator[None]:
     options = {
         "data.images": "--images",
         "data.captions": "--captions",
-        **{f"{encoder}.{key}": f"--{key}" for key in ("layer", "pooling", "classes", "head", "features")},
+        "data.caption_column": "--caption-column",
+        **{f"{encoder}.{key}": f"--{key}" for key in ("checkpoint", "layer", "pooling", "classes", "head", "features")},
         encoder: "--encoder",
     }
     try:
@@ -137,7 +142,12 @@ def find_captions(request: Request) -> Captions:
         If they cannot be read, or are too few.
     """
     data = Data(
-        source="images", images=str(request.images), captions=str(request.captions), unreadable="skip", heldout=0.0
+        source="images",
+        images=str(request.images),
+        captions=str(request.captions),
+        caption_column=request.caption_column,
+        unreadable="skip",
+        heldout=0.0,
     )
     batches = open_captions(data).batches()
     lines = count = undecodable = 0
@@ -152,7 +162,7 @@ def find_captions(request: Request) -> Captions:
         raise UserError(
             f"--captions {request.captions}: holds {count} captions; {FEWEST_CAPTIONS} or more are needed, better thousands"
         )
-    return Captions(count, more)
+    return Captions(count, more, format_of(request.captions, request.caption_column))
 
 
 def _usable(text: str | None) -> bool:
@@ -175,9 +185,8 @@ def find_encoder(entry: Entry, name: str) -> EncoderFound:
     check_names(spec, param)
     encoder, spec = _built(spec, param)
     classifier, without = _classifier(encoder, spec, entry, param)
-    return EncoderFound(
-        encoder.width, _explained(entry, encoder.width), _layers(encoder), _loaded(encoder), classifier, without
-    )
+    explained, layers = _explained(entry, encoder.width), _layers(encoder)
+    return EncoderFound(encoder.width, explained, layers, _loaded(encoder), classifier, without, encoder.remarks)
 
 
 def _classifier(encoder: HookedEncoder, spec: Any, entry: Entry, param: str) -> tuple[LinearClassifier | None, str]:
@@ -287,12 +296,13 @@ def check_image_text(entry: Entry) -> None:
     if entry["kind"] == "conse":
         return
     file = entry.get("checkpoint")
-    check_names(_spec(entry), "--image-text")
+    spec = _spec(entry)
+    check_names(spec, "--image-text")
     if file is None:
         return
     if not file.is_file():
         raise UserError(f"--image-text-checkpoint {file}: no such file")
-    published(entry["name"], str(file), "--image-text-checkpoint", "--image-text-checkpoint")
+    loaded(spec, "--image-text-checkpoint")
 
 
 def classes_of_labels(labels: list[str], classifier: LinearClassifier) -> int:

@@ -27,6 +27,8 @@ class Recipe:
         params.yaml, whose encoders, trainings and transfers the profile removes.
     images, captions : str
         Paths relative to the folder of the run.
+    caption_column : str
+        As in params.yaml.
     encoder, image_text : dict
         Entries, with paths relative to the folder of the run.
     settings : Settings
@@ -41,6 +43,7 @@ class Recipe:
     default: Mapping[str, Any]
     images: str
     captions: str
+    caption_column: str
     encoder: Entry
     image_text: Entry
     settings: Settings
@@ -87,6 +90,7 @@ def _data(recipe: Recipe) -> list[str]:
         _line(1, "source", "images", "a folder of pictures; docs/images.md has other sources"),
         _line(1, "images", recipe.images, recipe.notes["images"]),
         _line(1, "captions", recipe.captions, recipe.notes["captions"]),
+        *([_line(1, "caption_column", recipe.caption_column)] if recipe.caption_column else []),
         _line(1, "heldout", recipe.settings.heldout, why),
     ]
 

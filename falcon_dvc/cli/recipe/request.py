@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.models.open_clip import FOLDER, NAMED, REPOSITORIES
+from falcon_dvc.placeholders import refuse_placeholders
 
 KINDS = ("torchvision", "timm", "open_clip", "efficientnet_lite")
 # Published on LAION-2B, and the smallest of the usual sizes.
@@ -33,6 +35,7 @@ class Request:
     features: str = ""
     image_text: str = ""
     image_text_checkpoint: Path | None = None
+    caption_column: str = ""
     force: bool = False
 
 
@@ -75,7 +78,9 @@ def _lite(request: Request, variant: str) -> Entry:
 
 def _network(request: Request, kind: str, name: str) -> Entry:
     """Return kind, name and weights of a network of a library."""
-    name, _, tag = name.partition("/") if kind == "open_clip" else (name, "", "")
+    name, tag = split_tag(name) if kind == "open_clip" else (name, "")
+    if kind == "open_clip" and name.startswith(REPOSITORIES) and not (request.weights or request.checkpoint):
+        return {"kind": kind, "name": name, "pretrained": NAMED}
     weights = request.weights or tag
     if bool(weights) == bool(request.checkpoint):
         raise UserError(
@@ -87,6 +92,12 @@ def _network(request: Request, kind: str, name: str) -> Entry:
     if kind == "timm" and weights not in ("random", "pretrained"):
         name, weights = f"{name.partition('.')[0]}.{weights}", "pretrained"
     return {"kind": kind, "name": name, "pretrained" if kind == "open_clip" else "weights": weights}
+
+
+def split_tag(text: str) -> tuple[str, str]:
+    """Split MODEL/TAG. Names of repositories and folders contain slashes, and have no tag."""
+    name, _, tag = (text, "", "") if text.startswith(REPOSITORIES) else text.partition("/")
+    return name, tag
 
 
 def _one_or_more(text: str) -> str | list[str]:
@@ -135,6 +146,7 @@ def chosen_features(text: str) -> list[int] | dict[str, int] | Path | None:
 
 def _lines(path: Path, option: str) -> list[str]:
     """Read the lines of a text file without white space at their ends; the last one may be empty."""
+    refuse_placeholders([path], option)
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").rstrip().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -153,9 +165,11 @@ def image_text_entry(request: Request) -> Entry:
     if text == "conse" and not file:
         return {"kind": "conse"}
     kind, _, model = text.partition(":")
-    name, _, tag = model.partition("/")
+    name, tag = split_tag(model)
     if kind != "open_clip" or not name:
         raise UserError(f"--image-text {text}: write open_clip:MODEL/TAG, open_clip:MODEL with a file, or conse")
+    if name.startswith(REPOSITORIES) and not file:
+        return {"kind": kind, "name": name, "pretrained": NAMED}
     if file and request.image_text and not tag:
         return {"kind": kind, "name": name, "pretrained": "checkpoint", "checkpoint": file}
     if file or not tag:
@@ -168,7 +182,9 @@ def image_text_entry(request: Request) -> Entry:
 
 def with_paths(entry: Entry, write: Any) -> Entry:
     """Return the entry with its paths as texts, each by a call of `write`."""
-    return {key: write(value) if isinstance(value, Path) else value for key, value in entry.items()}
+    texts = {key: write(value) if isinstance(value, Path) else value for key, value in entry.items()}
+    name = str(entry.get("name"))
+    return {**texts, "name": f"{FOLDER}{write(Path(name.removeprefix(FOLDER)))}"} if name.startswith(FOLDER) else texts
 
 
 def joined(names: Sequence[str], most: int = 5) -> str:

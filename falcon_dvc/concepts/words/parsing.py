@@ -1,13 +1,13 @@
 """Find the words and noun phrases of captions (step 9), once for the corpus.
 
 One pass of a regular expression divides a block of captions into tokens. Each different token is classified once. A
-second pass finds phrases in a string with one letter for each token.
+second pass finds phrases in a string with one letter for each token. English words are tagged;
+`falcon_dvc.concepts.words.languages` classifies those of other languages.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +17,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from falcon_dvc.concepts.words.languages import (
+    MARKS,
+    OTHER,
+    UNSPACED,
+    content_word,
+    is_letters,
+    lemma_in,
+    respelled,
+    visible,
+)
+from falcon_dvc.concepts.words.scripts import is_sentence, is_unspaced
+
 if TYPE_CHECKING:
     import nltk
     from jaxtyping import Bool, Int
@@ -25,9 +37,10 @@ if TYPE_CHECKING:
 # Most tokens are letters before a space, so this pattern comes first, for speed. A file name is only searched after a space, and
 # if a dot comes before the next space. A search at every character would take quadratic time on a long text without dots.
 _BETWEEN = "\n"  # stands between two captions
+_WORD = rf"[^\W_]+(?:[{MARKS}]++[^\W_]*+)*"
 _TOKEN = re.compile(
     r"[a-z]++(?=\s)|\n|https?://\S+|www\.\S+|(?<!\S)(?=[^\s.]*+\.)\S+\.(?:jpe?g|png|gif|com|net|org)\b"
-    r"|[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_+"
+    rf"|{_WORD}(?:['’-]{_WORD})*|[^\w\s]|_+"
 )
 _ENTRY = re.compile(r"^(?!;;;)[^\S\n]*(\S+)[^\S\n]+(\S+)", re.MULTILINE)  # of the lexicon: a word and its tag
 _CONTENT = ("NN", "VB", "JJ")
@@ -94,6 +107,8 @@ _STOP = frozenset(
 _NOUN, _BEFORE, _VERB, _NO_CONTENT, _END = b"NAV-|"
 # Two or more adjectives and nouns that end in a noun; a token without content ends a phrase.
 _PHRASE = re.compile(rb"A+N+|NN+")
+_RUN = re.compile(rb"(?<!N)N{2,3}(?!N)")  # a phrase of a language without tags
+ENGLISH = "en"
 
 
 @lru_cache(maxsize=1)
@@ -132,7 +147,7 @@ def _lexicon() -> dict[str, str]:
 
 @lru_cache(maxsize=200_000)
 def lemma(word: str, tag: str) -> str:
-    """Return the dictionary form of a lower-case word.
+    """Return the dictionary form of a lower-case English word.
 
     Nouns become singular, verbs infinitive. Adjectives stay unchanged.
     """
@@ -146,28 +161,36 @@ def lemma(word: str, tag: str) -> str:
     return lemmatised[:-1] if misspelt else lemmatised
 
 
+def known_form(word: str, language: str) -> str:
+    """Return the form in which captions of a language have a word, taken for a noun."""
+    respelt = respelled(word, language)
+    if language == ENGLISH:
+        return lemma(respelt, "NN")
+    return lemma_in(next(reversed(respelt.split()), word), language)  # without an article, as in l'homme
+
+
 def tagged(caption: str) -> list[tuple[str, str]]:
-    """Tag the lower-case tokens of a caption with their part of speech."""
-    tokens = [token for token in _tokens([caption]) if token != _BETWEEN]
+    """Tag the lower-case tokens of an English caption with their part of speech."""
+    tokens = [token for token in _tokens([caption], ENGLISH) if token != _BETWEEN]
     return _tagger().tag(tokens) if tokens else []
 
 
-def _tokens(captions: Sequence[str]) -> list[str]:
-    """Split captions into lower-case tokens, with `_BETWEEN` between two captions.
+def _tokens(captions: Sequence[str], language: str) -> list[str]:
+    """Split captions into tokens, with `_BETWEEN` between two captions.
 
     A line break inside a caption is read as a space.
     """
-    composed = (text if text.isascii() else unicodedata.normalize("NFC", text) for text in captions)
-    return _TOKEN.findall(_BETWEEN.join([text.replace(_BETWEEN, " ") for text in composed]).lower())
+    lines = [visible(text).replace(_BETWEEN, " ") for text in captions]
+    text = _BETWEEN.join(lines)
+    return _TOKEN.findall(text.lower() if language == ENGLISH else respelled(text, language))
 
 
 def is_content(token: str, tag: str, discard: frozenset[str], min_word: int) -> bool:
-    """Decide whether a token is a noun, verb or adjective without digits that counts.
+    """Decide whether an English token is a noun, verb or adjective without digits that counts.
 
     Neither the token nor its lemma may be shorter than `min_word` or on the discard list.
     """
-    letters = token.replace("-", "").replace("'", "").replace("’", "")
-    if not (tag.startswith(_CONTENT) and letters.isalpha()):
+    if not (tag.startswith(_CONTENT) and is_letters(token)):
         return False
     return all(
         len(form) >= min_word and form not in _STOP and form not in discard for form in (token, lemma(token, tag))
@@ -175,10 +198,24 @@ def is_content(token: str, tag: str, discard: frozenset[str], min_word: int) -> 
 
 
 @lru_cache(maxsize=200_000)
-def _read(token: str, discard: frozenset[str], min_word: int) -> tuple[int, str]:
+def _read(token: str, discard: frozenset[str], min_word: int, language: str) -> tuple[int, str]:
     """Return the letter that stands for a token, and its lemma."""
     if token == _BETWEEN:
         return _END, ""
+    if _is_undivided(token, language):
+        return _NO_CONTENT, ""
+    if language != ENGLISH:
+        word = content_word(token, language, discard, min_word)
+        return (_NOUN, word) if word else (_NO_CONTENT, "")
+    return _read_english(token, discard, min_word)
+
+
+def _is_undivided(token: str, language: str) -> bool:
+    """Whether a token holds letters of a script without spaces, and may be several words."""
+    return is_unspaced(token) and (language not in UNSPACED | {OTHER} or is_sentence(token))
+
+
+def _read_english(token: str, discard: frozenset[str], min_word: int) -> tuple[int, str]:
     ((_, tag),) = _tagger().tag([token])
     if not is_content(token, tag, discard, min_word):
         return _NO_CONTENT, ""
@@ -209,7 +246,9 @@ class Mentioned:
         return len(self.caption)
 
 
-def parse_captions(captions: Sequence[str], discard: frozenset[str] = frozenset(), min_word: int = 3) -> Mentioned:
+def parse_captions(
+    captions: Sequence[str], discard: frozenset[str] = frozenset(), min_word: int = 3, language: str = ENGLISH
+) -> Mentioned:
     """Find the words and noun phrases of each caption.
 
     Parameters
@@ -217,18 +256,20 @@ def parse_captions(captions: Sequence[str], discard: frozenset[str] = frozenset(
     captions : any texts.
     discard : words that are never concepts, in lower case.
     min_word : smallest number of letters (released: words of two letters or fewer are dropped).
+    language : code of the captions' language.
     """
-    tokens = _tokens(captions)
+    tokens = _tokens(captions, language)
     place = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
-    read = [_read(token, discard, min_word) for token in place]
+    read = [_read(token, discard, min_word, language) for token in place]
     token = np.fromiter(map(place.__getitem__, tokens), dtype=np.int64, count=len(tokens))
     letters = np.array([letter for letter, _ in read], dtype=np.uint8)[token]
     concepts: dict[str, int] = {}
     words = _numbered(concepts, [form for _, form in read])[token]
     is_word = np.flatnonzero((letters != _NO_CONTENT) & (letters != _END))
-    spans = [match.span() for match in _PHRASE.finditer(letters.tobytes())]
+    spans = [match.span() for match in (_PHRASE if language == ENGLISH else _RUN).finditer(letters.tobytes())]
+    before = tokens if language == ENGLISH else [read[number][1] for number in token]
     phrases = _numbered(
-        concepts, [" ".join([*tokens[start : end - 1], read[token[end - 1]][1]]) for start, end in spans]
+        concepts, [" ".join([*before[start : end - 1], read[token[end - 1]][1]]) for start, end in spans]
     )
     starts = np.array([start for start, _ in spans], dtype=np.int64)
     caption = np.cumsum(letters == _END)
@@ -254,7 +295,7 @@ def _each_once(caption: np.ndarray, phrase: np.ndarray, concept: np.ndarray, voc
 
 
 def concepts_of(caption: str, discard: frozenset[str] = frozenset(), min_word: int = 3) -> tuple[list[str], list[str]]:
-    """Find the words and noun phrases of one caption, as `parse_captions` does."""
+    """Find the words and noun phrases of one English caption, as `parse_captions` does."""
     mentions = parse_captions([caption], discard, min_word)
     texts = np.array(mentions.vocabulary, dtype=object)[mentions.concept]
     return texts[~mentions.phrase].tolist(), texts[mentions.phrase].tolist()

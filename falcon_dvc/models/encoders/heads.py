@@ -1,4 +1,4 @@
-"""Read a linear classifier of an encoder's features (a linear probe) from a file of its own, without pickle and torch."""
+"""Read a linear classifier of an encoder's features (a linear probe) from a file of its own, without running code."""
 
 import zipfile
 from collections.abc import Mapping
@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.placeholders import existing, refuse_placeholders
 
+OF_TORCH = (".pth", ".pt", ".tar", ".bin", ".ckpt")
 EXPECTED = "a matrix weight (outputs x features) and a vector bias (outputs)"
 
 
@@ -20,7 +22,7 @@ def read_head(
     Parameters
     ----------
     path
-        A ``.safetensors`` or ``.npz`` file with one matrix and one vector, of any names (``weight``, ``fc.weight``).
+        A file of safetensors, NumPy (``.npz``) or torch with one matrix and one vector, of any names (``fc.weight``).
     features : int, optional
         Number of features of the encoder, to check the matrix.
     classes : int, optional
@@ -33,7 +35,7 @@ def read_head(
     UserError
         If the file cannot be read, holds other arrays or values that are not finite, or does not fit.
     """
-    arrays = _arrays(path)
+    arrays = _arrays(existing(path, f"{param}.head"))
     weight, bias = _weight_and_bias(path, arrays)
     if weight.shape[0] != bias.size:
         fix = "transpose the weight" if weight.shape[1] == bias.size else "use files of one training"
@@ -69,17 +71,29 @@ def _weight_and_bias(path: str | Path, arrays: Mapping[str, np.ndarray]) -> tupl
     return arrays[matrices[0]].astype(np.float32), arrays[vectors[0]].astype(np.float32)
 
 
-def _arrays(path: str | Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Read all arrays of a file by name."""
     from safetensors import SafetensorError
 
-    readers = {".safetensors": _of_safetensors, ".npz": _of_npz}
-    read = readers.get(Path(path).suffix.lower())
+    refuse_placeholders([path])
+    readers = {".safetensors": _of_safetensors, ".npz": _of_npz, **dict.fromkeys(OF_TORCH, _of_torch)}
+    read = readers.get(path.suffix.lower())
     if read is None:
-        raise UserError(f"{path}: a head is a .safetensors or .npz file; save {EXPECTED} in one")
+        raise UserError(
+            f"{path}: a head is a .safetensors, .npz or torch file ({', '.join(OF_TORCH)}); save {EXPECTED} in one"
+        )
     try:
-        return read(Path(path))
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        return read(path)
+    except (
+        OSError,
+        SafetensorError,
+        ValueError,
+        TypeError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        zipfile.BadZipFile,
+    ) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise UserError(f"{path}: not a readable file of arrays ({reason}); name a file with {EXPECTED}") from error
 
@@ -93,6 +107,17 @@ def _of_safetensors(path: Path) -> dict[str, np.ndarray]:
 def _of_npz(path: Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as archive:
         return {name: np.asarray(archive[name]) for name in archive.files}  # other files of an archive are bytes
+
+
+def _of_torch(path: Path) -> dict[str, np.ndarray]:
+    """Read the only table with a matrix and a vector, wherever the file holds it, or else the first table."""
+    from falcon_dvc.models.encoders.checkpoint_files import read_checkpoint
+    from falcon_dvc.models.encoders.released_checkpoints import tables_of
+
+    tables = tables_of(read_checkpoint(path))
+    linear = [table for table in tables if sorted(tensor.ndim for tensor in table.values()) == [1, 2]]
+    chosen = linear if len(linear) == 1 else tables[:1] or [{}]
+    return {name: tensor.float().numpy() for name, tensor in chosen[0].items()}
 
 
 def _shape(array: np.ndarray) -> str:

@@ -21,10 +21,13 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from falcon_dvc.errors import UserError, one_line
+from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Box
+from falcon_dvc.models.encoders.default_layer import Choice, choose_layer, maps_behind
 from falcon_dvc.models.encoders.layers import Layer, default_layer, entering_block, named, traced
+from falcon_dvc.models.encoders.missing import read_by
 from falcon_dvc.models.encoders.networks import Network, build_network
+from falcon_dvc.models.encoders.own_networks import refusal
 from falcon_dvc.models.encoders.readouts import Readout, Readouts
 
 Picture = UInt8[np.ndarray, "height width 3"]
@@ -50,6 +53,13 @@ class HookedEncoder:
     ------
     UserError
         If network, weights, layer or pooling are unknown or do not fit each other.
+
+    Attributes
+    ----------
+    width : int
+        Number of features.
+    remarks : list of str
+        What there is to say about the default layer.
     """
 
     def __init__(self, spec: Any, device: str = "cpu", param: str = "encoders", network: Network | None = None) -> None:
@@ -57,9 +67,12 @@ class HookedEncoder:
         self._network.module.to(device)
         layers = layers_of(self._network, device, param)
         names = spec.layer or ()
-        chosen = [named(layers, name, f"{param}.layer") for name in names] or [default(layers, self._network, param)]
-        self._readouts = Readouts([self._readout(layers, layer, spec, param) for layer in chosen], param)
+        chosen = [Choice(named(layers, name, f"{param}.layer")) for name in names]
+        chosen = chosen or [default(layers, self._network, device, param)]
+        self.remarks = [choice.remark for choice in chosen if choice.remark]
+        self._readouts = Readouts([self._readout(layers, choice.layer, spec, param) for choice in chosen], param)
         self.width = self._readouts.width
+        self._refuse_random(param)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -82,6 +95,7 @@ class HookedEncoder:
             "std": list(preparation.std),
             "checkpoint": self._network.loaded,
             "classifier": self._classifier_report(),
+            "remarks": [*self._network.remarks, *self.remarks],
         }
 
     def described_preparation(self) -> str:
@@ -191,8 +205,9 @@ class HookedEncoder:
         return len(weight), ""
 
     def _classifier_is_random(self) -> bool:
-        """Return whether the checkpoint lacks the weights of the classifier."""
-        return self._network.loaded is not None and not self._network.loaded["classifier_loaded"]
+        """Return whether the checkpoint lacks weights of the classifier, or between the features and the classifier."""
+        loaded = self._network.loaded
+        return loaded is not None and (not loaded["classifier_loaded"] or bool(loaded["missing"]))
 
     def final_layer(self) -> tuple[Float32[np.ndarray, "classes features"], Float32[np.ndarray, " classes"]] | None:
         """Return weights and bias of the classifier; None if it is random or not linear in these features."""
@@ -214,6 +229,19 @@ class HookedEncoder:
         bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias
         return (linear.weight.float().cpu().numpy(), bias.float().cpu().numpy()) if same else None
 
+    def _refuse_random(self, param: str) -> None:
+        """Refuse features that depend on tensors which the checkpoint lacks, and which are therefore random numbers."""
+        loaded = self._network.loaded or {"missing": []}
+        probe = _probe(self._network, self.device)
+        features = lambda: self._readouts.read(self._network.module, probe)[0]  # noqa: E731
+        random = read_by(self._network.module, loaded["missing"], features)
+        if random:
+            more = f" and {len(random) - 3} more" if len(random) > 3 else ""
+            raise UserError(
+                f"{loaded['file']}: lacks {', '.join(random[:3])}{more}, which the features of {param} depend on; use a "
+                "complete file, or name the architecture of this file, or an earlier layer"
+            )
+
     def _readout(self, layers: Sequence[Layer], layer: Layer, spec: Any, param: str) -> Readout:
         """Choose the pooling of one layer, and the layer of its heatmaps."""
         readout = Readout(layer, _pooling(layer, spec.pooling, self._network.class_token, f"{param}.pooling"))
@@ -226,7 +254,7 @@ class HookedEncoder:
             return self._checked_heatmap_layer(named(layers, name, param), readout, param)
         if readout.pooling in ("mean", "max"):
             return None
-        for candidate in _before(layers, readout.layer, self._network):
+        for candidate in _before(layers, readout.layer, self._network, self.device):
             if self._reaches(candidate, readout):
                 return candidate
         raise UserError(
@@ -253,10 +281,14 @@ class HookedEncoder:
         return bool(gradient.abs().amax() > 0)
 
 
-def _probe(network: Network, device: str) -> Float[Tensor, "1 3 size size"]:
+def _probe(network: Network, device: str, param: str = "encoders") -> Float[Tensor, "1 channels size size"]:
     """Return a picture of noise as the network's input."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    return network.preparation.batch([noise]).to(device)
+    try:
+        # Pictures of two sizes show whether a preprocessing of the user gives one size.
+        return network.preparation.batch([noise, noise[:48]])[:1].to(device)
+    except UserError as error:
+        raise UserError(f"{param}: {error}") from error
 
 
 def layers_of(network: Network, device: str = "cpu", param: str = "encoders") -> list[Layer]:
@@ -267,28 +299,27 @@ def layers_of(network: Network, device: str = "cpu", param: str = "encoders") ->
     UserError
         If the network does not accept a picture of its input size.
     """
-    image = _probe(network, device)
+    image = _probe(network, device, param)
     if image.shape[2] != image.shape[3]:
         raise UserError(f"{param}: the network's preprocess gives {tuple(image.shape[1:])}; it must give squares")
     try:
         return traced(network.module, image, network.prefix_tokens)
-    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
-        reason = one_line(error)
-        raise UserError(
-            f"{param}: the network does not take images of {image.shape[2]} pixels ({reason}); correct size"
-        ) from error
+    except Exception as error:  # the user's code can raise any exception
+        raise refusal(network.module, image, error, param) from error
 
 
-def default(layers: Sequence[Layer], network: Network, param: str = "encoders") -> Layer:
-    """Choose the layer before the classifier of a network."""
-    return default_layer(layers, network.classifiers, network.width, param)
+def default(layers: Sequence[Layer], network: Network, device: str = "cpu", param: str = "encoders") -> Choice:
+    """Choose the layer that feeds the classifier of a network."""
+    image = _probe(network, device)
+    return choose_layer(network.module, layers, image, network.classifiers, network.width, param)
 
 
-def _before(layers: Sequence[Layer], layer: Layer, network: Network) -> Iterator[Layer]:
+def _before(layers: Sequence[Layer], layer: Layer, network: Network, device: str) -> Iterator[Layer]:
     """Yield candidates for the heatmaps of features that have no maps of their own, the best first."""
     earlier = [other for other in layers if other.grid and other.last < layer.last]
     if layer.layout == "vector" and earlier:
-        layer = default(earlier, network)
+        behind = maps_behind(network.module, layers, _probe(network, device), layer, network.width)
+        layer = behind or default_layer(earlier, network.classifiers, network.width)
         yield layer
     entering = entering_block(layers, layer)
     yield from [entering] if entering else []
@@ -298,7 +329,8 @@ def _before(layers: Sequence[Layer], layer: Layer, network: Network) -> Iterator
 def _pooling(layer: Layer, requested: str | None, class_token: bool | None, param: str) -> str:
     """Return the pooling of a layer: `requested`, else "mean"; "none" for a vector."""
     if layer.layout == "vector":
-        if requested is not None:
+        of_one_position = len(layer.shape) > 1 and requested in ("mean", "max")
+        if requested is not None and not of_one_position:
             raise UserError(f"{param}: the output of '{layer.name}' is a vector; leave pooling out")
         return "none"
     if requested == "cls" and (layer.layout != "tokens" or not layer.prefix or class_token is False):

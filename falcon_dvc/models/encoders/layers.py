@@ -117,6 +117,8 @@ def _layout(shape: Sequence[int]) -> Layout | None:
         return None
     if len(shape) == 4 and 1 in (prod(shape[1:3]), prod(shape[2:])):
         return "vector"  # a single position, as after an average pool
+    if len(shape) == 3 and shape[1] == 1:
+        return "vector"  # a single token
     if len(shape) == 4 and shape[2] != shape[3]:
         return "map, channels last" if shape[1] == shape[2] else None
     by_axes: dict[int, Layout] = {4: "map", 3: "tokens", 2: "vector"}
@@ -159,15 +161,19 @@ def default_layer(
     UserError
         If the network has no maps and no tokens.
     """
-    starts = [layer.first for layer in layers if _within(layer.name, classifiers)]
+    starts = [layer.first for layer in layers if within(layer.name, classifiers)]
     before = [layer for layer in layers if layer.grid and (not starts or layer.last < min(starts))]
     for choice in ([layer for layer in before if layer.width == width], before):
         if choice:
             return choice[-1]
-    raise UserError(f"{param}: the network has no layer with positions; name one (falcon layers NAME)")
+    raise UserError(
+        f"{param}: the network has no layer with positions, which heatmaps need; set a larger size, or give a network whose "
+        "modules return maps or tokens"
+    )
 
 
-def _within(name: str, modules: Sequence[str]) -> bool:
+def within(name: str, modules: Sequence[str]) -> bool:
+    """Return whether a layer is one of `modules`, or inside one."""
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
@@ -179,16 +185,17 @@ def entering_block(layers: Sequence[Layer], layer: Layer) -> Layer | None:
     alike = [other for other in layers if (other.layout, other.shape) == (layer.layout, layer.shape)]
     numbered = [other for other in alike if re.search(r"\d$", other.name)]
     names = {other.name for other in numbered}
-    blocks = [other for other in numbered if not any(name in names for name in _ancestors(other.name))]
-    reached = [block for block in blocks if block.last <= layer.last or _within(layer.name, [block.name])]
+    blocks = [other for other in numbered if not any(name in names for name in ancestors(other.name))]
+    reached = [block for block in blocks if block.last <= layer.last or within(layer.name, [block.name])]
     if not reached:
         return None
-    start = min(other.first for other in layers if _within(other.name, [reached[-1].name]))
+    start = min(other.first for other in layers if within(other.name, [reached[-1].name]))
     before = [other for other in alike if other.last < start]
     return before[-1] if before else None
 
 
-def _ancestors(name: str) -> Iterator[str]:
+def ancestors(name: str) -> Iterator[str]:
+    """Yield the names of the modules around a layer, the outermost first."""
     parts = name.split(".")
     return (".".join(parts[:end]) for end in range(1, len(parts)))
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, UInt8
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Box, resized
 from falcon_dvc.models.encoders.heads import read_head
+from falcon_dvc.placeholders import existing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -148,7 +149,8 @@ def load_encoder(spec: Any, device: str = "cpu", param: str = "encoders") -> Enc
         If the kind is unknown, the checkpoint is missing or does not fit, or packages are missing.
     """
     if spec.kind == "scenes":
-        return ScenesEncoder(spec.checkpoint, device, spec.seed if spec.weights == "random" else None)
+        checkpoint = str(existing(spec.checkpoint, f"{param}.checkpoint"))
+        return ScenesEncoder(checkpoint, device, spec.seed if spec.weights == "random" else None)
     if spec.kind == "efficientnet_lite":
         from falcon_dvc.models.encoders.efficientnet_lite import EfficientNetLite
 

@@ -3,20 +3,23 @@
 import copy
 import difflib
 import importlib
-import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from torch import nn
 
 from falcon_dvc.errors import UserError, one_line
+from falcon_dvc.models.encoders.own_networks import for_channels, in_float32, numbers, plain, side, takes_grey
 from falcon_dvc.models.encoders.preparation import Preparation
 from falcon_dvc.models.encoders.random_weights import drawn_again, seeded
-from falcon_dvc.models.encoders.released_checkpoints import load_released
+from falcon_dvc.models.encoders.released_checkpoints import load_released, load_tensors
+from falcon_dvc.models.encoders.timm_names import known_name, remark
+from falcon_dvc.models.open_clip import build as open_clip
+from falcon_dvc.models.open_clip.weights import converted
 
 RESAMPLE = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -26,6 +29,7 @@ RESAMPLE = {
 # Released weights of these expect another standardisation, which the network applies with transform_input.
 STANDARDISE_INSIDE = ("googlenet", "inception_v3")
 IMAGENET = ("imagenet",)
+FEW = 6  # names that an error lists in full
 HEADS = ("fc", "head", "heads", "classifier")  # common names of the classifier of a network
 
 
@@ -53,6 +57,10 @@ class Network:
         Report of `load_released`; None without a checkpoint.
     untrained
         Whether its weights are random numbers.
+    content
+        Of its checkpoint, by the names of the network, before it is loaded. None: the file is still to be read.
+    remarks
+        What differs from the names and sizes in the params, in one line each.
     """
 
     module: nn.Module
@@ -64,6 +72,8 @@ class Network:
     classes: tuple[str, ...] | None = None
     loaded: dict[str, Any] | None = None
     untrained: bool = False
+    content: Any = None
+    remarks: tuple[str, ...] = ()
 
 
 def build_network(spec: Any, param: str = "encoders") -> Network:
@@ -91,7 +101,10 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
         network = build(spec, param)
     network.untrained = getattr(spec, source) == "random"
     if getattr(spec, source) == "checkpoint":
-        network.loaded = load_released(network.module, spec.checkpoint, network.classifiers, spec.part)
+        network.loaded = load_released(
+            network.module, spec.checkpoint, network.classifiers, spec.part, f"{param}.checkpoint", network.content
+        )
+        network.content = None
     network.preparation, network.classes = _overridden(network.preparation, spec), spec.classes or network.classes
     network.module.eval().requires_grad_(False)
     return network
@@ -108,7 +121,8 @@ def _overridden(preparation: Preparation, spec: Any) -> Preparation:
 def _known(name: str, names: Sequence[str], param: str, what: str) -> str:
     if name in names:
         return name
-    close = difflib.get_close_matches(name, names, n=3) or list(names)[:3]
+    few = list(names) if len(names) <= FEW else []
+    close = few or difflib.get_close_matches(name.casefold(), names, n=3) or list(names)[:3]
     raise UserError(f"{param}: {what} '{name}' is unknown; use for instance {', '.join(close)}")
 
 
@@ -130,14 +144,31 @@ def _fetched(fetch: Callable[[], Any], param: str, what: str) -> Any:
         ) from error
 
 
-def _sized(build: Callable[..., nn.Module], key: str, size: int | None) -> nn.Module:
-    """Build a network for another input size, if its constructor takes one."""
-    if size is not None:
+def _sized(build: Callable[..., nn.Module], *arguments: dict[str, Any]) -> nn.Module:
+    """Build a network with the first of the arguments for its size that its constructor takes."""
+    for argument in arguments:
         try:
-            return build(**{key: size})
+            return build(**argument)
         except TypeError:
-            pass  # convolutional networks accept any size
+            continue  # convolutional networks accept any size
     return build()
+
+
+def _built(build: Callable[[], nn.Module], spec: Any, param: str) -> nn.Module:
+    """Build a network without weights; report that it does not take the size.
+
+    Raises
+    ------
+    UserError
+        If the constructor fails.
+    """
+    try:
+        return build()
+    except Exception as error:  # constructors check their arguments by assertions and by exceptions of any kind
+        size = "its own size" if spec.size is None else f"size {spec.size}"
+        raise UserError(
+            f"{param}: {spec.name} cannot be built for {size} ({one_line(error)}); correct size or name"
+        ) from error
 
 
 def check_names(spec: Any, param: str = "encoders") -> None:
@@ -155,7 +186,9 @@ def check_names(spec: Any, param: str = "encoders") -> None:
     UserError
         If the library does not know a name. The message offers close ones.
     """
-    {"torchvision": _torchvision_weights, "timm": _check_timm, "open_clip": _open_clip_tag}[spec.kind](spec, param)
+    {"torchvision": _torchvision_weights, "timm": known_name, "open_clip": open_clip.check_model}[spec.kind](
+        spec, param
+    )
 
 
 def _torchvision_weights(spec: Any, param: str) -> Any:
@@ -166,29 +199,47 @@ def _torchvision_weights(spec: Any, param: str) -> Any:
     if spec.weights in ("checkpoint", "random"):
         return None
     released = models.get_model_weights(spec.name)
-    return released[_known(spec.weights, list(released.__members__), param, f"weights of {spec.name}")]
+    name = spec.weights.removeprefix(f"{released.__name__}.")
+    return released[_known(name, list(released.__members__), param, f"weights of {spec.name}")]
 
 
 def _torchvision(spec: Any, param: str) -> Network:
     from torchvision import models
 
     weights = _torchvision_weights(spec, param)
-    # The first weights of a network are those of its paper. Most other checkpoints use the same preprocessing.
-    described = weights or next(iter(models.get_model_weights(spec.name)))
-    options = {"transform_input": True} if weights is not None and spec.name in STANDARDISE_INSIDE else {}
-    module = _sized(
-        lambda **size: models.get_model(spec.name, weights=None, **options, **size), "image_size", spec.size
-    )
-    if weights is not None:
-        fetch = lambda: weights.get_state_dict(progress=False, check_hash=True, weights_only=True)  # noqa: E731
-        module.load_state_dict(_fetched(fetch, param, f"{spec.name} {spec.weights}"))
+    described = weights or _described_weights(spec)
+    preparation = _torchvision_preparation((described or next(iter(models.get_model_weights(spec.name)))).transforms())
+    options = {"transform_input": True} if described is not None and spec.name in STANDARDISE_INSIDE else {}
+    build = lambda **size: models.get_model(spec.name, weights=None, **options, **size)  # noqa: E731
+    size = spec.size or preparation.size
+    sized = lambda: _sized(build, {"image_size": size}, {"input_size": (size, size)})  # noqa: E731
+    module = _built(sized, spec, param)
     return Network(
         module,
-        _torchvision_preparation(described.transforms()),
+        preparation,
         _last_layer(module),
         prefix_tokens=1 if hasattr(module, "class_token") else None,
         classes=IMAGENET if weights is not None else None,
+        remarks=_with_weights(module, weights, spec, param) if weights is not None else (),
     )
+
+
+def _described_weights(spec: Any) -> Any:
+    """Return torchvision's description of the checkpoint if the file has the name of released weights; else None."""
+    from torchvision import models
+
+    released = models.get_model_weights(spec.name) if spec.weights == "checkpoint" else ()
+    return next((weights for weights in released if Path(weights.url).name == Path(spec.checkpoint).name), None)
+
+
+def _with_weights(module: nn.Module, weights: Any, spec: Any, param: str) -> tuple[str, ...]:
+    """Load released weights into a network of torchvision; return remarks."""
+    fetch = lambda: weights.get_state_dict(progress=False, check_hash=True, weights_only=True)  # noqa: E731
+    where = f"{param}: {spec.name} {spec.weights}"
+    report = load_tensors(module, _fetched(fetch, param, f"{spec.name} {spec.weights}"), where, _last_layer(module))
+    if report["missing"] or not report["classifier_loaded"]:
+        raise UserError(f"{where}: torchvision's file lacks tensors of the network; remove it from torch's cache")
+    return (f"computed for this size: {', '.join(report['computed'])}",) if report["computed"] else ()
 
 
 def _torchvision_preparation(transforms: Any) -> Preparation:
@@ -211,35 +262,17 @@ def _last_layer(module: nn.Module) -> tuple[str, ...]:
     return ()
 
 
-def _check_timm(spec: Any, param: str) -> None:
-    import timm
-
-    name, _, tag = spec.name.partition(".")
-    _known(name, timm.list_models(), param, "timm's model")
-    if spec.weights != "pretrained":
-        return
-    released = timm.list_pretrained(f"{name}.*")
-    if not released:
-        raise UserError(
-            f"{param}: timm has no pretrained weights of '{name}'; name a checkpoint, or set weights to random"
-        )
-    if tag:
-        _known(spec.name, released, param, "timm's pretrained model")
-
-
 def _timm(spec: Any, param: str) -> Network:
     import timm
     from timm.data import resolve_model_data_config
 
-    _check_timm(spec, param)
-    pretrained = spec.weights == "pretrained"
-
-    def build(**size: Any) -> nn.Module:
-        return timm.create_model(spec.name, pretrained=pretrained, **size)
-
-    sized = lambda: _sized(build, "img_size", spec.size)  # noqa: E731
-    module = _fetched(sized, param, f"pretrained weights of {spec.name}") if pretrained else sized()
+    name, pretrained = known_name(spec, param), spec.weights == "pretrained"
+    build = lambda **size: timm.create_model(name, pretrained=pretrained, **size)  # noqa: E731
+    sized = lambda: _sized(build, *([{"img_size": spec.size}] if spec.size else []))  # noqa: E731
+    hub = pretrained or ":" in name
+    module = _fetched(sized, param, f"pretrained weights of {name}") if hub else _built(sized, spec, param)
     classifier = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
+    renamed = remark(spec, param)
     return Network(
         module,
         _timm_preparation(resolve_model_data_config(module)),
@@ -248,6 +281,7 @@ def _timm(spec: Any, param: str) -> Network:
         prefix_tokens=getattr(module, "num_prefix_tokens", None),
         class_token=_has_class_token(module),
         width=getattr(module, "num_features", None),
+        remarks=(renamed,) if renamed else (),
     )
 
 
@@ -266,58 +300,38 @@ def _timm_preparation(config: dict[str, Any]) -> Preparation:
     )
 
 
-def _open_clip_tag(spec: Any, param: str) -> str | None:
-    """Return the tag of the released weights that the params name; None if they come from elsewhere."""
-    import open_clip
-
-    _known(spec.name, open_clip.list_models(), param, "open_clip's model")
-    if spec.pretrained in ("checkpoint", "random"):
-        return None
-    return _known(spec.pretrained, _tags(spec.name), param, f"weights of {spec.name}")
-
-
 def _open_clip(spec: Any, param: str) -> Network:
-    import open_clip
-
-    tag = _open_clip_tag(spec, param)
-
-    def build() -> nn.Module:
-        with _without_warnings():
-            return open_clip.create_model(spec.name, pretrained=tag, pretrained_text=False, force_image_size=spec.size)
-
-    module = _fetched(build, param, f"{spec.name} {tag or ''}".rstrip())
-    trunk = getattr(module.visual, "trunk", None)
+    source = open_clip.source_of(spec, param)
+    model = open_clip.built(source, param)
+    from_file = spec.pretrained == "checkpoint"
+    if not from_file:
+        open_clip.fill(model, source, param)
+    visual, trunk = model.visual, getattr(model.visual, "trunk", None)
     return Network(
-        module.visual,
-        _open_clip_preparation(open_clip.get_model_preprocess_cfg(module)),
-        prefix_tokens=getattr(trunk, "num_prefix_tokens", None) if trunk else _class_tokens(module.visual),
+        visual,
+        _open_clip_preparation(visual.preprocess_cfg, param),
+        prefix_tokens=getattr(trunk, "num_prefix_tokens", None) if trunk else _class_tokens(visual),
         class_token=_has_class_token(trunk),
         width=getattr(trunk, "num_features", None),
+        content=_of_tower(model, source.content) if from_file else None,
     )
 
 
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silence open_clip's warning of random weights: they were asked for, or a file replaces them afterwards."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
-def _tags(name: str) -> list[str]:
-    from open_clip import list_pretrained_tags_by_model
-
-    return list_pretrained_tags_by_model(name)
+def _of_tower(model: nn.Module, content: Any) -> Any:
+    """Return the content of a file by the names of a model; unchanged if it holds an image tower alone."""
+    table = converted(model, content)
+    return table if any(name.startswith("visual.") for name in table) else content
 
 
 def _class_tokens(visual: nn.Module) -> int | None:
     return 1 if hasattr(visual, "class_embedding") else None
 
 
-def _open_clip_preparation(config: dict[str, Any]) -> Preparation:
+def _open_clip_preparation(config: dict[str, Any], param: str) -> Preparation:
+    if config.get("resize_mode") == "longest":
+        raise UserError(
+            f"{param}: the network sees images with a border, which encoders lack; set squash: true or false"
+        )
     size = config.get("size", 224)
     return Preparation(
         size if isinstance(size, int) else size[0],
@@ -329,7 +343,7 @@ def _open_clip_preparation(config: dict[str, Any]) -> Preparation:
 
 
 def _python(spec: Any, param: str) -> Network:
-    module = _call_factory(spec.factory, param)
+    module = in_float32(plain(_call_factory(spec.factory, param)), param)
     if spec.weights == "random":
         module = drawn_again(module, spec.seed, param)
     preparation = _own_preparation(module, getattr(module, "preprocess", None), spec, param, spec.factory)
@@ -342,10 +356,11 @@ def _own_preparation(module: nn.Module, preprocess: Any, spec: Any, param: str, 
     if preprocess is None and None in settings.values():
         missing = ", ".join(key for key, value in settings.items() if value is None)
         raise UserError(f"{param}: the network of {name} has no attribute `preprocess`; give {missing}")
-    known: dict[str, Any] = {
-        key: value if key == "size" else tuple(value) for key, value in settings.items() if value is not None
-    }
-    return Preparation(**known, squash=True, transform=preprocess)
+    size = side(settings.pop("size"), param) or Preparation.size
+    known = {key: values for key, value in settings.items() if (values := numbers(value, key, param))}
+    channels = 1 if preprocess is None and takes_grey(module, size) else 3
+    per_channel: dict[str, Any] = {key: for_channels(values, channels, key, param) for key, values in known.items()}
+    return Preparation(size, **per_channel, squash=True, transform=preprocess, channels=channels)
 
 
 def _described(module: nn.Module, preparation: Preparation) -> Network:
@@ -364,7 +379,7 @@ def wrapped(module: nn.Module, spec: Any, param: str) -> Network:
     Parameters
     ----------
     module
-        For instance of torchvision or timm, or of the user.
+        For instance of torchvision or timm, or of the user. The copy is in float32.
     spec
         `preprocess` (from a PIL image to a tensor, or None), and ``size``, ``mean``, ``std``, ``crop``, ``squash`` as in
         the schema ``Network``. Preprocessing of torchvision's weights, and of timm's models, is read from the object.
@@ -374,11 +389,10 @@ def wrapped(module: nn.Module, spec: Any, param: str) -> Network:
     UserError
         If the preprocessing is not known.
     """
-    preprocess = spec.preprocess or getattr(module, "preprocess", None)
-    preparation = _preset(module, preprocess) or _own_preparation(
-        module, preprocess, spec, param, type(module).__name__
-    )
-    network = _described(copy.deepcopy(module), _overridden(preparation, spec))
+    preprocess, name = spec.preprocess or getattr(module, "preprocess", None), type(module).__name__
+    module = in_float32(copy.deepcopy(plain(module)), param)
+    preparation = _preset(module, preprocess) or _own_preparation(module, preprocess, spec, param, name)
+    network = _described(module, _overridden(preparation, spec))
     network.module.eval().requires_grad_(False)
     return network
 
@@ -404,9 +418,29 @@ def _call_factory(factory: str, param: str) -> nn.Module:
     try:
         module = getattr(importlib.import_module(path), function)()
     except (Exception, SystemExit) as error:  # the user's code can raise any exception
-        raise UserError(f"{param}: factory {factory} failed ({type(error).__name__}: {error}); correct it") from error
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise UserError(f"{param}: factory {factory} failed ({reason}); {_fix(error, path)}") from error
     if not isinstance(module, nn.Module):
-        raise UserError(
-            f"{param}: factory {factory} returned a {type(module).__name__}; it must return a torch.nn.Module"
-        )
+        raise UserError(f"{param}: factory {factory} returned {_named(module)}; it must return a torch.nn.Module")
     return module
+
+
+def _fix(error: BaseException, path: str) -> str:
+    """Say what to do about a factory that failed."""
+    text = str(error)
+    if isinstance(error, ModuleNotFoundError) and path.startswith(str(error.name)):
+        return "put the module into the folder where the stages run (runs/NAME of a profile), or install it"
+    if isinstance(error, TypeError) and "required positional argument" in text:
+        return "name a function without arguments that returns the network"
+    if "CUDA" in text or "NVIDIA" in text:
+        return "build it on the CPU, with map_location='cpu' for its file; the param device says where it runs"
+    return "correct it"
+
+
+def _named(value: Any) -> str:
+    """Name the kind of what is no network, and what is probably meant."""
+    if isinstance(value, type):
+        return f"the class {value.__name__} itself"
+    if isinstance(value, dict) and any(isinstance(tensor, torch.Tensor) for tensor in value.values()):
+        return "weights (a state_dict), and no network that they are loaded into"
+    return f"a {type(value).__name__}"

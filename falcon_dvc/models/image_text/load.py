@@ -1,7 +1,6 @@
 """Load the joint image-text encoder, which maps images and texts to unit vectors of one space."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,10 +8,11 @@ from jaxtyping import Float32
 from PIL import Image
 
 from falcon_dvc.compute.device import computing_in
-from falcon_dvc.errors import UserError, one_line
+from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import resized
 from falcon_dvc.models.image_text.base import PARAM, ImageTextEncoder, Picture, sha256
-from falcon_dvc.models.open_clip import published
+from falcon_dvc.models.open_clip.build import Source, loaded, scheme, tokenizer_of
+from falcon_dvc.placeholders import existing
 
 if TYPE_CHECKING:
     import torch
@@ -136,8 +136,8 @@ def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
     ----------
     spec
         The param ``image_text``: kind and precision. With kind open_clip, either checkpoint alone (written by the stage
-        train_clip), or name and pretrained (an architecture of open_clip, and a tag, or checkpoint: the weights are the
-        file checkpoint). With kind conse: top, classifier, sentences.
+        train_clip), or name and pretrained (see `falcon_dvc.models.open_clip.build.source_of`). With kind conse: top,
+        classifier, sentences.
     device : str
         Where it runs, for instance "cpu" or "cuda".
 
@@ -155,17 +155,12 @@ def _in_float32(spec: Any, device: str) -> ImageTextEncoder:
     if spec.kind == "open_clip":
         if spec.name is None:
             return _own_clip(spec.checkpoint, device)
-        return _published_clip(spec.name, _weights(spec), device)
+        return _published_clip(spec, device)
     if spec.kind == "conse":
         from falcon_dvc.models.image_text.conse import ConSE
 
         return ConSE(spec.top, device, spec.classifier, spec.sentences)
     raise UserError(f"{PARAM}: kind {spec.kind!r} is unknown; use open_clip or conse")
-
-
-def _weights(spec: Any) -> str:
-    """Return the file or tag of the weights of a model of open_clip."""
-    return spec.checkpoint if spec.pretrained == "checkpoint" else spec.pretrained
 
 
 def _own_clip(checkpoint: str, device: str) -> OpenClip:
@@ -174,7 +169,7 @@ def _own_clip(checkpoint: str, device: str) -> OpenClip:
     from falcon_dvc.models.scenes.small_clip import prepare
     from falcon_dvc.models.scenes.small_resnet import unit_images
 
-    model, tokenizer = load_clip(checkpoint)
+    model, tokenizer = load_clip(existing(checkpoint, f"{PARAM}.checkpoint"))
     side = _side(model.visual)
 
     def preprocess(images: Sequence[Picture]) -> "torch.Tensor":
@@ -189,21 +184,17 @@ def _side(tower: Any) -> int:
     return tower.image_size if isinstance(tower.image_size, int) else tower.image_size[0]
 
 
-def _published_clip(name: str, pretrained: str, device: str) -> OpenClip:
-    """Load a published CLIP from a file of weights or by its tag (from open_clip's cache or the network)."""
-    import open_clip
+def _published_clip(spec: Any, device: str) -> OpenClip:
+    """Load a published CLIP from a file of weights or by its name or tag (from open_clip's cache or the network)."""
+    model, transform, source = loaded(spec, PARAM)
+    return composed(model, transform, tokenizer_of(source.name, PARAM), _fingerprint(source), device)
 
-    model, transform = published(name, pretrained, PARAM, "checkpoint, with pretrained: checkpoint")
-    try:
-        tokenizer = open_clip.get_tokenizer(name)
-    except Exception as error:  # tokenizers of other families come from a hub
-        reason = one_line(error)
-        raise UserError(
-            f"{PARAM}: open_clip cannot load the tokenizer of {name!r} ({reason}); do so on a machine with a network"
-        ) from error
 
-    weights = sha256(pretrained) if Path(pretrained).is_file() else pretrained
-    return composed(model, transform, tokenizer, f"open_clip:{name}:{weights}", device)
+def _fingerprint(source: Source) -> str:
+    """Describe name, weights and activation of a published CLIP."""
+    weights = source.tag or (sha256(source.file) if source.file else "random")
+    name = "repository" if scheme(source.name) else source.name  # the weights do not depend on the folder's path
+    return ":".join(["open_clip", name, weights, *(["quickgelu"] if source.settings.quick_gelu else [])])
 
 
 def composed(

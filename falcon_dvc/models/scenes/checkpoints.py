@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from falcon_dvc.artifacts.formats import write_bytes
 from falcon_dvc.errors import UserError
+from falcon_dvc.placeholders import refuse_placeholders
 
 if TYPE_CHECKING:
     from falcon_dvc.models.scenes.small_resnet import SmallResNet
@@ -140,6 +141,7 @@ def _load(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any
     """Read tensors and metadata of a checkpoint of the given format."""
     from safetensors import SafetensorError, safe_open
 
+    refuse_placeholders([path])
     try:
         with safe_open(str(path), framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)

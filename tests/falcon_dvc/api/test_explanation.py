@@ -141,6 +141,7 @@ def test_features_without_positions_are_located_by_gradients():
         ({"captions": "a boat"}, "captions: a str; give a list of texts"),
         ({"captions": 3}, "captions: a int; give a list of texts"),
         ({"captions": ["a boat", None]}, "captions: number 1 is a NoneType; give a list of texts"),
+        ({"captions": ["蓝色的方块", "赤い四角"]}, "captions: 2 of 2 captions have no spaces .* set parse_captions.language"),
         ({"captions": ["of the", "12"], "caption_embeddings": np.eye(2)}, "captions: none holds a noun, verb or adjective"),
         ({"encoder": np.ones((3, 2))}, "encoder: 3 rows of features, but 60 images"),
         ({"encoder": np.full((60, 2), np.nan)}, r"encoder: its features hold NaN or infinite values \(image 0\)"),
@@ -173,6 +174,11 @@ def test_a_wrong_argument_is_refused_in_one_line(change, message):
     with pytest.raises(UserError, match=f"^{message}") as error:
         run(**change)
     assert "\n" not in str(error.value)
+
+
+def test_captions_in_another_language_are_warned_of():
+    with pytest.warns(UserWarning, match="100 % .*; set settings.parse_captions.language: fr"):
+        run(captions=["un bateau red sur la plage", "le bateau blue est dans la neige"])
 
 
 def test_importing_the_package_imports_neither_torch_nor_pandas():

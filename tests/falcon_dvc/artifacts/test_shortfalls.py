@@ -17,10 +17,11 @@ IMAGES = {"images": 400, "probe": 200, "test": 200, "skipped": 0}
         ({"skipped": 3}, "3 of 403 images cannot be read"),
         (
             {"probe": 12},
-            "only 12 images can explain features, .*; add images, or lower data.heldout, which holds out 200",
+            "only 12 images can explain features, .*; add images to data.images, or lower data.heldout, which holds out 200",
         ),
-        ({"probe": 1, "test": 0}, "only 1 image can .*; add images$"),
+        ({"probe": 1, "test": 0}, "only 1 image can .*; add images to data.images$"),
         ({"identical": 9}, "9 of 400 images repeat another one"),
+        ({"identical": 399}, "all 400 images are identical, .* data.images"),
         ({"grey": 199}, None),
         ({"grey": 400}, "400 of 400 images are grey-scale"),
         ({"of_one_class": 1}, "all images are of one class"),
@@ -42,6 +43,34 @@ def test_few_captions_are_said(count, said, matches):
 def test_few_words_are_said(count, said, matches):
     matches(of_words({"different_words": count}), said)
     matches(of_words({}), None)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ({"undivided": 2, "captions": 9}, "2 of 9 captions have no spaces .* data.captions$"),
+        (
+            {"other_languages": {"fr": 0.6, "de": 0.1}},
+            r"about 70 % .*\(fr 60 %, de 10 %\); set parse_captions.language: fr ",
+        ),
+        ({"other_languages": {"Bengali": 1.0}}, "set parse_captions.language: other "),
+        (
+            {"other_languages": {code: 0.1 for code in ("a", "b", "c", "d", "e")}},
+            r"50 % .*d 10 %\), so .*in one language$",
+        ),
+        ({"without_grammar_words": 1}, "no grammar words .* list them in parse_captions.discard"),
+        ({"without_lemmas": 1}, "no dictionary forms are known of the language parse_captions.language"),
+    ],
+)
+def test_languages_of_captions_are_said(metrics, said, matches):
+    matches(of_words(metrics), said)
+
+
+def test_a_corpus_smaller_than_what_a_crop_retrieves_is_said(matches):
+    fewer = {"captions": 1, "retrieved": 5}
+    matches(
+        of_concepts({"groups": 4, "fewer_captions": fewer}), "has 1 caption, fewer than concepts.captions_per_image 5"
+    )
 
 
 @pytest.fixture

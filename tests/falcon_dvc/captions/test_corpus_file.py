@@ -126,7 +126,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_caption(read):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "is empty"), (b"\n\nNone\n", "3 lines and no caption"), ("a cat\n".encode("utf-16"), "UTF-16")],
+    [(b"", "is empty"), (b"\n\nNone\n", "3 lines and no caption"), (b"\x1f\x8bno gzip", "cannot be read")],
 )
 def test_files_without_captions_get_one_clear_line(read, content, message):
     with pytest.raises(UserError, match=rf"^data\.captions: [^\n]*{message}[^\n]*$"):

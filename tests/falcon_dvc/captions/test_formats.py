@@ -40,11 +40,11 @@ def test_the_format_is_known_by_suffix_or_contents(tmp_path, name, write):
     assert texts_of(tmp_path / name) == ["a", "b"]
 
 
-def test_a_text_file_is_plain_whatever_it_holds(tmp_path):
+def test_the_contents_of_a_text_file_decide_unless_the_format_is_given(tmp_path):
     write_jsonl(tmp_path / "c.txt", ["a"])
-    assert format_of(tmp_path / "c.txt") == "lines" and is_plain(data(tmp_path / "c.txt"))
-    assert texts_of(tmp_path / "c.txt", caption_format="jsonl") == ["a"]
-    assert not is_plain(data(tmp_path / "c.txt", caption_format="jsonl")) and not is_plain(data(tmp_path))
+    assert format_of(tmp_path / "c.txt") == "jsonl" and not is_plain(data(tmp_path / "c.txt"))
+    assert texts_of(tmp_path / "c.txt", caption_format="lines") == ['{"key": 1, "caption": "a"}']
+    assert is_plain(data(tmp_path / "c.txt", caption_format="lines")) and not is_plain(data(tmp_path))
 
 
 def test_the_files_of_a_folder_are_read_in_the_order_of_their_numbers(tmp_path):

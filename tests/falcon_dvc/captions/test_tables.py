@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from falcon_dvc.captions import tables
+from falcon_dvc.captions.json_files import JsonFiles
 from falcon_dvc.captions.selection import cleaned, select, selected
-from falcon_dvc.captions.tables import CocoFiles, JsonLines, TableFiles
+from falcon_dvc.captions.tables import TableFiles
 from falcon_dvc.errors import UserError
 from tests.support.caption_files import write_coco, write_csv, write_jsonl, write_parquet
 
@@ -35,8 +36,8 @@ WRITERS = {
     "csv": (write_csv, TableFiles),
     "tsv": (lambda path, texts: write_csv(path, texts, "\t"), TableFiles),
     "parquet": (write_parquet, TableFiles),
-    "jsonl": (write_jsonl, JsonLines),
-    "json": (write_coco, CocoFiles),
+    "jsonl": (write_jsonl, JsonFiles),
+    "json": (write_coco, JsonFiles),
 }
 
 
@@ -125,7 +126,7 @@ def test_every_caption_says_where_it_came_from(tmp_path):
 def test_coco_keeps_the_ids_of_its_annotations(tmp_path):
     ids = [203564, -3, 2**62, 7]
     write_coco(tmp_path / "c.json", ["a", "b", "a", "c"], ids)
-    source = CocoFiles([str(tmp_path / "c.json")])
+    source = JsonFiles([str(tmp_path / "c.json")])
     table = pa.concat_tables(selected(source, select(source), with_source=True))
     assert table["id"].to_pylist() == [203564, -3, 7]
     assert table["caption"].to_pylist() == [0, 1, 3]
@@ -153,7 +154,7 @@ def test_bytes_that_are_no_utf8_are_replaced_and_counted(tmp_path):
     (tmp_path / "t.jsonl").write_bytes(b'{"caption": "caf\xe9"}\n{"caption": "good"}\n')
     buffers = pa.array([b"caf\xe9", b"good"], pa.binary()).view(pa.string())
     pq.write_table(pa.table({"caption": buffers}), tmp_path / "t.parquet")
-    for name, source in (("t.csv", TableFiles), ("t.jsonl", JsonLines), ("t.parquet", TableFiles)):
+    for name, source in (("t.csv", TableFiles), ("t.jsonl", JsonFiles), ("t.parquet", TableFiles)):
         assert select(source([str(tmp_path / name)])).undecodable == 1, name
         assert texts_of(source([str(tmp_path / name)])) == ["caf\ufffd", "good"], name
 
@@ -161,8 +162,8 @@ def test_bytes_that_are_no_utf8_are_replaced_and_counted(tmp_path):
 def test_half_a_surrogate_pair_is_replaced(tmp_path):
     (tmp_path / "t.jsonl").write_text('{"caption": "a \\ud83d cat"}\n')
     (tmp_path / "t.json").write_text('{"annotations": [{"id": 1, "caption": "a \\ud83d cat"}]}')
-    assert texts_of(JsonLines([str(tmp_path / "t.jsonl")])) == ["a \ufffd cat"]
-    assert texts_of(CocoFiles([str(tmp_path / "t.json")])) == ["a \ufffd cat"]
+    assert texts_of(JsonFiles([str(tmp_path / "t.jsonl")])) == ["a \ufffd cat"]
+    assert texts_of(JsonFiles([str(tmp_path / "t.json")])) == ["a \ufffd cat"]
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
@@ -174,40 +175,37 @@ def test_a_csv_file_of_one_column_counts_empty_lines(tmp_path, mark, end):
 
 def test_empty_lines_of_json_are_missing_captions_and_numbers_are_text(tmp_path):
     (tmp_path / "t.jsonl").write_text('\n{"text": "a"}\n\n{"other": 1}\n{"text": null}\n{"text": 7}\n{"text": NaN}\n')
-    assert texts_of(JsonLines([str(tmp_path / "t.jsonl")])) == ["", "a", "", "", "", "7", "nan"]
+    assert texts_of(JsonFiles([str(tmp_path / "t.jsonl")])) == ["", "a", "", "", "", "7", "nan"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
 def test_the_column_is_the_first_known_or_the_one_that_is_asked_for(tmp_path, suffix):
     write, source = WRITERS[suffix]
     write(tmp_path / f"t.{suffix}", ["a"], column="TEXT")
-    write(tmp_path / f"o.{suffix}", ["a"], column="alt")
+    write(tmp_path / f"o.{suffix}", ["a"], column="other")
     assert texts_of(source([str(tmp_path / f"t.{suffix}")])) == ["a"]
-    assert texts_of(source([str(tmp_path / f"o.{suffix}")], "alt")) == ["a"]
-    with pytest.raises(
-        UserError, match=r"no column caption or text or TEXT or title; set data.caption_column to one of: .*alt"
-    ):
+    assert texts_of(source([str(tmp_path / f"o.{suffix}")], "other")) == ["a"]
+    with pytest.raises(UserError, match=r"no column of captions; set data.caption_column to one of: .*other"):
         texts_of(source([str(tmp_path / f"o.{suffix}")]))
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.csv", b"", "no column"),
         ("t.csv", b"caption,caption\na,b\n", "several columns caption"),
-        ("t.csv", b"caption,n\na\n", "not a readable table"),
-        ("t.csv", b'caption,n\n"a,1\n', "not a readable table"),
+        ("t.csv", b"one,n\na,1\n", "no column of captions; set data.caption_column to one of: one, n; or to a number"),
         ("t.parquet", b"PAR1 cut short", "not a readable table"),
         ("t.jsonl", b'{"caption": "a"}\n[1]\n', "line 2: not a JSON object"),
         ("t.jsonl", b'{"caption": "a"}\n{"caption": \n', r"line 2: not valid JSON \("),
-        ("t.jsonl", b'{"caption": ["a"]}\n', "line 1: a caption must be text, not list"),
-        ("t.jsonl", b"[" * 100_000, "line 1: not valid JSON"),
-        ("t.json", b"[]", "no list of annotations"),
-        ("t.json", b'{"annotations": [1]}', "no list of annotations"),
-        ("t.json", b'{"annotations": [{"caption": "a"}]}', "no whole number as id"),
-        ("t.json", b'{"annotations": [{"id": "7", "caption": "a"}]}', "no whole number as id"),
-        ("t.json", b'{"annotations": [{"id": true, "caption": "a"}]}', "no whole number as id"),
-        ("t.json", b'{"annotations": [{"id": 1, "caption": {}}]}', "annotation 1: a caption must be text"),
+        (
+            "t.jsonl",
+            b'{"caption": {"en": "a"}}\n{}\n',
+            "line 1: a caption must be text, not an object with the keys en",
+        ),
+        ("t.jsonl", b"[" * 100_000, "not readable JSON"),
+        ("t.json", b'{"annotations": [1]}', "a caption must be text, not int"),
+        ("t.json", b'{"annotations": [{"id": 1, "caption": {}}]}', "a caption must be text, not an object"),
+        ("t.json", b'{"annotations": [{"id": 1, "bbox": [1]}]}', "no column of captions; set .* to one of: id, bbox"),
         ("t.json", b"{", "not readable JSON"),
     ],
 )
@@ -218,10 +216,29 @@ def test_files_that_are_no_captions_get_one_clear_line(tmp_path, name, content, 
         texts_of(source)
 
 
-def test_columns_of_lists_are_refused(tmp_path):
-    write_parquet(tmp_path / "t.parquet", [["a"], ["b"]])
-    with pytest.raises(UserError, match=r"not list; set data.caption_column"):
-        texts_of(TableFiles([str(tmp_path / "t.parquet")]))
+def test_a_row_of_several_captions_gives_its_number_to_each(tmp_path):
+    values = [["a", "b"], [], ["c"], None, ["a", None]]
+    write_parquet(tmp_path / "t.parquet", values)
+    write_jsonl(tmp_path / "t.jsonl", values)
+    for name, source in (("t.parquet", TableFiles), ("t.jsonl", JsonFiles)):
+        opened = source([str(tmp_path / name)])
+        selection = select(opened)
+        table = pa.concat_tables(selected(opened, selection, with_source=True))
+        assert (table["text"].to_pylist(), table["row"].to_pylist()) == (["a", "b", "c"], [0, 0, 2]), name
+        assert table["caption"].to_pylist() == [0, 1, 3] and table["copies"].to_pylist() == [2, 1, 1]
+        assert (selection.lines, selection.empty, selection.duplicates) == (7, 3, 1)
+
+
+@pytest.mark.parametrize("key", ["7", True, 10**30, None])
+def test_annotations_without_whole_numbers_have_no_ids(tmp_path, key):
+    write_coco(tmp_path / "c.json", ["a", "b"], [1, key])
+    source = JsonFiles([str(tmp_path / "c.json")])
+    assert "id" not in next(selected(source, select(source), with_source=True)).column_names
+    write_coco(tmp_path / "first.json", ["a"], [1])
+    with pytest.raises(
+        UserError, match=r"c\.json: an entry has no whole number as id, but those of the first file have"
+    ):
+        texts_of(JsonFiles([str(tmp_path / "first.json"), str(tmp_path / "c.json")]))
 
 
 @pytest.mark.parametrize("suffix", WRITERS)

@@ -1,6 +1,7 @@
 """`explain` and `find`: what a feature sees, and which features see something, in the terminal."""
 
 import dataclasses
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -154,6 +155,20 @@ def test_other_forms_of_a_word(params):
     assert groups_found("green") == [("f3", 0.6)]
 
 
+@pytest.mark.parametrize(("query", "group"), [("L'HOMME", "f0"), ("hommes", "f0"), ("crêpes", "f1")])
+def test_a_word_is_read_in_the_language_of_the_captions(query, group):
+    table = [find.Concept("f0", "0", "homme", 0.5, False), find.Concept("f1", "1", "crêpe", 0.4, False)]
+    (match,) = find.matching_features([query], {"e": table}, {}, "fr")
+    assert match.group == group
+
+
+def test_a_query_with_accents_apart_finds_composed_ones(params, capsys):
+    table = pd.read_parquet(paths.concepts("simclr") / "concepts.parquet")
+    write_table(paths.concepts("simclr") / "concepts.parquet", table.replace("striped", "crêpe"))
+    find.run(dataclasses.replace(params, language="fr"), unicodedata.normalize("NFD", "CRÊPES"), "simclr", top=9)
+    assert "crêpe" in capsys.readouterr().out
+
+
 def test_removed_concepts_do_not_count(params):
     assert groups_found("water") == []
 
@@ -173,7 +188,7 @@ def test_nothing_found(params, capsys):
 
 
 def test_a_word_that_is_a_concept_needs_no_dictionary(params, monkeypatch, capsys):
-    monkeypatch.setattr(find, "_lemma", lambda word: pytest.fail(word))
+    monkeypatch.setattr(find, "_lemma", lambda word, language: pytest.fail(word))
     find.run(params, "striped boat", "simclr", 20)
     assert "f0" in capsys.readouterr().out
 

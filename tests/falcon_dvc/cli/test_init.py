@@ -1,7 +1,6 @@
 """`falcon init`: what it finds, the profile that it writes, and one line before any work for what does not fit."""
 
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +35,7 @@ def weights(tmp_path_factory):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         torch.save(timm.create_model("test_resnet", num_classes=2).state_dict(), folder / "x.pth")
-    torch.save({"path": Path("x")}, folder / "pickled.pth")
+    torch.save({"code": print}, folder / "pickled.pth")
     torch.save({"other": torch.zeros(3)}, folder / "other.pth")
     return folder
 
@@ -97,6 +96,19 @@ def test_paths_are_those_of_the_folder_that_it_is_called_in(project):
     profile = profile_of(project)
     assert profile["data"]["images"] == "../../pictures" and profile["data"]["captions"] == "../../captions.txt"
     assert profile["encoders"]["mine"]["checkpoint"] == "../../weights/x.pth"
+
+
+def test_captions_are_found_as_the_stages_find_them(project):
+    (project / "captions.txt").write_text("image,caption\n" + "".join(f'{n}.jpg,"a cat, {n} dogs"\n' for n in range(9)))
+    result = init(project, *CATDOG, *DATA)
+    assert "9 in captions.txt, read as table" in result.stdout and "caption_column" not in profile_of(project)["data"]
+    (project / "captions.txt").write_text("nr\tbeschreibung\n" + "".join(f"{n}\tein Hund\n" for n in range(9)))
+    assert_one_line(
+        init(project, *CATDOG, *DATA, "--force"), "--captions", "set --caption-column to one of: nr, beschreibung"
+    )
+    result = init(project, *CATDOG, *DATA, "--force", "--caption-column", "beschreibung")
+    assert "9 in captions.txt, read as table" in result.stdout, result.stderr
+    assert profile_of(project)["data"]["caption_column"] == "beschreibung"
 
 
 def test_paths_outside_of_the_project_are_absolute(project, tmp_path_factory):
@@ -167,7 +179,10 @@ def test_released_weights_are_not_downloaded(project, monkeypatch):
         ((*NETWORK, "--weights", "r160_in1"), ["test_resnet.r160_in1'", "test_resnet.r160_in1k"]),
         ((*NETWORK, *CHECKPOINT, "--layer", "layer5"), ["--layer", "'layer5'", "layer4"]),
         ((*NETWORK, *CHECKPOINT, "--pooling", "sum"), ["--pooling", "'mean'"]),
-        ((*NETWORK, "--checkpoint", "none.pth"), ["none.pth", "name an existing file"]),
+        (
+            (*NETWORK, "--checkpoint", "none.pth"),
+            ["--checkpoint: none.pth: not found", "give the path of an existing file"],
+        ),
         ((*NETWORK, "--checkpoint", "weights/pickled.pth"), ["pickled.pth", "could run code"]),
         ((*NETWORK, "--checkpoint", "weights/other.pth"), ["other.pth", "holds 0 of"]),
         (

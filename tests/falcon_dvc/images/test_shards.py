@@ -1,5 +1,8 @@
 """Tar shards: samples by key, pictures read in place, names that are only names, damage that costs what follows it and no more."""
 
+import bz2
+import gzip
+import lzma
 import tarfile
 from pathlib import Path
 
@@ -98,10 +101,72 @@ def test_of_a_cut_shard_what_comes_before_counts(tmp_path):
 
 def test_a_whole_shard_beside_a_cut_one_counts(tmp_path):
     shard(tmp_path / "b.tar", [("0.png", coloured(1))])
-    (tmp_path / "a.tar").write_bytes(b"\x1f\x8b no tar")
+    (tmp_path / "a.tar").write_bytes(b"no tar")
     listing = listed(tmp_path)
     assert ids(listing) == ["b.tar:0"]
     assert listing.skipped == ["a.tar: cut off or damaged after its beginning; what follows is left out"]
+
+
+def test_a_name_with_a_further_dot_is_an_image_unless_its_sample_has_one(tmp_path):
+    names = (
+        "22.05.png",
+        "22.06.png",
+        "a.v1.jpeg",
+        "a/b.left.png",
+        "a/b.right.png",
+        "m.png",
+        "m.mask.png",
+        "n.mask.png",
+    )
+    members = [(name, coloured(red)) for red, name in enumerate(names)]
+    members += [("22.cls", b"both"), ("22.06.cls", b"own"), ("n.cls", b"n")]
+    found = find_in_shards(shard(tmp_path / "s.tar", members))
+    assert dict(zip(found.ids, found.labels, strict=True)) == {
+        "s.tar:22.05": "both", "s.tar:22.06": "own", "s.tar:a.v1": "", "s.tar:a/b.left": "", "s.tar:a/b.right": "",
+        "s.tar:m": "", "s.tar:n.mask": "n",
+    }  # fmt: skip
+    own, fields = found.beside[shards.DOTTED], found.beside[shards.FIELD]
+    assert own == [name for name in found.ids if name != "s.tar:m"] and fields == ["s.tar:m.mask"]
+    assert int(open_collection(found, ["s.tar:22.06"]).load(0)[0, 0, 0]) == 1
+
+
+def test_members_of_other_kinds_are_named_and_those_without_a_suffix_are_recognised(tmp_path):
+    names = ("a.jfif", "b.HEIC", "c.nii.gz", "d", "22.05", "e.tga", ".f.heic", "g.txt", "README")
+    contents = {"g.txt": b"a boat", "README": b"BMP files are none of these texts"}
+    members = [(name, contents.get(name, coloured(red))) for red, name in enumerate(names)]
+    found = find_in_shards(shard(tmp_path / "s.tar", members))
+    assert found.ids == ["s.tar:a", "s.tar:d", "s.tar:22.05"]
+    assert [name for names in found.passed_over.values() for name in names] == [
+        "s.tar:b.HEIC", "s.tar:c.nii.gz", "s.tar:e.tga",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pack", "command"),
+    [
+        (gzip.compress, "gzip -d"),
+        (bz2.compress, "bzip2 -d"),
+        (lzma.compress, "xz -d"),
+        (b"(\xb5/\xfd".__add__, "zstd -d"),
+    ],
+)
+def test_a_packed_shard_is_recognised_by_its_bytes(tmp_path, pack, command):
+    path = shard(tmp_path / "a.tar", [("0.png", coloured(1))])
+    path.write_bytes(pack(path.read_bytes()))
+    with pytest.raises(UserError, match=rf"^data\.images: no images .*\(a\.tar: packed files .* `{command}`\); point"):
+        find_in_shards(path)
+    shard(tmp_path / "b.tar", [("0.png", coloured(1))])
+    found = find_in_shards(tmp_path)
+    assert found.ids == ["b.tar:0"] and list(found.unopened.values()) == [["a.tar"]]
+
+
+@pytest.mark.parametrize("name", ["0.tar.gz", "0.tgz", "0.tar.bz2", "0.tar.xz", "0.tar.zst", "0.zip"])
+def test_nothing_but_packed_shards_is_refused_with_the_fix(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(
+        UserError, match=rf"no \.tar files under .* \({name}: packed files .* unpack with `.*point data"
+    ):
+        find_in_shards(tmp_path)
 
 
 def test_a_second_picture_of_a_key_is_named(tmp_path):

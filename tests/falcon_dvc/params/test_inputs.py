@@ -63,6 +63,11 @@ def test_a_captioner_is_looked_for_if_it_runs():
         check_inputs(own(generate_captions=captioner | {"encoders": ["simclr"]}))
 
 
+def test_a_folder_that_a_name_holds_must_exist():
+    with pytest.raises(UserError, match=r"image_text\.name: gone: not found"):
+        check_inputs(own(image_text={"kind": "open_clip", "name": "local-dir:gone"}))
+
+
 def test_a_plant_with_an_unknown_name_is_refused():
     plant = {"shortcut": {"lookalike": "zebra"}}
     with pytest.raises(UserError, match=r"render_scenes.shortcut.lookalike is 'zebra', must be one of"):

@@ -21,17 +21,35 @@ def test_the_shipped_params_load():
         ("conceps", {}, "conceps: unknown key; did you mean 'concepts'?"),
         ("transfer.splits.trian", 0.5, "transfer.splits.trian: unknown key; did you mean 'train'?"),
         ("mine_crops.zzz", 1, "mine_crops.zzz: unknown key; known are: crop, low_crops"),
-        ("encoders.supervised.chekpoint", "x", "encoders.supervised.chekpoint: unknown key"),
+        (
+            "encoders.supervised.chekpoint",
+            "x",
+            "encoders.supervised.chekpoint: unknown key; did you mean 'checkpoint'?",
+        ),
+        ("image_text.nam", "x", "image_text.nam: unknown key; did you mean 'name'?"),
+        ("train.simclr.epoch", 1, "train.simclr.epoch: unknown key; did you mean 'epochs'?"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_one_that_was_meant(place, value, words, tmp_path):
     assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(words)
 
 
-def test_a_misspelt_key_is_reported_before_the_one_that_it_leaves_missing(tmp_path):
+def test_a_misspelt_key_is_reported_without_the_one_that_it_leaves_missing(tmp_path):
     path = changed(tmp_path / "params.yaml", "concepts.contrast", GONE)
     changed(path, "concepts.contrst", "prior", source=read_yaml(path))
-    assert problem(path) == "concepts.contrst: unknown key; did you mean 'contrast'? (and 1 more)"
+    assert problem(path) == "concepts.contrst: unknown key; did you mean 'contrast'?"
+
+
+def test_all_problems_are_reported_unknown_keys_first(tmp_path):
+    path = changed(tmp_path / "params.yaml", "concepts.top", 0)
+    for place, value in (("data.captoins", "x"), ("seed", "1"), ("report.high", GONE)):
+        changed(path, place, value, source=read_yaml(path))
+    first, *others = problem(path).split("; also ")
+    assert first == "data.captoins: unknown key; did you mean 'captions'?"
+    assert others == [
+        f"{path}: seed: should be a valid integer, got '1'; write a number without quotes and units",
+        f"{path}: concepts.top: should be greater than or equal to 1, got 0 (and 1 more)",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,16 @@ import pytest
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
+from falcon_dvc.params import yaml_file
 from falcon_dvc.params.load import load_params, validated
 from falcon_dvc.params.schema import Data, EncoderSpec, GenerateCaptions, ImageTextSpec, RandomFeatures
 from tests.support.changed_params import DEFAULTS, SHIPPED, changed, problem
+
+
+@pytest.fixture(autouse=True)
+def parsed_fast(monkeypatch):
+    """The parser in C: what `changed` writes means the same to both, and here values matter, not their notation (test_load.py)."""
+    monkeypatch.setattr(yaml_file, "_parsed", lambda text, _: YAML(typ="safe").load(text))
 
 
 @pytest.mark.parametrize("place", ["concepts.top", "find_groups.max_images", "seed", "mine_crops.batch_size"])
@@ -51,6 +58,8 @@ def test_a_number_is_finite_and_no_text(place, value, tmp_path):
         ("concepts.low_cut", 1.1),
         ("concepts.confidence", 95),
         ("parse_captions.discard", "photo"),
+        ("parse_captions.language", "French"),
+        ("parse_captions.language", False),
         ("parse_captions.discard", [1]),
         ("measure_explainability.null_sets", 3),
         ("transfer.ridge", []),
@@ -241,6 +250,12 @@ def test_what_does_not_belong_together_is_refused(section, spec, words):
         ("encoders", {"kind": "efficientnet_lite", "variant": 0}),
         ("image_text", {"kind": "open_clip", "name": "RN50", "pretrained": "openai"}),
         ("image_text", {"kind": "open_clip", "name": "RN50", "pretrained": "checkpoint", "checkpoint": "clip.pt"}),
+        ("image_text", {"kind": "open_clip", "name": "hf-hub:org/x"}),
+        (
+            "image_text",
+            {"kind": "open_clip", "name": "local-dir:x", "pretrained": "checkpoint", "checkpoint": "clip.pt"},
+        ),
+        ("encoders", {"kind": "open_clip", "name": "hf-hub:org/x"}),
         ("image_text", {"kind": "conse"}),
         ("image_text", {"kind": "conse", "checkpoint": "conse"}),
         ("generate_captions", {**COCA, "pretrained": "checkpoint", "checkpoint": "coca.pt"}),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import vl_convert
 from ruamel.yaml import YAML
 
 from falcon_dvc.report.plots import OF_ENCODERS, OF_TRANSFERS, draw_plots, specification
@@ -69,6 +70,7 @@ def test_a_specification_has_the_data_and_no_anchor_left():
 
 def test_plots_are_those_of_the_run_and_the_same_every_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(vl_convert, "vegalite_to_svg", vl_convert.vegalite_to_svg.__wrapped__)
     params = make_params(encoders=("only", "other"))
     write_artefacts(params, singles=2, groups=1)
     pages = draw_plots(params, Path("a"))

@@ -12,6 +12,7 @@ from falcon_dvc.cli.recipe.request import (
     encoder_entry,
     image_text_entry,
     joined,
+    with_paths,
 )
 from falcon_dvc.errors import UserError
 
@@ -39,6 +40,7 @@ FILE = Path("x.pth")
             {"kind": "timm", "name": "resnet50", "weights": "pretrained", "layer": ["layer3", "layer4"]},
         ),
         ({"encoder": "open_clip:RN50/yfcc15m"}, {"kind": "open_clip", "name": "RN50", "pretrained": "yfcc15m"}),
+        ({"encoder": "open_clip:hf-hub:org/x"}, {"kind": "open_clip", "name": "hf-hub:org/x", "pretrained": "name"}),
         (
             {"encoder": "open_clip:RN50", "checkpoint": FILE},
             {"kind": "open_clip", "name": "RN50", "checkpoint": FILE},
@@ -109,6 +111,14 @@ def test_names_and_numbers_of_files(tmp_path):
         ({"image_text": "conse"}, {"kind": "conse"}),
         ({"image_text": "open_clip:RN50/openai"}, {"kind": "open_clip", "name": "RN50", "pretrained": "openai"}),
         (
+            {"image_text": "open_clip:hf-hub:org/x"},
+            {"kind": "open_clip", "name": "hf-hub:org/x", "pretrained": "name"},
+        ),
+        (
+            {"image_text": "open_clip:local-dir:a/b", "image_text_checkpoint": FILE},
+            {"kind": "open_clip", "name": "local-dir:a/b", "pretrained": "checkpoint", "checkpoint": FILE},
+        ),
+        (
             {"image_text": "open_clip:RN50", "image_text_checkpoint": FILE},
             {"kind": "open_clip", "name": "RN50", "pretrained": "checkpoint", "checkpoint": FILE},
         ),
@@ -132,6 +142,12 @@ def test_malformed_options_of_the_image_text_encoder(options, words):
     with pytest.raises(UserError) as error:
         image_text_entry(replace(BARE, **options))
     assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_folder_that_a_name_holds_is_written_as_a_path():
+    entry = {"kind": "open_clip", "name": "local-dir:a/b", "pretrained": "name", "head": FILE}
+    written = with_paths(entry, lambda path: f"../../{path}")
+    assert written == {**entry, "name": "local-dir:../../a/b", "head": f"../../{FILE}"}
 
 
 def test_the_default_image_text_encoder_exists():

@@ -1,6 +1,7 @@
 """Step 9: words and noun phrases of captions, and text that is none."""
 
 import time
+from functools import cache
 
 import nltk
 import pytest
@@ -207,27 +208,25 @@ def test_rows_of_a_corpus_are_the_concepts_of_its_captions_none_discarded(words,
 TAGS = ["NN", "NNS", "NNP", "JJ", "JJR", "VBG", "VBN", "VB", "VBZ", "DT"]
 
 
+@cache
 def first_of(tag):
     """A word that stands in phrases and has this tag."""
     tagged = (word for word, its in _lexicon().items() if its == tag and word.isalpha())
     return next((word for word in tagged if is_content(word, tag, frozenset(), 3)), "the")
 
 
-OF_TAG = {tag: first_of(tag) for tag in TAGS}
-
-
 @given(st.lists(st.sampled_from(TAGS), max_size=12))
 def test_phrases_are_the_chunks_that_nltk_finds(tags):
     """Adjectives or participles, then nouns."""
     chunker = nltk.RegexpParser("NP: {<JJ.*|VBN|VBG>*<NN.*>+}")
-    tokens = [(OF_TAG[tag], tag) for tag in tags]
+    tokens = [(first_of(tag), tag) for tag in tags]
     chunks = chunker.parse(tokens).subtrees(lambda tree: tree.label() == "NP") if tokens else ()
     expected = [
         " ".join([*(token for token, _ in chunk.leaves()[:-1]), lemma(*chunk.leaves()[-1])])
         for chunk in chunks
         if len(chunk.leaves()) > 1
     ]
-    found = concepts_of(" ".join(OF_TAG[tag] for tag in tags))[1]
+    found = concepts_of(" ".join(first_of(tag) for tag in tags))[1]
     assert found == list(dict.fromkeys(expected))
 
 

@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save, save_file
 
 from falcon_dvc.models.encoders.heads import read_head
@@ -28,6 +29,25 @@ def test_weight_and_bias_have_any_names(names, suffix, tmp_path):
     np.testing.assert_array_equal(bias, BIAS)
 
 
+PROBES = {
+    "a linear probe of DINO": {
+        "epoch": 100,
+        "state_dict": {"module.linear.weight": torch.from_numpy(WEIGHT), "module.linear.bias": torch.from_numpy(BIAS)},
+        "optimizer": {"state": {0: {"momentum_buffer": torch.ones(2, 3)}}},
+        "best_acc": np.float64(77.0),
+    },
+    "a linear head of DINOv2": {"weight": torch.from_numpy(WEIGHT).half(), "bias": torch.from_numpy(BIAS).half()},
+}
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_linear_probe_in_a_file_of_torch_is_read(name, tmp_path):
+    torch.save(PROBES[name], tmp_path / "probe.pth")
+    weight, bias = read_head(tmp_path / "probe.pth", features=3, classes=2)
+    np.testing.assert_array_equal(weight, WEIGHT)
+    np.testing.assert_array_equal(bias, BIAS)
+
+
 @pytest.mark.parametrize(("model", "given"), [(ScenesEncoder, {"checkpoint": "x"}), (EfficientNetLite, {"variant": 0})])
 def test_a_head_is_the_classifier_of_any_encoder(model, given, tmp_path):
     np.savez(tmp_path / "probe.npz", weight=WEIGHT, bias=BIAS)
@@ -44,6 +64,12 @@ def npz(**arrays):
     return file.getvalue()
 
 
+def torch_file(content):
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
 def archive_of_text():
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -52,8 +78,11 @@ def archive_of_text():
 
 
 ROWS = [
-    Row("no file", ("x.npz", None), Refused(r"x\.npz: not a readable file of arrays \(No such file.*weight \(outputs x")),
-    Row("another suffix", ("x.pt", b""), Refused(r"x\.pt: a head is a \.safetensors or \.npz file")),
+    Row("no file", ("x.npz", None), Refused(r"^encoders\.net\.head: x\.npz: not found; give the path")),
+    Row("another suffix", ("x.pkl", b""), Refused(r"x\.pkl: a head is a \.safetensors, \.npz or torch file")),
+    Row("an empty file of torch", ("x.pt", b""), Refused(r"x\.pt: is empty; download it again")),
+    Row("a network of torch", ("x.pth", torch_file({name: torch.ones(2) for name in "abc"})), Refused(r"holds 3 arrays .*alone")),
+    Row("code", ("x.pth", torch_file({"state_dict": {"w": torch.ones(2, 3)}, "x": Explodes()})), Refused("could run code")),
     Row("zero bytes", ("x.npz", b""), Refused(r"x\.npz: not a readable file of arrays")),
     Row("text", ("x.safetensors", b"weight"), Refused(r"x\.safetensors: not a readable file of arrays")),
     Row("no array inside", ("x.npz", archive_of_text()), Refused(r"x\.npz: (not a readable file|holds)")),

@@ -1,6 +1,7 @@
 """Any layer of any network by params alone: one encoder of each kind, its features, its maps, and where they fire."""
 
 import json
+import re
 import sys
 from types import SimpleNamespace
 
@@ -409,7 +410,7 @@ def test_a_checkpoint_of_clip_loads_into_its_tower(tmp_path, caplog):
         ({"kind": "python", "factory": "factories_of_a_test:no_network"}, r"returned a int; it must return a torch\.nn\.Mod"),
         ({"kind": "python", "factory": "factories_of_a_test:fails"}, r"failed \(ValueError: no weights here\)"),
         ({"kind": "python", "factory": "factories_of_a_test:bare", "size": 32}, r"no attribute `preprocess`; give mean, std"),
-        (KINDS["open_clip"] | {"pretrained": "checkpoint", "checkpoint": "none.pt"}, r"none\.pt: not a readable checkpoint"),
+        (KINDS["open_clip"] | {"pretrained": "checkpoint", "checkpoint": "none.pt"}, r"none\.pt: not "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_had_is_named_in_one_line(given, message):
@@ -423,7 +424,10 @@ def test_what_cannot_be_had_is_named_in_one_line(given, message):
     [
         ("timm.create_model", KINDS["timm"] | {"weights": "pretrained"}),
         ("torchvision.models.ResNet18_Weights.get_state_dict", KINDS["torchvision"] | {"weights": "IMAGENET1K_V1"}),
-        ("open_clip.create_model", {"kind": "open_clip", "name": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"}),
+        (
+            "open_clip.pretrained.download_pretrained",
+            {"kind": "open_clip", "name": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"},
+        ),
     ],
 )
 def test_without_a_network_the_error_says_what_to_do(patched, given, monkeypatch):
@@ -543,3 +547,84 @@ def test_a_fine_tuned_classifier_of_two_classes_is_found_by_failures(tmp_path):
     assert found.names == ("cat", "dog") and found.weights.shape == (2, 512)
     with pytest.raises(UserError, match=r"encoders\.classes: must hold 2 different names"):
         linear_classifier(spec(**given, classes=["cat", "dog", "bird"]))
+
+
+LACKING = {
+    "the stem": ("test_resnet", "conv1.0.weight", {}),
+    "running statistics": ("test_resnet", "layer2.0.bn1.running_var", {}),
+    "the positions": ("test_vit", "pos_embed", {"size": 32}),
+    "the class token": ("test_vit", "cls_token", {"size": 32}),
+    "the last normalisation": ("test_vit", "norm.weight", {"size": 32}),
+}
+
+
+@pytest.mark.parametrize("lack", LACKING)
+def test_a_file_without_a_tensor_that_features_depend_on_is_refused(lack, tmp_path):
+    name, lacking, given = LACKING[lack]
+    source = build_network(spec(kind="timm", name=name, weights="random", seed=5, **given)).module.state_dict()
+    torch.save({key: tensor for key, tensor in source.items() if key != lacking}, tmp_path / "x.pth")
+    wanted = spec(kind="timm", name=name, checkpoint=str(tmp_path / "x.pth"), **given)
+    with pytest.raises(UserError, match=rf"x\.pth: lacks {lacking}, which the features of encoders\.x depend on"):
+        load_encoder(wanted, param="encoders.x")
+
+
+def test_what_lies_behind_the_layer_may_be_missing(tmp_path):
+    source = build_network(spec(kind="timm", name="test_vit", weights="random", size=32)).module.state_dict()
+    torch.save({key: tensor for key, tensor in source.items() if not key.startswith("norm.")}, tmp_path / "x.pth")
+    wanted = spec(kind="timm", name="test_vit", checkpoint=str(tmp_path / "x.pth"), size=32, layer="blocks.3")
+    encoder = load_encoder(wanted)
+    assert encoder.description["checkpoint"]["missing"] == ["norm.weight", "norm.bias"]
+    assert encoder.outputs() is None and encoder.final_layer() is None
+
+
+LAYER = "features.denseblock1.denselayer1.conv.1.weight"  # in the released file
+
+
+def test_torchvisions_file_of_a_densenet_loads_by_the_name_of_its_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    source = build_network(spec(kind="torchvision", name="densenet121", weights="random", seed=5, size=32)).module
+    old = {re.sub(r"(denselayer\d+\.\w+)([12])\.", r"\1.\2.", key): value for key, value in source.state_dict().items()}
+    assert LAYER in old
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    torch.save(old, tmp_path / "hub/checkpoints/densenet121-a639ec97.pth")
+    weights = "DenseNet121_Weights.IMAGENET1K_V1"
+    network = build_network(spec(kind="torchvision", name="densenet121", weights=weights, size=32))
+    assert torch.equal(network.module.features.denseblock1.denselayer1.conv1.weight, old[LAYER])
+    assert network.classes == ("imagenet",) and not network.untrained
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "share"),
+    [
+        ("mobilenet_v2", "mobilenet_v2-b0353104.pth", 224 / 256),
+        ("mobilenet_v2", "mobilenet_v2-7ebf99e0.pth", 224 / 232),
+        ("mobilenet_v2", "own.pth", 224 / 256),
+    ],
+)
+def test_a_file_under_the_name_of_released_weights_has_their_preprocessing(name, file, share, tmp_path):
+    torch.save(
+        build_network(spec(kind="torchvision", name=name, weights="random")).module.state_dict(), tmp_path / file
+    )
+    network = build_network(spec(kind="torchvision", name=name, checkpoint=str(tmp_path / file)))
+    assert network.preparation.share == share
+
+
+@pytest.mark.parametrize("weights", ["IMAGENET1K_V3", "pretrained"])
+def test_unknown_weights_of_torchvision_are_refused_with_those_that_exist(weights):
+    with pytest.raises(UserError, match=r"encoders\.x: .* IMAGENET1K_V1, IMAGENET1K_V2"):
+        build_network(spec(kind="torchvision", name="resnet50", weights=weights), "encoders.x")
+
+
+def test_a_size_that_a_network_cannot_have_is_named():
+    wanted = spec(kind="timm", name="xcit_nano_12_p16_224", weights="random", size=100)
+    with pytest.raises(
+        UserError, match=r"encoders\.x: xcit_nano_12_p16_224 cannot be built for size 100 .*; correct size"
+    ):
+        build_network(wanted, "encoders.x")
+
+
+def test_another_name_of_the_network_is_told():
+    wanted = spec(kind="timm", name="hf-hub:timm/test_vit.r160_in1k", weights="random")
+    assert load_encoder(wanted).description["remarks"] == [
+        "timm's name of hf-hub:timm/test_vit.r160_in1k is test_vit.r160_in1k"
+    ]
