@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_rows, read_table, write_json, write_table
+from falcon_dvc.artifacts.formats import read_rows, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned
@@ -32,7 +32,7 @@ def run(params: Params, name: str) -> StageSummary:
     groups = read_table(paths.groups(name) / "groups.parquet")
     features = groups.loc[groups["size"] == 1, ["group", "members"]]
     division = divided(_hashes(images["image"]), (images["split"] == "probe").to_numpy())
-    sets, control = _word_sets(name, features["members"], corpus, division, settings)
+    sets, control = _word_sets(_activations(name, features["members"], len(images)), corpus, division, settings)
     crops = _crops(name, corpus)
     names = features["group"].to_numpy()
     facets = facet_table(names, sets, crops, corpus, params.concepts, settings.least_difference)
@@ -52,15 +52,20 @@ def run(params: Params, name: str) -> StageSummary:
 
 def _hashes(names: Iterable[str]) -> np.ndarray:
     """Compute a number of each image from its name, so that the order of the images does not decide how they are divided."""
-    return np.array([int.from_bytes(hashlib.sha256(str(name).encode()).digest()[:7], "big") for name in names])
+    digests = (hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest() for name in names)
+    return np.array([int.from_bytes(digest[:7], "big") for digest in digests])
+
+
+def _activations(name: str, members: pd.Series, images: int) -> np.ndarray:
+    """Read the activations of single features on all images."""
+    column = [feature for (feature,) in member_lists(members)]
+    return read_rows(paths.groups(name) / "activations.npy", images, paths.IMAGES)[:, column]
 
 
 def _word_sets(
-    name: str, members: pd.Series, corpus: Corpus, division: Division, settings: FindFacets
+    activations: np.ndarray, corpus: Corpus, division: Division, settings: FindFacets
 ) -> tuple[WordSets, WordSets]:
     """Choose the words of each feature, and of the same features with permuted images; words are concepts of the corpus."""
-    column = [feature for (feature,) in member_lists(members)]
-    activations = read_array(paths.groups(name) / "activations.npy")[:, column]
     words = np.flatnonzero(~corpus.mentions.phrase)
     scores = image_scores(corpus)[:, words]
     generator = np.random.default_rng(settings.seed)

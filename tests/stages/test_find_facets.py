@@ -9,6 +9,7 @@ import pytest
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_json, write_table
 from falcon_dvc.concepts.scoring.explanation import Settings
+from falcon_dvc.errors import UserError
 from stages import find_facets
 
 IMAGES, CROPS, LOW = 200, 40, 6
@@ -120,6 +121,14 @@ def test_without_held_out_images_r2_is_not_measured(here):
     assert "data.heldout" in summary.lacking[0]
     assert read_json(paths.metrics("facets_e"))["median_r2"] == {}
     assert list(read_table(paths.table("e_word_sets"))["follows"]) == [1, 2]
+
+
+@pytest.mark.parametrize("path", [paths.concepts("e") / "weights.npy", paths.groups("e") / "activations.npy"])
+def test_a_file_of_other_rows_is_refused(here, path):
+    write(np.arange(IMAGES))
+    write_array(path, np.ones((3, 2)))
+    with pytest.raises(UserError, match=rf"{path}: 3 rows, but .*; run `dvc repro`"):
+        find_facets.run(params(), "e")
 
 
 def test_no_explained_feature(here):
