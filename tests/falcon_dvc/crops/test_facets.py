@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from falcon_dvc.crops.facets import differences, facets_of, most_typical
+from falcon_dvc.crops.facets import clusters, differences, facets_of, most_typical
 
 SEEDS = st.integers(0, 2**32 - 1)
 DIM = 12
@@ -58,11 +58,34 @@ def test_the_word_that_distinguishes_least_is_dropped():
     assert facets_of(embeddings, np.hstack([everywhere, scores]), 0.1).tolist() == kind.tolist()
 
 
-def test_a_difference_is_to_the_nearest_other_cluster_and_an_empty_one_has_none():
-    facet, scores = np.array([0, 0, 1, 1]), np.array([[0.9, 0, 1], [0.7, 0.2, 1], [0.3, 0.5, 1], [0.1, 0.7, 1]])
-    assert np.allclose(differences(facet, scores), [0.6, 0.5, -np.inf])
+@settings(max_examples=20)
+@given(SEEDS)
+def test_every_crop_is_in_the_cluster_whose_mean_crop_is_nearest(seed):
+    embeddings, _, scores = crops(seed, [10, 15, 20], noise=0.5)
+    facet = clusters(embeddings, scores)
+    centres = np.stack([embeddings[facet == one].sum(axis=0) for one in np.unique(facet)])
+    cosine = embeddings @ (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T
+    assert np.array_equal(np.unique(facet)[np.round(cosine, 9).argmax(axis=1)], facet)
 
 
-def test_typical_crops_come_first_by_facet():
-    embeddings = np.array([[0.6, 0.8], [1, 0], [0.8, 0.6], [0, 1]])
-    assert most_typical(embeddings, np.array([1, 1, 1, 0])).tolist() == [3, 2, 0, 1]
+@settings(max_examples=20)
+@given(SEEDS)
+def test_a_difference_is_to_the_nearest_other_cluster(seed):
+    rng = np.random.default_rng(seed)
+    facet, scores = np.array([0, 1, 2, *rng.integers(0, 3, 20)]), rng.random((23, 3))
+    mean = [scores[facet == one].mean(axis=0) for one in range(3)]
+    expected = [mean[one][one] - max(mean[other][one] for other in range(3) if other != one) for one in range(3)]
+    assert np.allclose(differences(facet, scores), expected)
+    emptied = differences(np.minimum(facet, 1), scores)
+    assert emptied[2] == -np.inf and np.isfinite(emptied[:2]).all()
+
+
+@settings(max_examples=20)
+@given(SEEDS)
+def test_typical_crops_come_first_by_facet(seed):
+    embeddings, kind, _ = crops(seed, [10, 15])
+    order = most_typical(embeddings, kind)
+    assert sorted(order) == list(range(25)) and np.array_equal(kind[order], kind)
+    for rows in (order[:10], order[10:]):
+        cosine = embeddings[rows] @ embeddings[rows].sum(axis=0)
+        assert (np.diff(cosine) < 1e-6).all()

@@ -63,6 +63,18 @@ def test_order_of_images_and_features_changes_nothing(seed):
     assert np.allclose(found.r2[feature], other.r2)
 
 
+@settings(max_examples=5)
+@given(SEEDS)
+def test_a_gain_on_the_images_that_choose_a_word_is_not_enough(seed):
+    """Of many words on few images, some fit noise well."""
+    rng = np.random.default_rng(seed)
+    noise, scores = rng.normal(size=(60, 20)), sparse.csr_array(rng.random((60, 300)))
+    division = divided(rng.permutation(60), np.ones(60, dtype=bool))
+    deceived = word_sets(noise, scores, Division(division.fit, division.fit, division.judge), 3, 50, 0.08)
+    judged = word_sets(noise, scores, division, 3, 50, 0.08)
+    assert deceived.count.mean() > 2 and judged.count.mean() < 0.7
+
+
 def direct(table, values, rows, held):
     """R² by least squares on the columns themselves."""
     coefficients = np.linalg.lstsq(table[rows], values[rows], rcond=None)[0]
