@@ -49,7 +49,7 @@ def generated(name: str) -> Path:
 
 
 def concepts(name: str) -> Path:
-    """Return the folder of ``concepts.parquet`` and ``evidence.parquet``."""
+    """Return the folder of ``concepts.parquet``, ``evidence.parquet``, and the captions of all crops with their weights."""
     return DATA / "concepts" / name
 
 
@@ -61,6 +61,11 @@ def references(name: str) -> Path:
 def faithfulness(name: str) -> Path:
     """Return the table of the faithfulness of every feature and group."""
     return DATA / "faithfulness" / f"{name}.parquet"
+
+
+def facets(name: str) -> Path:
+    """Return the table of the facets of every feature."""
+    return DATA / "facets" / f"{name}.parquet"
 
 
 def transfers(pair: str) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_table, write_json, write_table
+from falcon_dvc.artifacts.formats import read_table, write_array, write_json, write_table
 from falcon_dvc.artifacts.shortfalls import of_concepts
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resolve import executor_of
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write the ranked concepts of the encoder `name`, their evidence, tables, plot data and metrics."""
+    """Write the ranked concepts of the encoder `name`, their evidence, tables, plot data and metrics.
+
+    ``captions.npy`` and ``weights.npy`` hold the retrieved captions of every crop; their rows are those of ``crops.parquet``.
+    """
     corpus = read_corpus()
     groups, crops = _groups_and_crops(name)
     embeddings = crop_embeddings(name, corpus)
@@ -39,6 +42,8 @@ def run(params: Params, name: str) -> StageSummary:
     )
     write_table(paths.concepts(name) / "concepts.parquet", table)
     write_table(paths.concepts(name) / "evidence.parquet", evidence)
+    write_array(paths.concepts(name) / "captions.npy", captions.captions)
+    write_array(paths.concepts(name) / "weights.npy", captions.weights)
     write_table(paths.table(f"{name}_concepts"), explanations_in_words(groups, table))
     write_table(paths.plot(f"{name}_scores"), _ranked(table))
     metrics = _metrics(groups, table, crops) | without_word(groups["group"], table, params.concepts)

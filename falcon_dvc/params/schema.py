@@ -636,6 +636,13 @@ class MeasureFaithfulness(Resampled):
     fdr: Between
 
 
+class FindFacets(Resampled):
+    most_words: Annotated[int, Field(ge=1, le=20)]
+    candidates: Annotated[int, Field(ge=1, le=1000)]
+    least_gain: Between
+    least_difference: Between
+
+
 class EvaluateConcepts(Resampled):
     clear: Between
 
@@ -763,6 +770,7 @@ class Params(Section):
     caption_images: CaptionImages
     measure_explainability: MeasureExplainability
     measure_faithfulness: MeasureFaithfulness
+    find_facets: FindFacets
     evaluate_concepts: EvaluateConcepts
     evaluate_units: EvaluateUnits
     failures: Failures

@@ -29,6 +29,7 @@ from falcon_dvc.report.additions import read_additions
 from falcon_dvc.report.cards import Card, Tables, collect_cards, concept_key, crops_by_group
 from falcon_dvc.report.crops import COLUMNS, crop_sheets, read_crops, sheet_crops, shown_crops
 from falcon_dvc.report.explained import COVERS, SHEET, ExplainedEncoder, Link, carriers, probe_rows, read_explained
+from falcon_dvc.report.facets import read_follows
 from falcon_dvc.report.failures import EXAMPLES, Failures, collect_failures, some_clear
 from falcon_dvc.report.pages import TEMPLATES, render, style
 from falcon_dvc.report.plots import Drawn, draw_plots
@@ -194,11 +195,13 @@ def _write_encoder(site: Site, explained: ExplainedEncoder, drawn: Mapping[str, 
     alike = _alike(site, explained)
     places = {link.group: place for place, link in enumerate(explained.links)}
     truths, sheets, added = {}, crop_sheets(on_sheets), read_additions(explained)
+    followed = read_follows(name, shown, on_sheets, site.columns)
     captions = _captions_of(explained.tables)
     cards = collect_cards(name, explained.tables, captions, crops_by_group(shown), _histograms(site, explained))
     for card in track(cards, f"Pages of {name}", total=len(places)):
         truths[card.group] = card.truth
-        extras = {"sheet": sheets.get(card.group), "added": added.get(card.group)}
+        extras: dict[str, Any] = {"sheet": sheets.get(card.group), "added": added.get(card.group)}
+        extras["followed"] = followed.get(card.group)
         _write_feature(site, explained, card, alike, places[card.group], **extras)
     known = any(truths.values())
     content = {"encoder": explained, "known": known, "first": WITHOUT_SCRIPT, "drawn": drawn.get(name, [])}

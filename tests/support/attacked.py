@@ -66,16 +66,17 @@ SMALL = {
     "concepts": {"temperature": 1000.0, "captions_per_image": len(CAPTIONS), "relative_cut": 1.0, "top": 150},
     "analyse_groups": {"bootstrap": 20},
     "measure_explainability": {"null_sets": 10, "bootstrap": 20},
+    "find_facets": {"bootstrap": 20},
     "evaluate_units": {"encoders": ["one"], "thresholds": [0.5], "bootstrap": 20},
     "failures": {"encoders": ["one"], "bootstrap": 20, "permutations": 2, "controls": 2},
     "transfer": {"top_images": 4, "permutations": 1, "bootstrap": 20, "curve": {"images": [10], "draws": 1}},
     "report": {"high": 4, "low": 2, "thumbnail": 24},
     "study": {"questions": 6, "pictures": 4, "thumbnail": 24, "bootstrap": 20},
 }  # fmt: skip
-ONCE = ("collect_images",), ("build_caption_index", "parse_captions")
+ONCE = ("collect_images",), ("build_caption_index", "parse_captions", "caption_images")
 OF_ENCODERS = (
     ("extract_activations", "find_groups", "mine_crops"),
-    ("score_concepts", "analyse_groups", "measure_explainability"),
+    ("score_concepts", "analyse_groups", "measure_explainability", "find_facets"),
 )
 
 

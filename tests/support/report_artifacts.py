@@ -113,6 +113,8 @@ def _write_encoder(name, images, singles, groups, evaluation, text, rng):
     write_table(paths.concepts(name) / "concepts.parquet", concepts)
     write_table(paths.concepts(name) / "evidence.parquet", _evidence(concepts, images, rng))
     write_table(paths.EXPLAINABILITY / f"{name}.parquet", _explainability(names, members, rng))
+    write_table(paths.facets(name), _facets(names[:singles], text))
+    write_table(paths.table(f"{name}_word_sets"), _word_sets(names[:singles], text))
     shares = {"groups": ["single"], "share": [0.6], "interval_low": [0.5], "interval_high": [0.7]}
     write_table(paths.plot(f"{name}_interpretable"), pd.DataFrame(shares))
     write_json(paths.metrics(f"explainability_{name}"), _explainability_metrics(singles))
@@ -251,6 +253,24 @@ def _explainability(names, members, rng):
             "z": z, "p_value": 0.01, "interpretable": z > 2,
         }
     )  # fmt: skip
+
+
+def _facets(features, text):
+    """Two facets of the first feature, one of all others."""
+    rows = [(feature, 1, 10, 1.0, "boat:0.80", " ".join(map(str, range(10)))) for feature in features[1:]]
+    rows += [
+        (features[0], 1, 7, 0.7, f"{text.replace('; ', ' ')}:0.50; boat:0.30", "4 0 1 2 3 5 6"),
+        (features[0], 2, 3, 0.3, "", "8 7 9"),
+    ]
+    return pd.DataFrame(rows, columns=["group", "facet", "crops", "share", "words", "ranks"])
+
+
+def _word_sets(features, text):
+    """The first feature follows two words, the second none, and all others one; R² of the third was not measured."""
+    follows = np.array([2, 0, *[1] * len(features)])[: len(features)]
+    r2 = np.where(np.arange(len(features)) == 2, np.nan, 0.25)
+    words = [f"{text.replace('; ', ' ')}; boat", "", *["boat"] * len(features)][: len(features)]
+    return pd.DataFrame({"group": features, "follows": follows, "words": words, "r2_1": r2, "r2_2": 2 * r2})
 
 
 def _share(value):

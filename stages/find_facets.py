@@ -1,0 +1,118 @@
+"""Find how many things each feature follows, and cluster its crops into facets with their own words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_rows, read_table, write_json, write_table
+from falcon_dvc.artifacts.summary import StageSummary
+from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
+from falcon_dvc.concepts.scoring.explanation import Captioned
+from falcon_dvc.evaluation.facet_words import CaptionedCrops, facet_table
+from falcon_dvc.evaluation.statistics import mean_with_interval
+from falcon_dvc.evaluation.whole_images import image_scores
+from falcon_dvc.evaluation.word_sets import Division, WordSets, divided, permuted, word_sets
+from falcon_dvc.members import member_lists
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import FindFacets, Params
+
+EXAMPLES = 3  # crops of a facet that the CSV table names
+
+
+def run(params: Params, name: str) -> StageSummary:
+    """Write the words that each feature of the encoder `name` follows, its facets, and metrics."""
+    settings, corpus, images = params.find_facets, read_corpus(), read_table(paths.IMAGES)
+    groups = read_table(paths.groups(name) / "groups.parquet")
+    features = groups.loc[groups["size"] == 1, ["group", "members"]]
+    division = divided(_hashes(images["image"]), (images["split"] == "probe").to_numpy())
+    sets, control = _word_sets(_activations(name, features["members"], len(images)), corpus, division, settings)
+    crops = _crops(name, corpus)
+    names = features["group"].to_numpy()
+    facets = facet_table(names, sets, crops, corpus, params.concepts, settings.least_difference)
+    write_table(paths.facets(name), facets)
+    write_table(paths.table(f"{name}_facets"), _with_examples(facets, crops.table))
+    write_table(paths.table(f"{name}_word_sets"), _table(features["group"], sets, corpus))
+    several = facets["group"].value_counts().reindex(features["group"]).to_numpy() > 1
+    metrics = _metrics(sets, settings) | {"several_facets": mean_with_interval(several, settings)}
+    write_json(paths.metrics(f"facets_{name}"), metrics | {"permuted_images": _metrics(control, settings)})
+    held = len(division.heldout)
+    return StageSummary(
+        read={"features": len(features), "crops": len(crops.table), "held-out images": held},
+        lacking=[] if held else ["no image is held out, so R² is not measured; raise data.heldout"],
+        wrote={f"facets to {paths.facets(name)}": len(facets)},
+    )
+
+
+def _hashes(names: Iterable[str]) -> np.ndarray:
+    """Compute a number of each image from its name, so that the order of the images does not decide how they are divided."""
+    digests = (hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest() for name in names)
+    return np.array([int.from_bytes(digest[:7], "big") for digest in digests])
+
+
+def _activations(name: str, members: pd.Series, images: int) -> np.ndarray:
+    """Read the activations of single features on all images."""
+    column = [feature for (feature,) in member_lists(members)]
+    return read_rows(paths.groups(name) / "activations.npy", images, paths.IMAGES)[:, column]
+
+
+def _word_sets(
+    activations: np.ndarray, corpus: Corpus, division: Division, settings: FindFacets
+) -> tuple[WordSets, WordSets]:
+    """Choose the words of each feature, and of the same features with permuted images; words are concepts of the corpus."""
+    words = np.flatnonzero(~corpus.mentions.phrase)
+    scores = image_scores(corpus)[:, words]
+    generator = np.random.default_rng(settings.seed)
+    found, control = (
+        word_sets(values, scores, division, settings.most_words, settings.candidates, settings.least_gain)
+        for values in (activations, permuted(activations, division, generator))
+    )
+    concept = np.append(words, -1)
+    return WordSets(concept[found.words], found.count, found.r2), control
+
+
+def _crops(name: str, corpus: Corpus) -> CaptionedCrops:
+    """Read the crops of the encoder with the captions that `score_concepts` retrieved."""
+    path = paths.crops(name) / "crops.parquet"
+    table = read_table(path)
+    captions, weights = (
+        read_rows(paths.concepts(name) / f"{of}.npy", len(table), path) for of in ("captions", "weights")
+    )
+    return CaptionedCrops(table, crop_embeddings(name, corpus), Captioned(captions, weights))
+
+
+def _table(features: pd.Series, sets: WordSets, corpus: Corpus) -> pd.DataFrame:
+    """List for each feature how many words count, which these are, and R² on held-out images after 1, 2, ... words."""
+    words = ["; ".join(corpus.vocabulary[chosen[:count]]) for chosen, count in zip(sets.words, sets.count, strict=True)]
+    table = pd.DataFrame({"group": features.to_numpy(), "follows": sets.count, "words": words})
+    return table.assign(**{f"r2_{step + 1}": sets.r2[:, step] for step in range(sets.r2.shape[1])})
+
+
+def _with_examples(facets: pd.DataFrame, crops: pd.DataFrame) -> pd.DataFrame:
+    """Name the images of the most typical crops of each facet, for people."""
+    high = crops[crops["role"] == "high"]
+    image = dict(zip(zip(high["group"], high["rank"], strict=True), high["image"], strict=True))
+    examples = [
+        "; ".join(str(image[group, rank]) for rank in ranks[:EXAMPLES])
+        for group, ranks in zip(facets["group"], member_lists(facets["ranks"]), strict=True)
+    ]
+    return facets.drop(columns="ranks").assign(examples=examples)
+
+
+def _metrics(sets: WordSets, settings: FindFacets) -> dict:
+    """Compute how many things the features follow, and the median R² on held-out images by the number of words."""
+    counts = {"nothing": sets.count == 0, "one": sets.count == 1, "several": sets.count > 1}
+    shares = {f"follow_{name}": mean_with_interval(which, settings) for name, which in counts.items()}
+    measured = len(sets.r2) and np.isfinite(sets.r2).all()
+    medians = np.median(sets.r2, axis=0) if measured else []
+    return {
+        "features": len(sets.count),
+        **shares,
+        "median_r2": {f"words_{step + 1}": float(value) for step, value in enumerate(medians)},
+    }
