@@ -9,7 +9,7 @@ import pytest
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_table
 from falcon_dvc.evaluation.conjunction import Gain
-from falcon_dvc.evaluation.group_selectivity import _compared, _named_after
+from falcon_dvc.evaluation.group_selectivity import _named_after, compared
 from falcon_dvc.evaluation.new_concepts import new_concepts
 from falcon_dvc.groups.image_sets import compared_activations
 from falcon_dvc.params.load import load_params
@@ -114,7 +114,7 @@ def test_a_planted_pair_beats_its_members_and_random_partners_do_not(planted):
 def test_only_an_interval_above_zero_beats_the_best_member():
     some = np.zeros(3)
     gain = Gain(np.array([0.5, 0.5, 0.1]), np.array([0.4, 0.4, 0.3]), some, np.array([0.02, -0.01, -0.3]), some + 0.2)
-    assert _compared(gain)["beats_best_member"].tolist() == [True, False, False]
+    assert compared(gain)["beats_best_member"].tolist() == [True, False, False]
 
 
 def test_a_group_that_adds_nothing_does_not_beat_its_best_member(planted):
