@@ -13,7 +13,7 @@ from scipy import sparse
 
 from falcon_dvc.evaluation.conjunction import Gain, gain_of_scores
 from falcon_dvc.evaluation.faithfulness import correlations_with_words, scores_of
-from falcon_dvc.evaluation.statistics import standardised, weighted_correlations
+from falcon_dvc.evaluation.statistics import CONSTANT, standardised, weighted_correlations
 
 Activations = Float[np.ndarray, "images features"]
 Joint = Float[np.ndarray, "images pairs"]
@@ -73,8 +73,9 @@ def halves(
     """
     members = activations[:, pairs].astype(np.float64)
     mean, deviation = members[choosing].mean(axis=0), members[choosing].std(axis=0)
-    excess = np.maximum(np.divide(members - mean, deviation, out=np.zeros_like(members), where=deviation > 0), 0.0)
-    joint = excess.prod(axis=2)
+    varies = deviation > CONSTANT * np.abs(members[choosing]).max(axis=0)
+    excess = np.divide(members - mean, deviation, out=np.zeros_like(members), where=varies)
+    joint = np.maximum(excess, 0.0).prod(axis=2)
     choose, judge = (Half(joint[rows], members[rows], scores[rows].tocsc()) for rows in (choosing, judging))
     return choose, judge
 
