@@ -72,7 +72,7 @@ SMALL = {
     "report": {"high": 4, "low": 2, "thumbnail": 24},
     "study": {"questions": 6, "pictures": 4, "thumbnail": 24, "bootstrap": 20},
 }  # fmt: skip
-ONCE = ("collect_images",), ("build_caption_index", "parse_captions")
+ONCE = ("collect_images",), ("build_caption_index", "parse_captions", "caption_images")
 OF_ENCODERS = (
     ("extract_activations", "find_groups", "mine_crops"),
     ("score_concepts", "analyse_groups", "measure_explainability"),
