@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.artifacts.formats import read_array, read_rows, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.concepts.words.listing import first_concepts, in_words, listed_words
@@ -21,7 +21,7 @@ from falcon_dvc.evaluation.ground_truth import (
 )
 from falcon_dvc.evaluation.group_selectivity import HeldOut, group_metrics, with_selectivity
 from falcon_dvc.evaluation.new_concepts import new_concepts
-from falcon_dvc.evaluation.pairs import MOST_FEATURES, Explained, Truth, measured_pairs, pair_metrics
+from falcon_dvc.evaluation.pairs import MOST_FEATURES, MOST_IMAGES, Explained, Truth, measured_pairs, pair_metrics
 from falcon_dvc.evaluation.statistics import bootstrap_weights
 from falcon_dvc.evaluation.whole_images import image_scores
 from falcon_dvc.groups.image_sets import often_firing
@@ -119,16 +119,20 @@ def _pairs(params: Params, name: str, groups: pd.DataFrame, concepts: pd.DataFra
 
 def _explained(name: str, groups: pd.DataFrame, concepts: pd.DataFrame, seed: int) -> Explained:
     """Read the single features that are explained, on the probe images, and the scores of the corpus's words there."""
-    features, corpus = groups.loc[groups["size"] == 1, "members"].astype(int).to_numpy(), read_corpus()
-    if len(features) > MOST_FEATURES:
-        features = np.sort(np.random.default_rng(seed).choice(features, MOST_FEATURES, replace=False))
-    probe = np.flatnonzero(read_table(paths.IMAGES)["split"] == "probe")
+    images, corpus = read_table(paths.IMAGES), read_corpus()
+    features = _at_most(MOST_FEATURES, groups.loc[groups["size"] == 1, "members"].astype(int).to_numpy(), seed)
+    probe = _at_most(MOST_IMAGES, np.flatnonzero(images["split"] == "probe"), seed)
     words = read_table(paths.IMAGE_CAPTIONS / "words.parquet")["concept"].to_numpy()
-    activations = read_array(paths.groups(name) / "activations.npy")[np.ix_(probe, features)]
+    activations = read_rows(paths.groups(name) / "activations.npy", len(images), paths.IMAGES)[np.ix_(probe, features)]
     fires = activations >= read_array(paths.groups(name) / "thresholds.npy")[features]
     first = pd.Series([f"f{feature}" for feature in features], dtype=object).map(first_concepts(concepts))
     scores = image_scores(corpus)[probe][:, words]
     return Explained(features, first.fillna("").to_numpy(), activations, fires, scores, corpus.vocabulary[words])
+
+
+def _at_most(count: int, rows: np.ndarray, seed: int) -> np.ndarray:
+    """Draw `count` of the rows at random, in their order, or return all if there are no more."""
+    return rows if len(rows) <= count else np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
 
 
 def _truth(params: Params, name: str, features: np.ndarray) -> Truth:

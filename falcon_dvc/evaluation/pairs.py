@@ -19,7 +19,8 @@ from falcon_dvc.evaluation.statistics import bootstrap_weights, paired_differenc
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import AnalyseGroups
 
-MOST_FEATURES = 2048  # of more explained features, as many are drawn; the numbers of pairs grow with the square
+# Of more features or images, as many are drawn: the pairs grow with the square of the features, the bootstrap with the images.
+MOST_FEATURES, MOST_IMAGES = 2048, 20_000
 MEANS = {
     "gain": "mean",
     "own_word_gain": "mean",

@@ -260,11 +260,13 @@ def test_pairs_need_no_world(captioned):
     assert "exact_pair" not in table and "exact_pair" not in metrics["cofiring"] and "gain" in metrics["cofiring"]
 
 
-def test_of_many_features_as_many_as_fit_are_paired(captioned, monkeypatch):
+def test_of_many_features_and_images_only_some_are_drawn(captioned, monkeypatch):
     monkeypatch.setattr(analyse_groups, "MOST_FEATURES", 3)
+    monkeypatch.setattr(analyse_groups, "MOST_IMAGES", 40)
     analyse_groups.run(captioned, "e")
     table = read_table(paths.table("e_pairs"))
     assert len({*table["first"], *table["second"], *table["control_second"]} - {""}) <= 3
+    assert table["common_images"].max() <= 20, "half of the drawn images"
 
 
 def test_features_that_never_fire_together_are_lacking_and_said_so(captioned):
