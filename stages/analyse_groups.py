@@ -8,21 +8,31 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.artifacts.formats import read_array, read_rows, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
-from falcon_dvc.concepts.words.listing import in_words, listed_words
-from falcon_dvc.evaluation.ground_truth import Attribute, heldout_attributes, names_of_attributes
-from falcon_dvc.evaluation.group_selectivity import HeldOut, with_selectivity
+from falcon_dvc.concepts.scoring.corpus import read_corpus
+from falcon_dvc.concepts.words.listing import first_concepts, in_words, listed_words
+from falcon_dvc.evaluation.ground_truth import (
+    Attribute,
+    attributes_together,
+    heldout_attributes,
+    names_of_attributes,
+    truth_of,
+)
+from falcon_dvc.evaluation.group_selectivity import HeldOut, group_metrics, with_selectivity
 from falcon_dvc.evaluation.new_concepts import new_concepts
-from falcon_dvc.evaluation.statistics import bootstrap_weights, mean_with_interval
+from falcon_dvc.evaluation.pairs import MOST_FEATURES, MOST_IMAGES, Explained, Truth, measured_pairs, pair_metrics
+from falcon_dvc.evaluation.statistics import bootstrap_weights
+from falcon_dvc.evaluation.whole_images import image_scores
 from falcon_dvc.groups.image_sets import often_firing
+from falcon_dvc.members import member_lists
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import AnalyseGroups, Params
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write the table of groups of two or more features of the encoder `name`, and their metrics.
+    """Write the table of groups of two or more features of the encoder `name`, that of pairs, and their metrics.
 
     Held-out selectivity needs images with known attributes. It is left out without a synthetic data set.
     """
@@ -33,21 +43,33 @@ def run(params: Params, name: str) -> StageSummary:
     if params.worlds:
         known = _attributes_of_words(params)
         table = with_selectivity(table, words, _heldout(params, name, groups), known, params.analyse_groups)
-    summary = _summary(name, table)
-    write_json(paths.metrics(f"groups_{name}"), {**_metrics(groups, table, params.analyse_groups), **summary.metrics})
+    pairs = _pairs(params, name, groups, concepts)
+    summary = _summary(name, table, pairs, params.analyse_groups)
+    metrics = {
+        **group_metrics(groups, table, params.analyse_groups),
+        "pairs": pair_metrics(pairs, params.analyse_groups),
+    }
+    write_json(paths.metrics(f"groups_{name}"), {**metrics, **summary.metrics})
+    write_table(paths.table(f"{name}_pairs"), pairs)
     new_words = table["new_words"].map("; ".join)
     write_table(paths.table(f"{name}_groups"), table.assign(new_words=new_words))
     return summary
 
 
-def _summary(name: str, table: pd.DataFrame) -> StageSummary:
+def _summary(name: str, table: pd.DataFrame, pairs: pd.DataFrame, settings: AnalyseGroups) -> StageSummary:
     """Summarise the stage; a group without a gain could not be compared with its members."""
+    missing = "different_words" in settings.choice and "different_words" not in set(pairs["choice"])
+    few = f"fire together on {settings.least_common} images of half of the probe images (analyse_groups.least_common)"
     unmeasured = int(table["gain"].isna().sum()) if "gain" in table else 0
     reason = "with words that name no attribute of a held-out image"
     return StageSummary(
         read={"groups": len(table)},
         dropped={"groups": {reason: unmeasured}},
-        wrote={f"rows to {paths.table(f'{name}_groups')}": len(table)},
+        lacking=[f"no two features with different first words {few}"] if missing else [],
+        wrote={
+            f"rows to {paths.table(f'{name}_groups')}": len(table),
+            f"rows to {paths.table(f'{name}_pairs')}": len(pairs),
+        },
     )
 
 
@@ -82,38 +104,41 @@ def _attributes_of_words(params: Params) -> dict[str, Attribute]:
     return {word: attribute for attribute, words in reversed(names.items()) for word in words}
 
 
-# ---- Metrics
+# ---- Pairs
 
 
-def _metrics(groups: pd.DataFrame, table: pd.DataFrame, settings: AnalyseGroups) -> dict:
-    """Compute metrics by size: number of groups, lift, and what groups add to their members."""
-    sizes = {f"of_{size}": int(count) for size, count in groups["size"].value_counts().sort_index().items()}
-    if table.empty:
-        return {"groups": sizes}
-    return {
-        "groups": sizes,
-        "median_support": float(table["support"].median()),
-        "median_lift": float(table["lift"].median()),
-        "median_lift_beyond_parts": float(table["lift_beyond"].median()),
-        **{f"of_{size}": _added(groups_of_size, settings) for size, groups_of_size in table.groupby("size")},
-        "of_all_sizes": _added(table, settings),
-    }
+def _pairs(params: Params, name: str, groups: pd.DataFrame, concepts: pd.DataFrame) -> pd.DataFrame:
+    """Measure pairs of features on the probe images; an empty table if `analyse_groups.choice` names no way to choose them."""
+    settings = params.analyse_groups
+    if not settings.choice:
+        return pd.DataFrame({"choice": []})
+    explained = _explained(name, groups, concepts, settings.seed)
+    truth = _truth(params, name, explained.features) if params.worlds else None
+    return measured_pairs(explained, member_lists(groups.loc[groups["size"] == 2, "members"]), truth, settings)
 
 
-def _added(groups: pd.DataFrame, settings: AnalyseGroups) -> dict:
-    """Compute the shares of groups with a new concept and of groups that beat their best member, with controls."""
-    added = _beside_control("new_concept", "share", "has_new", groups, settings)
-    added |= _beside_control("new_first_concept", "share", "first_is_new", groups, settings)
-    if "gain" not in groups:
-        return added
-    measured = int(groups["gain"].notna().sum())
-    added |= {"measured": measured, "not_measured": len(groups) - measured}
-    added |= _beside_control("beats_best_member", "share", "beats_best_member", groups, settings)
-    return added | _beside_control("gain", "mean", "gain", groups, settings)
+def _explained(name: str, groups: pd.DataFrame, concepts: pd.DataFrame, seed: int) -> Explained:
+    """Read the single features that are explained, on the probe images, and the scores of the corpus's words there."""
+    images, corpus = read_table(paths.IMAGES), read_corpus()
+    features = _at_most(MOST_FEATURES, groups.loc[groups["size"] == 1, "members"].astype(int).to_numpy(), seed)
+    probe = _at_most(MOST_IMAGES, np.flatnonzero(images["split"] == "probe"), seed)
+    words = read_table(paths.IMAGE_CAPTIONS / "words.parquet")["concept"].to_numpy()
+    activations = read_rows(paths.groups(name) / "activations.npy", len(images), paths.IMAGES)[np.ix_(probe, features)]
+    fires = activations >= read_array(paths.groups(name) / "thresholds.npy")[features]
+    first = pd.Series([f"f{feature}" for feature in features], dtype=object).map(first_concepts(concepts))
+    scores = image_scores(corpus)[probe][:, words]
+    return Explained(features, first.fillna("").to_numpy(), activations, fires, scores, corpus.vocabulary[words])
 
 
-def _beside_control(name: str, kind: str, column: str, groups: pd.DataFrame, settings: AnalyseGroups) -> dict:
-    """Compute the mean of a column and of its control, where they were measured."""
-    measured = {name: groups[column], f"{name}_control": groups.get(f"control_{column}", groups[column][:0])}
-    means = {key: mean_with_interval(values.dropna(), settings, kind) for key, values in measured.items()}
-    return {key: mean for key, mean in means.items() if mean}
+def _at_most(count: int, rows: np.ndarray, seed: int) -> np.ndarray:
+    """Draw `count` of the rows at random, in their order, or return all if there are no more."""
+    return rows if len(rows) <= count else np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
+
+
+def _truth(params: Params, name: str, features: np.ndarray) -> Truth:
+    """Find the attribute that each feature follows most on the held-out images."""
+    rows, attributes = heldout_attributes(params.data.images)
+    activations = read_array(paths.groups(name) / "activations.npy")[np.ix_(rows, features)]
+    followed = truth_of(activations.astype(np.float64), attributes, least=-1)
+    of_features = list(zip(followed["kind"], followed["value"], strict=True))
+    return Truth(of_features, _attributes_of_words(params), attributes_together(attributes))

@@ -67,10 +67,30 @@ def gain_over_best_member(
     labels : whether each image shows the attribute that each group is named after.
     weights : bootstrap samples, see `statistics.bootstrap_weights`.
     """
-    scores = np.concatenate([conjunction(activations, sets, thresholds)[:, :, None], activations[:, sets]], axis=2)
-    shown = labels[:, :, None].astype(np.float64)
-    own = weighted_correlations(scores, shown, np.full((1, len(labels)), 1 / len(labels)))[0]
-    drawn = weighted_correlations(scores, shown, weights)
+    joint = conjunction(activations, sets, thresholds)
+    return gain_of_scores(joint, activations[:, sets], labels.astype(np.float64), weights, confidence)
+
+
+def gain_of_scores(
+    joint: Float[np.ndarray, "images groups"],
+    members: Float[np.ndarray, "images groups size"],
+    labels: Float[np.ndarray, "images groups"],
+    weights: Float[np.ndarray, "samples images"],
+    confidence: float,
+) -> Gain:
+    """Compute how much better the joint activation of groups predicts their labels than the best member does.
+
+    Every bootstrap sample chooses the best member again and compares it on the same images.
+
+    Parameters
+    ----------
+    joint, members : activations of the groups and of their members.
+    labels : a number for each image and group, for instance 1 for images that show an attribute.
+    weights : bootstrap samples, see `statistics.bootstrap_weights`.
+    """
+    scores = np.concatenate([joint[:, :, None], members], axis=2)
+    own = weighted_correlations(scores, labels[:, :, None], np.full((1, len(labels)), 1 / len(labels)))[0]
+    drawn = weighted_correlations(scores, labels[:, :, None], weights)
     low, high = np.quantile(
         drawn[:, :, 0] - drawn[:, :, 1:].max(axis=2), [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0
     )

@@ -43,6 +43,14 @@ def attributes_table(attributes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def attributes_together(attributes: pd.DataFrame) -> set[frozenset[Attribute]]:
+    """Find the sets of two attributes that some image has."""
+    has = attributes.to_numpy(dtype=np.float32)
+    first, second = np.nonzero(np.triu(has.T @ has, 1))
+    names = list(attributes.columns)
+    return {frozenset((names[one], names[other])) for one, other in zip(first, second, strict=True)}
+
+
 def truth_of(features: np.ndarray, attributes: pd.DataFrame, least: float) -> pd.DataFrame:
     """Find the attribute that each feature correlates with most.
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from falcon_dvc.evaluation.conjunction import Gain, gain_over_best_member, random_partners
 from falcon_dvc.evaluation.ground_truth import Attribute
+from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.members import member_lists
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _of_size(groups: pd.DataFrame, labels: np.ndarray, heldout: HeldOut, setting
             "selectivity": own.group,
             "best_member": [f"f{member}" for member in sets[np.arange(len(sets)), own.best]],
             "member_selectivity": own.member,
-            **_compared(own),
+            **compared(own),
         },
         index=groups.index,
     )
@@ -114,7 +115,7 @@ def _of_size(groups: pd.DataFrame, labels: np.ndarray, heldout: HeldOut, setting
         return table
     generator = np.random.default_rng([settings.seed, sets.shape[1]])
     random = random_partners(sets, own.best, heldout.partners, generator)
-    control = _compared(_gain(random, labels, heldout, settings))
+    control = compared(_gain(random, labels, heldout, settings))
     return table.assign(**{f"control_{column}": values for column, values in control.items()})
 
 
@@ -124,7 +125,7 @@ def _gain(sets: np.ndarray, labels: np.ndarray, heldout: HeldOut, settings: Anal
     )
 
 
-def _compared(gain: Gain) -> dict[str, np.ndarray]:
+def compared(gain: Gain) -> dict[str, np.ndarray]:
     """Return the gain with its interval.
 
     A group beats its best member if the whole interval is above 0.
@@ -135,3 +136,49 @@ def _compared(gain: Gain) -> dict[str, np.ndarray]:
         "gain_high": gain.high,
         "beats_best_member": gain.low > 0,
     }
+
+
+def group_metrics(groups: pd.DataFrame, table: pd.DataFrame, settings: AnalyseGroups) -> dict:
+    """Compute metrics by size: number of groups, lift, and what groups add to their members.
+
+    Parameters
+    ----------
+    groups : all groups, single features too.
+    table : groups of two and more, with the columns of `new_concepts` and, if measured, of `with_selectivity`.
+    """
+    sizes = {f"of_{size}": int(count) for size, count in groups["size"].value_counts().sort_index().items()}
+    if table.empty:
+        return {"groups": sizes}
+    return {
+        "groups": sizes,
+        "median_support": float(table["support"].median()),
+        "median_lift": float(table["lift"].median()),
+        "median_lift_beyond_parts": float(table["lift_beyond"].median()),
+        **{f"of_{size}": _added(groups_of_size, settings) for size, groups_of_size in table.groupby("size")},
+        "of_all_sizes": _added(table, settings),
+    }
+
+
+def _added(groups: pd.DataFrame, settings: AnalyseGroups) -> dict:
+    """Compute the shares of groups with a new concept and of groups that beat their best member, with controls."""
+    added = beside_control("new_concept", "share", "has_new", groups, settings)
+    added |= beside_control("new_first_concept", "share", "first_is_new", groups, settings)
+    if "gain" not in groups:
+        return added
+    measured = int(groups["gain"].notna().sum())
+    added |= {"measured": measured, "not_measured": len(groups) - measured}
+    added |= beside_control("beats_best_member", "share", "beats_best_member", groups, settings)
+    return added | beside_control("gain", "mean", "gain", groups, settings)
+
+
+def beside_control(name: str, kind: str, column: str, groups: pd.DataFrame, settings: AnalyseGroups) -> dict:
+    """Compute the mean of a column and of its control, as metrics, where they were measured.
+
+    Parameters
+    ----------
+    name : key of the mean; that of the control is ``{name}_control``.
+    kind : ``mean`` or ``share``.
+    """
+    measured = {name: groups[column], f"{name}_control": groups.get(f"control_{column}", groups[column][:0])}
+    means = {key: mean_with_interval(values.dropna(), settings, kind) for key, values in measured.items()}
+    return {key: mean for key, mean in means.items() if mean}

@@ -615,7 +615,10 @@ class Resampled(Section):
 
 
 class AnalyseGroups(Resampled):
-    pass
+    choice: tuple[Literal["different_words", "cofiring"], ...] = Field(strict=False)
+    least_common: Count
+    most_pairs: Count
+    candidates: Count
 
 
 class MeasureExplainability(Resampled):

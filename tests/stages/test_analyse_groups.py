@@ -9,11 +9,12 @@ import pytest
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_table
 from falcon_dvc.evaluation.conjunction import Gain
-from falcon_dvc.evaluation.group_selectivity import _compared, _named_after
+from falcon_dvc.evaluation.group_selectivity import _named_after, compared
 from falcon_dvc.evaluation.new_concepts import new_concepts
 from falcon_dvc.groups.image_sets import compared_activations
 from falcon_dvc.params.load import load_params
 from stages import analyse_groups
+from tests.support.captioned_images import write_captioned_images
 from tests.support.paths import ROOT
 
 KNOWN = {"boat": ("object", "boat"), "ship": ("object", "boat"), "tree": ("object", "tree"), "red": ("colour", "red")}
@@ -62,7 +63,7 @@ def planted(tmp_path, monkeypatch):
     features = np.column_stack(sees) + 0.2 * rng.random((700, 7))
     _write(attributes, features.astype(np.float32), rng)
     params = load_params(ROOT / "params.yaml")
-    settings = params.analyse_groups.model_copy(update={"bootstrap": 200})
+    settings = params.analyse_groups.model_copy(update={"bootstrap": 200, "choice": ()})
     return params.model_copy(
         update={
             "analyse_groups": settings,
@@ -96,6 +97,24 @@ def _groups():
     return table.assign(size=size, support=20, lift=3.0, lift_beyond=2.0, p_value=1e-9, significant=size > 1)
 
 
+@pytest.fixture
+def captioned(planted):
+    """The same, with the words of the whole images, and pairs of both choices."""
+    attributes = read_table("data/scenes/attributes.parquet").sort_values("image")
+    words = ["boat", "tree", "truck", "green", "red"]
+    shown = np.column_stack([attributes["object"] == word for word in words[:3]])
+    write_captioned_images(
+        words, np.column_stack([shown, attributes["colour"] == "green", attributes["colour"] == "red"])
+    )
+    return pairs_with(planted, choice=("different_words", "cofiring"), least_common=3, bootstrap=20)
+
+
+def pairs_with(params, **changes):
+    """The params with other settings of the pairs."""
+    settings = params.analyse_groups.model_copy(update=changes)
+    return params.model_copy(update={"analyse_groups": settings})
+
+
 def results():
     table = read_table(paths.table("e_groups")).set_index("group")
     return table, read_json(paths.metrics("groups_e"))
@@ -114,7 +133,7 @@ def test_a_planted_pair_beats_its_members_and_random_partners_do_not(planted):
 def test_only_an_interval_above_zero_beats_the_best_member():
     some = np.zeros(3)
     gain = Gain(np.array([0.5, 0.5, 0.1]), np.array([0.4, 0.4, 0.3]), some, np.array([0.02, -0.01, -0.3]), some + 0.2)
-    assert _compared(gain)["beats_best_member"].tolist() == [True, False, False]
+    assert compared(gain)["beats_best_member"].tolist() == [True, False, False]
 
 
 def test_a_group_that_adds_nothing_does_not_beat_its_best_member(planted):
@@ -209,7 +228,51 @@ def test_no_larger_group_gives_only_the_count(planted):
     write_table(paths.groups("e") / "groups.parquet", groups[groups["size"] == 1])
     analyse_groups.run(planted, "e")
     table, metrics = results()
-    assert table.empty and metrics == {"groups": {"of_1": 7}, "dropped_share": {"groups": 0.0}}
+    assert table.empty and metrics == {"groups": {"of_1": 7}, "dropped_share": {"groups": 0.0}, "pairs": {}}
+
+
+def test_pairs_of_different_words_and_cofiring_ones_are_measured_on_the_probe_images(captioned):
+    summary = analyse_groups.run(captioned, "e")
+    table, metrics = read_table(paths.table("e_pairs")), results()[1]["pairs"]
+    assert table["choice"].value_counts().to_dict() == {name: metrics[name]["pairs"] for name in metrics}
+    assert metrics["cofiring"]["pairs"] == 4 and metrics["different_words"]["pairs"] > 0 and not summary.lacking
+    words = table.loc[table["choice"] == "different_words", "first_words"].str.split(" & ")
+    assert all(len({*pair} - {""}) == 2 for pair in words)
+    redundant = table[(table["first"] == "f2") & (table["second"] == "f4")].iloc[0]
+    assert redundant["label"] == redundant["attributes"] == "red" and redundant["exact_pair"] == ""
+
+
+def test_held_out_images_say_nothing_of_pairs_but_the_truth(captioned):
+    analyse_groups.run(captioned, "e")
+    before = read_table(paths.table("e_pairs"))
+    activations = np.array(np.load(paths.groups("e") / "activations.npy"))
+    activations[100:] = np.random.default_rng(1).random((600, 7))
+    write_array(paths.groups("e") / "activations.npy", activations)
+    analyse_groups.run(captioned, "e")
+    after = read_table(paths.table("e_pairs"))
+    judged = ["first", "second", "label", "selectivity", "gain_low", "control_label", "control_gain"]
+    assert after[judged].equals(before[judged])
+
+
+def test_pairs_need_no_world(captioned):
+    analyse_groups.run(captioned.model_copy(update={"worlds": ()}), "e")
+    table, metrics = read_table(paths.table("e_pairs")), results()[1]["pairs"]
+    assert "exact_pair" not in table and "exact_pair" not in metrics["cofiring"] and "gain" in metrics["cofiring"]
+
+
+def test_of_many_features_and_images_only_some_are_drawn(captioned, monkeypatch):
+    monkeypatch.setattr(analyse_groups, "MOST_FEATURES", 3)
+    monkeypatch.setattr(analyse_groups, "MOST_IMAGES", 40)
+    analyse_groups.run(captioned, "e")
+    table = read_table(paths.table("e_pairs"))
+    assert len({*table["first"], *table["second"], *table["control_second"]} - {""}) <= 3
+    assert table["common_images"].max() <= 20, "half of the drawn images"
+
+
+def test_features_that_never_fire_together_are_lacking_and_said_so(captioned):
+    summary = analyse_groups.run(pairs_with(captioned, least_common=51), "e")
+    assert results()[1]["pairs"]["different_words"] == {"pairs": 0}
+    assert "fire together on 51 images" in summary.lacking[0] and "least_common" in summary.lacking[0]
 
 
 def test_new_words_are_those_that_no_member_has():
