@@ -436,6 +436,7 @@ def _overview(site: Site, drawn: Mapping[str, list[Drawn]]) -> str:
         failures=site.failures,
         lacking=overview.lacking_of_run(),
         glance=overview.at_a_glance(params),
+        methods=overview.compared_methods(params),
         drawn=drawn.get("overview", []),
         claims=overview.claims() if params.worlds else [],
     )

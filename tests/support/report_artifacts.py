@@ -18,14 +18,16 @@ TRUTHS = (("object", "boat"), ("colour", "red"), ("texture", "striped"), ("backg
 
 
 def make_params(
-    encoders=("first", "second"), source="scenes", high=8, low=5, sheet=8, thumbnail=64, weak=2, failing=()
+    encoders=("first", "second"), source="scenes", high=8, low=5, sheet=8, thumbnail=64, weak=2, failing=(), controls=()
 ):
-    """Parameters as the report reads them."""
+    """Parameters as the report reads them; `controls` are further encoders, which are controls of the others."""
+    specs = {name: SimpleNamespace(kind="scenes", features=None) for name in (*encoders, *controls)}
     pairs = {f"{a}_to_{b}": SimpleNamespace(explained=a, unseen=b) for a in encoders for b in encoders if a != b}
     return SimpleNamespace(
         data=SimpleNamespace(source=source, images="data/scenes" if source == "scenes" else "pictures"),
         image_text=SimpleNamespace(kind="open_clip"),
-        encoders={name: SimpleNamespace(kind="scenes", features=None) for name in encoders},
+        encoders=specs,
+        without_controls={name: specs[name] for name in encoders},
         failures=SimpleNamespace(encoders=failing, reference="right"),
         transfers=pairs,
         concepts=SimpleNamespace(contrast="prior"),
@@ -50,6 +52,7 @@ def write_artefacts(params, *, images=40, singles=6, groups=3, evaluation=True, 
     write_table(paths.table("synonyms"), pd.DataFrame(synonyms))
     for name in params.encoders:
         _write_encoder(name, table, singles, groups, evaluation, text, rng)
+    _write_explained({name: read_table(paths.groups(name) / "groups.parquet") for name in params.encoders}, text)
     for name in params.failures.encoders:
         write_failures(name, table, text)
     for name, pair in params.transfers.items():
@@ -120,6 +123,32 @@ def _write_encoder(name, images, singles, groups, evaluation, text, rng):
     if evaluation:
         write_table(paths.table(f"{name}_truth"), _evaluation(names[:singles], text, rng))
         write_json(paths.metrics(f"evaluation_{name}"), _evaluation_metrics())
+
+
+def _write_explained(groups, text):
+    """Verdicts about the groups of each encoder: two of three are explained. A class has the name of a feature."""
+    tables = [_faithfulness(table, text).assign(encoder=name) for name, table in groups.items()]
+    write_table(paths.EXPLAINED, pd.concat(tables, ignore_index=True))
+    share = {"measured": 6, "median_pearson": 0.4, **_share(0.6), "uncorrected": 0.7, "permuted_words": 0.0}
+    kinds = {kind: share for kind in ("class_set", "feature", "group", "random_set")}
+    write_json(paths.metrics("explained"), {name: {"is_a_control": False, "controls": [], **kinds} for name in groups})
+    bars = {"encoder": list(groups), "share": 0.6, "interval_low": 0.5, "interval_high": 0.7}
+    write_table(paths.plot("explained"), pd.DataFrame(bars))
+
+
+def _faithfulness(groups, text):
+    kind = ["feature" if size == 1 else "group" for size in groups["size"]] + ["class set"]
+    rows = np.arange(len(kind))
+    pearson = 0.5 - 0.2 * (rows % 3)
+    return pd.DataFrame(
+        {
+            "group": [*groups["group"], "f0"], "size": [*groups["size"], 0], "kind": kind, "word": text,
+            "pearson": pearson, "pearson_low": pearson - 0.05, "pearson_high": pearson + 0.05, "permuted_word": text,
+            "permuted_pearson": 0.1, "level": 0.2, "excess": pearson - 0.2, "permuted_excess": -0.1,
+            "p_value": np.where(rows % 3 == 2, 0.3, 0.004), "permuted_p_value": 0.6, "explained": rows % 3 < 2,
+            "permuted_explained": False,
+        }
+    )  # fmt: skip
 
 
 def _groups(names, members, rng):
