@@ -193,7 +193,7 @@ def _tables(name: str, truth_known: bool, most_weak: int) -> Tables:
         evaluation=read_table(paths.table(f"{name}_truth")) if truth_known else None,
         left_out={str(group): int(count) for group, count in left_out.items()},
         faithfulness=faithfulness,
-        doubts=_doubts(groups, listed, explainability, faithfulness),
+        doubts=doubts_by_group(groups, listed, explainability, faithfulness),
     )
 
 
@@ -214,13 +214,19 @@ def read_faithfulness_of(name: str) -> dict[str, Faithfulness]:
     return {str(row["group"]): read_faithfulness(row) for row in own.to_dict("records")}
 
 
-def _doubts(
+def doubts_by_group(
     groups: pd.DataFrame,
     concepts: pd.DataFrame,
     explainability: pd.DataFrame,
     faithfulness: Mapping[str, Faithfulness],
 ) -> dict[str, list[str]]:
-    """Say for each group why it is not explained."""
+    """Say for each group why it is not explained.
+
+    Parameters
+    ----------
+    groups, concepts, explainability : ``groups.parquet``, ``concepts.parquet``, and the table of the coherence.
+    faithfulness : as from `read_faithfulness_of`.
+    """
     first = {row.group: row for row in first_of_each(concepts).itertuples(index=False)}
     measured = explainability.set_index("group")
     crops, interpretable = measured["crops"].to_dict(), measured["interpretable"].eq(True).to_dict()

@@ -310,13 +310,10 @@ def _evaluation(names, text, rng):
 
 def _evaluation_metrics():
     hits = {"features": 5, "top1": 0.8, "interval_low": 0.6, "interval_high": 0.95, "top5": 1.0}
-    return {
-        "features": 6,
-        "clear_truth": 5,
-        "all": hits,
-        "object": hits,
-        "methods": {"shuffled_activations": hits | {"top1": 0.05}},
-    }
+    paired = {"falcon_less_this": {"difference": 0.3, "interval_low": 0.1, "interval_high": 0.5, "p_value": 0.01}}
+    rivals = ("clip_dissect", "nearest_text", "caption_correlation", "contrastive_projection", "shuffled_activations")
+    methods = {"falcon": hits, **{method: hits | {"top1": 0.5} | paired for method in rivals}}
+    return {"features": 6, "clear_truth": 5, "all": hits, "object": hits, "methods": methods, "every_feature": methods}
 
 
 def _transfer_metrics():

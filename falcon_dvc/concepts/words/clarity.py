@@ -117,11 +117,11 @@ def doubts(
     crops : number of its highly activating crops.
     faithfulness : how well its first word follows it on held-out images.
     """
-    if faithfulness.verdict:
-        return []
     if faithfulness.verdict is None:
         return _doubts_about_crops(first, interpretable, crops)
-    return [NO_CONCEPT if first is None else NO_WORD if first.kind != "word" else _unfaithful(faithfulness)]
+    if first is None or first.kind != "word":
+        return [NO_CONCEPT if first is None else NO_WORD]
+    return [] if faithfulness.verdict else [_unfaithful(faithfulness)]
 
 
 def _doubts_about_crops(first: Any | None, interpretable: bool, crops: int) -> list[str]:
