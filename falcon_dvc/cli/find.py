@@ -85,7 +85,9 @@ def _kept(encoder: str) -> list[Concept]:
 
 
 def _concept(row: Any, members: str, explained: bool) -> Concept:
-    return Concept(str(row.group), members, explained, str(row.concept), float(row.score), is_weak(row.interval_low, row.prior))
+    return Concept(
+        str(row.group), members, explained, str(row.concept), float(row.score), is_weak(row.interval_low, row.prior)
+    )
 
 
 def leading_synonyms() -> dict[str, str]:

@@ -39,8 +39,8 @@ def index(
     Returns
     -------
     ``concepts`` (texts), ``also`` (their synonyms), ``keys`` (names of their pages), and for each encoder ``groups``: id,
-    members, correlation (of the first word on held-out images), explained, concepts (indices, best first), scores (per mille), verdict, truth and unclear (places of the
-    concepts that are).
+    members, correlation (of the first word on held-out images), explained, concepts (indices, best first), scores (per
+    mille), verdict, truth and unclear (places of the concepts that are).
     """
     texts = sorted(set(carriers["concept"].astype(str)))
     number = {text: place for place, text in enumerate(texts)}

@@ -102,9 +102,7 @@ def first_of_each(concepts: pd.DataFrame) -> pd.DataFrame:
     return ranked.drop_duplicates("group")
 
 
-def doubts(
-    first: Any | None, interpretable: bool, crops: int, faithfulness: Faithfulness = NOT_MEASURED
-) -> list[str]:
+def doubts(first: Any | None, interpretable: bool, crops: int, faithfulness: Faithfulness = NOT_MEASURED) -> list[str]:
     """Say why a group is not explained; empty if it is.
 
     The verdict on held-out images decides. Without one, the group is explained if it is interpretable and its first

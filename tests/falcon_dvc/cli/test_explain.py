@@ -117,7 +117,9 @@ def test_the_verdict_comes_before_the_coherence(params, capsys):
     write_table(paths.EXPLAINED, VERDICTS)
     explain.run(params, "simclr:0")
     text = capsys.readouterr().out
-    said = "first word on held-out images: r 0.50 (0.10-0.95), untrained encoders 0.20, p 0.004: explained\ncoherence 0.40"
+    said = (
+        "first word on held-out images: r 0.50 (0.10-0.95), untrained encoders 0.20, p 0.004: explained\ncoherence 0.40"
+    )
     assert said in text and "not explained" not in text
     explain.run(params, "simclr:3")
     text = capsys.readouterr().out

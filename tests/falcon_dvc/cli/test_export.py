@@ -92,9 +92,9 @@ def test_every_feature_and_group_has_one_row(made):
 def test_a_feature_has_its_verdict_and_the_numbers_behind_it(made):
     told = {(row["encoder"], row["group"]): row for row in rows(made, "features")}
     sure, unsure, absent = (told["simclr", group] for group in ("f0", "f5", "f6"))
-    assert (sure["verdict"], sure["explained"], sure["heldout_correlation"]) == ("explained", "True", "0.5")
+    assert (sure["verdict"], sure["explained"], sure["heldout_correlation"]) == ("explained", "True", "0.3")
     assert (unsure["verdict"], unsure["explained"], unsure["verdict_p_value"]) == ("not explained", "False", "0.3")
-    assert "(correlation 0.10, p 0.3)" in unsure["reason"] and unsure["untrained_level"] == "0.2"
+    assert "(correlation 0.40, p 0.3)" in unsure["reason"] and unsure["untrained_level"] == "0.2"
     assert absent["verdict"] == absent["heldout_correlation"] == ""
     assert [told[name, "f0"]["control"] for name in ENCODERS] == ["False", "False", "True"]
 

@@ -21,7 +21,10 @@ RAW = re.compile(r"_|\b(top\d|auc|auprc|mad|wpmi|heldout|dropped|of \d+$)\b")
         ("methods · soft wpmi", "baseline · CLIP-Dissect's soft-WPMI"),
         ("methods · clip dissect", "baseline · CLIP-Dissect, as released"),
         ("every feature · falcon off", "every feature · FALCON without contrast"),
-        ("every feature · nearest text · falcon less this", "every feature · nearest text · FALCON less this, on the same features"),
+        (
+            "every feature · nearest text · falcon less this",
+            "every feature · nearest text · FALCON less this, on the same features",
+        ),
         ("class set", "sets of one class (control)"),
         ("median pearson", "correlation of the first word, median"),
         ("interpretable share", "interpretable, share"),
