@@ -198,8 +198,8 @@ def _doubts(explanation: FeatureExplanation) -> list[str]:
     found = []
     measured, faithful = explanation.measured, explanation.faithfulness
     if measured is not None or faithful.verdict is not None:
-        coherent = (measured.interpretable, measured.crops) if measured is not None else (False, 0)
-        reasons = doubts(next(iter(rows), None), *coherent, faithful)
+        interpretable, crops = (bool(measured.interpretable), measured.crops) if measured is not None else (False, 0)
+        reasons = doubts(next(iter(rows), None), interpretable, crops, faithful)
         found += [f"not explained: {' '.join(reasons)}"] if reasons else []
     if any(is_weak(row.interval_low, row.prior) for row in rows):
         found.append(MAY_BE_CHANCE)

@@ -35,7 +35,11 @@ class Headline(NamedTuple):
     untrained: bool = False
 
 
-METHOD = "methods.{}.top1", "methods.{}.features"
+def _method(name: str) -> tuple[str, str]:
+    """Return the keys of the share of features with a clear truth that a method names, and of their number."""
+    return f"methods.{name}.top1", f"methods.{name}.features"
+
+
 EVERY_FEATURE = "every_feature.falcon.top1", "every_feature.falcon.features"
 NUMBERS = (
     Headline("images", "images", "images"),
@@ -51,10 +55,10 @@ NUMBERS = (
     Headline("first_right_untrained", "evaluation", "all.top1", "all.features", untrained=True),
     Headline("first_right_every_feature", "evaluation", *EVERY_FEATURE),
     Headline("five_right", "evaluation", "all.top5", "all.features"),
-    Headline("first_right_clip_dissect", "evaluation", *(key.format("clip_dissect") for key in METHOD)),
-    Headline("first_right_nearest_text", "evaluation", *(key.format("nearest_text") for key in METHOD)),
-    Headline("first_right_caption_correlation", "evaluation", *(key.format("caption_correlation") for key in METHOD)),
-    Headline("first_right_best_constant", "evaluation", *(key.format("best_constant") for key in METHOD)),
+    Headline("first_right_clip_dissect", "evaluation", *_method("clip_dissect")),
+    Headline("first_right_nearest_text", "evaluation", *_method("nearest_text")),
+    Headline("first_right_caption_correlation", "evaluation", *_method("caption_correlation")),
+    Headline("first_right_best_constant", "evaluation", *_method("best_constant")),
     Headline("groups_new_concept", "groups", "of_all_sizes.new_concept.share", ""),
     Headline("groups_gain", "groups", "of_all_sizes.gain.mean", "of_all_sizes.measured"),
     Headline("units_right", "units", "all_units.falcon.top1.share", "all_units.units"),

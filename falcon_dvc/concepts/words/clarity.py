@@ -60,11 +60,17 @@ NOT_MEASURED = Faithfulness()
 
 def read_faithfulness(row: Mapping[str, Any]) -> Faithfulness:
     """Read a row of ``explained.parquet``, which lacks the columns of what was not measured."""
-    keys = ("pearson", "pearson_low", "pearson_high", "level", "p_value")
-    numbers = [math.nan if row.get(key) is None else float(row[key]) for key in keys]
+    columns = {
+        "correlation": "pearson",
+        "low": "pearson_low",
+        "high": "pearson_high",
+        "level": "level",
+        "p_value": "p_value",
+    }
+    numbers = {name: math.nan if row.get(key) is None else float(row[key]) for name, key in columns.items()}
     verdict = row.get("explained")
     # A table of several encoders holds NaN where one of them has no verdict.
-    return Faithfulness(*numbers, verdict=None if verdict is None or verdict != verdict else bool(verdict))
+    return Faithfulness(**numbers, verdict=None if verdict is None or verdict != verdict else bool(verdict))
 
 
 def is_weak(interval_low: float, prior: float) -> bool:
