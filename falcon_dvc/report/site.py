@@ -116,9 +116,10 @@ class Site:
 
     @cached_property
     def transfers(self) -> list[TransferPage]:
-        """The transfers between the explained encoders."""
+        """The transfers from encoders with pages: those of a control have numbers only."""
         links, pages = {one.name: one.link_of for one in self.explained}, []
-        for pair, names in self.params.transfers.items():
+        own = {pair: names for pair, names in self.params.transfers.items() if names.explained in links}
+        for pair, names in own.items():
             measured = overview.transfer_measurements({pair: names})
             pages.append(
                 collect_transfer(pair, names, links[names.explained], measured, self.images, self.source, self.size)
