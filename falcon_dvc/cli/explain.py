@@ -14,7 +14,8 @@ from falcon_dvc import paths
 from falcon_dvc.cli import terminal
 from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.cli.records import read_records
-from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE, doubts, is_weak
+from falcon_dvc.cli.verdicts import faithfulness_by_group
+from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE, NOT_MEASURED, Faithfulness, doubts, is_weak
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class FeatureExplanation:
     row : its row of ``groups.parquet``.
     concepts : its rows of ``concepts.parquet``, the kept ones first, words before phrases, by rank.
     captions : captions with the largest weights for the first concepts, by concept.
+    faithfulness : how well its first word follows it on held-out images.
     measured : its row of the explainability table; None if it was not measured.
     truth : its row of the truth table; None if the truth is not known.
     """
@@ -43,6 +45,7 @@ class FeatureExplanation:
     row: Any
     concepts: list[SimpleNamespace]
     captions: dict[str, list[str]]
+    faithfulness: Faithfulness
     measured: Any | None
     truth: Any | None
 
@@ -105,6 +108,7 @@ def collect(encoder: str, group: str, truth_known: bool) -> FeatureExplanation:
         row=_row(paths.groups(encoder) / "groups.parquet", group),
         concepts=concepts,
         captions=_captions(encoder, group, concepts),
+        faithfulness=faithfulness_by_group(encoder, group).get(group, NOT_MEASURED),
         measured=_row(paths.EXPLAINABILITY / f"{encoder}.parquet", group),
         truth=_row(paths.table(f"{encoder}_truth"), group) if truth_known else None,
     )
@@ -140,7 +144,8 @@ def show(explanation: FeatureExplanation) -> None:
     console.print(
         terminal.plain(f"{explanation.encoder}:{explanation.group}: {_members(explanation.row)}"), style="bold"
     )
-    for line in (_coherence(explanation.measured), _truth(explanation.truth), *_doubts(explanation)):
+    measured = (_faithfulness(explanation.faithfulness), _coherence(explanation.measured), _truth(explanation.truth))
+    for line in (*measured, *_doubts(explanation)):
         console.print(terminal.plain(line))
     kept = [row for row in explanation.concepts if row.kept]
     removed = [row for row in explanation.concepts if not row.kept]
@@ -163,6 +168,19 @@ def _members(row: Any) -> str:
     return f"features {members}, together on {row.support} images, {row.lift:.1f} x chance"
 
 
+def _faithfulness(found: Faithfulness) -> str:
+    """State the correlation of the first word with the group, what it is compared with, and the verdict."""
+    if not found.measured:
+        return f"first word on held-out images: not measured, {found.why_no_verdict}"
+    level = f", untrained encoders {found.level:.2f}" if found.level == found.level else ""
+    p_value = f", p {found.p_value:.2g}" if found.p_value == found.p_value else ""
+    verdict = f"no verdict, {found.why_no_verdict}"
+    if found.verdict is not None:
+        verdict = "explained" if found.verdict else "not explained"
+    interval = f"{found.low:.2f}-{found.high:.2f}"
+    return f"first word on held-out images: r {found.correlation:.2f} ({interval}){level}{p_value}: {verdict}"
+
+
 def _coherence(measured: Any | None) -> str:
     if measured is None:
         return "coherence: not measured"
@@ -178,8 +196,10 @@ def _doubts(explanation: FeatureExplanation) -> list[str]:
     """Say why the group is not explained, and what the question marks mean."""
     rows = [row for row in explanation.concepts if row.kept]
     found = []
-    if explanation.measured is not None:
-        reasons = doubts(next(iter(rows), None), explanation.measured.interpretable, explanation.measured.crops)
+    measured, faithful = explanation.measured, explanation.faithfulness
+    if measured is not None or faithful.verdict is not None:
+        interpretable, crops = (bool(measured.interpretable), measured.crops) if measured is not None else (False, 0)
+        reasons = doubts(next(iter(rows), None), interpretable, crops, faithful)
         found += [f"not explained: {' '.join(reasons)}"] if reasons else []
     if any(is_weak(row.interval_low, row.prior) for row in rows):
         found.append(MAY_BE_CHANCE)

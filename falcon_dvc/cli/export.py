@@ -15,13 +15,22 @@ from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.errors import UserError
 from falcon_dvc.groups.choice import chosen_features
 from falcon_dvc.params.load import read_yaml
+from falcon_dvc.report.explained import doubts_by_group, read_faithfulness_of
 
 if TYPE_CHECKING:
+    from falcon_dvc.concepts.words.clarity import Faithfulness
     from falcon_dvc.params.schema import Params
 
 LOCK = Path("dvc.lock")
 FIRST = ["concept", "score", "prior", "interval_low", "interval_high"]
 MEASURED = ["crops", "coherence", "z", "p_value", "interpretable", "released_interpretable"]
+HELD_OUT = {  # columns of features.csv, by attribute of Faithfulness
+    "correlation": "heldout_correlation",
+    "low": "heldout_correlation_low",
+    "high": "heldout_correlation_high",
+    "level": "untrained_level",
+    "p_value": "verdict_p_value",
+}
 TRUTH = ["kind", "value", "correlation", "clear", "hit_first", "hit_five"]
 NAMES = {"concept": "first_concept", "p_value": "coherence_p_value"}  # in features.csv
 TABLES = ("features", "concepts", "captions")
@@ -84,20 +93,35 @@ def _features(params: Params, name: str, concepts: pd.DataFrame) -> pd.DataFrame
     width = read_array(paths.activations(name) / "features.npy").shape[1]
     table = _all_features(groups, width)
     kept = concepts[concepts["kept"]]
-    explained = table["group"].isin(kept["group"])
-    table.insert(3, "explained", explained)
-    reasons = _reasons(table, explained, concepts, params.find_groups.min_images).astype(object)  # texts of any length
+    explainability, faithfulness = read_table(paths.EXPLAINABILITY / f"{name}.parquet"), read_faithfulness_of(name)
+    doubts = doubts_by_group(groups, concepts, explainability, faithfulness)
+    table.insert(3, "explained", [doubts.get(group) == [] for group in table["group"]])
+    named = table["group"].isin(kept["group"])
+    reasons = _reasons(table, named, concepts, params.find_groups.min_images).astype(object)  # texts of any length
+    reasons[named] = [" ".join(doubts[group]) for group in table.loc[named, "group"]]
     chosen = chosen_features(params.encoders[name].features, width, name)
     reasons[:width][~np.isin(np.arange(width), chosen)] = f"not chosen by encoders.{name}.features"
     table.insert(4, "reason", reasons)
+    table.insert(5, "control", bool(params.encoders[name].control_of))
     # A group's kept words stand first, by rank.
     table = table.join(kept.drop_duplicates("group").set_index("group")[FIRST].rename(columns=NAMES), on="group")
-    measured = read_table(paths.EXPLAINABILITY / f"{name}.parquet").set_index("group")[MEASURED]
+    table = table.join(_held_out(faithfulness), on="group")
+    measured = explainability.set_index("group")[MEASURED]
     table = table.join(measured.rename(columns=NAMES), on="group")
     if params.worlds:
         truth = read_table(paths.table(f"{name}_truth")).set_index("group")[TRUTH]
         table = table.join(truth.add_prefix("truth_"), on="group")
     return table.astype({"support": "Int64", "crops": "Int64"})  # both are missing where nothing was measured
+
+
+def _held_out(faithfulness: Mapping[str, Faithfulness]) -> pd.DataFrame:
+    """Tabulate how well first words follow their groups on held-out images; an empty verdict is none."""
+    said = {None: "", True: "explained", False: "not explained"}
+    rows = [
+        {**{column: getattr(found, key) for key, column in HELD_OUT.items()}, "verdict": said[found.verdict]}
+        for found in faithfulness.values()
+    ]
+    return pd.DataFrame(rows, index=pd.Index(list(faithfulness)), columns=[*HELD_OUT.values(), "verdict"])
 
 
 def _all_features(groups: pd.DataFrame, width: int) -> pd.DataFrame:
@@ -109,12 +133,12 @@ def _all_features(groups: pd.DataFrame, width: int) -> pd.DataFrame:
     return pd.concat([known, groups[~single]], ignore_index=True)
 
 
-def _reasons(table: pd.DataFrame, explained: pd.Series, concepts: pd.DataFrame, least: int) -> np.ndarray:
+def _reasons(table: pd.DataFrame, named: pd.Series, concepts: pd.DataFrame, least: int) -> np.ndarray:
     """Say why a feature or group has no concept; "" if it has one."""
     few = f"fewer than {least} highly activating images"
     removed = table["group"].isin(concepts["group"])
     found = np.where(removed, "the contrast removed every concept", "no caption of its crops holds a concept")
-    return np.where(explained, "", np.where(table["support"].isna(), few, found))
+    return np.where(named, "", np.where(table["support"].isna(), few, found))
 
 
 def _captions(evidence: pd.DataFrame, concepts: pd.DataFrame, texts: pd.Series, most: int) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from falcon_dvc import paths
 from falcon_dvc.cli import terminal
 from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.cli.records import read_records
+from falcon_dvc.cli.verdicts import explained_groups
 from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE, is_weak
 from falcon_dvc.errors import UserError
 
@@ -29,6 +30,7 @@ class Match:
 
     Attributes
     ----------
+    explained : whether its words can be trusted.
     score : minimum over the words of the best score of a matching concept.
     concepts : matching concepts with their scores, best first; a weak one has a question mark.
     """
@@ -36,6 +38,7 @@ class Match:
     encoder: str
     group: str
     members: str
+    explained: bool
     score: float
     concepts: list[tuple[str, float]]
 
@@ -61,10 +64,11 @@ def run(params: Keys, query: str, encoder: str | None, top: int) -> None:
 
 @dataclass(frozen=True)
 class Concept:
-    """A kept concept of a feature or group."""
+    """A kept concept of a feature or group, and whether that is explained."""
 
     group: str
     members: str
+    explained: bool
     concept: str
     score: float
     weak: bool
@@ -74,14 +78,17 @@ def _kept(encoder: str) -> list[Concept]:
     """Read the kept concepts of an encoder with the members of their groups."""
     groups = read_records(paths.groups(encoder) / "groups.parquet", ["group", "members"])
     members = {str(row.group): str(row.members) for row in groups}
-    columns = ["group", "concept", "score", "kept", "interval_low", "prior"]
+    columns = ["group", "kind", "rank", "concept", "score", "kept", "interval_low", "interval_high", "prior"]
     rows = read_records(paths.concepts(encoder) / "concepts.parquet", columns)
-    kept = ((str(row.group), row) for row in rows if row.kept)
-    return [_concept(key, members[key], row) for key, row in kept if key in members]
+    kept = [row for row in rows if row.kept and str(row.group) in members]
+    explained = explained_groups(encoder, kept)
+    return [_concept(row, members[str(row.group)], str(row.group) in explained) for row in kept]
 
 
-def _concept(group: str, members: str, row: Any) -> Concept:
-    return Concept(group, members, str(row.concept), float(row.score), is_weak(row.interval_low, row.prior))
+def _concept(row: Any, members: str, explained: bool) -> Concept:
+    return Concept(
+        str(row.group), members, explained, str(row.concept), float(row.score), is_weak(row.interval_low, row.prior)
+    )
 
 
 def leading_synonyms() -> dict[str, str]:
@@ -143,7 +150,7 @@ def _match(name: str, concepts: Sequence[Concept], forms: Sequence[frozenset[str
     either = [concept for concept in concepts if any(concept in found for found in matching)]
     best_first = sorted(either, key=lambda concept: -concept.score)
     listed = [(f"{each.concept}{'?' if each.weak else ''}", each.score) for each in best_first]
-    return Match(name, concepts[0].group, concepts[0].members, score, listed)
+    return Match(name, concepts[0].group, concepts[0].members, concepts[0].explained, score, listed)
 
 
 def _contains(concept: str, forms: Iterable[str]) -> bool:
@@ -155,11 +162,12 @@ def _show(matches: Sequence[Match], top: int, instead: str) -> None:
     if not matches:
         console.print(terminal.plain(instead))
         return
-    table = terminal.table("feature", "members", "score", "concepts that match", right=("score",))
+    table = terminal.table("feature", "members", "explained", "score", "concepts that match", right=("score",))
     for match in matches[:top]:
         concepts = ", ".join(f"{concept} {score:.2f}" for concept, score in match.concepts[:SHOWN])
         name = terminal.plain(f"{match.encoder}:{match.group}")
-        table.add_row(name, terminal.plain(match.members), f"{match.score:.2f}", terminal.plain(concepts))
+        explained = "yes" if match.explained else "no"
+        table.add_row(name, terminal.plain(match.members), explained, f"{match.score:.2f}", terminal.plain(concepts))
     console.print(table)
     if any(concept.endswith("?") for match in matches[:top] for concept, _ in match.concepts[:SHOWN]):
         console.print(MAY_BE_CHANCE)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from falcon_dvc.concepts.words.clarity import NOT_MEASURED, Faithfulness
 from falcon_dvc.html.histograms import Histogram
 from falcon_dvc.members import member_lists
 
@@ -94,6 +95,7 @@ class Card:
 
     Attributes
     ----------
+    faithfulness : how well its first word follows it on held-out images.
     doubts : why it is not explained; empty if it is.
     left_out : number of weak concepts that are not listed.
     """
@@ -109,6 +111,7 @@ class Card:
     interpretable: bool
     released_coherence: float
     released_interpretable: bool
+    faithfulness: Faithfulness
     doubts: list[str]
     left_out: int
     words: list[Concept]
@@ -138,6 +141,7 @@ class Tables:
     ----------
     concepts : those that the pages list, as from `clarity.listed_concepts`.
     left_out : number of concepts of each group that they do not list.
+    faithfulness : how well the first word of each group follows it on held-out images.
     doubts : why a group is not explained, by group; empty if it is.
     """
 
@@ -147,6 +151,7 @@ class Tables:
     explainability: pd.DataFrame
     evaluation: pd.DataFrame | None
     left_out: Mapping[str, int]
+    faithfulness: Mapping[str, Faithfulness]
     doubts: Mapping[str, list[str]]
 
 
@@ -192,8 +197,7 @@ def collect_cards(
         kept = [concept.concept for kind in ("word", "phrase") for concept in of_group.get(kind, [])]
         rows = tables.evidence.iloc[evidence.get(row.group, [])]
         listed = evidence_captions(rows, kept, [crop.image for crop in shown["high"]], texts)
-        doubts, left_out = tables.doubts[row.group], tables.left_out.get(row.group, 0)
-        yield _card(name, row, doubts, left_out, of_group, listed, truths.get(row.group), shown, histograms[row.group])
+        yield _card(name, row, tables, of_group, listed, truths.get(row.group), shown, histograms[row.group])
 
 
 def _measured_groups(tables: Tables) -> pd.DataFrame:
@@ -207,8 +211,7 @@ def _measured_groups(tables: Tables) -> pd.DataFrame:
 def _card(
     name: str,
     row: Any,
-    doubts: list[str],
-    left_out: int,
+    tables: Tables,
     concepts: Mapping[str, list[Concept]],
     captions: list[Caption],
     truth: Truth | None,
@@ -228,8 +231,9 @@ def _card(
         interpretable=bool(row.interpretable),
         released_coherence=float(row.released_coherence),
         released_interpretable=bool(row.released_interpretable),
-        doubts=doubts,
-        left_out=left_out,
+        faithfulness=tables.faithfulness.get(row.group, NOT_MEASURED),
+        doubts=tables.doubts[row.group],
+        left_out=tables.left_out.get(row.group, 0),
         words=concepts.get("word", []),
         phrases=concepts.get("phrase", []),
         removed=concepts.get("removed", []),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,14 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table
-from falcon_dvc.concepts.words.clarity import doubts, first_of_each, listed_concepts
+from falcon_dvc.concepts.words.clarity import (
+    NOT_MEASURED,
+    Faithfulness,
+    doubts,
+    first_of_each,
+    listed_concepts,
+    read_faithfulness,
+)
 from falcon_dvc.groups.choice import chosen_features, stated
 from falcon_dvc.html.histograms import Space, sampled
 from falcon_dvc.report.cards import Tables, ordered
@@ -173,8 +180,10 @@ def _tables(name: str, truth_known: bool, most_weak: int) -> Tables:
     groups = ordered(read_table(paths.groups(name) / "groups.parquet"))
     explainability = read_table(paths.EXPLAINABILITY / f"{name}.parquet")
     concepts = read_table(paths.concepts(name) / "concepts.parquet")
-    interpretable = set(explainability.loc[explainability["interpretable"].eq(True), "group"])
-    listed = listed_concepts(concepts, interpretable, most_weak)
+    faithfulness = read_faithfulness_of(name)
+    interpretable = dict(zip(explainability["group"], explainability["interpretable"].eq(True), strict=True))
+    trusted = {group for group in groups["group"] if _trusted(group, faithfulness, interpretable)}
+    listed = listed_concepts(concepts, trusted, most_weak)
     left_out = concepts["group"].value_counts().sub(listed["group"].value_counts(), fill_value=0)
     return Tables(
         groups=groups,
@@ -183,18 +192,52 @@ def _tables(name: str, truth_known: bool, most_weak: int) -> Tables:
         explainability=explainability,
         evaluation=read_table(paths.table(f"{name}_truth")) if truth_known else None,
         left_out={str(group): int(count) for group, count in left_out.items()},
-        doubts=_doubts(groups, listed, explainability, interpretable),
+        faithfulness=faithfulness,
+        doubts=doubts_by_group(groups, listed, explainability, faithfulness),
     )
 
 
-def _doubts(
-    groups: pd.DataFrame, concepts: pd.DataFrame, explainability: pd.DataFrame, interpretable: Set[str]
+def _trusted(group: str, faithfulness: Mapping[str, Faithfulness], interpretable: Mapping[str, bool]) -> bool:
+    return faithfulness.get(group, NOT_MEASURED).trusted(interpretable.get(group, False))
+
+
+def read_faithfulness_of(name: str) -> dict[str, Faithfulness]:
+    """Read how well the first word of each feature and group of an encoder follows it, by group.
+
+    Raises
+    ------
+    UserError
+        If the table is missing.
+    """
+    table = read_table(paths.EXPLAINED)
+    own = table[(table["encoder"] == name) & table["kind"].isin(["feature", "group"])]
+    return {str(row["group"]): read_faithfulness(row) for row in own.to_dict("records")}
+
+
+def doubts_by_group(
+    groups: pd.DataFrame,
+    concepts: pd.DataFrame,
+    explainability: pd.DataFrame,
+    faithfulness: Mapping[str, Faithfulness],
 ) -> dict[str, list[str]]:
-    """Say for each group why it is not explained."""
+    """Say for each group why it is not explained.
+
+    Parameters
+    ----------
+    groups, concepts, explainability : ``groups.parquet``, ``concepts.parquet``, and the table of the coherence.
+    faithfulness : as from `read_faithfulness_of`.
+    """
     first = {row.group: row for row in first_of_each(concepts).itertuples(index=False)}
-    crops = dict(zip(explainability["group"], explainability["crops"], strict=True))
+    measured = explainability.set_index("group")
+    crops, interpretable = measured["crops"].to_dict(), measured["interpretable"].eq(True).to_dict()
     return {
-        group: doubts(first.get(group), group in interpretable, int(crops.get(group, 0))) for group in groups["group"]
+        group: doubts(
+            first.get(group),
+            interpretable.get(group, False),
+            int(crops.get(group, 0)),
+            faithfulness.get(group, NOT_MEASURED),
+        )
+        for group in groups["group"]
     }
 
 

@@ -21,59 +21,69 @@ class Headline(NamedTuple):
     Attributes
     ----------
     name : its key in ``reports/summary.json``.
-    kind : the metrics file is ``KIND.json``, or ``KIND_NAME.json`` for each encoder or pair NAME.
+    kind : the metrics file is ``KIND.json``, ``KIND.json`` with a section for each encoder, or ``KIND_NAME.json`` for
+        each encoder or pair NAME.
     key : dotted key in that file.
     weight : dotted key of the weight in a mean; None for a sum, "" for a mean without weights.
+    untrained : whether it is of the controls, which no other number counts.
     """
 
     name: str
     kind: str
     key: str
     weight: str | None = None
+    untrained: bool = False
 
 
-METHOD = "methods.{}.top1", "methods.{}.features"
+def _method(name: str) -> tuple[str, str]:
+    """Return the keys of the share of features with a clear truth that a method names, and of their number."""
+    return f"methods.{name}.top1", f"methods.{name}.features"
+
+
+EVERY_FEATURE = "every_feature.falcon.top1", "every_feature.falcon.features"
 NUMBERS = (
     Headline("images", "images", "images"),
     Headline("captions", "captions", "captions"),
     Headline("features", "explainability", "features"),
-    Headline("features_explained", "explainability", "single.explained"),
+    Headline("explained", "explained", "feature.share", "feature.measured"),
+    Headline("explained_untrained", "explained", "feature.share", "feature.measured", untrained=True),
+    Headline("explained_permuted", "explained", "feature.permuted_words", "feature.measured"),
     Headline("interpretable", "explainability", "single.interpretable.share", "single.explained"),
-    Headline("interpretable_shuffled", "explainability", "shuffled_activations.share", "shuffled_activations.features"),
-    Headline("features_and_groups", "concepts", "groups"),
     Headline("first_score", "concepts", "first_concept.score", "groups"),
     Headline("clear_truth", "evaluation", "clear_truth"),
     Headline("first_right", "evaluation", "all.top1", "all.features"),
+    Headline("first_right_untrained", "evaluation", "all.top1", "all.features", untrained=True),
+    Headline("first_right_every_feature", "evaluation", *EVERY_FEATURE),
     Headline("five_right", "evaluation", "all.top5", "all.features"),
-    Headline("first_right_no_contrast", "evaluation", *(key.format("falcon_off") for key in METHOD)),
-    Headline("first_right_soft_wpmi", "evaluation", *(key.format("soft_wpmi") for key in METHOD)),
-    Headline("first_right_best_constant", "evaluation", *(key.format("best_constant") for key in METHOD)),
-    Headline("first_right_shuffled", "evaluation", *(key.format("shuffled_activations") for key in METHOD)),
+    Headline("first_right_clip_dissect", "evaluation", *_method("clip_dissect")),
+    Headline("first_right_nearest_text", "evaluation", *_method("nearest_text")),
+    Headline("first_right_caption_correlation", "evaluation", *_method("caption_correlation")),
+    Headline("first_right_best_constant", "evaluation", *_method("best_constant")),
     Headline("groups_new_concept", "groups", "of_all_sizes.new_concept.share", ""),
     Headline("groups_gain", "groups", "of_all_sizes.gain.mean", "of_all_sizes.measured"),
     Headline("units_right", "units", "all_units.falcon.top1.share", "all_units.units"),
     Headline("classifier_accuracy", "failures", "accuracy.share", "images"),
-    Headline("failures", "failures", "failures"),
     Headline("shortcut_named", "failures", "shortcut.at_work.share", "shortcut.at_work.failures"),
     Headline("shortcut_named_shuffled", "failures", "shortcut.at_work_by_chance.share", "shortcut.at_work.failures"),
     Headline("transfer_r2", "transfer", "r2.median", ""),
     Headline("transfer_same_first", "transfer", "agreement.same_first.mean", "groups"),
-    Headline("transfer_same_first_shuffled", "transfer", "agreement.same_first_null.mean", "groups"),
 )
 
 
 def headline(params: Params) -> dict[str, float]:
     """Combine the headline numbers of this run from its metrics files; what was not measured is absent."""
-    found = {number.name: _combined(number, list(_files(number.kind, params))) for number in NUMBERS}
+    found = {number.name: _combined(number, list(_files(number, params))) for number in NUMBERS}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _files(kind: str, params: Params) -> Iterator[Any]:
-    """Yield the content of each metrics file of a kind that belongs to these params."""
-    names = params.transfers if kind == "transfer" else params.encoders
-    for path in [paths.metrics(kind), *(paths.metrics(f"{kind}_{name}") for name in names)]:
+def _files(number: Headline, params: Params) -> Iterator[Any]:
+    """Yield the content of each metrics file, or of each section of it, that a number of these params is combined from."""
+    encoders = [name for name in params.encoders if (name not in params.without_controls) == number.untrained]
+    names = params.transfers if number.kind == "transfer" else encoders
+    for path in [paths.metrics(number.kind), *(paths.metrics(f"{number.kind}_{name}") for name in names)]:
         if path.is_file():
-            yield read_json(path)
+            content = read_json(path)
+            yield from [content[name] for name in names if name in content] if number.kind == "explained" else [content]
 
 
 def _combined(number: Headline, files: list[Any]) -> float | None:

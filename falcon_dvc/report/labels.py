@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 from falcon_dvc.html.measurements import MeasurementTable, Section
 
@@ -21,8 +22,14 @@ WHOLE = {
     "groups": "number of groups",
     "of 1": "single features",
     "of all sizes": "groups of all sizes",
-    "measured": "groups that were measured",
-    "not measured": "groups that could not be measured",
+    "measured": "number that was measured",
+    "not measured": "number that could not be measured",
+    "feature": "features",
+    "group": "groups",
+    "class set": "sets of one class (control)",
+    "random set": "random sets of images (control)",
+    "uncorrected": "share, without correction for the number of features",
+    "permuted words": "share, with permuted words (control)",
     "gain mean": "gain over the best member, mean",
     "gain control mean": "gain with random partners (control), mean",
     "without low images": "explained without lowly activating images",
@@ -60,7 +67,13 @@ PARTS = {
     "methods · falcon off": "FALCON without contrast",
     "methods · falcon": "FALCON",
     "methods": "baseline",
+    "every feature · falcon off": "every feature · FALCON without contrast",
+    "every feature · falcon": "every feature · FALCON",
     "soft wpmi": "CLIP-Dissect's soft-WPMI",
+    "clip dissect": "CLIP-Dissect, as released",
+    "caption correlation": "correlation with captions",
+    "falcon less this": "FALCON less this, on the same features",
+    "p value": "p-value",
     "dropped share": "left out of the",
     "lift beyond parts": "lift beyond that of smaller sets",
     "new concept": "has a word that no member has",
@@ -77,6 +90,18 @@ PARTS = {
 }
 STATISTICS = ("share", "mean", "median")
 _PARTS = re.compile(rf"(?<!\w)(?:{'|'.join(re.escape(part) for part in sorted(PARTS, key=len, reverse=True))})(?!\w)")
+
+
+def names_on_pages(params: Any) -> dict[str, str]:
+    """Name the columns of the encoders, by encoder: first those that are explained, then "untrained 1" and so on.
+
+    Parameters
+    ----------
+    params : the params; used are ``encoders`` and ``without_controls``.
+    """
+    controls = [name for name in params.encoders if name not in params.without_controls]
+    untrained = {name: f"untrained {number}" for number, name in enumerate(controls, start=1)}
+    return {name: name for name in params.without_controls} | untrained
 
 
 def labelled(table: MeasurementTable) -> MeasurementTable:

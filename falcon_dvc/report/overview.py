@@ -1,6 +1,6 @@
 """Collect the numbers of the overview, all measurements, and the claims."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -10,41 +10,88 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts import shortfalls
 from falcon_dvc.artifacts.formats import read_json, read_table
 from falcon_dvc.claims.verdicts import CLAIMS, Verdict
-from falcon_dvc.html.measurements import Measurement, MeasurementTable, at, tabulate
-from falcon_dvc.report.labels import labelled
+from falcon_dvc.html.measurements import Measurement, MeasurementTable, Section, at, tabulate
+from falcon_dvc.report.labels import labelled, names_on_pages
 
-# Rows of the overview: label, metrics file, keys. A row without a measurement is left out.
-OVERVIEW = (
-    ("features of the space", "explainability", "features"),
-    ("features chosen", "explainability", "chosen"),
-    ("features that fire on enough images", "explainability", "single.explained"),
-    ("of these interpretable", "explainability", "single.interpretable.share"),
-    ("… by the released rule", "explainability", "single.released_rule.share"),
-    ("pairs that fire together", "explainability", "groups_of_2.explained"),
-    ("of these interpretable", "explainability", "groups_of_2.interpretable.share"),
-    ("triples that fire together", "explainability", "groups_of_3.explained"),
-    ("of these interpretable", "explainability", "groups_of_3.interpretable.share"),
-    ("features with a clear truth", "evaluation", "clear_truth"),
-    ("first concept is right", "evaluation", "all.top1"),
-    ("… of those that see an object", "evaluation", "object.top1"),
-    ("… a colour", "evaluation", "colour.top1"),
-    ("… a texture", "evaluation", "texture.top1"),
-    ("… a background", "evaluation", "background.top1"),
-    ("… a position", "evaluation", "position.top1"),
-    ("right among the first five", "evaluation", "all.top5"),
-    ("without contrast: first is right", "evaluation", "methods.falcon_off.top1"),
-    ("baseline, CLIP-Dissect's soft-WPMI: first is right", "evaluation", "methods.soft_wpmi.top1"),
-    ("baseline, the best constant: first is right", "evaluation", "methods.best_constant.top1"),
-    ("control, shuffled activations: first is right", "evaluation", "methods.shuffled_activations.top1"),
-    ("failures of the classifier", "failures", "failures"),
-    ("of those by the planted shortcut: it is named first", "failures", "shortcut.at_work.share"),
-    ("control, shuffled blame: it is named first", "failures", "shortcut.at_work_by_chance.share"),
-    ("control, other failures: it is named first", "failures", "shortcut.at_work_other_failures.share"),
-)
-# Tables of measurements: title, description, metrics file; one column for each encoder.
+Rows = Iterator[tuple[str, str, str]]
+
+# Rows of the overview by heading: label, metrics file, keys. A row without a measurement is left out.
+GLANCE = {
+    "Explained: the first word follows the feature on held-out images": (
+        ("features of the space", "explainability", "features"),
+        ("features chosen", "explainability", "chosen"),
+        ("features that fire on enough images", "explainability", "single.explained"),
+        ("explained features, share", "explained", "feature.share"),
+        ("… with permuted words (control)", "explained", "feature.permuted_words"),
+        ("explained groups, share", "explained", "group.share"),
+        ("explained sets of one class (control)", "explained", "class_set.share"),
+        ("explained random sets (control)", "explained", "random_set.share"),
+        ("correlation of the first word, median", "explained", "feature.median_pearson"),
+    ),
+    "Right: the first word names what the feature follows": (
+        ("first word is right, every feature", "evaluation", "every_feature.falcon.top1"),
+        ("features with a clear truth", "evaluation", "clear_truth"),
+        ("first word is right", "evaluation", "all.top1"),
+        ("… of those that see an object", "evaluation", "object.top1"),
+        ("… a colour", "evaluation", "colour.top1"),
+        ("… a texture", "evaluation", "texture.top1"),
+        ("… a background", "evaluation", "background.top1"),
+        ("… a position", "evaluation", "position.top1"),
+        ("right among the first five", "evaluation", "all.top5"),
+    ),
+    "Interpretable: the crops look alike": (
+        ("interpretable features, share", "explainability", "single.interpretable.share"),
+        ("… by the released rule", "explainability", "single.released_rule.share"),
+        ("pairs that fire together", "explainability", "groups_of_2.explained"),
+        ("of these interpretable", "explainability", "groups_of_2.interpretable.share"),
+        ("triples that fire together", "explainability", "groups_of_3.explained"),
+        ("of these interpretable", "explainability", "groups_of_3.interpretable.share"),
+    ),
+    "Failures of the classifier": (
+        ("number of failures", "failures", "failures"),
+        ("of those by the planted shortcut: it is named first", "failures", "shortcut.at_work.share"),
+        ("… shuffled blame (control)", "failures", "shortcut.at_work_by_chance.share"),
+        ("… other failures (control)", "failures", "shortcut.at_work_other_failures.share"),
+    ),
+}
+RIVALS = {
+    "clip_dissect": "CLIP-Dissect, as released",
+    "nearest_text": "nearest text",
+    "caption_correlation": "correlation with captions",
+    "contrastive_projection": "contrastive projection",
+}
+CONTROLS = {
+    "best_constant": "best constant word (control)",
+    "shuffled_activations": "shuffled activations (control)",
+}
+
+
+def _of_methods(key: str) -> Rows:
+    """List the rows of the methods that are compared, under one key of the metrics of evaluate_concepts."""
+    right = {"falcon": "FALCON", "falcon_off": "FALCON without contrast", **RIVALS, **CONTROLS}
+    for method, label in right.items():
+        yield label, "evaluation", f"{key}.{method}.top1"
+        if method in RIVALS:
+            yield "… FALCON less this, same features", "evaluation", f"{key}.{method}.falcon_less_this.difference"
+
+
+METHODS = {
+    "Features with a clear truth": tuple(_of_methods("methods")),
+    "Every feature": tuple(_of_methods("every_feature")),
+}
+# Sections of a metrics file that have a table of their own.
+OWN_TABLE = ("methods", "every_feature")
+# Tables of measurements: title, description, metrics file (and its section); one column for each encoder.
 OF_ENCODERS = (
+    (
+        "Explained",
+        "Does the first word of a feature follow it on held-out images, better than words follow features of random weights?",
+        "explained",
+    ),
     ("Interpretability", "Do the crops of a feature look more alike than random crops?", "explainability"),
     ("Right or wrong", "First concepts against the attribute that a feature follows on held-out images.", "evaluation"),
+    ("Methods", "FALCON and other methods, on the features with a clear truth.", "evaluation.methods"),
+    ("Methods, every feature", "FALCON and other methods, on all features.", "evaluation.every_feature"),
     ("Concepts", "What the scoring found, and what it left out.", "concepts"),
     ("Groups", "What features say together that none of them says alone.", "groups"),
     ("Failures", "What a classifier gets wrong, whether its causes are named, and what repairs it.", "failures"),
@@ -94,15 +141,23 @@ def _metrics(name: str) -> Any | None:
 
 
 def _of_encoders(kind: str, params: Any) -> dict[str, Any | None]:
-    """Read the metrics files of a kind, whatever an earlier run with other params left; None where nothing was measured."""
+    """Read the metrics files of a kind by the name on pages; None where nothing was measured.
+
+    Files that an earlier run with other params left are not read.
+    """
     measured = {"evaluation": params.encoders if params.worlds else (), "failures": params.failures.encoders}
-    files = {name: _metrics(f"{kind}_{name}") for name in measured.get(kind, params.encoders)}
-    if kind == "groups":
-        return {name: content for name, content in files.items() if _has_groups(content)}
-    return {
-        name: None if kind == "failures" and at(content, "images") == Measurement(0) else content
-        for name, content in files.items()
-    }
+    names = names_on_pages(params)
+    files = {names[name]: _of_encoder(kind, name) for name in names if name in measured.get(kind, params.encoders)}
+    return {name: content for name, content in files.items() if kind != "groups" or _has_groups(content)}
+
+
+def _of_encoder(kind: str, name: str) -> Any | None:
+    """Read the metrics of one kind and encoder; None if they count nothing."""
+    if kind == "explained":
+        content = (_metrics(kind) or {}).get(name, {})
+        return content if any(isinstance(value, Mapping) for value in content.values()) else None
+    content = _metrics(f"{kind}_{name}")
+    return None if kind == "failures" and at(content, "images") == Measurement(0) else content
 
 
 def _has_groups(content: Any | None) -> bool:
@@ -110,21 +165,48 @@ def _has_groups(content: Any | None) -> bool:
     return content is not None and any(size != "of_1" for size in content.get("groups", {}))
 
 
-def at_a_glance(params: Any) -> list[tuple[str, list[Measurement | None]]]:
-    """Collect the main numbers, one column for each encoder."""
-    files = {kind: _of_encoders(kind, params) for kind in dict.fromkeys(kind for _, kind, _ in OVERVIEW)}
-    content = {kind: [of_kind.get(name) for name in params.encoders] for kind, of_kind in files.items()}
-    rows = [(label, [at(metrics, path) for metrics in content[kind]]) for label, kind, path in OVERVIEW]
-    return [row for row in rows if any(row[1])]
+def at_a_glance(params: Any) -> MeasurementTable:
+    """Collect the main numbers, one column for each encoder; the controls are last."""
+    return _selected("At a glance", GLANCE, params)
+
+
+def compared_methods(params: Any) -> MeasurementTable:
+    """Collect how often the first word of each method is right, one column for each encoder."""
+    return _selected("Compared with other methods", METHODS, params)
+
+
+def _selected(title: str, wanted: Mapping[str, Any], params: Any) -> MeasurementTable:
+    """Make a table of chosen numbers, without the rows and sections in which nothing was measured."""
+    kinds = {kind for rows in wanted.values() for _, kind, _ in rows}
+    files = {kind: _of_encoders(kind, params) for kind in sorted(kinds)}
+    columns = list(names_on_pages(params).values())
+    sections = []
+    for heading, rows in wanted.items():
+        cells = [(label, [at(files[kind].get(name), path) for name in columns]) for label, kind, path in rows]
+        sections.append(Section(heading, [row for row in cells if any(row[1])]))
+    return MeasurementTable(title, "", columns, [section for section in sections if section.rows])
 
 
 def measurements(params: Any) -> list[MeasurementTable]:
     """Make tables of all metrics files, except those of transfers; a table of a part that params switch off has no columns."""
-    of_encoders = [labelled(tabulate(title, about, _of_encoders(kind, params))) for title, about, kind in OF_ENCODERS]
+    of_encoders = [labelled(tabulate(title, about, _section_of(kind, params))) for title, about, kind in OF_ENCODERS]
     of_the_run = [row for row in OF_THE_RUN if params.worlds or row[2] != "clip"]
     return of_encoders + [
         labelled(tabulate(title, about, {"this run": _metrics(kind)})) for title, about, kind in of_the_run
     ]
+
+
+def _section_of(name: str, params: Any) -> dict[str, Any | None]:
+    """Read the metrics files of a kind: without the sections that have a table of their own, or one of these alone."""
+    kind, _, section = name.partition(".")
+    files = _of_encoders(kind, params)
+    if section:
+        parts = {key: (content or {}).get(section) for key, content in files.items()}
+        return {key: part and {section: part} for key, part in parts.items()}
+    return {
+        key: content and {name: part for name, part in content.items() if name not in OWN_TABLE}
+        for key, content in files.items()
+    }
 
 
 def lacking_of_run() -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_text
+from falcon_dvc.report.labels import names_on_pages
 from falcon_dvc.report.pages import TEMPLATES
 
 COLOUR = "#0072b2"  # of the data; colour-blind people can distinguish it, on light and on dark pages
@@ -52,6 +53,9 @@ class Plot:
     pages: tuple[str, ...]
 
 
+OF_RUN = (
+    Plot("explained", "shares", "share", "encoder", "share of features that is explained", "", "explained features", ("overview",)),
+)  # fmt: skip
 OF_ENCODERS = (
     Plot("{}_interpretable", "shares", "share", "groups", "share that is interpretable", "",
          "{}: interpretable, by size of group", ("overview", "{}")),
@@ -90,22 +94,29 @@ def draw_plots(params: Any, folder: Path) -> dict[str, list[Drawn]]:
 
     Parameters
     ----------
-    params : the params; used are ``without_controls``, ``transfers``, ``worlds`` and ``failures.encoders``.
+    params : the params; used are ``encoders``, ``without_controls``, ``transfers``, ``worlds`` and ``failures.encoders``.
     """
     pages: dict[str, list[Drawn]] = {}
+    names = names_on_pages(params)
     for plot, key in _of_run(params.without_controls, params.transfers, bool(params.worlds), params.failures.encoders):
         table = _readable_table(plot.file.format(key))
         if table is not None:
-            drawn = _draw(plot, key, table, folder)
+            drawn = _draw(plot, key, _with_names(table, names), folder)
             for page in plot.pages:
                 pages.setdefault(page.format(key), []).append(drawn)
     return pages
+
+
+def _with_names(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """Write the names of encoders as on pages."""
+    return table.assign(encoder=table["encoder"].map(names)) if "encoder" in table else table
 
 
 def _of_run(
     encoders: Iterable[str], transfers: Iterable[str], truth_known: bool, failing: Iterable[str]
 ) -> Iterator[tuple[Plot, str]]:
     """Yield the plots of this run by its params: files of other runs may be in the folder."""
+    yield from ((plot, "") for plot in OF_RUN)
     needs_truth = ("{}_evaluation", "{}_methods", "{}_contrast")
     for plot in OF_ENCODERS:
         for name in encoders if plot.file != "{}_repairs" else failing:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from falcon_dvc.concepts.words.clarity import NOT_MEASURED
 from falcon_dvc.html.markup import readable
 from falcon_dvc.report.cards import Truth, concept_key
 from falcon_dvc.report.explained import ExplainedEncoder
@@ -38,8 +39,8 @@ def index(
     Returns
     -------
     ``concepts`` (texts), ``also`` (their synonyms), ``keys`` (names of their pages), and for each encoder ``groups``: id,
-    members, z, explained, concepts (indices, best first), scores (per mille), verdict, truth and unclear (places of the
-    concepts that are).
+    members, correlation (of the first word on held-out images), explained, concepts (indices, best first), scores (per
+    mille), verdict, truth and unclear (places of the concepts that are).
     """
     texts = sorted(set(carriers["concept"].astype(str)))
     number = {text: place for place, text in enumerate(texts)}
@@ -56,11 +57,9 @@ def _groups(explained: ExplainedEncoder, number: dict[str, int], truths: dict[st
     kept = explained.tables.concepts[explained.tables.concepts["kept"]]
     kept = kept.sort_values(["group", "kind", "rank"], ascending=[True, False, True], kind="stable")
     listed = {group: rows for group, rows in kept.groupby("group", sort=False)[["concept", "score", "unclear"]]}
-    measured = explained.tables.explainability.set_index("group")
-    z = measured["z"].to_dict()
     return [
         [
-            row.group, row.members, _finite(z.get(row.group)), int(not explained.tables.doubts[row.group]),
+            row.group, row.members, _correlation(explained, row.group), int(not explained.tables.doubts[row.group]),
             *_scored(listed.get(row.group), number), *_verdict_and_truth(truths.get(row.group)),
             _unclear(listed.get(row.group)),
         ]
@@ -83,5 +82,6 @@ def _verdict_and_truth(truth: Truth | None) -> tuple[str, str]:
     return (truth.verdict, readable(f"{truth.kind} {truth.value}", CHARACTERS)) if truth else ("", "")
 
 
-def _finite(value: float | None) -> float | None:
-    return round(float(value), 2) if value is not None and np.isfinite(value) else None
+def _correlation(explained: ExplainedEncoder, group: str) -> float | None:
+    found = explained.tables.faithfulness.get(group, NOT_MEASURED)
+    return round(found.correlation, 2) if found.measured else None

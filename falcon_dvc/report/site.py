@@ -117,9 +117,10 @@ class Site:
 
     @cached_property
     def transfers(self) -> list[TransferPage]:
-        """The transfers between the explained encoders."""
+        """The transfers from encoders with pages: those of a control have numbers only."""
         links, pages = {one.name: one.link_of for one in self.explained}, []
-        for pair, names in self.params.transfers.items():
+        own = {pair: names for pair, names in self.params.transfers.items() if names.explained in links}
+        for pair, names in own.items():
             measured = overview.transfer_measurements({pair: names})
             pages.append(
                 collect_transfer(pair, names, links[names.explained], measured, self.images, self.source, self.size)
@@ -439,6 +440,7 @@ def _overview(site: Site, drawn: Mapping[str, list[Drawn]]) -> str:
         failures=site.failures,
         lacking=overview.lacking_of_run(),
         glance=overview.at_a_glance(params),
+        methods=overview.compared_methods(params),
         drawn=drawn.get("overview", []),
         claims=overview.claims() if params.worlds else [],
     )

@@ -15,6 +15,7 @@ from falcon_dvc.artifacts.formats import FIGURE, FORMULA, read_table, write_json
 from falcon_dvc.captions.corpus_file import clean_caption
 from falcon_dvc.cli import compare, explain, find
 from falcon_dvc.html.markup import readable
+from falcon_dvc.params.keys import read_keys
 from tests.support.attacked import CLASSES, run_all
 from tests.support.attacks import ATTACKS, MARK, TERMINAL
 from tests.support.browser import chromium, nothing_ran, pictures_arrive, watched, watched_tabs
@@ -234,10 +235,11 @@ def test_claims_are_markdown_without_a_word_of_a_stranger(here):
     assert "<" not in text and "pwned" not in text and "javascript:" not in text
 
 
-def test_a_terminal_shows_letters_and_nothing_that_steers_it(here, attacked, capsys):
-    explain.run(attacked[1], "one:0")
+def test_a_terminal_shows_letters_and_nothing_that_steers_it(here, capsys):
+    params = read_keys()
+    explain.run(params, "one:0")
     for query in ("script", "pwnedmark", *TERMINAL):
-        find.run(attacked[1], query, None, 10)
+        find.run(params, query, None, 10)
     printed = capsys.readouterr().out
     assert MARK in printed and not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", printed)
 

@@ -29,7 +29,8 @@ def here(tmp_path, monkeypatch):
 
 def small(**changes):
     """Parameters of a report with few small pictures."""
-    return make_params(**{"high": 3, "low": 2, "thumbnail": 16, "failing": ("first",)} | changes)
+    pictures = {"high": 3, "low": 2, "thumbnail": 16}
+    return make_params(**pictures | {"failing": ("first",), "controls": ("random_weights",)} | changes)
 
 
 def made(params, **changes):
@@ -179,12 +180,12 @@ def doubtful(tmp_path_factory):
     """Text of the pages of a site without sheets, where hardly anything is explained.
 
     In the first encoder, no concept of f0 is clear, and only the first of f1 is; f2 has a single crop. In the second
-    encoder, nothing is interpretable.
+    encoder, nothing is interpretable. No verdict is calibrated.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("doubtful"))
         params = small(sheet=0, weak=2, failing=("first",))
-        write_artefacts(params, singles=3, groups=1)
+        write_artefacts(params, singles=3, groups=1, verdict=False)
         concepts, measured = paths.concepts("first") / "concepts.parquet", paths.EXPLAINABILITY / "first.parquet"
         table = read_table(concepts)
         weak = table["group"].eq("f0") | (table["group"].eq("f1") & (table["rank"] > 1))
@@ -212,6 +213,37 @@ def test_what_is_not_explained_is_nowhere_shown_as_sure(doubtful):
     )
     covers = re.findall(r'<span class="(tile[^"]*)"><img[^>]*second/covers', "".join(doubtful.values()))
     assert covers and set(covers) == {"tile doubted"}
+
+
+def test_a_feature_says_how_well_its_first_word_follows_it(site):
+    words = "first word and feature correlate on held-out images: r <b>{}</b>"
+    sure, unsure = (" ".join(site[1][f"site/first/{group}.html"].split()) for group in ("f0", "f2"))
+    assert words.format("0.30") + " (0.20–0.40); untrained encoders reach 0.20 with this word; p 0.004" in sure
+    assert '<span class="verdict yes">explained</span>' in sure and "Not explained." not in sure
+    assert '<span class="verdict no">not explained</span>' in unsure and words.format("0.34") in unsure
+    assert "does not follow it clearly better" in unsure and "(correlation 0.34, p 0.3)." in unsure
+    assert sure.index("correlate on held-out") < sure.index("coherence of the crops")
+
+
+def test_without_a_verdict_the_page_says_why(doubtful):
+    text = doubtful["site/first/f0.html"]
+    assert "no verdict: no copy of the encoder has random weights" in text and "p 0" not in text
+
+
+def test_a_control_has_columns_and_nothing_else(site):
+    folder, texts = site
+    assert "untrained 1" in texts["index.html"] and "untrained 1" in texts["site/measured.html"]
+    assert not [place for place, text in texts.items() if "random_weights" in place + text]
+    assert "random_weights" not in (folder / "site/search.js").read_text()
+    assert not [path for path in folder.rglob("*") if "random_weights" in path.name and "site" in path.parts]
+
+
+def test_all_methods_are_compared_on_the_overview(site):
+    text = site[1]["index.html"]
+    for label in ("CLIP-Dissect, as released", "nearest text", "correlation with captions", "contrastive projection"):
+        assert text.count(f">{label}</th>") == 2, label
+    assert text.count("FALCON less this, same features") == 8 and "0.30 <span" in text
+    assert "explained sets of one class (control)" in text and "site/plots/explained.svg" in text
 
 
 def test_weak_concepts_are_grey_and_cut(doubtful):

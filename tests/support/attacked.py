@@ -67,16 +67,18 @@ SMALL = {
     "analyse_groups": {"bootstrap": 20},
     "measure_explainability": {"null_sets": 10, "bootstrap": 20},
     "find_facets": {"bootstrap": 20},
+    "measure_faithfulness": {"reference_encoders": 1, "bootstrap": 20},
     "evaluate_units": {"encoders": ["one"], "thresholds": [0.5], "bootstrap": 20},
     "failures": {"encoders": ["one"], "bootstrap": 20, "permutations": 2, "controls": 2},
     "transfer": {"top_images": 4, "permutations": 1, "bootstrap": 20, "curve": {"images": [10], "draws": 1}},
     "report": {"high": 4, "low": 2, "thumbnail": 24},
     "study": {"questions": 6, "pictures": 4, "thumbnail": 24, "bootstrap": 20},
 }  # fmt: skip
-ONCE = ("collect_images",), ("build_caption_index", "parse_captions", "caption_images")
+ONCE = ("collect_images",), ("build_caption_index", "parse_captions", "caption_images"), ("decide_explained",)
 OF_ENCODERS = (
-    ("extract_activations", "find_groups", "mine_crops"),
-    ("score_concepts", "analyse_groups", "measure_explainability", "find_facets"),
+    ("extract_activations", "find_groups", "mine_crops", "extract_references"),
+    ("score_concepts", "analyse_groups", "measure_explainability", "measure_faithfulness", "find_facets"),
+    (),
 )
 
 
@@ -111,7 +113,10 @@ def prepared() -> Params:
     content = read_yaml(ROOT / "params.yaml")
     merge(content, SMALL)
     encoder = {"kind": "python", "factory": "network_under_attack:build", "layer": "maps"}
-    content["encoders"] = {"one": {**encoder, "classes": list(CLASSES)}, "two": {**encoder, "seed": 1}}
+    control = {"weights": "random", "control_of": ["one", "two"]}
+    content["encoders"] = {
+        "one": {**encoder, "classes": list(CLASSES)}, "two": {**encoder, "seed": 1}, "three": {**encoder, **control},
+    }  # fmt: skip
     merge(content, {"data": {"source": "list", "images": "images", "list": "images.csv", "captions": "captions.txt"}})
     return _read_back(content)
 

@@ -1,7 +1,7 @@
 "use strict";
 // Searching the concepts and groups of `window.falcon`: no document is touched here, so that it can be tested and timed alone.
 const finding = (() => {
-  const ID = 0, MEMBERS = 1, Z = 2, EXPLAINED = 3, CONCEPTS = 4, SCORES = 5, VERDICT = 6, TRUTH = 7, UNCLEAR = 8;
+  const ID = 0, MEMBERS = 1, CORRELATION = 2, EXPLAINED = 3, CONCEPTS = 4, SCORES = 5, VERDICT = 6, TRUTH = 7, UNCLEAR = 8;
 
   const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
   const words = (query) => plain(query).split(/\s+/).filter(Boolean);
@@ -72,7 +72,7 @@ const finding = (() => {
     id: () => 0,
     concept: (group, data) => (group.row[CONCEPTS].length ? data.concepts[group.row[CONCEPTS][0]] : "\uffff"),
     score: (group) => -(group.row[SCORES][0] ?? -1),
-    z: (group) => -(group.row[Z] ?? -1e9),
+    correlation: (group) => -(group.row[CORRELATION] ?? -1e9),
   };
   const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 
@@ -99,5 +99,5 @@ const finding = (() => {
     return found.map((entry) => entry[1]);
   };
 
-  return { prepare, concepts, groups, ID, MEMBERS, Z, EXPLAINED, CONCEPTS, SCORES, VERDICT, TRUTH, UNCLEAR };
+  return { prepare, concepts, groups, ID, MEMBERS, CORRELATION, EXPLAINED, CONCEPTS, SCORES, VERDICT, TRUTH, UNCLEAR };
 })();

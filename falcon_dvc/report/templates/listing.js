@@ -24,7 +24,7 @@
     const [kind, told] = VERDICTS[some[finding.VERDICT]] || ["", ""];
     const facts = [
       made("span", { className: "number", title: "score of the first concept" }, gauge((some[finding.SCORES][0] || 0) / 1000), number(concepts.length ? some[finding.SCORES][0] / 1000 : null)),
-      made("span", { className: `verdict ${some[finding.EXPLAINED] ? "yes" : "no"}`, title: "standard deviations of the crops' coherence above random crops" }, some[finding.EXPLAINED] ? "explained" : "unclear", made("small", { textContent: ` z ${number(some[finding.Z])}` })),
+      made("span", { className: `verdict ${some[finding.EXPLAINED] ? "yes" : "no"}`, title: "correlation of the first word with the feature on held-out images" }, some[finding.EXPLAINED] ? "explained" : "unclear", made("small", { textContent: some[finding.CORRELATION] === null ? "" : ` r ${number(some[finding.CORRELATION])}` })),
     ];
     if (known === "1") facts.push(made("span", { className: told ? `verdict ${kind}` : "", textContent: told, title: some[finding.TRUTH] }));
     const link = made("a", { href: `${some[finding.ID]}.html`, "data-step": "" }, site.cover(encoder, group.place, some[finding.EXPLAINED]), made("small", { className: "id", textContent: some[finding.ID] }), made("span", { className: "says" }, says, further), ...facts);

@@ -26,6 +26,21 @@ CONCEPTS = [
     ("gab", "word", 1, "boat", 0.9, True),
 ]
 
+# Of two encoders, and of a class that has the name of a feature. No verdict about the other encoder.
+VERDICTS = pd.DataFrame(
+    {
+        "encoder": ["supervised", "simclr", "simclr", "simclr", "simclr"],
+        "group": ["f0", "f0", "f3", "gab", "f0"],
+        "kind": ["feature", "feature", "feature", "group", "class set"],
+        "pearson": [0.9, 0.5, 0.12, 0.6, 0.8],
+        "pearson_low": 0.1,
+        "pearson_high": 0.95,
+        "level": 0.2,
+        "p_value": [np.nan, 0.004, 0.3, 0.004, 0.004],
+        "explained": [None, True, False, True, False],
+    }
+)
+
 
 @pytest.fixture
 def params(tmp_path, monkeypatch):
@@ -46,6 +61,7 @@ def params(tmp_path, monkeypatch):
     measured = {"crops": 30, "coherence": 0.4, "z": 7.0, "released_coherence": 0.5}
     verdicts = {"interpretable": True, "released_interpretable": False}
     write_table(paths.EXPLAINABILITY / "simclr.parquet", pd.DataFrame({"group": ["f0"], **measured, **verdicts}))
+    write_table(paths.EXPLAINED, VERDICTS.drop(columns=["p_value", "explained"]))
     truth = {"kind": "object", "value": "boat", "correlation": 0.8, "clear": True, "hit_first": True, "hit_five": True}
     write_table(paths.table("simclr_truth"), pd.DataFrame({"group": ["f0"], **truth}))
     write_table(paths.table("synonyms"), pd.DataFrame({"concept": ["emerald"], "synonyms": ["green; lime"]}))
@@ -96,6 +112,37 @@ def test_a_group_without_truth_and_measurement(params, capsys):
     text = capsys.readouterr().out
     assert "features 0 + 3, together on 30 images, 4.0 x chance" in text
     assert "truth: not known" in text and "not measured" in text
+
+
+def test_the_verdict_comes_before_the_coherence(params, capsys):
+    write_table(paths.EXPLAINED, VERDICTS)
+    explain.run(params, "simclr:0")
+    text = capsys.readouterr().out
+    said = (
+        "first word on held-out images: r 0.50 (0.10-0.95), untrained encoders 0.20, p 0.004: explained\ncoherence 0.40"
+    )
+    assert said in text and "not explained" not in text
+    explain.run(params, "simclr:3")
+    text = capsys.readouterr().out
+    assert "p 0.3: not explained" in text and "(correlation 0.12, p 0.3)." in text
+
+
+def test_without_a_verdict_the_old_rule_and_the_reason_are_told(params, capsys):
+    explain.run(params, "simclr:0")
+    assert "no verdict, no other encoder is a control of this one" in " ".join(capsys.readouterr().out.split())
+    write_table(paths.EXPLAINED, VERDICTS[["encoder", "group", "kind"]])
+    explain.run(params, "simclr:0")
+    assert "not measured, no image is held out (data.heldout)" in capsys.readouterr().out
+
+
+def test_find_marks_what_is_not_explained_and_leaves_controls_out(params, capsys):
+    params = dataclasses.replace(params, encoders=("simclr", "control"), controls=frozenset({"control"}))
+    write_table(paths.EXPLAINED, VERDICTS)
+    find.run(params, "striped", None, top=9)
+    found = {line.split()[0]: line.split()[2] for line in capsys.readouterr().out.splitlines() if "simclr:" in line}
+    assert found == {"simclr:f0": "yes", "simclr:f3": "no"}
+    with pytest.raises(UserError, match="data/groups/control"):
+        find.run(params, "striped", "control", top=9)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.support.paths import ROOT
 from tests.support.report_artifacts import write_artefacts
 
 FORMULA = '=HYPERLINK("http://a", "b")'
+ENCODERS = ("supervised", "simclr", "untrained_1")
 FILES = ["captions.csv", "concepts.csv", "falcon.json", "features.csv"]
 LOCK = """
 schema: '2.0'
@@ -32,16 +34,17 @@ stages:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A run of two encoders, with a formula for a text, two features that are not explained, and an absolute path."""
+    """A run of two encoders and a control, with a formula for a text, two features that are not explained, and an absolute path."""
     folder = tmp_path_factory.mktemp("exported")
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"(  untrained_1: .*), features: .*}}\n  untrained_2.*\n", r"\1}\n", text)
     text = text.replace("captions: data/scenes/captions.txt", "captions: /home/somebody/captions.txt")
     (folder / "params.yaml").write_text(text, encoding="utf-8")
     (folder / "dvc.lock").write_text(LOCK, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         write_artefacts(load_params().model_copy(update={"transfers": {}}), text=FORMULA)
-        for name in ("supervised", "simclr"):
+        for name in ENCODERS:
             write_array(paths.activations(name) / "features.npy", np.ones((40, 8), dtype=np.float32))
             _without_concepts(name, kept_of="f1", all_of="f2")
     assert falcon(folder, "export").returncode == 0
@@ -86,10 +89,20 @@ def test_every_feature_and_group_has_one_row(made):
     assert of_one[0]["truth_value"] and not of_one[6]["first_concept"] and not of_one[6]["support"]
 
 
+def test_a_feature_has_its_verdict_and_the_numbers_behind_it(made):
+    told = {(row["encoder"], row["group"]): row for row in rows(made, "features")}
+    sure, unsure, absent = (told["simclr", group] for group in ("f0", "f5", "f6"))
+    assert (sure["verdict"], sure["explained"], sure["heldout_correlation"]) == ("explained", "True", "0.3")
+    assert (unsure["verdict"], unsure["explained"], unsure["verdict_p_value"]) == ("not explained", "False", "0.3")
+    assert "(correlation 0.40, p 0.3)" in unsure["reason"] and unsure["untrained_level"] == "0.2"
+    assert absent["verdict"] == absent["heldout_correlation"] == ""
+    assert [told[name, "f0"]["control"] for name in ENCODERS] == ["False", "False", "True"]
+
+
 def test_the_concepts_are_those_of_the_run_in_its_order(made):
     expected = [
         (name, *row)
-        for name in ("supervised", "simclr")
+        for name in ENCODERS
         for row in read_table(made / paths.concepts(name) / "concepts.parquet")[["group", "kind"]].itertuples(
             index=False
         )
@@ -136,7 +149,7 @@ def test_the_json_holds_the_same_nested_and_says_where_it_comes_from(made):
 
 def test_the_same_run_gives_the_same_bytes_without_a_lock_too(folder):
     before = {name: (folder / "reports/export" / name).read_bytes() for name in FILES}
-    assert falcon(folder, "export", "supervised", "simclr").returncode == 0
+    assert falcon(folder, "export", *ENCODERS).returncode == 0
     assert {name: (folder / "reports/export" / name).read_bytes() for name in FILES} == before
     (folder / "dvc.lock").unlink()
     assert falcon(folder, "export").returncode == 0

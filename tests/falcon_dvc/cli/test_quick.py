@@ -50,6 +50,7 @@ def folder(tmp_path_factory):
         paths.concepts("simclr") / "evidence.parquet": {"group": "f3", "concept": "boat", "caption": 4, "weight": 0.2},
         paths.CAPTIONS / "captions.parquet": {"caption": 4, "text": "a boat"},
         paths.EXPLAINABILITY / "simclr.parquet": {"group": "f3", "released_interpretable": True, **measured},
+        paths.EXPLAINED: {"encoder": "simclr", "group": "f3", "kind": "feature", "explained": True, "pearson": 0.5},
         paths.table("simclr_truth"): {"group": "f0"},
         paths.table("synonyms"): {"concept": "boat", "synonyms": "vessel"},
     }

@@ -147,3 +147,12 @@ def around(value, reach=0.1):
 def test_close_calls(old, new, close):
     (change,) = compared(table(f0="a:0.5"), table(f0="b:0.5")).changes
     assert with_close_call(change, old, new).close is close
+
+
+def test_numbers_of_encoders_in_one_file_are_compared_by_encoder():
+    def measured(share):
+        numbers = {"measured": 9, "share": share, "interval_low": share - 0.1, "interval_high": share + 0.1}
+        return {"simclr": {"is_a_control": False, "controls": ["untrained_1"], "feature": numbers}}
+
+    (change,), same = compared_metrics({"explained": measured(0.5)}, {"explained": measured(0.9)})
+    assert (change.heading, change.label, change.verdict, same) == ("simclr · feature", "share", "beyond", 1)

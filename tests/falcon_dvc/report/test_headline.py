@@ -35,12 +35,26 @@ def test_the_default_run_has_all_but_those_of_units(monkeypatch):
 
 def test_counts_are_summed_and_shares_are_weighted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name, count, share in (("supervised", 30, 1.0), ("simclr", 10, 0.0)):
+    for name, count, share in (("supervised", 30, 1.0), ("simclr", 10, 0.0), ("untrained_1", 70, 0.5)):
         counts = {"features": count + 5, "single": {"explained": count, "interpretable": {"share": share}}}
         write_json(paths.metrics(f"explainability_{name}"), counts)
     write_json(paths.metrics("explainability_of_an_old_run"), {"features": 1000})
     write_json(paths.metrics("transfer_supervised_to_simclr"), {"r2": {"median": 0.5}})
-    assert headline(PARAMS) == {"features": 50, "features_explained": 40, "interpretable": 0.75, "transfer_r2": 0.5}
+    assert headline(PARAMS) == {"features": 50, "interpretable": 0.75, "transfer_r2": 0.5}
+
+
+def test_controls_are_counted_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shares = {"supervised": (30, 0.8), "simclr": (10, 0.4), "untrained_1": (50, 0.1), "untrained_2": (50, 0.0)}
+    sections = {
+        name: {"is_a_control": False, "feature": {"measured": count, "share": share, "permuted_words": 0.0}}
+        for name, (count, share) in shares.items()
+    }
+    write_json(paths.metrics("explained"), sections | {"of_an_old_run": {"feature": {"measured": 9, "share": 1.0}}})
+    for name, (count, share) in shares.items():
+        write_json(paths.metrics(f"evaluation_{name}"), {"all": {"features": count, "top1": share}})
+    expected = {"explained": 0.7, "explained_untrained": 0.05, "first_right": 0.7, "first_right_untrained": 0.05}
+    assert headline(PARAMS) == pytest.approx({**expected, "explained_permuted": 0.0})
 
 
 def test_parts_that_are_switched_off_are_absent(monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import vl_convert
 from ruamel.yaml import YAML
 
-from falcon_dvc.report.plots import OF_ENCODERS, OF_TRANSFERS, draw_plots, specification
+from falcon_dvc.report.plots import OF_ENCODERS, OF_RUN, OF_TRANSFERS, draw_plots, specification
 from tests.support.paths import ROOT
 from tests.support.report_artifacts import make_params, write_artefacts
 
@@ -48,7 +48,7 @@ def test_the_report_draws_what_dvc_yaml_declares():
     }  # fmt: skip
     drawn = {
         f"reports/plots/{plot.file}.csv": (plot.template, plot.x, plot.y, plot.x_label, plot.y_label, plot.title)
-        for plot in (*OF_ENCODERS, *OF_TRANSFERS)
+        for plot in (*OF_RUN, *OF_ENCODERS, *OF_TRANSFERS)
     }
     assert drawn == declared
 
@@ -71,15 +71,18 @@ def test_a_specification_has_the_data_and_no_anchor_left():
 def test_plots_are_those_of_the_run_and_the_same_every_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(vl_convert, "vegalite_to_svg", vl_convert.vegalite_to_svg.__wrapped__)
-    params = make_params(encoders=("only", "other"))
+    params = make_params(encoders=("only", "other"), controls=("random_a",))
     write_artefacts(params, singles=2, groups=1)
     pages = draw_plots(params, Path("a"))
     draw_plots(params, Path("b"))
     pairs = ("only_to_other", "other_to_only")
-    files = {"only_interpretable.svg", "other_interpretable.svg", *(f"transfer_{pair}_images.svg" for pair in pairs)}
+    of_encoders = {"only_interpretable.svg", "other_interpretable.svg"}  # the control has none
+    files = {"explained.svg", *of_encoders, *(f"transfer_{pair}_images.svg" for pair in pairs)}
     assert {path.name for path in Path("a").iterdir()} == files
     assert all((Path("a") / name).read_bytes() == (Path("b") / name).read_bytes() for name in files)
     assert [some.name for some in pages["only"]] == ["only_interpretable"] and pages["overview"]
+    text = Path("a/explained.svg").read_text()
+    assert ">untrained 1<" in text and "random_a" not in text
     assert all(some.width > 100 and some.height > 20 for some in pages["overview"])
 
 

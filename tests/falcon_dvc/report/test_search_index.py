@@ -77,7 +77,7 @@ def test_concepts_are_found_whole_words_first(query, expected):
         ({"verdict": "missed"}, ["f1"]),
         ({"least": 0.4}, ["f0", "f1"]),
         ({"sort": "score"}, ["f0", "f1", "g0a", "f12"]),
-        ({"sort": "z"}, ["g0a", "f0", "f12", "f1"]),
+        ({"sort": "correlation"}, ["g0a", "f0", "f12", "f1"]),
         ({"sort": "concept"}, ["f0", "f1", "g0a", "f12"]),
     ],
 )

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon_dvc.concepts.words.clarity import doubts, first_of_each, is_weak, listed_concepts
+from falcon_dvc.concepts.words.clarity import (
+    Faithfulness,
+    doubts,
+    first_of_each,
+    is_weak,
+    listed_concepts,
+    read_faithfulness,
+)
 
 ROWS = st.lists(
     st.tuples(st.sampled_from("ab"), st.sampled_from(["word", "phrase"]), st.booleans(), st.sampled_from([0.1, 0.3, np.nan])),
@@ -29,12 +36,12 @@ def test_a_concept_is_weak_if_its_interval_reaches_its_prior_or_is_not_known(low
 
 
 @given(ROWS, st.integers(0, 3), st.sets(st.sampled_from("ab")))
-def test_all_clear_concepts_and_the_first_weak_ones_are_listed(rows, most, interpretable):
+def test_all_clear_concepts_and_the_first_weak_ones_are_listed(rows, most, trusted):
     concepts = table(rows)
-    found = listed_concepts(concepts, interpretable, most)
+    found = listed_concepts(concepts, trusted, most)
     weak = {row.concept: is_weak(row.interval_low, row.prior) for row in concepts.itertuples()}
     assert dict(zip(found["concept"], found["weak"], strict=True)) == {name: weak[name] for name in found["concept"]}
-    assert (found["unclear"] == (found["weak"] | ~found["group"].isin(interpretable))).all()
+    assert (found["unclear"] == (found["weak"] | ~found["group"].isin(trusted))).all()
     left_out = concepts[~concepts["concept"].isin(found["concept"])]
     assert left_out["kept"].all() and (left_out["rank"] > 1).all() and all(weak[name] for name in left_out["concept"])
     for (group, kind), rows_left in left_out.groupby(["group", "kind"]):
@@ -65,3 +72,38 @@ def test_doubts_are_told_in_words(low, interpretable, crops, said):
     first = None if low is None else SimpleNamespace(concept="man", **numbers)
     found = doubts(first, interpretable, crops)
     assert len(found) == len(said) and all(part in text for part, text in zip(said, found, strict=True))
+
+
+ROW = {"pearson": 0.12, "pearson_low": 0.0, "pearson_high": 0.2, "level": 0.3, "p_value": 0.3, "explained": False}
+WORD = SimpleNamespace(concept="man", kind="word", score=0.4, interval_low=0.1, interval_high=0.5, prior=0.2)
+
+
+def test_the_verdict_decides_and_not_the_crops():
+    sure, unsure = (read_faithfulness(ROW | {"explained": verdict}) for verdict in (True, False))
+    assert doubts(WORD, False, 1, sure) == []
+    (said,) = doubts(WORD, True, 9, unsure)
+    assert "does not follow it clearly better" in said and "(correlation 0.12, p 0.3)" in said
+    assert (sure.trusted(False), unsure.trusted(True)) == (True, False)
+
+
+def test_a_group_without_a_word_is_not_explained_whatever_the_verdict():
+    sure = Faithfulness(correlation=0.5, verdict=True)
+    assert doubts(None, True, 9, sure) == ["No concept is left."]
+    assert "phrase is not measured" in doubts(SimpleNamespace(kind="phrase"), True, 9, sure)[0]
+
+
+@pytest.mark.parametrize(
+    ("lost", "why"),
+    [
+        ((), ""),
+        (("explained", "p_value"), "no other encoder is a control"),
+        (("explained", "p_value", "level"), "no copy of the encoder has random weights"),
+        (tuple(ROW), "no image is held out"),
+    ],
+)
+def test_without_a_verdict_the_old_rule_holds_and_the_reason_is_told(lost, why):
+    for row in ({key: value for key, value in ROW.items() if key not in lost}, ROW | dict.fromkeys(lost, np.nan)):
+        found = read_faithfulness(row)
+        assert why in found.why_no_verdict and bool(found.why_no_verdict) == bool(lost)
+        assert found.trusted(True) is bool(lost) and found.trusted(False) is False
+        assert not lost or doubts(WORD, True, 9, found)[0].startswith("“man” may be chance")
