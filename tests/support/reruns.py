@@ -73,9 +73,9 @@ def declared(stages: dict[Stage, Any]) -> Reads:
 
 
 def _divided(path: str) -> Leaf:
-    """What divide_encoders writes into a file: ``data/encoders/NAME/network.json``, or ``features.json``."""
+    """What divide_encoders writes into a file: ``data/encoders/NAME/network.json``, ``features.json`` or ``control.json``."""
     *_, name, file = path.split("/")
-    return ("encoders", name) if file == "network.json" else ("encoders", name, "features")
+    return ("encoders", name, *{"features.json": ("features",), "control.json": ("control_of",)}.get(file, ()))
 
 
 def _in_paths(name: str) -> Iterator[Leaf]:
