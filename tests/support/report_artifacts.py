@@ -22,10 +22,12 @@ def make_params(
 ):
     """Parameters as the report reads them."""
     pairs = {f"{a}_to_{b}": SimpleNamespace(explained=a, unseen=b) for a in encoders for b in encoders if a != b}
+    own = {name: SimpleNamespace(kind="scenes", features=None, control_of=()) for name in encoders}
     return SimpleNamespace(
         data=SimpleNamespace(source=source, images="data/scenes" if source == "scenes" else "pictures"),
         image_text=SimpleNamespace(kind="open_clip"),
-        encoders={name: SimpleNamespace(kind="scenes", features=None) for name in encoders},
+        encoders=own,
+        without_controls=own,
         failures=SimpleNamespace(encoders=failing, reference="right"),
         transfers=pairs,
         concepts=SimpleNamespace(contrast="prior"),
@@ -34,11 +36,14 @@ def make_params(
     )
 
 
-def write_artefacts(params, *, images=40, singles=6, groups=3, evaluation=True, text="a red boat on water"):
+def write_artefacts(
+    params, *, images=40, singles=6, groups=3, evaluation=True, verdict=True, text="a red boat on water"
+):
     """Write everything that the report reads.
 
     Parameters
     ----------
+    verdict : whether a control was there that decides what is explained.
     text : becomes a caption, a concept, a label, a truth and a removal's reason.
     """
     rng = np.random.default_rng(0)
@@ -50,6 +55,7 @@ def write_artefacts(params, *, images=40, singles=6, groups=3, evaluation=True, 
     write_table(paths.table("synonyms"), pd.DataFrame(synonyms))
     for name in params.encoders:
         _write_encoder(name, table, singles, groups, evaluation, text, rng)
+    write_explained(list(params.encoders), verdict)
     for name in params.failures.encoders:
         write_failures(name, table, text)
     for name, pair in params.transfers.items():
@@ -251,6 +257,54 @@ def _explainability(names, members, rng):
             "z": z, "p_value": 0.01, "interpretable": z > 2,
         }
     )  # fmt: skip
+
+
+def write_explained(encoders, verdict=True):
+    """What `decide_explained` writes of encoders whose groups and first concepts are written.
+
+    Every third row is not explained. Class sets are, and random sets are not. Without a verdict only correlations are there.
+    """
+    tables = {name: _decided(_faithfulness(name), verdict) for name in encoders}
+    rows = pd.concat([table.assign(encoder=name) for name, table in tables.items()], ignore_index=True)
+    write_table(paths.EXPLAINED, rows)
+    write_json(paths.metrics("explained"), {name: _explained_metrics(table) for name, table in tables.items()})
+    bars = [{"encoder": name, **_share(0.6)} for name in encoders if verdict]
+    write_table(paths.plot("explained"), pd.DataFrame(bars, columns=["encoder", *_share(0)]))
+
+
+def _faithfulness(name):
+    groups = read_table(paths.groups(name) / "groups.parquet")[["group", "size"]]
+    concepts = read_table(paths.concepts(name) / "concepts.parquet")
+    first = concepts[concepts["kept"] & (concepts["kind"] == "word")].drop_duplicates("group").set_index("group")
+    rows = groups.assign(
+        kind=np.where(groups["size"] == 1, "feature", "group"), word=groups["group"].map(first["concept"])
+    )
+    made = [
+        {"group": "boat", "size": 0, "kind": kind, "word": word}
+        for kind, word in (("class set", "boat"), ("random set", "tree"))
+    ]
+    table = pd.concat([rows, pd.DataFrame(made)], ignore_index=True)
+    pearson = np.where(table["kind"] == "random set", 0.01, 0.3 + 0.02 * np.arange(len(table)))
+    interval = {"pearson_low": pearson - 0.1, "pearson_high": pearson + 0.1}
+    return table.assign(pearson=pearson, **interval, permuted_word=table["word"][::-1].tolist(), permuted_pearson=0.02)
+
+
+def _decided(table, verdict):
+    if not verdict:
+        return table
+    explained = (np.arange(len(table)) % 3 != 2) & (table["kind"] != "random set") | (table["kind"] == "class set")
+    level = {"level": 0.2, "excess": table["pearson"] - 0.2, "permuted_excess": -0.18}
+    p_values = {"p_value": np.where(explained, 0.004, 0.3), "permuted_p_value": 0.5}
+    return table.assign(**level, **p_values, explained=explained, permuted_explained=False)
+
+
+def _explained_metrics(table):
+    kinds = {}
+    for kind, rows in table.groupby("kind"):
+        measured = {"measured": len(rows), "median_pearson": rows["pearson"].median()}
+        shares = {**_share(0.6), "uncorrected": 0.7, "permuted_words": 0.0} if "explained" in rows else {}
+        kinds[kind.replace(" ", "_")] = measured | shares
+    return {"is_a_control": False, **({"controls": 2} if "explained" in table else {}), **kinds}
 
 
 def _share(value):
