@@ -38,7 +38,7 @@ def run(params: Params, name: str) -> StageSummary:
     return StageSummary(
         read={"held-out images": len(heldout)},
         lacking=remarks,
-        wrote={f"copies with random weights to {paths.references(name)}": 0 if remarks else copies},
+        wrote={f"file of {0 if remarks else copies} copies with random weights, {paths.references(name)}": 1},
     )
 
 

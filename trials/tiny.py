@@ -34,7 +34,7 @@ TINY = {
         "supervised": {"stem": 8, "widths": [16, 24], "epochs": 1, "batch": 64},
         "simclr": {"stem": 8, "widths": [16, 24], "epochs": 1, "batch": 64},
     },
-    "encoders": {name: {"features": {"random": 12}} for name in ("untrained_1", "untrained_2")},
+    "encoders": {"untrained_1": {"features": list(range(12))}, "untrained_2": None},
     "find_groups": {
         "top_k": 12,
         "min_images": 4,

@@ -149,7 +149,7 @@ class OtherSettings:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("falcon_dvc.captioner.published", lambda *_: (CoCa(**tiny), lambda _: nothing))
             told = {"pretrained": "checkpoint", "checkpoint": "coca.pt", "max_length": 3, "beams": 1}
-            for encoder in self.params.encoders:
+            for encoder in self.params.without_controls:
                 self.run(("generate_captions", encoder), generate_captions=told)
 
     def image_sources(self) -> None:
