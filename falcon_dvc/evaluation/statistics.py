@@ -50,7 +50,7 @@ def weighted_correlations(
     values, targets = standardised(values), standardised(targets)
 
     def mean(columns: np.ndarray) -> np.ndarray:
-        return (weights @ columns.reshape(len(columns), -1)).reshape(-1, *columns.shape[1:])
+        return (weights @ columns.reshape(len(columns), -1)).reshape(len(weights), *columns.shape[1:])
 
     of_values, of_targets = mean(values), mean(targets)
     spread = (mean(values**2) - of_values**2) * (mean(targets**2) - of_targets**2)
