@@ -16,10 +16,14 @@ from falcon_dvc.groups.choice import number_chosen
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params
 
+ROWS = ("group", "size", "kind", "word")
+MEASURED = ("pearson", "pearson_low", "pearson_high", "permuted_word", "permuted_pearson")  # on held-out images
+ABOVE_LEVEL = ("level", "excess", "permuted_excess")  # with copies of random weights
+
 
 def run(params: Params) -> StageSummary:
     """Write ``explained.parquet`` with a row for each feature, group and hand-made set of every encoder, and the metrics."""
-    tables = {name: read_table(paths.faithfulness(name)) for name in params.encoders}
+    tables = {name: _read(name) for name in params.encoders}
     verdicts = {name: _verdict(name, tables, params) for name in params.encoders}
     metrics = {name: _metrics(name, table, params) for name, table in verdicts.items()}
     rows = pd.concat([table.assign(encoder=name) for name, table in verdicts.items()], ignore_index=True)
@@ -32,6 +36,13 @@ def run(params: Params) -> StageSummary:
         lacking=[f"{name}: {_why(name, tables, params)}, so no verdict is calibrated" for name in undecided],
         wrote={f"rows to {paths.EXPLAINED}": len(rows)},
     )
+
+
+def _read(name: str) -> pd.DataFrame:
+    """Read the faithfulness of an encoder's rows, with all columns of what was measured."""
+    table = read_table(paths.faithfulness(name))
+    measured = [columns for columns in (MEASURED, ABOVE_LEVEL) if set(columns) & set(table.columns)]
+    return table[[*ROWS, *(column for columns in measured for column in columns)]]
 
 
 def _verdict(name: str, tables: dict[str, pd.DataFrame], params: Params) -> pd.DataFrame:
@@ -60,7 +71,7 @@ def _metrics(name: str, table: pd.DataFrame, params: Params) -> dict[str, Any]:
     """Compute the metrics of one encoder; only its number of rows if nothing was measured."""
     chosen = number_chosen(params.encoders[name].features)
     width = read_array(paths.groups(name) / "activations.npy").shape[1]
-    controls = {"controls": _controls(name, params)} if "explained" in table else {}
+    controls = {"controls": len(_controls(name, params))} if "explained" in table else {}
     measured = (
         shares(table, width if chosen is None else chosen, params.measure_faithfulness) if "pearson" in table else {}
     )

@@ -1,4 +1,4 @@
-"""Divide each entry of `encoders` into its network and its choice of features, as two files that DVC compares.
+"""Divide each entry of `encoders` into its network, its choice of features and what it controls, as files that DVC compares.
 
 Stages that compute with the network depend on the first file. So another choice of features does not repeat them.
 """
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 
 def run(params: Params) -> StageSummary:
-    """Write ``network.json`` and ``features.json`` of every encoder, and remove those of encoders that are gone."""
+    """Write ``network.json``, ``features.json`` and ``control.json`` of every encoder; remove those of encoders that are gone."""
     shutil.rmtree(paths.ENCODERS, ignore_errors=True)
     for name, spec in params.encoders.items():
         network = spec.model_dump(mode="json")
         _write(name, "features", network.pop("features"))
+        _write(name, "control", network.pop("control_of"))
         _write(name, "network", network)
     count = len(params.encoders)
-    return StageSummary(read={"encoders": count}, wrote={f"files to {paths.ENCODERS}": 2 * count})
+    return StageSummary(read={"encoders": count}, wrote={f"files to {paths.ENCODERS}": 3 * count})
 
 
 def _write(name: str, what: str, value: Any) -> None:

@@ -21,7 +21,7 @@ from falcon_dvc.images.open import open_images, which_images
 from falcon_dvc.images.source import ImageSource
 from falcon_dvc.models.encoders.heads import read_head
 from falcon_dvc.models.encoders.load import Encoder, load_encoder
-from falcon_dvc.models.encoders.passes import activations
+from falcon_dvc.models.encoders.passes import activations, check_finite
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run(params: Params, name: str) -> StageSummary:
     unused = _describe(encoder, folder, params.encoders[name].head)
     depends_on = {
         "images": which_images(params.data),
-        "encoder": params.encoders[name].model_dump(mode="json", exclude={"features"}),
+        "encoder": params.encoders[name].model_dump(mode="json", exclude={"features", "control_of"}),
         **params.extract_activations.model_dump(mode="json"),
     }
     with executor_of(params, "extract_activations") as executor, resumable(f"extract_activations-{name}") as work:
@@ -109,19 +109,11 @@ def _extract(opened: PerProcess, work: Checkpoint, settings: ExtractActivations,
     passes = _passes(opened, batches, settings.precision, executor)
     with closing(track(passes, f"activations of {name}", total=len(batches))) as tracked:
         for rows, (features_of_batch, maps) in zip(batches, tracked, strict=True):
-            _check_finite(features_of_batch, rows, settings.precision, name)
+            check_finite(features_of_batch, rows, settings.precision, f"encoders.{name}")
             features[rows.start : rows.stop] = features_of_batch
             if maps is not None:
                 work.array("maps.npy", (len(source), *maps.shape[1:]), np.float16)[rows.start : rows.stop] = maps
             work.save(rows.stop)
-
-
-def _check_finite(features: np.ndarray, rows: range, precision: str, name: str) -> None:
-    if not np.isfinite(features).all():
-        fix = "check the weights" if precision == "float32" else "set extract_activations.precision to float32"
-        raise UserError(
-            f"encoders.{name}: its activations hold NaN or infinite values (images {rows.start}-{rows.stop - 1}); {fix}"
-        )
 
 
 def _passes(opened: PerProcess, batches: list[range], precision: str, executor: Executor) -> Iterator[Pass]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_table, write_array
+from falcon_dvc.artifacts.formats import allocated, finished, read_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.device import all_devices
-from falcon_dvc.errors import UserError
 from falcon_dvc.images.open import open_images
-from falcon_dvc.models.encoders.load import load_encoder
-from falcon_dvc.models.encoders.passes import activations
-from falcon_dvc.models.encoders.random_weights import random_copy
+from falcon_dvc.models.encoders.load import Encoder, load_encoder
+from falcon_dvc.models.encoders.passes import activations, check_finite
+from falcon_dvc.models.encoders.random_weights import NoRandomCopyError, random_copy
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
@@ -32,38 +32,44 @@ def run(params: Params, name: str) -> StageSummary:
     """
     table = read_table(paths.IMAGES)
     heldout = table[table["split"] == "test"].reset_index(drop=True)
-    spec, copies = params.encoders[name], params.measure_faithfulness.reference_encoders
-    wanted = 0 if spec.control_of or heldout.empty else copies
-    features, remarks = _features(params, name, heldout, wanted)
-    write_array(paths.references(name), features)
+    shared = bool(params.encoders[name].control_of)
+    copies = 0 if shared or heldout.empty else params.measure_faithfulness.reference_encoders
+    remarks = _write(params, name, heldout, copies)
     return StageSummary(
         read={"held-out images": len(heldout)},
         lacking=remarks,
-        wrote={f"copies with random weights to {paths.references(name)}": len(features)},
+        wrote={f"file of {0 if remarks else copies} copies with random weights, {paths.references(name)}": 1},
     )
 
 
-def _features(params: Params, name: str, heldout: pd.DataFrame, copies: int) -> tuple[np.ndarray, list[str]]:
-    """Compute the features of the copies; none, and a remark, if the encoder cannot be copied."""
+def _write(params: Params, name: str, heldout: pd.DataFrame, copies: int) -> list[str]:
+    """Write the features of the copies as they are computed; none, and a remark, if the encoder cannot be copied."""
+    path, remarks = paths.references(name), []
     try:
-        found = [_of_copy(params, name, heldout, number) for number in range(copies)]
-    except UserError as error:
-        if "random weights" not in str(error):
-            raise
-        return np.zeros((0, len(heldout), 0), dtype=np.float32), [f"no verdict can be calibrated: {error}"]
-    return np.stack(found) if found else np.zeros((0, len(heldout), 0), dtype=np.float32), []
+        width = _replicas(params, name, 0, all_devices(params.device)[:1])[0].width if copies else 0
+    except NoRandomCopyError as error:
+        copies, width, remarks = 0, 0, [f"no verdict can be calibrated: {error}"]
+    with finished(path) as partial:
+        features = allocated(partial, (copies, len(heldout), width), np.float32)
+        for number in range(copies):
+            _fill(features[number], params, name, heldout, number)
+    return remarks
 
 
-def _of_copy(params: Params, name: str, heldout: pd.DataFrame, number: int) -> np.ndarray:
-    """Compute the features of one copy on the held-out images: (images, features)."""
-    copy = random_copy(params.encoders[name], FIRST_SEED + number)
-    replicas: list[Any] = [load_encoder(copy, device, f"encoders.{name}") for device in all_devices(params.device)]
-    settings = params.extract_activations
+def _fill(features: np.ndarray, params: Params, name: str, heldout: pd.DataFrame, number: int) -> None:
+    """Compute the features of one copy on the held-out images, a batch at a time."""
+    settings, param = params.extract_activations, f"encoders.{name}"
     starts = range(0, len(heldout), settings.batch_size)
     batches = [range(start, min(start + settings.batch_size, len(heldout))) for start in starts]
-    features = np.empty((len(heldout), replicas[0].width), dtype=np.float32)
+    replicas = _replicas(params, name, number, all_devices(params.device))
     passes = activations(open_images(params.data, heldout), replicas, batches, settings.precision)
     with closing(track(passes, f"random copy {number + 1} of {name}", total=len(batches))) as tracked:
         for rows, found, _ in tracked:
+            check_finite(found, rows, settings.precision, param)
             features[rows.start : rows.stop] = found
-    return features
+
+
+def _replicas(params: Params, name: str, number: int, devices: Sequence[str]) -> list[Encoder]:
+    """Load a copy of the encoder on each device."""
+    copy = random_copy(params.encoders[name], FIRST_SEED + number)
+    return [load_encoder(copy, device, f"encoders.{name}") for device in devices]

@@ -10,10 +10,11 @@ import pandas as pd
 from scipy import sparse
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table, write_table
+from falcon_dvc.artifacts.formats import MADE_AGAIN, read_array, read_rows, read_table, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
 from falcon_dvc.concepts.words.listing import first_concepts
+from falcon_dvc.errors import UserError
 from falcon_dvc.evaluation.faithfulness import faithfulness, reference_level, scores_of
 from falcon_dvc.evaluation.hand_made_sets import first_word, random_sets, sets_of_classes
 from falcon_dvc.evaluation.statistics import bootstrap_weights, interval_of_correlations
@@ -33,9 +34,9 @@ def run(params: Params, name: str) -> StageSummary:
     kind = np.where(groups["size"] == 1, "feature", "group")
     table = groups[["group", "size"]].assign(kind=kind, word=first.fillna(""))
     if len(heldout):
-        scores, references = image_scores(corpus), _references(params, name)
-        activations = _activations(name, groups, heldout)
-        parts = [(table, activations), *_hand_made(images, scores, corpus, params)]
+        activations = read_rows(paths.groups(name) / "activations.npy", len(images), paths.IMAGES)
+        scores, references = image_scores(corpus), _references(params, name, heldout, activations.shape[1])
+        parts = [(table, _mean_of_members(activations[heldout], groups)), *_hand_made(images, scores, corpus, params)]
         table = pd.concat(
             [_measured(*part, scores[heldout].tocsc(), references, corpus, params) for part in parts], ignore_index=True
         )
@@ -47,12 +48,10 @@ def run(params: Params, name: str) -> StageSummary:
     )
 
 
-def _activations(name: str, groups: pd.DataFrame, heldout: np.ndarray) -> np.ndarray:
-    """Compute the activations of features and groups on the held-out images: of a group, the mean of its members."""
-    activations = read_array(paths.groups(name) / "activations.npy")
+def _mean_of_members(activations: np.ndarray, groups: pd.DataFrame) -> np.ndarray:
+    """Compute the activations of features and groups from those of features: of a group, the mean of its members."""
     members = membership(groups["members"], activations.shape[1])
-    size = members.sum(axis=1)
-    return (members @ activations[heldout].T.astype(np.float64)).T / size
+    return (members @ activations.T.astype(np.float64)).T / members.sum(axis=1)
 
 
 def _hand_made(
@@ -96,11 +95,14 @@ def _measured(
     return table.assign(**_above_level(table, scores, vocabulary, references, settings))
 
 
-def _references(params: Params, name: str) -> np.ndarray:
+def _references(params: Params, name: str, heldout: np.ndarray, features: int) -> np.ndarray:
     """Read the activations of the copies with random weights; those of a control are its encoder's."""
-    owner = next(iter(params.encoders[name].control_of), name)
-    normalise = params.find_groups.normalise
-    return np.array([compared_activations(copy, normalise) for copy in read_array(paths.references(owner))])
+    path = paths.references(next(iter(params.encoders[name].control_of), name))
+    copies, expected = read_array(path), (len(heldout), features)
+    if copies.ndim != 3 or copies.dtype.kind != "f" or (len(copies) and copies.shape[1:] != expected):
+        images = f"{len(heldout)} held-out images and {features} features"
+        raise UserError(f"{path}: {copies.dtype} of shape {copies.shape}, not copies x {images}; {MADE_AGAIN}")
+    return np.array([compared_activations(copy, params.find_groups.normalise) for copy in copies])
 
 
 def _above_level(

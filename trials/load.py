@@ -30,12 +30,13 @@ from falcon_dvc.artifacts.formats import (
     read_array,
     read_json,
     read_table,
+    write_array,
     write_json,
     write_table,
     write_text,
 )
 from falcon_dvc.concepts.retrieval.nearest import CROPS_AT_ONCE
-from falcon_dvc.concepts.scoring.corpus import CAPTIONS_AT_ONCE
+from falcon_dvc.concepts.scoring.corpus import CAPTIONS_AT_ONCE, read_corpus
 from falcon_dvc.concepts.words.parsing import _lexicon
 from falcon_dvc.crops.boxes import boxes_by_role, crop_table
 from falcon_dvc.crops.heatmaps import CROPS_AT_ONCE as BOXES_AT_ONCE
@@ -52,6 +53,7 @@ from falcon_dvc.transfer.spaces import fit_maps
 from stages import (
     analyse_groups,
     build_caption_index,
+    caption_images,
     evaluate_concepts,
     find_groups,
     measure_explainability,
@@ -68,6 +70,7 @@ UNIT = 10_000  # captions or images that are made together
 WORDS = 10_000  # of the captions' vocabulary, in addition to the words of the synthetic data set
 GRID = 7  # cells a side of a synthetic activation map
 MAPPED = 500  # images that have one; the others take theirs from these, in turn
+OF_AN_IMAGE, LEAST_MENTIONS = 5, 10  # captions of a whole image; captions of a word that has an embedding
 LIMIT_GB = 8.0
 TABLE = "<!-- table: trials/load.py --doc -->", "<!-- end -->"
 MADE = Path(".made")  # marks a workspace that is complete
@@ -177,6 +180,7 @@ def measured(folder: Path, size: Size, names: list[str], tell: Callable[[dict], 
             found[name] = _watched(lambda stage=STAGES[name]: stage(_params(size)))
             if name == "find_groups":
                 _watched(lambda: _make_crops(size))
+                _watched(lambda: _make_image_captions(size))
             typer.echo(f"{name}: {json.dumps(found[name])}", err=True)
             tell(_judged(found, sizes(size)))
         return _judged(found, sizes(size))
@@ -471,6 +475,17 @@ def _make_crops(size: Size) -> None:
             part = directions[word[start : start + UNIT]]
             embeddings[start : start + UNIT] = _unit(part + rng.standard_normal(part.shape, dtype=np.float32))
     write_json(paths.crops(EXPLAINED) / "embeddings.json", {"image_text": Nothing.fingerprint, "preprocessing": "none"})
+
+
+def _make_image_captions(size: Size) -> None:
+    """What `caption_images` leaves: captions of each whole image at random, and embeddings of images and words."""
+    corpus, rng, count = read_corpus(), np.random.default_rng([size.seed, 7]), size.images + size.heldout
+    folder, words = paths.IMAGE_CAPTIONS, caption_images.frequent_words(corpus, LEAST_MENTIONS)
+    write_array(folder / "captions.npy", rng.choice(corpus.mentions.captions, (count, OF_AN_IMAGE)))
+    write_array(folder / "weights.npy", np.sort(rng.dirichlet(np.ones(OF_AN_IMAGE), count))[:, ::-1])
+    for name, rows in (("embeddings", count), ("words", len(words))):
+        write_array(folder / f"{name}.npy", _unit(rng.standard_normal((rows, size.dim), dtype=np.float32)))
+    write_table(folder / "words.parquet", pd.DataFrame({"concept": words, "word": corpus.vocabulary[words]}))
 
 
 def formula(name: str) -> str:

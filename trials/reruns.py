@@ -100,7 +100,7 @@ def recorded(scratch: Path) -> Reads:
     folders = scratch / "tiny", scratch / "other"
     for folder in folders:
         folder.mkdir()
-    params, read, _ = whole_run(folders[0])
+    params, read, *_ = whole_run(folders[0])
     return other_settings(folders[0], params, read, folders[1])
 
 

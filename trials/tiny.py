@@ -34,6 +34,7 @@ TINY = {
         "supervised": {"stem": 8, "widths": [16, 24], "epochs": 1, "batch": 64},
         "simclr": {"stem": 8, "widths": [16, 24], "epochs": 1, "batch": 64},
     },
+    "encoders": {"untrained_1": {"features": list(range(12))}, "untrained_2": None},
     "find_groups": {
         "top_k": 12,
         "min_images": 4,
@@ -43,6 +44,8 @@ TINY = {
         "random_images": 12,
     },
     "measure_explainability": {"null_sets": 50, "bootstrap": 50},
+    "caption_images": {"least_mentions": 2},
+    "measure_faithfulness": {"reference_encoders": 2, "bootstrap": 50},
     "evaluate_concepts": {"bootstrap": 50, "clear": 0.1},
     "evaluate_units": {"encoders": ["supervised"], "bootstrap": 50},
     "failures": {"bootstrap": 50, "permutations": 2, "controls": 2},

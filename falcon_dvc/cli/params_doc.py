@@ -38,6 +38,7 @@ MEANINGS = {
     "head": "file with a linear classifier of the encoder's features, .safetensors or .npz (docs/encoders.md)",
     "head_digest": "written by `falcon profile` for DVC; leave it out",
     "classes": "names of the outputs of `head` in order, or imagenet",
+    "control_of": "for random weights: the encoders of the same architecture whose explanations it calibrates ([glossary](glossary.md))",
     "weight_decay": "decoupled, of AdamW",
     "variant": "0, 1 or 2: EfficientNet-Lite0 to Lite2",
     "explained": "key of `encoders`: the encoder whose concepts are transferred",

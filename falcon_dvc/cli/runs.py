@@ -119,10 +119,13 @@ def _empty_replaced_entries(base: Any, overlay: dict[str, Any]) -> None:
 
 
 def _drop_other_controls(encoders: dict[str, Any], own: dict[str, Any]) -> None:
-    """Remove the controls of params.yaml whose encoders the overlay removes."""
-    for name in [name for name in encoders if name not in own]:
-        of = encoders[name].get("control_of")
-        if of and not set(of) <= set(encoders):
+    """Limit the controls of params.yaml to encoders that the overlay neither removes nor replaces; remove those of no other."""
+    replaced = {key for key, entry in own.items() if entry is None or "kind" in entry}
+    for name, entry in [(name, entry) for name, entry in encoders.items() if name not in own]:
+        kept = [key for key in entry.get("control_of", ()) if key not in replaced]
+        if kept:
+            entry["control_of"] = kept
+        elif "control_of" in entry:
             del encoders[name]
 
 

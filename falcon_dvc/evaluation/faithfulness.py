@@ -19,6 +19,7 @@ from scipy import sparse
 from falcon_dvc.evaluation.statistics import standardised
 
 WORDS_AT_ONCE = 512  # words whose correlations with all reference features are in memory
+FEATURES_AT_ONCE = 256  # features that are in memory in double precision
 
 Activations = Float[np.ndarray, "images features"]
 
@@ -55,7 +56,10 @@ def correlations_with_words(activations: Activations, scores: sparse.csc_array) 
     mean = np.asarray(scores.sum(axis=0)).reshape(-1) / images
     square = np.asarray(scores.power(2).sum(axis=0)).reshape(-1) / images
     spread = np.sqrt(np.maximum(square - mean**2, 0.0))
-    product = (scores.T @ standardised(activations)).T / images
+    product = np.empty((activations.shape[1], scores.shape[1]))
+    for start in range(0, len(product), FEATURES_AT_ONCE):
+        features = slice(start, start + FEATURES_AT_ONCE)
+        product[features] = (scores.T @ standardised(activations[:, features])).T / images
     return np.divide(product, spread, out=np.zeros_like(product), where=spread > 0)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from scipy import sparse
 
 from falcon_dvc.evaluation.baselines import soft_wpmi
-from falcon_dvc.evaluation.faithfulness import correlations_with_words
+from falcon_dvc.evaluation.faithfulness import FEATURES_AT_ONCE, correlations_with_words
 
 Activations = Float[np.ndarray, "images features"]
 Embeddings = Float[np.ndarray, "images dim"]
@@ -20,7 +20,11 @@ Values = Float[np.ndarray, "features words"]
 
 def strongest(activations: Activations, count: int) -> Int[np.ndarray, "features count"]:
     """Return the rows of each feature's strongest images, the strongest first; ties go to the earlier image."""
-    return np.argsort(-activations, axis=0, kind="stable")[:count].T
+    blocks = [
+        np.argsort(-activations[:, start : start + FEATURES_AT_ONCE], axis=0, kind="stable")[:count].T
+        for start in range(0, max(activations.shape[1], 1), FEATURES_AT_ONCE)
+    ]
+    return np.concatenate(blocks)
 
 
 def clip_dissect(

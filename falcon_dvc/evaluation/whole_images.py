@@ -9,9 +9,10 @@ import pandas as pd
 from scipy import sparse
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_rows, read_table
+from falcon_dvc.artifacts.formats import MADE_AGAIN, read_rows, read_table
 from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.scores import crop_scores
+from falcon_dvc.errors import UserError
 from falcon_dvc.evaluation.rivals import (
     caption_correlation,
     clip_dissect,
@@ -44,7 +45,14 @@ def read_whole_images(corpus: Corpus) -> WholeImages:
     """Read what the stage `caption_images` wrote."""
     folder = paths.IMAGE_CAPTIONS
     embeddings = read_rows(folder / "embeddings.npy", len(read_table(paths.IMAGES)), paths.IMAGES)
-    words, texts = read_table(folder / "words.parquet")["concept"].to_numpy(), read_array(folder / "words.npy")
+    words = read_table(folder / "words.parquet")["concept"].to_numpy()
+    texts = read_rows(folder / "words.npy", len(words), folder / "words.parquet")
+    _check(
+        texts.shape[1] == embeddings.shape[1],
+        "words.npy",
+        f"rows of width {texts.shape[1]}, but those of images differ",
+    )
+    _check(_numbers(words, len(corpus.vocabulary)), "words.parquet", f"a concept that is not in {paths.MENTIONS}")
     return WholeImages(embeddings, image_scores(corpus), words, texts)
 
 
@@ -52,7 +60,20 @@ def image_scores(corpus: Corpus) -> sparse.csr_array:
     """Compute ``s_x(w)`` of every whole image and concept: sparse (images, concepts)."""
     folder, images = paths.IMAGE_CAPTIONS, len(read_table(paths.IMAGES))
     captions, weights = (read_rows(folder / f"{part}.npy", images, paths.IMAGES) for part in ("captions", "weights"))
+    _check(captions.shape == weights.shape, "weights.npy", f"shape {weights.shape}, but captions.npy {captions.shape}")
+    known = np.isin(captions, corpus.mentions.captions) | (captions < 0)
+    _check(bool(known.all()), "captions.npy", f"a caption that is not in {paths.CAPTIONS}")
     return crop_scores(captions, weights, corpus.mentions)
+
+
+def _numbers(concepts: np.ndarray, count: int) -> bool:
+    return concepts.dtype.kind in "iu" and bool(((concepts >= 0) & (concepts < count)).all())
+
+
+def _check(holds: bool, file: str, problem: str) -> None:
+    """Refuse a file of `caption_images` that does not belong to the others."""
+    if not holds:
+        raise UserError(f"{paths.IMAGE_CAPTIONS / file}: {problem}; {MADE_AGAIN}")
 
 
 def rankings(rows: np.ndarray, whole: WholeImages, raw: np.ndarray, activations: np.ndarray) -> dict[str, np.ndarray]:

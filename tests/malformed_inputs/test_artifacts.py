@@ -13,11 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from falcon_dvc.artifacts.formats import write_array, write_table
+from falcon_dvc.artifacts.formats import read_array, write_array, write_table
+from falcon_dvc.concepts.scoring.corpus import read_corpus
+from falcon_dvc.evaluation.whole_images import read_whole_images
 from stages import (
     build_caption_index,
     collect_images,
+    decide_explained,
     find_groups,
+    measure_faithfulness,
     parse_captions,
     score_concepts,
 )
@@ -25,7 +29,7 @@ from tests.support.outcomes import Refused, Row, assert_refused, each
 from tests.support.pickles import Explodes
 from tests.support.sample_images import coloured
 from tests.support.stage_params import params_of
-from tests.support.word_corpus import CAPTIONS, Words, crops, write_groups
+from tests.support.word_corpus import CAPTIONS, Words, crops, write_groups, write_image_captions
 
 IMAGES, FEATURES = "data/images.parquet", "data/activations/e/features.npy"
 GROUPS, CROPS, EMBEDDINGS = "data/groups/e/groups.parquet", "data/crops/e/crops.parquet", "data/crops/e/embeddings.npy"
@@ -35,7 +39,14 @@ TEXTS, VECTORS, INDEX, MENTIONS = (
     "data/captions/index.json",
     "data/mentions.parquet",
 )
+ACTIVATIONS, REFERENCES = "data/groups/e/activations.npy", "data/references/e.npy"
+FAITHFULNESS = "data/faithfulness/e.parquet"
+OF_IMAGES, WEIGHTS, PICTURES, VECTORS_OF_WORDS, WORDS_OF_IMAGES = (
+    f"data/image_captions/{name}"
+    for name in ("captions.npy", "weights.npy", "embeddings.npy", "words.npy", "words.parquet")
+)
 SETTINGS = {
+    "measure_faithfulness": {"bootstrap": 10},
     "data": {"source": "images", "images": "images", "captions": "c.txt"},
     "find_groups": {"rule": "top_k", "top_k": 6, "min_images": 4},
     "encoders": {"e": {"kind": "scenes", "checkpoint": "c"}},
@@ -52,6 +63,22 @@ def of_concepts():
 
 def of_mentions():
     parse_captions.run(params_of(SETTINGS))
+
+
+def of_faithfulness():
+    measure_faithfulness.run(params_of(SETTINGS), "e")
+
+
+def of_verdicts():
+    only = dict.fromkeys(("supervised", "simclr", "untrained_1", "untrained_2"))
+    without = {"train": {"supervised": None, "simclr": None}, "failures": {"encoders": []}}
+    pairs = {"transfers": {"supervised_to_simclr": None, "simclr_to_supervised": None}}
+    decide_explained.run(params_of(SETTINGS | {"encoders": only | SETTINGS["encoders"]} | without | pairs))
+
+
+def of_whole_images():
+    """What `evaluate_concepts` reads beside."""
+    read_whole_images(read_corpus())
 
 
 def of_images():
@@ -74,6 +101,10 @@ def whole(tmp_path_factory):
         of_mentions()
         write_groups(crops())
         of_concepts()
+        write_image_captions()
+        write_array(ACTIVATIONS, read_array(FEATURES))
+        write_array(REFERENCES, np.random.default_rng(0).random((2, 10, 8), dtype=np.float32))
+        of_faithfulness()
     return folder
 
 
@@ -164,6 +195,24 @@ ROWS = [
     Row("index.json in UTF-16", (of_concepts, INDEX, lambda path: path.write_text("{}", encoding="utf-16")), refused(INDEX)),
     *(Row(f"captions.parquet {damage.__name__}, parsed", (of_mentions, TEXTS, damage), refused(TEXTS)) for damage in (cut, gone)),
     Row("captions.parquet without a text, parsed", (of_mentions, TEXTS, without("text")), refused(TEXTS, "text")),
+    # What `measure_faithfulness` reads, `evaluate_concepts` of whole images, and `decide_explained`.
+    *(Row(f"{path} {damage.__name__}", (of_faithfulness, path, damage), refused(path)) for path in (OF_IMAGES, WEIGHTS, REFERENCES, ACTIVATIONS) for damage in (cut, gone, pickled)),
+    *(Row(f"{path} {damage.__name__}", (of_whole_images, path, damage), refused(path)) for path in (PICTURES, VECTORS_OF_WORDS, WORDS_OF_IMAGES) for damage in (cut, gone)),
+    *(Row(f"{path} of fewer rows", (of_whole_images, path, array(lambda a: a[:9])), refused(path, "9 rows.* 20 in data/images.parquet")) for path in (OF_IMAGES, WEIGHTS, PICTURES)),
+    Row("captions of images of one dimension", (of_faithfulness, OF_IMAGES, array(np.ravel)), refused(OF_IMAGES, "not rows of numbers")),
+    Row("captions of images that the corpus lacks", (of_faithfulness, OF_IMAGES, array(lambda a: a + 9999)), refused(OF_IMAGES, "a caption that is not in data/captions")),
+    Row("weights of other captions", (of_faithfulness, WEIGHTS, array(lambda a: a[:, :2])), refused(WEIGHTS, r"shape \(20, 2\), but captions.npy \(20, 3\)")),
+    Row("words.npy of fewer words", (of_whole_images, VECTORS_OF_WORDS, array(lambda a: a[:3])), refused(VECTORS_OF_WORDS, "3 rows, but .* in data/image_captions/words.parquet")),
+    Row("words.npy of another encoder", (of_whole_images, VECTORS_OF_WORDS, array(lambda a: a[:, :3])), refused(VECTORS_OF_WORDS, "rows of width 3, but those of images")),
+    Row("words.parquet without a column", (of_whole_images, WORDS_OF_IMAGES, without("concept")), refused(WORDS_OF_IMAGES, "no column 'concept'")),
+    Row("words.parquet of another corpus", (of_whole_images, WORDS_OF_IMAGES, tabled(lambda t: t.set_column(0, "concept", pa.array([999] * len(t))))), refused(WORDS_OF_IMAGES, "a concept that is not in data/mentions.parquet")),
+    Row("references of other images", (of_faithfulness, REFERENCES, array(lambda a: a[:, :9])), refused(REFERENCES, r"shape \(2, 9, 8\), not copies x 10 held-out images and 8 features")),
+    Row("references of other features", (of_faithfulness, REFERENCES, array(lambda a: a[:, :, :7])), refused(REFERENCES, r"shape \(2, 10, 7\), not copies x")),
+    Row("references of one copy alone", (of_faithfulness, REFERENCES, array(lambda a: a[0])), refused(REFERENCES, "not copies x")),
+    Row("references of text", (of_faithfulness, REFERENCES, array(lambda a: a.astype(str))), refused(REFERENCES, "not copies x")),
+    Row("activations.npy of fewer rows", (of_faithfulness, ACTIVATIONS, array(lambda a: a[:9])), refused(ACTIVATIONS, "9 rows.* 20 in data/images.parquet")),
+    *(Row(f"faithfulness {damage.__name__}", (of_verdicts, FAITHFULNESS, damage), refused(FAITHFULNESS)) for damage in (cut, emptied, gone)),
+    *(Row(f"faithfulness without {column}", (of_verdicts, FAITHFULNESS, without(column)), refused(FAITHFULNESS, column)) for column in ("group", "kind", "pearson", "level")),
     # Empty everything.
     Row("no group", (of_concepts, GROUPS, rows(0, 0)), refused(GROUPS, "lacks groups that have crops")),
     Row("no mention", (of_concepts, MENTIONS, rows(0, 0)), refused(MENTIONS, "no concept")),

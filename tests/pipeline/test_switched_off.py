@@ -22,6 +22,7 @@ FILES = {
     "worlds": "evaluation|_truth|_methods|_contrast|claims",
     "second": "simclr",
     "captions": "generated",
+    "controls": "untrained",
 }
 TEXTS = {
     "transfers": "transfer|through the map",
@@ -35,6 +36,7 @@ TEXTS = {
     "synonyms": "also:|synonym",
     "second": "simclr",
     "captions": "generated|captioner",
+    "controls": "untrained",
 }
 
 

@@ -25,12 +25,16 @@ from falcon_dvc.models.encoders.load import load_encoder
 from falcon_dvc.models.image_text.load import load_image_text
 from falcon_dvc.params.load import load_params, merge, read_yaml
 from tests.support.recorder import WITHOUT_EFFECT, leaves
+from tests.support.remembered_stages import resolved_stages
 from tests.support.reruns import BY_FILE, declared, other_settings, resolved, too_few, too_many
 from tests.support.whole_runs import whole_run, write_smaller_params
 from trials.tiny import fingerprints, outputs, stages_in_order
 
 # Read by dvc.yaml alone, which runs a stage for each of these encoders; and what has one value only.
 BY_DVC = {("generate_captions", "encoders"), ("generate_captions", "kind"), ("evaluate_units", "encoders")}
+# Waited for by stages, and parts of params that DVC compares.
+UNREAD = [Path("data/params_checked.txt"), Path("data/encoders")]
+READING_NO_IMAGE = {("extract_references", "untrained_1")}  # a control, which has the references of its encoder
 RESULTS = ("data/groups", "data/concepts", "data/explainability", "reports")
 
 
@@ -65,7 +69,7 @@ def _leaves(value):
 
 def test_report_names_every_encoder(run):
     page = (run[0] / "reports/index.html").read_text(encoding="utf-8")
-    assert all(name in page for name in run[1].encoders)
+    assert all(name in page for name in run[1].without_controls)
 
 
 def test_outputs_declared_in_dvc_yaml_exist(run):
@@ -204,7 +208,7 @@ def test_every_stage_gives_its_account(everything):
 
 
 def test_a_stage_that_drops_something_says_so_in_its_metrics(everything):
-    folder, _, _, summaries = everything
+    folder, summaries = everything[0], everything[3]
     metrics = [json.loads(file.read_text()) for file in (folder / "reports/metrics").glob("*.json")]
     shares = [some["dropped_share"] for some in metrics if "dropped_share" in some]
     dropping = [summary for summary in summaries.values() if summary.dropped]
@@ -212,10 +216,25 @@ def test_a_stage_that_drops_something_says_so_in_its_metrics(everything):
     assert sum(some.get("dropped_more_than_1_percent", 0) for some in metrics) > 0
 
 
+def test_dvc_watches_the_data_that_a_stage_opens_and_no_others(everything):
+    content = everything[1].model_dump(mode="json")
+    watched = {(stage.name, *stage.key): stage for stage in resolved_stages(content)}
+    for name, files in everything[4].items():
+        deps = [dep for dep in watched[name].deps if dep.parts[0] == "data"]
+        inputs = {file for file in files if not below(file, watched[name].outs)}
+        assert not {file for file in inputs if not below(file, deps)}, name
+        unread = {dep for dep in deps if not any(below(file, [dep]) for file in inputs)}
+        assert not {dep for dep in unread if not below(dep, UNREAD)} or name in READING_NO_IMAGE, name
+
+
+def below(file, places):
+    return any(place in (file, *file.parents) for place in places)
+
+
 @pytest.fixture(scope="module")
 def reads(everything, tmp_path_factory):
     """What each stage reads of the params, in this run or under other settings."""
-    folder, params, read, _ = everything
+    folder, params, read, *_ = everything
     found = other_settings(folder, params, read, tmp_path_factory.mktemp("other"))
     return {stage: some for stage, some in found.items() if stage != BY_FILE}
 

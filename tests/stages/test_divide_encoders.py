@@ -1,5 +1,6 @@
-"""What DVC compares of an encoder: its network, and the choice of features beside it."""
+"""What DVC compares of an encoder: its network, and beside it the choice of features and what it is a control of."""
 
+import json
 from pathlib import Path
 
 from stages import divide_encoders
@@ -27,11 +28,23 @@ def test_a_choice_of_features_changes_one_file_and_the_network_the_other(tmp_pat
         assert divided(**changes)[1] == everything
 
 
+def test_what_an_encoder_is_a_control_of_changes_one_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    control = {"kind": "scenes", "checkpoint": "c", "weights": "random"}
+    written = []
+    for names in ([], ["supervised"]):
+        divide_encoders.run(params_of({"encoders": {"mine": control | {"control_of": names}}}))
+        written.append([Path(f"data/encoders/mine/{name}.json").read_text() for name in ("network", "control")])
+    (network, nothing), (same, names) = written
+    assert network == same and "control_of" not in network
+    assert (json.loads(nothing), json.loads(names)) == ([], ["supervised"])
+
+
 def test_files_of_an_encoder_that_is_gone_go(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     divided()
     divide_encoders.run(params_of({}))
-    assert sorted(path.name for path in Path("data/encoders").iterdir()) == ["simclr", "supervised"]
+    assert sorted(path.name for path in Path("data/encoders").iterdir()) == sorted(params_of({}).encoders)
 
 
 def test_stages_that_pass_images_through_a_network_do_not_depend_on_the_choice():
@@ -41,4 +54,4 @@ def test_stages_that_pass_images_through_a_network_do_not_depend_on_the_choice()
         for param in stage.get("do", stage).get("params", [])
         if str(param).startswith("encoders")
     }
-    assert watching == {"divide_encoders", "claims", "report"}
+    assert watching == {"divide_encoders", "decide_explained", "claims", "report"}

@@ -73,9 +73,9 @@ def declared(stages: dict[Stage, Any]) -> Reads:
 
 
 def _divided(path: str) -> Leaf:
-    """What divide_encoders writes into a file: ``data/encoders/NAME/network.json``, or ``features.json``."""
+    """What divide_encoders writes into a file: ``data/encoders/NAME/network.json``, ``features.json`` or ``control.json``."""
     *_, name, file = path.split("/")
-    return ("encoders", name) if file == "network.json" else ("encoders", name, "features")
+    return ("encoders", name, *{"features.json": ("features",), "control.json": ("control_of",)}.get(file, ()))
 
 
 def _in_paths(name: str) -> Iterator[Leaf]:
@@ -120,6 +120,14 @@ class OtherSettings:
         for encoder in self.params.encoders:
             self.run(("score_concepts", encoder), build_caption_index=OTHER_INDEX)
 
+    def whole_images(self) -> None:
+        """Captions of whole images by the normaliser of shards; a control has its encoder's references, and reads no image."""
+        self.run(("caption_images",), concepts={"normaliser": "shard"})
+        for control in self.params.encoders.keys() - self.params.without_controls.keys():
+            owner = self.params.encoders[control].control_of[0]
+            read = {leaf for leaf in self.read["extract_references", owner] if leaf[0] != "encoders"}
+            self.read["extract_references", control] |= read | {("encoders", control, "kind")}
+
     def contrasts(self) -> None:
         """The constants of the other contrasts; a pair reads those of its concepts as score_concepts does."""
         for encoder in self.params.encoders:
@@ -149,7 +157,7 @@ class OtherSettings:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("falcon_dvc.captioner.published", lambda *_: (CoCa(**tiny), lambda _: nothing))
             told = {"pretrained": "checkpoint", "checkpoint": "coca.pt", "max_length": 3, "beams": 1}
-            for encoder in self.params.encoders:
+            for encoder in self.params.without_controls:
                 self.run(("generate_captions", encoder), generate_captions=told)
 
     def image_sources(self) -> None:
@@ -182,6 +190,7 @@ def other_settings(folder: Path, params: Params, read: Reads, scratch: Path) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(scratch)
         other.normalisers_and_indices()
+        other.whole_images()
         other.contrasts()
         other.heatmaps_by_gradients()
         other.captioner()

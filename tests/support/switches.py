@@ -19,9 +19,13 @@ from falcon_dvc.models.scenes.small_resnet import SmallResNet
 from falcon_dvc.params.load import merge, read_yaml, validated
 from tests.support.paths import ROOT
 
-PARTS = ("transfers", "failures", "units", "worlds", "groups", "split", "labels", "contrast", "synonyms", "second", "captions")  # fmt: skip
+PARTS = (
+    "transfers", "failures", "units", "worlds", "groups", "split", "labels", "contrast", "synonyms", "second", "captions", "controls",
+)  # fmt: skip
 # One run each; a 1 switches the part at this place of PARTS on. With any two parts, every combination that can occur does.
-RUNS = ("11111111111", "01000010000", "00001101110", "10100000011", "00011110001", "00100001100", "11010110110", "01001001010")  # fmt: skip
+RUNS = (
+    "111111111111", "010000100001", "000011011101", "101000000110", "000111100010", "001000011000", "110101101100", "010010010100",
+)  # fmt: skip
 # Synthetic images have both splits and labels, and a transfer needs two encoders.
 IMPOSSIBLE = {
     (("worlds", True), ("split", False)),
@@ -43,12 +47,14 @@ OFF: dict[str, dict] = {
     "labels": {"data": {"list": "unlabelled.csv"}},
     "contrast": {"concepts": {"contrast": False}},
     "synonyms": {"parse_captions": {"synonym_similarity": 1.1}},
-    "second": {"encoders": {"simclr": None}, "train": {"simclr": None}},
+    "second": {"encoders": {"simclr": None, "untrained_1": {"control_of": ["supervised"]}}, "train": {"simclr": None}},
     "captions": {"generate_captions": {"encoders": []}},
+    "controls": {"encoders": {"untrained_1": None}},
 }
 OTHER_WAY = {"groups": {"find_groups": {"max_size": 1}}}  # to switch a part off
 TINY = {
     "data": {"captions": "captions.txt", "heldout": 0.3},
+    "encoders": {"untrained_1": {"features": [0, 1, 2]}, "untrained_2": None},
     "transfers": {"simclr_to_supervised": None},
     "render_scenes": {
         "clip_train": 2, "encoder_train": 2, "probe": 40, "test": 20, "captions": 40, "size": 32, "diameters": [10, 16],
@@ -62,6 +68,8 @@ TINY = {
     "concepts": {"relative_cut": 1.05, "top": 2},
     "analyse_groups": {"bootstrap": 10},
     "measure_explainability": {"null_sets": 10, "bootstrap": 10},
+    "caption_images": {"least_mentions": 1},
+    "measure_faithfulness": {"reference_encoders": 1, "bootstrap": 10},
     "evaluate_concepts": {"bootstrap": 10, "clear": 0.1},
     "evaluate_units": {"encoders": ["supervised"], "bootstrap": 10, "thresholds": [0.6]},
     "failures": {"bootstrap": 10, "permutations": 1, "controls": 1, "pairs": 1},

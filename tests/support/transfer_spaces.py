@@ -23,6 +23,9 @@ class Eye:
     def embed_prepared(self, means):
         return (means / means.norm(dim=1, keepdim=True)).numpy()
 
+    def embed_texts(self, texts):
+        return np.array([[name in text for name in COLOURS] for text in texts], dtype=np.float32)
+
 
 def write_images(colour):
     split = np.where(np.arange(len(colour)) < IMAGES, "probe", "test")

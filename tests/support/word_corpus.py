@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import write_array, write_json, write_table
+from falcon_dvc.artifacts.formats import read_table, write_array, write_json, write_table
+from falcon_dvc.concepts.scoring.corpus import read_corpus
 
 DIM = 16
 THINGS = ["boat", "car", "dog", "tree", "umbrella", "house", "horse", "plane"]
@@ -50,3 +51,14 @@ def write_groups(rows, fingerprint="words:1"):
     write_table(paths.crops("e") / "crops.parquet", table.assign(left=0, top=0, right=1, bottom=1))
     write_array(paths.crops("e") / "embeddings.npy", rows)
     write_json(paths.crops("e") / "embeddings.json", {"image_text": fingerprint})
+
+
+def write_image_captions():
+    """Three captions of each image at random, and embeddings of images and words, as caption_images leaves them."""
+    corpus, rng, images = read_corpus(), np.random.default_rng(0), len(read_table(paths.IMAGES))
+    folder, words = paths.IMAGE_CAPTIONS, np.flatnonzero(~corpus.mentions.phrase)
+    write_array(folder / "captions.npy", rng.choice(corpus.captions["caption"].to_numpy(), (images, 3)))
+    write_array(folder / "weights.npy", rng.random((images, 3)))
+    write_array(folder / "embeddings.npy", crops(images))
+    write_array(folder / "words.npy", vectors(corpus.vocabulary[words]))
+    write_table(folder / "words.parquet", pd.DataFrame({"concept": words, "word": corpus.vocabulary[words]}))

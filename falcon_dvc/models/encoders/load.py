@@ -149,17 +149,21 @@ def load_encoder(spec: Any, device: str = "cpu", param: str = "encoders") -> Enc
         If the kind is unknown, the checkpoint is missing or does not fit, or packages are missing.
     """
     if spec.kind == "scenes":
-        checkpoint = str(existing(spec.checkpoint, f"{param}.checkpoint"))
-        return ScenesEncoder(checkpoint, device, spec.seed if spec.weights == "random" else None)
+        return ScenesEncoder(str(existing(spec.checkpoint, f"{param}.checkpoint")), device, _random_seed(spec))
     if spec.kind == "efficientnet_lite":
         from falcon_dvc.models.encoders.efficientnet_lite import EfficientNetLite
 
-        return EfficientNetLite(spec.variant, device, param, spec.seed if spec.weights == "random" else None)
+        return EfficientNetLite(spec.variant, device, param, _random_seed(spec))
     if spec.kind in NETWORKS:
         from falcon_dvc.models.encoders.hooked import HookedEncoder
 
         return HookedEncoder(spec, device, param)
     raise UserError(f"{param}: kind {spec.kind!r} is unknown; use scenes, efficientnet_lite, {', '.join(NETWORKS)}")
+
+
+def _random_seed(spec: Any) -> int | None:
+    """Return the seed of random weights; None for trained ones."""
+    return spec.seed if getattr(spec, "weights", None) == "random" else None
 
 
 def load_located(spec: Any, device: str = "cpu", param: str = "encoders") -> LocatedByGradients:

@@ -11,8 +11,11 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from falcon_dvc.compute.device import computing_in
 from falcon_dvc.compute.prefetch import AHEAD, collated, prefetched, round_robin
+from falcon_dvc.errors import UserError
 from falcon_dvc.threads import WORKERS
 
 if TYPE_CHECKING:
@@ -63,6 +66,28 @@ def prepared(
         return [partial(_prepared, source, encoder, row) for row in source.in_storage_order(rows)]
 
     return prefetched(batches, images, partial(collated, device=encoder.device), ahead, workers)
+
+
+def check_finite(features: Features, rows: range, precision: str, param: str) -> None:
+    """Refuse features that are no numbers.
+
+    Parameters
+    ----------
+    features
+        Of the images in `rows`, computed at `precision`.
+    param : str
+        The name of the encoder's entry, for the error: ``encoders.NAME``.
+
+    Raises
+    ------
+    UserError
+        If a value is NaN or infinite.
+    """
+    if not np.isfinite(features).all():
+        fix = "check the weights" if precision == "float32" else "set extract_activations.precision to float32"
+        raise UserError(
+            f"{param}: its activations hold NaN or infinite values (images {rows.start}-{rows.stop - 1}); {fix}"
+        )
 
 
 def _prepared(source: ImageSource, encoder: Encoder, row: int) -> tuple[int, Tensor]:

@@ -16,6 +16,10 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 RESETS = ("reset_parameters", "_reset_parameters")  # the second is that of torch's attention
 
 
+class NoRandomCopyError(UserError):
+    """A network has parameters that cannot be drawn again."""
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Draw random weights from a seed; restore the state of the generator afterwards."""
@@ -40,14 +44,14 @@ def drawn_again(module: Module, seed: int, param: str = "encoders") -> Module:
 
     Raises
     ------
-    UserError
+    NoRandomCopyError
         If a parameter belongs to no layer that can draw it.
     """
     layers = [(layer, reset) for layer in module.modules() if (reset := _reset_of(layer))]
     drawn = {id(parameter) for layer, _ in layers for parameter in layer.parameters(recurse=False)}
     others = [name for name, parameter in module.named_parameters() if id(parameter) not in drawn]
     if others:
-        raise UserError(
+        raise NoRandomCopyError(
             f"{param}: no copy with random weights can be made, as {', '.join(others[:3])} "
             f"{'belongs' if len(others) == 1 else 'belong'} to no layer with reset_parameters; give the module this method"
         )

@@ -6,7 +6,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from falcon_dvc.cli.runs import keep, prepare
+from falcon_dvc.cli.runs import _drop_other_controls, keep, prepare
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params, merge
 from tests.support.dvc_projects import command, commit
@@ -66,9 +66,30 @@ def test_an_entry_with_a_kind_replaces_that_of_params(project):
         f"encoders: {{supervised: {named}}}\nimage_text: {{precision: bfloat16}}\n"
     )
     params = load_params(prepare("mine") / "params.yaml")
-    assert list(params.encoders) == ["supervised", "simclr"]
+    assert list(params.without_controls) == ["supervised", "simclr"]
     assert params.encoders["supervised"].checkpoint == "pins/encoders.supervised.txt"
     assert params.image_text.checkpoint == "models/clip.safetensors", "without a kind, keys are merged"
+    controls = [spec for name, spec in params.encoders.items() if name not in params.without_controls]
+    assert len(controls) == 2 and all(spec.control_of == ("simclr",) for spec in controls)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "left"),
+    [
+        ("{}", {"first": ["a"], "second": ["a", "b"]}),
+        ("{b: null}", {"first": ["a"], "second": ["a"]}),
+        ("{a: {kind: timm}}", {"second": ["b"]}),
+        ("{a: {layer: x}}", {"first": ["a"], "second": ["a", "b"]}),
+        ("{a: null, b: null}", {}),
+        ("{a: null, second: {control_of: [b]}}", {"second": ["b"]}),
+    ],
+)
+def test_controls_of_params_go_with_the_encoders_that_a_profile_replaces(overlay, left):
+    encoders = {"a": {}, "b": {}, "first": {"control_of": ["a"]}, "second": {"control_of": ["a", "b"]}}
+    own = YAML(typ="safe").load(overlay)
+    merge(encoders, own)
+    _drop_other_controls(encoders, own)
+    assert {name: entry["control_of"] for name, entry in encoders.items() if "control_of" in entry} == left
 
 
 @pytest.fixture

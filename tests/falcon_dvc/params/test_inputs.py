@@ -7,6 +7,8 @@ from falcon_dvc.params.inputs import check_inputs, unread_checkpoints
 from tests.support.stage_params import params_of
 
 OWN = {"worlds": [], "train": {"supervised": None, "simclr": None}}
+NO_CONTROL = {"untrained_1": None, "untrained_2": None}
+ALONE = {"transfers": {"supervised_to_simclr": None, "simclr_to_supervised": None}}  # for one encoder
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +22,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def own(**changes):
-    weights = {"encoders": {"supervised": {"checkpoint": "net.pth"}, "simclr": {"checkpoint": "net.pth"}}}
+    weights = {"encoders": {"supervised": {"checkpoint": "net.pth"}, "simclr": {"checkpoint": "net.pth"}} | NO_CONTROL}
     data = {"source": "list", "images": "pictures", "captions": "captions.txt", "list": "list.csv"}
     return params_of({**OWN, **weights, "data": data, "image_text": {"checkpoint": "clip.safetensors"}, **changes})
 
@@ -47,6 +49,13 @@ def test_a_missing_file_is_named_with_its_param(folder, missing, param):
     (folder / missing).unlink()
     with pytest.raises(UserError, match=f"^params.yaml: {param}: {missing}: not found; give the path"):
         check_inputs(own())
+
+
+def test_the_file_of_a_control_is_looked_for():
+    control = {"kind": "scenes", "checkpoint": "gone.safetensors", "weights": "random", "control_of": ["supervised"]}
+    encoders = {"supervised": {"checkpoint": "net.pth"}, "simclr": None, **NO_CONTROL, "mine": control}
+    with pytest.raises(UserError, match=r"encoders\.mine\.checkpoint: gone.safetensors: not found"):
+        check_inputs(own(encoders=encoders, **ALONE))
 
 
 def test_the_classifier_inside_an_image_text_encoder_is_looked_for():
@@ -77,7 +86,7 @@ def test_a_plant_with_an_unknown_name_is_refused():
 
 def test_a_checkpoint_that_nothing_loads_is_named():
     network = {"kind": "timm", "name": "test_resnet", "checkpoint": "net.pth"}
-    encoders = {"supervised": {**network, "weights": "random"}, "simclr": network}
+    encoders = {"supervised": {**network, "weights": "random"}, "simclr": network} | NO_CONTROL
     tower = {"kind": "open_clip", "name": "RN50", "pretrained": "openai", "checkpoint": "clip.safetensors"}
     assert unread_checkpoints(own(encoders=encoders, image_text=tower)) == [
         "image_text.checkpoint: clip.safetensors is not loaded, as the weights come from pretrained: openai; DVC only watches it",

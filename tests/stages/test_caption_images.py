@@ -1,0 +1,55 @@
+"""Whole images get the captions of what they show, and the words of the corpus an embedding."""
+
+import numpy as np
+import pytest
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_json
+from falcon_dvc.concepts.scoring.corpus import read_corpus
+from falcon_dvc.errors import UserError
+from stages import caption_images
+from tests.support.stage_params import params_of
+from tests.support.transfer_spaces import COLOURS, IMAGES, NAMES, TEST
+
+PARAMS = params_of({"concepts": {"captions_per_image": 2}, "caption_images": {"least_mentions": 2}})
+PER_COLOUR = params_of({"concepts": {"captions_per_image": 2, "normaliser": "shard", "shards": 5}})
+
+
+def colours_of_images():
+    pixels = read_array(paths.SCENES / "images.npy")[:, 0, 0]
+    return (pixels[:, None] == np.array(list(COLOURS.values()))).all(axis=2).argmax(axis=1)
+
+
+@pytest.mark.parametrize("params", [PARAMS, PER_COLOUR], ids=["all captions", "by shards"])
+def test_captions_are_those_of_the_image(spaces, params):
+    caption_images.run(params)
+    captions, weights = (read_array(paths.IMAGE_CAPTIONS / f"{name}.npy") for name in ("captions", "weights"))
+    assert captions.shape == weights.shape == (IMAGES + TEST, 2)
+    assert (captions % 3 == colours_of_images()[:, None]).all()
+    assert ((weights > 0) & (weights <= 1)).all()
+
+
+def test_what_other_methods_read_belongs_to_the_same_images_and_words(spaces):
+    summary = caption_images.run(PARAMS)
+    folder = paths.IMAGE_CAPTIONS
+    embeddings, words = read_array(folder / "embeddings.npy"), read_table(folder / "words.parquet")
+    assert np.allclose(np.linalg.norm(embeddings, axis=1), 1)
+    assert (embeddings.argmax(axis=1) == colours_of_images()).all()
+    assert sorted(words["word"]) == sorted(NAMES), "words of one caption have no embedding"
+    assert [NAMES[row] for row in read_array(folder / "words.npy").argmax(axis=1)] == words["word"].tolist()
+    assert (read_corpus().vocabulary[words["concept"]] == words["word"]).all()
+    assert read_json(folder / "embeddings.json")["image_text"] == "eye"
+    assert summary.read == {"images": IMAGES + TEST, "captions": 15}
+
+
+def test_a_corpus_of_rare_words_keeps_all_of_them(spaces):
+    corpus = read_corpus()
+    assert len(caption_images.frequent_words(corpus, 5)) == 3
+    assert len(caption_images.frequent_words(corpus, 6)) == len(corpus.vocabulary) == 18
+
+
+def test_captions_of_another_image_text_encoder_are_refused(spaces):
+    write_json(paths.CAPTIONS / "index.json", {"image_text": "another"})
+    with pytest.raises(UserError, match="image_text"):
+        caption_images.run(PARAMS)
+    assert not paths.IMAGE_CAPTIONS.exists()
