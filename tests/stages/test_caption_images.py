@@ -8,16 +8,12 @@ from falcon_dvc.artifacts.formats import read_array, read_json, read_table, writ
 from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.errors import UserError
 from stages import caption_images
+from tests.support.faithful import colours_of_images
 from tests.support.stage_params import params_of
-from tests.support.transfer_spaces import COLOURS, IMAGES, NAMES, TEST
+from tests.support.transfer_spaces import IMAGES, NAMES, TEST
 
 PARAMS = params_of({"concepts": {"captions_per_image": 2}, "caption_images": {"least_mentions": 2}})
 PER_COLOUR = params_of({"concepts": {"captions_per_image": 2, "normaliser": "shard", "shards": 5}})
-
-
-def colours_of_images():
-    pixels = read_array(paths.SCENES / "images.npy")[:, 0, 0]
-    return (pixels[:, None] == np.array(list(COLOURS.values()))).all(axis=2).argmax(axis=1)
 
 
 @pytest.mark.parametrize("params", [PARAMS, PER_COLOUR], ids=["all captions", "by shards"])

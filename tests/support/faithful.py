@@ -6,7 +6,6 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_table
 from falcon_dvc.groups.image_sets import compared_activations
-from stages import caption_images
 from tests.support.stage_params import params_of
 from tests.support.transfer_spaces import COLOURS, NAMES
 
@@ -28,7 +27,6 @@ def faithful_params(encoders=None, **measured):
         {
             **OTHERS,
             "encoders": ALONE | {name: spec | entry for name, entry in entries.items()},
-            "caption_images": {"least_mentions": 2},
             "measure_faithfulness": settings,
         }
     )
@@ -56,7 +54,9 @@ def write_faithful(heldout=90):
         write_array(paths.groups(name) / "activations.npy", compared_activations(features, "row"))
         write_array(paths.references(name), rng.random((COPIES, heldout, 3), dtype=np.float32))
         write_first_words(name, [*NAMES, "red"])
-    caption_images.run(faithful_params())
+    captions = colours_of_images()[:, None] + 3 * np.arange(5)  # all five captions of its colour
+    write_array(paths.IMAGE_CAPTIONS / "captions.npy", captions)
+    write_array(paths.IMAGE_CAPTIONS / "weights.npy", np.full(captions.shape, 0.2))
 
 
 def write_first_words(name, words):
