@@ -216,6 +216,9 @@ def init(
     image_text_checkpoint: Annotated[
         Path | None, typer.Option(help="File with the weights of the image-text encoder.")
     ] = None,
+    control: Annotated[
+        bool, typer.Option(help="Add the network with random weights, which calibrates what counts as explained.")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing profile.")] = False,
 ) -> None:
     """Write profiles/NAME.yaml for your encoder, images and captions, after checking that they fit."""
@@ -236,6 +239,7 @@ def init(
         features=features,
         image_text=image_text,
         image_text_checkpoint=image_text_checkpoint,
+        control=control,
         force=force,
     )
     run(request, typer.echo)

@@ -13,6 +13,8 @@ from falcon_dvc.errors import UserError
 KINDS = ("torchvision", "timm", "open_clip", "efficientnet_lite")
 # Published on LAION-2B, and the smallest of the usual sizes.
 DEFAULT_IMAGE_TEXT = "open_clip:ViT-B-32/laion2b_s34b_b79k"
+CONTROL_FEATURES = 64  # of a control: as many p-values as an FDR of 0.05 needs for the usual number of features
+WEIGHTS = ("checkpoint", "classes", "head")  # keys of an entry that belong to trained weights
 Entry = dict[str, Any]
 
 
@@ -33,6 +35,7 @@ class Request:
     features: str = ""
     image_text: str = ""
     image_text_checkpoint: Path | None = None
+    control: bool = True
     force: bool = False
 
 
@@ -87,6 +90,27 @@ def _network(request: Request, kind: str, name: str) -> Entry:
     if kind == "timm" and weights not in ("random", "pretrained"):
         name, weights = f"{name.partition('.')[0]}.{weights}", "pretrained"
     return {"kind": kind, "name": name, "pretrained" if kind == "open_clip" else "weights": weights}
+
+
+def control_name(name: str) -> str:
+    """Return the name of the control of an encoder."""
+    return f"{name}_untrained"
+
+
+def control_entry(name: str, encoder: Entry, features: int) -> Entry:
+    """Return the entry of a control: the same network with random weights, of which some features are explained.
+
+    Parameters
+    ----------
+    name, encoder
+        Of the encoder that it is a control of.
+    features
+        How many the encoder has.
+    """
+    architecture = {key: value for key, value in encoder.items() if key not in WEIGHTS}
+    source = "pretrained" if encoder["kind"] == "open_clip" else "weights"
+    chosen = {"random": min(CONTROL_FEATURES, features)}
+    return architecture | {source: "random", "seed": 1, "control_of": [name], "features": chosen}
 
 
 def _one_or_more(text: str) -> str | list[str]:
