@@ -126,7 +126,7 @@ def _control(recipe: Recipe) -> list[str]:
         return [f"  # {recipe.notes['control']}"]
     comments = {
         "control_of": "what it explains by chance decides which features of this encoder are explained",
-        "features": "enough for the verdict; fewer cost less, and decide less",
+        "features": "fewer cost less, but more features of the encoder must then exceed them all",
     }
     lines = [_line(2, key, value, comments.get(key, "")) for key, value in recipe.control.items()]
     return [

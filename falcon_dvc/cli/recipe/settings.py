@@ -14,7 +14,9 @@ FEWEST, USUAL = (
 MOST = 40  # highly activating images of a feature that are cropped
 COMPARED = 10  # lowly activating and random images of a feature, each
 FEW_TO_HOLD_OUT, MANY = 150, 1000  # images
-REFERENCES = 2  # copies of the encoder with random weights; as many features of them as of the eight of params.yaml: networks are wider
+REFERENCES = (
+    2  # copies of the encoder with random weights; few, as each passes over all held-out images and has many features
+)
 
 
 @dataclass(frozen=True)
