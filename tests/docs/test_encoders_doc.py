@@ -29,10 +29,13 @@ def test_the_example_is_a_control_that_fits_its_encoder():
 
 def test_a_verdict_needs_the_share_of_features_that_the_section_names():
     count = SHIPPED.encoders["untrained_1"].features.random
-    share = int(re.search(rf"With {count} features and an FDR of 0\.05, a verdict needs (\d+) %", SECTION)[1])
-    null, fdr = rows(np.zeros(count)), SHIPPED.measure_faithfulness.fdr
-    for above, explained in ((share, share), (share - 1, 0)):
-        found = decided(rows((np.arange(100) < above).astype(float)), null, fdr)
-        assert found["explained"].sum() == explained
+    needed = re.search(
+        rf"With {count} features and an FDR of 0\.05, .* (\d+) % .* With {2 * count}, it needs (\d+) %", SECTION
+    )
+    fdr = SHIPPED.measure_faithfulness.fdr
+    for controls, share in enumerate(map(int, needed.groups()), start=1):
+        for above, explained in ((share, share), (share - 1, 0)):
+            found = decided(rows((np.arange(100) < above).astype(float)), rows(np.zeros(controls * count)), fdr)
+            assert found["explained"].sum() == explained
     least = int(re.search(r"Below (\d+) features", SECTION)[1])
     assert enough(rows(np.zeros(least)), fdr) and not enough(rows(np.zeros(least - 1)), fdr)

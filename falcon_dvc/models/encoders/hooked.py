@@ -25,7 +25,6 @@ from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.images.decode import Box
 from falcon_dvc.models.encoders.layers import Layer, default_layer, entering_block, named, traced
 from falcon_dvc.models.encoders.networks import Network, build_network
-from falcon_dvc.models.encoders.random_weights import noise_pictures, set_running_statistics
 from falcon_dvc.models.encoders.readouts import Readout, Readouts
 
 Picture = UInt8[np.ndarray, "height width 3"]
@@ -57,9 +56,6 @@ class HookedEncoder:
         self._network, self.device = network or build_network(spec, param), device
         self._network.module.to(device)
         layers = layers_of(self._network, device, param)
-        if self._network.untrained:
-            noise = self._network.preparation.batch(noise_pictures())
-            set_running_statistics(self._network.module, noise.to(device))
         names = spec.layer or ()
         chosen = [named(layers, name, f"{param}.layer") for name in names] or [default(layers, self._network, param)]
         self._readouts = Readouts([self._readout(layers, layer, spec, param) for layer in chosen], param)

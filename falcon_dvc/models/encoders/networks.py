@@ -6,7 +6,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import nn
 
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.encoders.preparation import Preparation
-from falcon_dvc.models.encoders.random_weights import drawn_again, seeded
+from falcon_dvc.models.encoders.random_weights import drawn_again, noise_pictures, seeded, set_running_statistics
 from falcon_dvc.models.encoders.released_checkpoints import load_released
 
 RESAMPLE = {
@@ -94,6 +94,10 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
         network.loaded = load_released(network.module, spec.checkpoint, network.classifiers, spec.part)
     network.preparation, network.classes = _overridden(network.preparation, spec), spec.classes or network.classes
     network.module.eval().requires_grad_(False)
+    if network.untrained:
+        # If the network does not take images of this size, `layers_of` says so.
+        with suppress(RuntimeError, AssertionError, ValueError, TypeError, IndexError):
+            set_running_statistics(network.module, network.preparation.batch(noise_pictures()))
     return network
 
 

@@ -102,12 +102,14 @@ def set_running_statistics(network: nn.Module, batch: torch.Tensor) -> None:
         layer.reset_parameters()
         layer.momentum = None  # a cumulative average: that of this batch
         layer.train()
-    if layers:
-        with torch.no_grad():
-            network(batch)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-        layer.eval()
+    try:
+        if layers:
+            with torch.no_grad():
+                network(batch)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+            layer.eval()
 
 
 def noise_pictures() -> list[UInt8[np.ndarray, "side side 3"]]:

@@ -112,7 +112,7 @@ def test_a_control_keeps_the_architecture_and_drops_the_trained_weights():
         "weights": "random",
         "seed": 1,
         "control_of": ["mine"],
-        "features": {"random": 64},
+        "features": {"random": 128},
     }
     tag = {"kind": "open_clip", "name": "RN50", "pretrained": "openai", "features": [3, 17]}
     found = control_entry("mine", tag, 40)

@@ -148,7 +148,7 @@ def test_layers_widths_and_maps(name, encoders):
 @pytest.mark.parametrize(("name", "options"), [("timm", {}), ("vit_class_token", {"size": 64, "pooling": "cls"})])
 def test_a_network_in_memory_is_read_as_by_params(name, options, encoders):
     known = encoders(name)
-    found = falcon_dvc.network(known._network.module, **options)
+    found = falcon_dvc.network(build_network(spec(**KINDS[name])).module, **options)
     assert found.described_preparation() == known.described_preparation()
     assert found.description["layers"] == known.description["layers"]
     (features, _), (expected, _) = found.activations(IMAGES[:3]), known.activations(IMAGES[:3])
