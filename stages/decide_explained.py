@@ -10,7 +10,7 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
-from falcon_dvc.evaluation.explained import controls_of, decided, shares
+from falcon_dvc.evaluation.explained import controls_of, decided, enough, shares
 from falcon_dvc.groups.choice import number_chosen
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def _read(name: str) -> pd.DataFrame:
 
 
 def _verdict(name: str, tables: dict[str, pd.DataFrame], params: Params) -> pd.DataFrame:
-    """Decide about the rows of one encoder; without a control, return them as they are."""
-    controls = _controls(name, params)
+    """Decide about the rows of one encoder; without a control, or with too small a one, return them as they are."""
+    controls, fdr = _controls(name, params), params.measure_faithfulness.fdr
     if not controls or "excess" not in tables[name]:
         return tables[name]
     null = pd.concat([tables[control] for control in controls], ignore_index=True)
-    return decided(tables[name], null, params.measure_faithfulness.fdr)
+    return decided(tables[name], null, fdr) if enough(null, fdr) else tables[name]
 
 
 def _controls(name: str, params: Params) -> list[str]:
@@ -64,7 +64,9 @@ def _why(name: str, tables: dict[str, pd.DataFrame], params: Params) -> str:
         return "no image is held out (data.heldout)"
     if not _controls(name, params):
         return "no other encoder is a control of it (encoders.NAME.control_of)"
-    return "there is no copy with random weights (measure_faithfulness.reference_encoders)"
+    if "excess" not in tables[name]:
+        return "there is no copy with random weights (measure_faithfulness.reference_encoders)"
+    return "its controls have too few features with enough images (find_groups.rule quantile gives every feature some)"
 
 
 def _metrics(name: str, table: pd.DataFrame, params: Params) -> dict[str, Any]:

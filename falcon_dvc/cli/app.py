@@ -221,6 +221,9 @@ def init(
     caption_column: Annotated[
         str, typer.Option(help="Column or key of the captions, if its name does not say so; a number without a header.")
     ] = "",
+    control: Annotated[
+        bool, typer.Option(help="Add the network with random weights, which calibrates what counts as explained.")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing profile.")] = False,
 ) -> None:
     """Write profiles/NAME.yaml for your encoder, images and captions, after checking that they fit."""
@@ -242,6 +245,7 @@ def init(
         image_text=image_text,
         image_text_checkpoint=image_text_checkpoint,
         caption_column=caption_column,
+        control=control,
         force=force,
     )
     run(request, typer.echo)

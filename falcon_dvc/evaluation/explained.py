@@ -32,6 +32,18 @@ def controls_of(name: str, control_of: Mapping[str, tuple[str, ...]]) -> list[st
     return [other for other, of in control_of.items() if other != name and own & set(of)]
 
 
+def enough(null: pd.DataFrame, fdr: float) -> bool:
+    """Return whether the controls have enough features for a p-value of at most `fdr`: ``1 / (n + 1) <= fdr``.
+
+    With fewer features, nothing could be explained, whatever its word is worth.
+
+    Parameters
+    ----------
+    null : rows of all controls, as for `decided`.
+    """
+    return (int((null["kind"] == "feature").sum()) + 1) * fdr >= 1
+
+
 def decided(table: pd.DataFrame, null: pd.DataFrame, fdr: float) -> pd.DataFrame:
     """Add p-values, and which rows are explained at a false discovery rate: features and groups apart.
 

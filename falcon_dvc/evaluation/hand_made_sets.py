@@ -14,12 +14,13 @@ Sets = Bool[np.ndarray, "images sets"]
 
 
 def sets_of_classes(labels: np.ndarray, probe: Bool[np.ndarray, " images"], least: int) -> tuple[np.ndarray, Sets]:
-    """Find the images of each class that has at least `least` images among the probe and among the held-out images.
+    """Find the images of each class that has enough images among the probe and among the held-out images.
 
     Parameters
     ----------
     labels : class of each image; an image without a class has "".
     probe : True for images that choose words, False for held-out ones.
+    least : images of a class among the probe images; of the held-out ones, the same share.
 
     Returns
     -------
@@ -28,7 +29,7 @@ def sets_of_classes(labels: np.ndarray, probe: Bool[np.ndarray, " images"], leas
     """
     names = np.array(sorted(set(labels.tolist()) - {""}), dtype=object)
     sets = labels[:, None] == names[None, :] if len(names) else np.zeros((len(labels), 0), dtype=bool)
-    enough = (sets[probe].sum(axis=0) >= least) & (sets[~probe].sum(axis=0) >= least)
+    enough = (sets[probe].sum(axis=0) >= least) & (sets[~probe].sum(axis=0) * probe.sum() >= least * (~probe).sum())
     several = len(names) > 1
     return names[enough & several], sets[:, enough & several]
 

@@ -96,7 +96,7 @@ def test_what_a_checkpoint_says_of_itself_is_not_run(here):
     metadata = {"format": json.dumps("falcon-small-resnet"), "config": json.dumps(config), "factory": "planted:run"}
     save_file({"0.weight": torch.zeros(4, 3, 3, 3), "0.bias": torch.zeros(4)}, here / "weights.safetensors", metadata)
     with pytest.raises(UserError, match=r"configuration does not describe a model|not a readable"):
-        load_encoder(SimpleNamespace(kind="scenes", checkpoint="weights.safetensors"))
+        load_encoder(SimpleNamespace(kind="scenes", weights="checkpoint", checkpoint="weights.safetensors"))
     network = build_network(spec(kind="python", factory="of_a_user:build", weights="checkpoint"), "encoders.x")
     assert network.loaded and not (here / "pwned").exists() and "planted" not in sys.modules
 

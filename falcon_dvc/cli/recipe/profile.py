@@ -7,8 +7,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from falcon_dvc.cli.recipe.request import Entry
-from falcon_dvc.cli.recipe.settings import Settings
+from falcon_dvc.cli.recipe.request import Entry, control_name
+from falcon_dvc.cli.recipe.settings import REFERENCES, Settings
 from falcon_dvc.images.decode import printable
 
 COLUMN = 40  # of the comments
@@ -31,12 +31,14 @@ class Recipe:
         As in params.yaml.
     encoder, image_text : dict
         Entries, with paths relative to the folder of the run.
+    control : dict or None
+        The entry of the encoder's control.
     settings : Settings
         For the number of images.
     fails : bool
         Whether failures and units of the classifier are analysed.
     notes : mapping
-        Comments by key: images, captions, layer, checkpoint, failures.
+        Comments by key: images, captions, layer, checkpoint, failures, control.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Recipe:
     caption_column: str
     encoder: Entry
     image_text: Entry
+    control: Entry | None
     settings: Settings
     fails: bool
     notes: Mapping[str, str]
@@ -65,6 +68,7 @@ def profile_text(recipe: Recipe) -> str:
         _image_text(recipe.image_text),
         _encoders(recipe),
         _find_groups(recipe.settings, recipe.default["find_groups"]),
+        _measure_faithfulness(recipe),
         _classifier(recipe),
     ]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
@@ -81,10 +85,9 @@ def _switched_off(recipe: Recipe) -> list[str]:
 
 
 def _data(recipe: Recipe) -> list[str]:
-    held_out = "of the images, to measure failures on; the others are explained"
-    none = "all images are explained: only failures are measured on held-out images"
-    few = "all images are explained: there are too few to hold some out, so failures are described, not measured"
-    why = held_out if recipe.settings.heldout else few if recipe.fails else none
+    held_out = "of the images, to measure explanations and failures on; the others are explained"
+    few = "all images are explained: there are too few to hold some out, so nothing is measured on held-out images"
+    why = held_out if recipe.settings.heldout else few
     return [
         "data:",
         _line(1, "source", "images", "a folder of pictures; docs/images.md has other sources"),
@@ -118,7 +121,31 @@ def _encoders(recipe: Recipe) -> list[str]:
             f"    # layer: the default is {recipe.notes['layer']}; in runs/{recipe.name}, falcon layers {recipe.name} lists all"
         )
     others = [_line(1, key, None) for key in recipe.default.get("encoders") or {}]
-    return ["encoders:", *others, f"  {recipe.name}:", *lines]
+    return ["encoders:", *others, f"  {recipe.name}:", *lines, *_control(recipe)]
+
+
+def _control(recipe: Recipe) -> list[str]:
+    """Describe the control of the encoder, or why there is none."""
+    if recipe.control is None:
+        return [f"  # {recipe.notes['control']}"]
+    comments = {
+        "control_of": "what it explains by chance decides which features of this encoder are explained",
+        "features": "fewer cost less, but more features of the encoder must then exceed them all",
+    }
+    lines = [_line(2, key, value, comments.get(key, "")) for key, value in recipe.control.items()]
+    return [
+        "  # The control: the same network with random weights. Without it, no feature has the verdict `explained` (docs/encoders.md).",
+        f"  {control_name(recipe.name)}:",
+        *lines,
+    ]
+
+
+def _measure_faithfulness(recipe: Recipe) -> list[str]:
+    """Set the number of copies with random weights that give the level of each word."""
+    copies = REFERENCES if recipe.control else 0
+    few = "more copies of the encoder with random weights, on held-out images only; few, as each is one more pass over them"
+    comment = few if recipe.control else "they are of no use without a control"
+    return ["measure_faithfulness:", _line(1, "reference_encoders", copies, comment)]
 
 
 def _find_groups(settings: Settings, default: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,9 @@ from falcon_dvc.placeholders import refuse_placeholders
 KINDS = ("torchvision", "timm", "open_clip", "efficientnet_lite")
 # Published on LAION-2B, and the smallest of the usual sizes.
 DEFAULT_IMAGE_TEXT = "open_clip:ViT-B-32/laion2b_s34b_b79k"
+# Of a control. The smallest p-value is 1 / (as many + 1): at an FDR of 0.05, 16 % of the features must reach it. With 64 it is 31 %.
+CONTROL_FEATURES = 128
+WEIGHTS = ("checkpoint", "classes", "head")  # keys of an entry that belong to trained weights
 Entry = dict[str, Any]
 
 
@@ -36,6 +39,7 @@ class Request:
     image_text: str = ""
     image_text_checkpoint: Path | None = None
     caption_column: str = ""
+    control: bool = True
     force: bool = False
 
 
@@ -98,6 +102,27 @@ def split_tag(text: str) -> tuple[str, str]:
     """Split MODEL/TAG. Names of repositories and folders contain slashes, and have no tag."""
     name, _, tag = (text, "", "") if text.startswith(REPOSITORIES) else text.partition("/")
     return name, tag
+
+
+def control_name(name: str) -> str:
+    """Return the name of the control of an encoder."""
+    return f"{name}_untrained"
+
+
+def control_entry(name: str, encoder: Entry, features: int) -> Entry:
+    """Return the entry of a control: the same network with random weights, of which some features are explained.
+
+    Parameters
+    ----------
+    name, encoder
+        Of the encoder that it is a control of.
+    features
+        How many the encoder has.
+    """
+    architecture = {key: value for key, value in encoder.items() if key not in WEIGHTS}
+    source = "pretrained" if encoder["kind"] == "open_clip" else "weights"
+    chosen = {"random": min(CONTROL_FEATURES, features)}
+    return architecture | {source: "random", "seed": 1, "control_of": [name], "features": chosen}
 
 
 def _one_or_more(text: str) -> str | list[str]:

@@ -14,6 +14,9 @@ FEWEST, USUAL = (
 MOST = 40  # highly activating images of a feature that are cropped
 COMPARED = 10  # lowly activating and random images of a feature, each
 FEW_TO_HOLD_OUT, MANY = 150, 1000  # images
+REFERENCES = (
+    2  # copies of the encoder with random weights; few, as each passes over all held-out images and has many features
+)
 
 
 @dataclass(frozen=True)
@@ -48,22 +51,15 @@ class Settings:
         return min(self.fires, self.max_images) + self.low_images + self.random_images
 
 
-def settings_for(images: int, measures_failures: bool) -> Settings:
-    """Choose the settings for a number of images.
-
-    Parameters
-    ----------
-    images : int
-        Readable images.
-    measures_failures : bool
-        Whether the failures of a classifier are measured. No other part of a run on photographs uses held-out images.
+def settings_for(images: int) -> Settings:
+    """Choose the settings for a number of readable images.
 
     Raises
     ------
     UserError
         If the images are too few.
     """
-    heldout = _heldout(images) if measures_failures else 0.0
+    heldout = _heldout(images)
     explained = images - round(heldout * images)
     if explained < LEAST:
         raise UserError(f"--images: {images} readable images; a feature needs at least {LEAST} images, so add some")

@@ -5,6 +5,7 @@ import difflib
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import nn
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.encoders.own_networks import for_channels, in_float32, numbers, plain, side, takes_grey
 from falcon_dvc.models.encoders.preparation import Preparation
-from falcon_dvc.models.encoders.random_weights import drawn_again, seeded
+from falcon_dvc.models.encoders.random_weights import drawn_again, noise_pictures, seeded, set_running_statistics
 from falcon_dvc.models.encoders.released_checkpoints import load_released, load_tensors
 from falcon_dvc.models.encoders.timm_names import known_name, remark
 from falcon_dvc.models.open_clip import build as open_clip
@@ -108,6 +109,10 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
         network.content = None
     network.preparation, network.classes = _overridden(network.preparation, spec), spec.classes or network.classes
     network.module.eval().requires_grad_(False)
+    if network.untrained:
+        # If the network does not take images of this size, `layers_of` says so.
+        with suppress(RuntimeError, AssertionError, ValueError, TypeError, IndexError):
+            set_running_statistics(network.module, network.preparation.batch(noise_pictures()))
     return network
 
 

