@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import pandas as pd
 
 from falcon_dvc.claims.statements import Ref, Row
@@ -56,7 +58,8 @@ def _shown(figure: Figure | float | None) -> str:
         return "–"
     if not isinstance(figure, Figure):
         return f"{figure:.3g}"
-    interval = f" [{figure.low:.3f}, {figure.high:.3f}]" if figure.low != figure.high else ""
+    has_interval = figure.low != figure.high and isfinite(figure.low)
+    interval = f" [{figure.low:.3f}, {figure.high:.3f}]" if has_interval else ""
     return f"{figure.value:.3f}{interval}"
 
 

@@ -155,8 +155,16 @@ def test_a_number_is_compared_with_its_control_within_each_world():
 
 COHERENCE = pd.DataFrame(
     [("supervised", 1, 4, 2, 1, 8, 4, 0)],
-    columns=["encoder", "size", "explained", "interpretable", "released_rule", "features", "shuffled"]
-    + ["shuffled_interpretable"],
+    columns=[
+        "encoder",
+        "size",
+        "explained",
+        "interpretable",
+        "released_rule",
+        "features",
+        "shuffled",
+        "shuffled_interpretable",
+    ],
 ).assign(world="w")
 
 
