@@ -56,8 +56,7 @@ def compared_methods(params: Params, name: str, judge: Judge) -> dict[str, pd.Da
     """Judge the words of every method on the explained features of the encoder `name`: a table for each method."""
     methods = _all_words(params, name, judge)
     return {
-        method: judge.judged(words)
-        for method, words in track(methods.items(), "comparing methods", total=len(methods))
+        method: judge.judged(words) for method, words in track(methods.items(), "comparing methods", total=len(methods))
     }
 
 

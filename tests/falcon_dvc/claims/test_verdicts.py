@@ -48,6 +48,14 @@ def test_a_difference_is_decided_by_its_whole_interval(low, high, verdict):
     assert is_positive(Figure((low + high) / 2, low, high)) == verdict
 
 
+@given(FIGURES)
+def test_a_difference_and_its_reverse_are_never_both_positive(figure):
+    verdict, reverse = is_positive(figure), is_positive(turned(figure))
+    opposite = {"holds": "does not hold", "does not hold": "holds"}
+    assert reverse == opposite.get(verdict, verdict)
+    assert (verdict == "holds") == (figure.low > 0)
+
+
 def test_examples():
     assert below(Figure(0.1, 0.05, 0.15), 0.2) == "holds"
     assert at_least(Figure(0.9, 0.88, 0.93), 0.9) == "undecided"

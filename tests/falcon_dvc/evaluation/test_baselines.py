@@ -61,6 +61,15 @@ def test_a_group_without_crops_is_finite():
     assert np.isfinite(found).all()
 
 
+CROPS = st.lists(st.integers(0, 2), min_size=1, max_size=12)  # the group of each, in the order of their activation
+WIDTHS = st.sampled_from([np.float16, np.float32, np.float64])
+
+
+def places(group):
+    """Place of each crop among those of its group."""
+    return np.array([group[:crop].count(own) for crop, own in enumerate(group)])
+
+
 @given(CROPS, st.integers(0, 999), st.integers(1, 5), st.sampled_from([0.0, 0.5, 1.0]), WIDTHS)
 def test_scores_are_of_the_strongest_crops_and_the_discount_is_their_mean(group, seed, top, discount, width):
     rng, rank = np.random.default_rng(seed), places(group)
