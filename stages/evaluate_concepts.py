@@ -12,13 +12,7 @@ from falcon_dvc.artifacts.formats import read_array, read_table, write_json, wri
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
-from falcon_dvc.evaluation.ground_truth import (
-    heldout_attributes,
-    names_of_attributes,
-    selectivity_of,
-    truth_of,
-    with_rank_of_truth,
-)
+from falcon_dvc.evaluation.ground_truth import Judge, read_judge
 from falcon_dvc.evaluation.methods import (
     CaptionedCrops,
     Words,
@@ -41,20 +35,13 @@ MEASURES = ("pearson", "auprc", "auc", "mad")
 def run(params: Params, name: str) -> StageSummary:
     """Write each single feature's truth and whether its concepts name it, for every method on the same crops."""
     settings = params.evaluate_concepts
-    rows, attributes = heldout_attributes(params.data.images)
-    names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
-    activations = read_array(paths.groups(name) / "activations.npy")[rows]
-    truth = _explained(truth_of(activations, attributes, settings.clear), name)
-    methods = _all_words(params, name, truth, names)
-    compared = {
-        method: selectivity_of(with_rank_of_truth(truth, words, names), activations, attributes, names)
-        for method, words in track(methods.items(), "comparing methods", total=len(methods))
-    }
+    judge = read_judge(params.data.images, name, settings.clear)
+    compared, truth = compared_methods(params, name, judge), judge.truth
     write_table(paths.table(f"{name}_truth"), compared["falcon"])
     write_table(paths.table(f"{name}_methods"), _methods_table(compared))
     metrics = _metrics(compared, settings)
     summary = StageSummary(
-        read={"held-out images": len(rows), "features": len(truth)},
+        read={"held-out images": len(judge.attributes), "features": len(truth)},
         dropped={"features": {"without a clear truth (evaluate_concepts.clear)": len(truth) - metrics["clear_truth"]}},
         wrote={f"rows to {paths.table(f'{name}_truth')}": len(truth)},
     )
@@ -65,18 +52,20 @@ def run(params: Params, name: str) -> StageSummary:
     return summary
 
 
-def _explained(truth: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Select the truth of the explained features."""
-    explained = read_table(paths.groups(name) / "groups.parquet")["group"]
-    return truth[truth["group"].isin(explained)].reset_index(drop=True)
+def compared_methods(params: Params, name: str, judge: Judge) -> dict[str, pd.DataFrame]:
+    """Judge the words of every method on the explained features of the encoder `name`: a table for each method."""
+    methods = _all_words(params, name, judge)
+    return {
+        method: judge.judged(words) for method, words in track(methods.items(), "comparing methods", total=len(methods))
+    }
 
 
-def _all_words(params: Params, name: str, truth: pd.DataFrame, names: dict) -> dict[str, Words]:
+def _all_words(params: Params, name: str, judge: Judge) -> dict[str, Words]:
     """Compute the words of every method; `falcon` is the explanation that the report shows."""
     corpus, settings = read_corpus(), params.concepts
     own = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
-    clear = truth[truth["clear"]]
-    label = constant(truth["group"], best_constant(clear if len(clear) else truth, names, settings.top))
+    truth, clear = judge.truth, judge.truth[judge.truth["clear"]]
+    label = constant(truth["group"], best_constant(clear if len(clear) else truth, judge.names, settings.top))
     crops = read_captioned_crops(name, corpus, settings)
     return {
         "falcon": own,

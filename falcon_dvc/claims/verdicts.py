@@ -9,12 +9,13 @@ from typing import Literal
 Verdict = Literal["holds", "does not hold", "undecided", "not testable"]
 BOUNDS = 0.0, 1.0  # of a share
 CLAIMS = {
+    "M": 'Not a claim of the paper: the measure of "explained" finds what is there, and nothing where nothing is.',
     "C1": "Less than 0.2 of the space can be explained by single features.",
     "C2": "Groups of features are more interpretable than single features, and have concepts of higher order.",
     "C3": "Lowly activating images remove spurious concepts.",
     "C4": "The concepts explain failures of a downstream task, and help to repair them.",
     "C5": "Concepts carry over to an unseen space by a linear map.",
-    "R": "Not a claim of the paper: the explanations are right, and more often than any baseline's.",
+    "R": "Not a claim of the paper: first words are right, and more often than those of other methods.",
 }
 
 
@@ -57,7 +58,12 @@ def exceeds(figure: Figure, other: Figure) -> Verdict:
 
 
 def is_positive(difference: Figure) -> Verdict:
-    """Decide whether a difference on the same items is positive, with its whole interval."""
+    """Decide whether a difference on the same items is positive, with its whole interval.
+
+    If it is 0 on every item, the two cannot be told apart: this is not testable.
+    """
+    if difference.low == difference.value == difference.high == 0:
+        return "not testable"
     if difference.low > 0:
         return "holds"
     return "does not hold" if difference.high < 0 else "undecided"

@@ -4,12 +4,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
-from falcon_dvc.embeddings import Rows
 from falcon_dvc.threads import in_blocks
 
 WEIGHTS = 0.998, 0.97  # weight of the first image in soft-WPMI, and the limit at the last rank, as in the released code
 SMALL = 1e-7
-CAPTIONS_AT_ONCE = 65_536  # captions whose embeddings are in memory
 PAIRS_AT_ONCE = 2**27  # pairs of a crop and a concept whose probabilities are in memory
 # Crops whose probabilities a thread normalises at once, and concepts whose probabilities it multiplies; both fit a cache.
 CROPS_AT_ONCE = 16
@@ -116,21 +114,3 @@ def _rounds(
     turn = np.arange(len(group)) - np.searchsorted(place[order], place[order])
     by_turn = order[np.argsort(turn, kind="stable")]
     return groups[by_count], np.split(by_turn, np.cumsum(np.bincount(turn))[:-1])
-
-
-def caption_means(captions: Rows, incidence, chosen: Int[np.ndarray, " concepts"]) -> Float[np.ndarray, "concepts dim"]:
-    """Compute a unit text embedding of each chosen concept: the mean of the captions that mention it.
-
-    The corpus replaces the prompt templates of prompt ensembling.
-
-    Parameters
-    ----------
-    captions : (captions, dim) text embeddings; read in blocks, so that they need not fit the memory.
-    """
-    mentions, (rows, dim) = incidence[:, chosen], captions.shape
-    total = np.zeros((len(chosen), dim))
-    for start in range(0, rows, CAPTIONS_AT_ONCE):
-        block = slice(start, start + CAPTIONS_AT_ONCE)
-        total += mentions[block].T @ captions[block].astype(np.float64)
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return np.divide(total, length, out=np.zeros_like(total), where=length > 0)

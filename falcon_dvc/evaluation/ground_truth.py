@@ -6,18 +6,57 @@ The truth of a feature is the attribute it follows. All tables are joined by key
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_table
+from falcon_dvc.artifacts.formats import read_array, read_table
 from falcon_dvc.concepts.words.parsing import concepts_of
 from falcon_dvc.evaluation import selectivity
 from falcon_dvc.evaluation.statistics import clear_truth, correlations
 
 KINDS = ("object", "colour", "texture", "background", "position")
 Attribute = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Hold what the words of an encoder's explained features are compared with, on held-out images.
+
+    Attributes
+    ----------
+    truth : the truth of each feature (`truth_of`).
+    activations : (images, features), those by which images are ranked.
+    attributes : attributes of the same images, one bool column for each (kind, value).
+    names : words that name each attribute.
+    """
+
+    truth: pd.DataFrame
+    activations: np.ndarray
+    attributes: pd.DataFrame
+    names: Mapping[Attribute, set[str]]
+
+    def judged(self, words: Mapping[str, list[str]]) -> pd.DataFrame:
+        """Add to the truth which words are right, and how well the first word predicts the feature."""
+        ranked = with_rank_of_truth(self.truth, words, self.names)
+        return selectivity_of(ranked, self.activations, self.attributes, self.names)
+
+
+def read_judge(folder: str, name: str, clear: float) -> Judge:
+    """Read what the words of the encoder `name` are compared with.
+
+    Parameters
+    ----------
+    folder : the images, with their attributes. clear : least correlation of a clear truth.
+    """
+    rows, attributes = heldout_attributes(folder)
+    activations = read_array(paths.groups(name) / "activations.npy")[rows]
+    truth = truth_of(activations, attributes, clear)
+    explained = truth["group"].isin(read_table(paths.groups(name) / "groups.parquet")["group"])
+    names = names_of_attributes(read_table(f"{folder}/lexicon.parquet"))
+    return Judge(truth[explained].reset_index(drop=True), activations, attributes, names)
 
 
 def heldout_attributes(folder: str) -> tuple[np.ndarray, pd.DataFrame]:

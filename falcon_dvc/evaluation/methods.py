@@ -16,25 +16,8 @@ from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings
 from falcon_dvc.concepts.scoring.explanation import Captioned, ConceptSettings, explain
-from falcon_dvc.evaluation.baselines import soft_wpmi
 
 Words = dict[str, list[str]]
-
-
-@dataclass(frozen=True)
-class Dissection:
-    """Hold the constants of soft-WPMI.
-
-    `sharpness` scales the cosines in the softmax over concepts. `discount` lowers concepts that fit every feature.
-    """
-
-    sharpness: float
-    discount: float
-
-
-PUBLISHED = Dissection(10.0, 1.0)
-# Best of 6 combinations on the synthetic data sets on which settings are chosen (studies/, role selection).
-TUNED = Dissection(30.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -116,37 +99,6 @@ def _by_falcon(
     for entry in order:
         words[groups[explanation.scores.group[entry]]].append(corpus.vocabulary[explanation.scores.concept[entry]])
     return words
-
-
-def dissect(
-    captioned: CaptionedCrops,
-    corpus: Corpus,
-    vocabulary: np.ndarray,
-    directions: np.ndarray,
-    top: int,
-    constants: Dissection,
-) -> Words:
-    """Compute the words of CLIP-Dissect's soft-WPMI on the same crops.
-
-    Parameters
-    ----------
-    vocabulary : numbers of the concepts that may be chosen; `directions`: their unit text embeddings.
-    """
-    rows = np.flatnonzero(captioned.crops["role"] == "high")
-    group = pd.Index(captioned.groups).get_indexer(captioned.crops["group"].iloc[rows])
-    rank = captioned.crops["rank"].to_numpy()[rows]
-    score = soft_wpmi(
-        captioned.embeddings[rows],
-        group,
-        rank,
-        len(captioned.groups),
-        directions,
-        sharpness=constants.sharpness,
-        discount=constants.discount,
-    )
-    # Words that always occur together have one direction. They get one score, however a processor rounds the products.
-    _, first, which = np.unique(directions, axis=0, return_index=True, return_inverse=True)
-    return best_words(captioned.groups, score[:, first[which]], vocabulary, corpus, top)
 
 
 def best_words(groups: np.ndarray, values: np.ndarray, vocabulary: np.ndarray, corpus: Corpus, top: int) -> Words:

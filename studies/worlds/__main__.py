@@ -12,11 +12,10 @@ app = typer.Typer(
 )
 STAGES = {
     "train_world": "Render a world and train its encoders.",
-    "train_image_text": "Train another image-text encoder.",
-    "measure_world": "Explain the encoders of a world; count what every method and variation gets right.",
+    "measure_world": "Explain the encoders of a world and its controls; measure what every method gets right.",
     "plant_cooccurrence": "Plant co-occurrences in a world; measure which contrast removes their words.",
 }
-Key = Annotated[str, typer.Argument(help="A key of `worlds` (or `readers`) in studies/params.yaml.")]
+Key = Annotated[str, typer.Argument(help="A key of `worlds` in studies/params.yaml.")]
 
 
 # Each command imports its stage when it runs, so that the command line starts fast.

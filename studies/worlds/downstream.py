@@ -31,7 +31,7 @@ def figures(params: Params, world: World) -> pd.DataFrame:
         Columns ``metrics`` (file), ``key`` (dotted) and ``value``.
     """
     used = _with_pairs_and_failures(params, world)
-    for encoder in used.encoders:
+    for encoder in used.encoders:  # with the controls
         analyse_groups.run(used, encoder)
     for encoder in used.failures.encoders:
         failures.run(used, encoder)

@@ -15,6 +15,7 @@ from falcon_dvc.artifacts.formats import read_array, read_table, write_array, wr
 from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.evaluation.ground_truth import heldout_attributes, names_of_attributes, truth_of
 from falcon_dvc.evaluation.methods import Words, by_contrast, read_captioned_crops
+from falcon_dvc.groups.image_sets import compared_activations
 from falcon_dvc.params.schema import Params
 from falcon_dvc.synthetic.scenes.scenes import VALUES, Look, draw_attributes, plant, render
 from stages import collect_images, extract_activations, find_groups, mine_crops
@@ -73,7 +74,8 @@ def _render_planted(params: Params, strength: float) -> dict[str, str]:
 def _features_of(params: Params, encoder: str, plants: dict[str, str]) -> pd.DataFrame:
     """Return the features whose clear ground truth is a planted object."""
     rows, attributes = heldout_attributes(params.data.images)
-    activations = read_array(paths.groups(encoder) / "activations.npy")[rows]
+    features = read_array(paths.activations(encoder) / "features.npy")[rows]
+    activations = compared_activations(features, params.find_groups.normalise)
     truth = truth_of(activations, attributes, params.evaluate_concepts.clear)
     return truth[truth["clear"] & (truth["kind"] == "object") & truth["value"].isin(plants)]
 

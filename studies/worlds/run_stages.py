@@ -9,10 +9,14 @@ from falcon_dvc.params.load import merge, validated
 from falcon_dvc.params.schema import Params
 from stages import (
     build_caption_index,
+    caption_images,
     collect_images,
+    decide_explained,
     extract_activations,
+    extract_references,
     find_groups,
     measure_explainability,
+    measure_faithfulness,
     mine_crops,
     parse_captions,
     render_scenes,
@@ -71,6 +75,15 @@ def explain_again(params: Params, encoder: str) -> bool:
     return True
 
 
-def measure(params: Params, encoder: str) -> None:
-    """Measure the coherence of the crops relative to random ones."""
-    measure_explainability.run(params, encoder)
+def measure(params: Params) -> None:
+    """Measure the coherence of all encoders' crops, and decide which features are explained, if there are controls."""
+    caption_images.run(params)
+    for encoder in params.encoders:
+        measure_explainability.run(params, encoder)
+    if len(params.without_controls) == len(params.encoders):
+        return
+    for encoder in params.without_controls:
+        extract_references.run(params, encoder)
+    for encoder in params.encoders:
+        measure_faithfulness.run(params, encoder)
+    decide_explained.run(params)

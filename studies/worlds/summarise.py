@@ -3,176 +3,209 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from falcon_dvc.artifacts.formats import read_table, write_json, write_table
-from falcon_dvc.evaluation.statistics import interval_over_worlds, mean_over_worlds
+from falcon_dvc.artifacts.formats import read_table, write_json, write_table, write_text
 from falcon_dvc.params.load import read_yaml
-from worlds.worlds import STUDY, read_world
+from worlds.over_worlds import OWN, difference, mean, paired, share, share_of
+from worlds.page import as_markdown
+from worlds.worlds import CONTROL, STUDY, World, read_world
 
-CONFIDENCE = 0.95
-MEASURES = ("pearson", "auprc", "auc", "mad")
+MEASURES = ("pearson", "auprc")
 TABLES = Path("tables")
-SAME_WORLDS = "default_on_the_varied_worlds"  # what the variations are compared with
+TRAINED, UNTRAINED = "both", "untrained"  # both trained encoders; all controls
+FEATURE_KEYS = ("encoder", "feature", "kind", "value", "clear", "world", "role")
 # The numbers of a world's metrics that are summarised: of groups (C2), failures (C4) and transfer (C5).
 USED = re.compile(
-    r"of_\d\.(new_concept|beats_best_member)(_control)?\.share"
+    r"of_\w+\.\w+\.(share|mean)|pairs\.\w+\.\w+\.(share|mean|difference)"
     r"|accuracy\.share|shortcut\.at_work\w*\.share|repair\.(boat_called_truck|truck_called_boat)\.\w+\.share"
     r"|r2(_null)?\.median|agreement\.\w+\.mean|control_\w+\.median|dimensions\.enough"
 )
+# Endings of the keys of controls. A number less its control is compared within each world.
+CONTROLS = ("control", "by_chance", "other_failures", "random_features", "null")
+CASE = ["world", "strength", "encoder", "feature", "low_match"]
 
 
 def run() -> None:
-    """Write ``metrics/ROLE.json`` for each role of world, and the plot data."""
-    worlds = {name: read_world(name) for name in read_yaml(STUDY)["worlds"]}
-    methods, explainability = (_all(worlds, kind) for kind in ("methods", "explainability"))
+    """Write ``metrics/ROLE.json`` for each role of world, the page ``results.md`` of the reported worlds, and the plot data."""
     study = read_yaml(STUDY)
-    plants, uses = _all(study["planted"], "plants"), _all(study["used"], "uses")
+    worlds = {name: read_world(name) for name in study["worlds"]}
+    tables = {kind: _all(worlds, kind) for kind in ("features", "methods", "explained", "explainability")}
+    tables["features"] = _with_hits_as_numbers(tables["features"])
+    tables |= {"plants": _all(study["planted"], "plants"), "uses": _all(study["used"], "uses")}
     for role in ("selection", "reported"):
-        tables = [table[table["role"] == role] for table in (methods, explainability, plants, uses)]
-        write_json(Path("metrics") / f"{role}.json", _summary(*tables))
-    write_table(Path("plots") / "widths.csv", _widths(explainability, methods))
-    write_table(Path("plots") / "methods.csv", _method_bars(methods[methods["role"] == "reported"]))
+        summary = _summary(**{kind: table[table["role"] == role] for kind, table in tables.items()})
+        write_json(Path("metrics") / f"{role}.json", summary)
+    write_text(Path("results.md"), as_markdown(summary, _seeds(worlds)))
+    write_table(Path("plots") / "widths.csv", _widths(tables["explainability"], tables["methods"]))
+    write_table(Path("plots") / "methods.csv", _method_bars(summary["right"]))
 
 
 def _all(worlds: Iterable[str], kind: str) -> pd.DataFrame:
     return pd.concat([read_table(TABLES / f"{name}_{kind}.csv") for name in worlds], ignore_index=True)
 
 
-def _share(hits: pd.Series, items: pd.Series) -> dict[str, float]:
-    """Return a share over worlds with its interval."""
-    has_items = (items > 0).to_numpy()
-    counts = hits.to_numpy()[has_items].astype(int), items.to_numpy()[has_items].astype(int)
-    low, high = interval_over_worlds(*counts, CONFIDENCE)
-    return {
-        "share": float(counts[0].sum() / counts[1].sum()),
-        "interval_low": low,
-        "interval_high": high,
-        "of": int(counts[1].sum()),
-        "worlds": int(has_items.sum()),
-    }
+def _with_hits_as_numbers(features: pd.DataFrame) -> pd.DataFrame:
+    """Turn the empty cells of methods that were not measured into NaN."""
+    methods = features.columns.difference(FEATURE_KEYS)
+    return features.assign(**features[methods].apply(pd.to_numeric, errors="coerce"))
 
 
-def _summary(methods: pd.DataFrame, explainability: pd.DataFrame, plants: pd.DataFrame, uses: pd.DataFrame) -> dict:
-    full = methods[methods["encoder"].isin(["supervised", "simclr"])]
+def _seeds(worlds: dict[str, World]) -> list[int]:
+    return [world.seed for world in worlds.values() if world.role == "reported"]
+
+
+def _summary(
+    features: pd.DataFrame,
+    methods: pd.DataFrame,
+    explained: pd.DataFrame,
+    explainability: pd.DataFrame,
+    plants: pd.DataFrame,
+    uses: pd.DataFrame,
+) -> dict:
     return {
-        "right": {name: _right(rows) for name, rows in [("both", full), *full.groupby("encoder")]},
-        "by_kind": _by_kind(full),
+        "explained": _explained(explained),
+        "right": _right(features, methods),
         "explainability": _explainability(explainability),
         "plants": _plants(plants),
         "uses": _uses(uses),
     }
 
 
-def _right(methods: pd.DataFrame) -> dict:
-    """Return the share of right first concepts and their selectivity, by variation and method."""
-    whole = _with_same_worlds(methods[methods["kind"] == "all"])
+def _by_encoder(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the rows of both trained encoders, of each of them, and of all controls."""
+    is_control = table["encoder"].str.startswith(CONTROL)
+    known = {TRAINED: table["encoder"].isin(["supervised", "simclr"]), UNTRAINED: is_control}
+    known |= {name: table["encoder"] == name for name in ("supervised", "simclr")}
+    yield from ((name, table[rows]) for name, rows in known.items() if rows.any())
+
+
+# ---- What is explained
+
+
+def _explained(table: pd.DataFrame) -> dict:
+    """Return the explained shares of features, groups and hand-made sets, and those of features less the controls'."""
+    shares = {name: _shares_of_kinds(rows) for name, rows in _by_encoder(table)}
+    by_world = {name: _share_by_world(rows) for name, rows in _by_encoder(table)}
+    for name in set(shares) - {UNTRAINED} if UNTRAINED in shares else ():
+        shares[name]["less_untrained"] = difference(by_world[name], by_world[UNTRAINED])
+    return shares
+
+
+def _shares_of_kinds(table: pd.DataFrame) -> dict:
     return {
-        variation: {method: _of_method(counts) for method, counts in rows.groupby("method")}
-        for variation, rows in whole.groupby("variation")
+        str(kind).replace(" ", "_"): {
+            "explained": share_of(rows, "explained", "items"),
+            "uncorrected": share_of(rows, "uncorrected", "items"),
+            "permuted_words": share_of(rows, "permuted_explained", "items"),
+            "median_pearson": mean(rows.groupby("world")["median_pearson"].mean().to_numpy(), "mean"),
+        }
+        for kind, rows in table.groupby("kind")
     }
 
 
-def _with_same_worlds(whole: pd.DataFrame) -> pd.DataFrame:
-    """Append the rows of the default settings again, for only the worlds with variations."""
-    varied = whole.loc[whole["variation"] != "default", "world"]
-    same = whole[whole["world"].isin(varied) & (whole["variation"] == "default") & (whole["method"] == "falcon")]
-    return pd.concat([whole, same.assign(variation=SAME_WORLDS)], ignore_index=True)
+def _share_by_world(table: pd.DataFrame) -> pd.Series:
+    counts = table[table["kind"] == "feature"].groupby("world")[["explained", "items"]].sum()
+    return counts["explained"] / counts["items"]
 
 
-def _of_method(rows: pd.DataFrame) -> dict:
-    counts = rows.groupby("world")[["features", "first_right", "five_right"]].sum()
+# ---- What is right
+
+
+def _right(features: pd.DataFrame, methods: pd.DataFrame) -> dict:
+    """Return the share of right first words of every method, over the features with a clear truth and over every feature."""
+    scopes = {"clear": features[features["clear"] == 1], "every": features}
     return {
-        "first": _share(counts["first_right"], counts["features"]),
-        "first_five": _share(counts["five_right"], counts["features"]),
-        **{measure: _mean_over_worlds(rows, measure) for measure in MEASURES},
+        scope: {
+            **{name: _of_methods(of, methods[methods["scope"] == scope]) for name, of in _by_encoder(rows)},
+            "less_untrained": _less_untrained(rows),
+        }
+        for scope, rows in scopes.items()
     }
 
 
-def _mean_over_worlds(rows: pd.DataFrame, measure: str) -> dict[str, float]:
+def _of_methods(features: pd.DataFrame, methods: pd.DataFrame) -> dict:
+    own = methods[methods["encoder"].isin(features["encoder"].unique())]
+    names = [name for name in features.columns if name not in FEATURE_KEYS and features[name].notna().any()]
+    return {name: _of_method(name, features, own[own["method"] == name]) for name in names}
+
+
+def _of_method(method: str, features: pd.DataFrame, counts: pd.DataFrame) -> dict:
+    by_world = features.dropna(subset=[method]).groupby("world")[method]
+    return {
+        "first": share(by_world.sum(), by_world.size()),
+        "first_five": share_of(counts, "five_right", "features"),
+        **{measure: _mean_of_features(counts, measure) for measure in MEASURES},
+        **({} if method == OWN else {"falcon_less_this": paired(features, method)}),
+    }
+
+
+def _mean_of_features(counts: pd.DataFrame, measure: str) -> dict[str, float]:
     """Return the mean over features, with its interval over worlds."""
-    weighted = (rows[measure] * rows["features"]).groupby(rows["world"]).sum()
-    return _over_worlds((weighted / rows.groupby("world")["features"].sum()).to_numpy(), "mean")
+    weighted = (counts[measure] * counts["features"]).groupby(counts["world"]).sum()
+    return mean((weighted / counts.groupby("world")["features"].sum()).to_numpy(), "mean")
 
 
-def _by_kind(full: pd.DataFrame) -> dict:
-    """Return the share of FALCON's right first concepts by the kind of attribute of the feature."""
-    own = full[(full["variation"] == "default") & (full["method"] == "falcon") & (full["kind"] != "all")]
-    return {
-        f"{encoder}_{kind}": _share(rows["first_right"], rows["features"])
-        for (encoder, kind), rows in own.groupby(["encoder", "kind"])
-    }
+def _less_untrained(features: pd.DataFrame) -> dict:
+    """Return by how much FALCON's first words are more often right for trained encoders than for untrained ones."""
+    means = {name: rows.groupby("world")[OWN].mean() for name, rows in _by_encoder(features)}
+    return difference(means[TRAINED], means[UNTRAINED]) if {TRAINED, UNTRAINED} <= set(means) else {}
+
+
+# ---- Coherence of crops
 
 
 def _explainability(table: pd.DataFrame) -> dict:
     """Return the interpretable share of single features and groups by size, relative to the explained ones and to the whole space."""
-    shares: dict = {}
-    for encoder, rows in table.groupby("encoder"):
-        single = rows[rows["size"] == 1]
-        sizes = {
-            f"of_{size}": {
-                "interpretable": _share(counts["interpretable"], counts["explained"]),
-                "released_rule": _share(counts["released_rule"], counts["explained"]),
-            }
-            for size, counts in rows.groupby("size")
-        }
-        shares[encoder] = {
-            **sizes,
-            "of_the_space": {
-                "interpretable": _share(single["interpretable"], single["features"]),
-                "released_rule": _share(single["released_rule"], single["features"]),
+    rules = ("interpretable", "released_rule")
+    return {
+        encoder: {
+            **{
+                f"of_{size}": {rule: share_of(counts, rule, "explained") for rule in rules}
+                for size, counts in rows.groupby("size")
             },
-            "shuffled_activations": _share(single["shuffled_interpretable"], single["shuffled"]),
+            "of_the_space": {rule: share_of(rows[rows["size"] == 1], rule, "features") for rule in rules},
+            "shuffled_activations": share_of(rows[rows["size"] == 1], "shuffled_interpretable", "shuffled"),
         }
-    return shares
+        for encoder, rows in _by_encoder(table)
+    }
+
+
+# ---- Planted co-occurrences
 
 
 def _plants(plants: pd.DataFrame) -> dict:
     """Return the share of listed words that each contrast removes, for words of the planted ground and of the object."""
     if plants.empty:
         return {}
-    case = ["world", "strength", "encoder", "feature", "low_match"]
-    without = plants[plants["contrast"] == "falcon_off"].set_index(case)[["true_listed", "spurious_listed"]]
-    joined = plants.join(without.add_suffix("_without"), on=case, validate="many_to_one")
+    without = plants[plants["contrast"] == "falcon_off"].set_index(CASE)[["true_listed", "spurious_listed"]]
+    joined = plants.join(without.add_suffix("_without"), on=CASE, validate="many_to_one")
     return {
-        f"{contrast}_{low_match}": {
-            "cases": len(rows),
-            "spurious_listed_without": int(rows["spurious_listed_without"].sum()),
-            "spurious_removed": _removed(rows, "spurious_listed"),
-            "true_lost": _removed(rows, "true_listed"),
-            "true_first": _share(*_counts(rows, rows["true_first"])),
-            "spurious_first": _share(*_counts(rows, rows["spurious_first"])),
-        }
+        f"{contrast}_{low_match}": _of_contrast(rows)
         for (contrast, low_match), rows in joined.groupby(["contrast", "low_match"])
     }
 
 
-def _uses(uses: pd.DataFrame) -> dict:
-    """Return the means over worlds of the metrics of groups, failures and transfer, nested as in each world's metrics."""
-    means: dict = {}
-    for (name, key), values in uses.groupby(["metrics", "key"], sort=True)["value"]:
-        if USED.fullmatch(key):
-            *sections, last = f"{name}.{key}".split(".")
-            place = means
-            for section in sections:
-                place = place.setdefault(section, {})
-            place |= _over_worlds(values.to_numpy(), last)
-    return means
+def _of_contrast(rows: pd.DataFrame) -> dict:
+    removed, lost = (_counts_removed(rows, column) for column in ("spurious_listed", "true_listed"))
+    return {
+        "cases": len(rows),
+        "spurious_listed_without": int(rows["spurious_listed_without"].sum()),
+        "spurious_removed": share(*removed),
+        "true_lost": share(*lost),
+        "spurious_removed_less_true_lost": difference(removed[0] / removed[1], lost[0] / lost[1]),
+        "true_first": share(*_counts(rows, rows["true_first"])),
+        "spurious_first": share(*_counts(rows, rows["spurious_first"])),
+    }
 
 
-def _over_worlds(values: np.ndarray, name: str) -> dict[str, float]:
-    """Return the mean over worlds with its interval."""
-    low, high, _ = mean_over_worlds(values, CONFIDENCE)
-    return {name: float(values.mean()), "interval_low": low, "interval_high": high, "worlds": len(values)}
-
-
-def _removed(rows: pd.DataFrame, column: str) -> dict[str, float]:
+def _counts_removed(rows: pd.DataFrame, column: str) -> tuple[pd.Series, pd.Series]:
     listed = rows[rows[f"{column}_without"]]
-    return _share(*_counts(listed, ~listed[column]))
+    return _counts(listed, ~listed[column])
 
 
 def _counts(rows: pd.DataFrame, hits: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -180,22 +213,61 @@ def _counts(rows: pd.DataFrame, hits: pd.Series) -> tuple[pd.Series, pd.Series]:
     return by_world.sum(), by_world.size()
 
 
+# ---- Groups, failures and transfer
+
+
+def _uses(uses: pd.DataFrame) -> dict:
+    """Return the means over worlds of the metrics of groups, failures and transfer, nested as in each world's metrics.
+
+    A number with a control has a further entry, ``NAME_less_CONTROL.difference``.
+    """
+    means: dict = {}
+    used = np.array([bool(USED.fullmatch(key)) for key in uses["key"]], dtype=bool)
+    for name, rows in uses[used].groupby("metrics"):
+        values = rows.pivot(index="key", columns="world", values="value")
+        for key, of_worlds in values.iterrows():
+            *sections, last = f"{name}.{key}".split(".")
+            _place(means, sections).update(mean(of_worlds.dropna().to_numpy(), last))
+        for key, less in _less_controls(values):
+            _place(means, f"{name}.{key}".split(".")).update(less)
+    return means
+
+
+def _less_controls(values: pd.DataFrame) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield each number less its control, by world."""
+    for control in CONTROLS:
+        for key in values.index:
+            stem, _, last = key.rpartition(".")
+            own = f"{stem.removesuffix(f'_{control}')}.{last}"
+            if own != key and own in values.index:
+                yield f"{own.rpartition('.')[0]}_less_{control}", difference(values.loc[own], values.loc[key])
+
+
+def _place(tree: dict, sections: list[str]) -> dict:
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    return tree
+
+
+# ---- Plot data
+
+
 def _widths(explainability: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame:
-    """Return plot data: the interpretable share and the share of right first concepts, by the width of the space."""
-    own = methods[(methods["variation"] == "default") & (methods["method"] == "falcon") & (methods["kind"] == "all")]
+    """Return plot data: the interpretable share and the share of right first words, by the width of the space."""
+    own = methods[(methods["method"] == OWN) & (methods["scope"] == "clear")]
     named = own.groupby("encoder")[["features", "first_right"]].sum()
     rows = []
     for (encoder, features, size), counts in explainability.groupby(["encoder", "features", "size"]):
-        share = _share(counts["interpretable"], counts["explained"])
+        found = share_of(counts, "interpretable", "explained")
         clear = named.loc[encoder] if encoder in named.index else pd.Series({"features": 0, "first_right": 0})
         rows.append(
             {
                 "encoder": encoder.split("_")[0],
                 "features": features,
                 "size": size,
-                "interpretable": share["share"],
-                "interval_low": share["interval_low"],
-                "interval_high": share["interval_high"],
+                "interpretable": found["share"],
+                "interval_low": found.get("interval_low", found["share"]),
+                "interval_high": found.get("interval_high", found["share"]),
                 "released_rule": counts["released_rule"].sum() / counts["explained"].sum(),
                 "explained": int(counts["explained"].sum()),
                 "clear_truth": int(clear["features"]),
@@ -205,13 +277,12 @@ def _widths(explainability: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame
     return pd.DataFrame(rows).sort_values(["encoder", "size", "features"], kind="stable")
 
 
-def _method_bars(methods: pd.DataFrame) -> pd.DataFrame:
-    """Return plot data: the share of right first concepts by method and variation, over both encoders."""
-    right = _right(methods[methods["encoder"].isin(["supervised", "simclr"])])
+def _method_bars(right: dict) -> pd.DataFrame:
+    """Return plot data: the share of right first words of both trained encoders, by method and scope."""
     return pd.DataFrame(
         [
-            {"method": method if variation == "default" else f"{method}, {variation}", **shares["first"]}
-            for variation, methods_of_variation in right.items()
-            for method, shares in methods_of_variation.items()
+            {"method": method, "scope": scope, **of["first"]}
+            for scope, encoders in right.items()
+            for method, of in encoders.get(TRAINED, {}).items()
         ]
     )

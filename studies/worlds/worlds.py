@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -17,6 +17,16 @@ from falcon_dvc.params.schema import Count, Natural, Params, Section, Slug
 
 BASE, STUDY = Path("../params.yaml"), Path("params.yaml")  # as seen from studies/
 CLIP_IMAGES = 16  # for the image-text encoder, which is not trained again
+MOST_CONTROLS = 10  # of a world
+SEEDED = (
+    "find_groups",
+    "analyse_groups",
+    "measure_explainability",
+    "measure_faithfulness",
+    "evaluate_concepts",
+    "transfer",
+)
+CONTROL = "untrained"  # followed by a number: names of the controls
 
 
 class StudyEncoder(Section):
@@ -24,6 +34,9 @@ class StudyEncoder(Section):
 
     objective: Literal["supervised", "simclr"]
     features: Count
+
+
+Variation = Literal["whole_images", "low_match_released", "released_scoring", "released", "captions_300"]
 
 
 class World(Section):
@@ -36,14 +49,17 @@ class World(Section):
     role
         Use of its numbers: to select variants, or to report.
     variations
-        Whether other settings are measured too.
+        Other settings that are measured too, on the trained encoders.
+    controls
+        Number of untrained encoders of the first encoder's architecture; 0: nothing is called explained.
     encoders
         The encoders to train.
     """
 
     seed: Natural
     role: Literal["selection", "reported"]
-    variations: bool
+    variations: list[Variation]
+    controls: Annotated[int, Field(ge=0, le=MOST_CONTROLS)]
     encoders: dict[Slug, StudyEncoder] = Field(min_length=1)
 
 
@@ -66,42 +82,31 @@ def read_world(name: str) -> World:
         raise UserError(f"studies/params.yaml: worlds.{name}.{place}: {first['msg']}") from error
 
 
-class Reader(Section):
-    """An image-text encoder of another seed and size, trained on fewer images of another world."""
-
-    seed: Natural
-    images: Count
-    width: Count
-    embedding: Count
-
-
-def readers() -> dict[str, Reader]:
-    """Return the image-text encoders of studies/params.yaml.
-
-    Raises
-    ------
-    UserError
-        If the settings of one are not valid.
-    """
-    try:
-        return {name: Reader.model_validate(spec) for name, spec in read_yaml(STUDY).get("readers", {}).items()}
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"studies/params.yaml: readers: {first['loc'][0]}: {first['msg']}") from error
-
-
 def params_of(world: World) -> Params:
     """Return params.yaml with the seeds and encoders of a world."""
     base: dict[str, Any] = read_yaml(BASE)
     base["render_scenes"] |= {"seed": world.seed, "clip_train": CLIP_IMAGES}
     base["train"] = {name: _training(base["train"], spec, world.seed) for name, spec in world.encoders.items()}
     base["encoders"] = {name: {"kind": "scenes", "checkpoint": f"models/{name}.safetensors"} for name in world.encoders}
+    base["encoders"] |= _controls(world)
     base["transfers"] = {}
     for section in ("failures", "evaluate_units"):
         base[section]["encoders"] = []
-    for section in ("find_groups", "measure_explainability", "evaluate_concepts", "transfer"):
+    for section in SEEDED:
         base[section]["seed"] = world.seed
     return validated(base)
+
+
+def _controls(world: World) -> dict[str, dict[str, Any]]:
+    """Return the untrained encoders of a world; no two worlds share the seed of one."""
+    control = {
+        "kind": "scenes",
+        "checkpoint": f"models/{next(iter(world.encoders))}.safetensors",
+        "weights": "random",
+        "control_of": list(world.encoders),
+    }
+    most = MOST_CONTROLS * world.seed
+    return {f"{CONTROL}_{number}": control | {"seed": most + number} for number in range(1, world.controls + 1)}
 
 
 def _training(train: dict[str, Any], spec: StudyEncoder, seed: int) -> dict[str, Any]:

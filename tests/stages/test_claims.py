@@ -23,7 +23,9 @@ def test_a_row_shows_the_number_of_its_file_and_key(tmp_path, monkeypatch):
     shown = measured(Row("C1", "more", "here", Ref(file, "a.share"), Ref(file, "b.share")))
     assert (shown["measured"], shown["against"], shown["verdict"]) == ("0.500 [0.400, 0.600]", "0.100", "holds")
     limit = measured(Row("C1", "below", "here", Ref(file, "a.share"), 0.45, "below"))
-    assert (limit["against"], limit["verdict"]) == ("0.45", "undecided")
+    assert (limit["against"], limit["verdict"]) == ("below 0.45", "undecided")
+    paired = measured(Row("C1", "more", "here", Ref(file, "a.share"), 0.0, "positive"))
+    assert (paired["against"], paired["verdict"]) == ("above 0", "holds")
 
 
 @pytest.mark.parametrize("key", ["a.mean", "c.share", "a.share.more"])
@@ -39,7 +41,7 @@ def test_the_committed_table_is_made_of_the_committed_metrics(tmp_path, monkeypa
     """Each line again from the file and key that it names, without the code that made it."""
     monkeypatch.chdir(ROOT)
     table = pd.read_csv("reports/tables/claims.csv", keep_default_na=False)
-    assert set(table["claim"]) == {"C1", "C2", "C3", "C4", "C5", "R"}
+    assert {"C1", "C2", "C3", "C4", "C5", "R"} <= set(table["claim"]) <= set(CLAIMS)
     measured = table[table["verdict"] != "not measured here"]
     assert len(measured) >= 20
     for row in measured.itertuples():
@@ -55,15 +57,17 @@ def test_the_committed_table_is_made_of_the_committed_metrics(tmp_path, monkeypa
 
 def test_every_statement_of_the_default_run_names_one_row_only():
     rows = list(claims.rows(load_params(ROOT / "params.yaml")))
-    assert len({(row.statement, row.data) for row in rows}) == len(rows)
+    assert len({(row.statement, row.data) for row in rows}) == len(rows) <= 30
     assert {row.claim for row in rows} == set(CLAIMS)
 
 
 def test_a_number_over_worlds_says_of_how_many(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("m.json").write_text(json.dumps({"a": {"share": 0.5, "worlds": 5}, "b": {"share": 0.4, "worlds": 1}}))
+    single = measured(Row("C1", "x", claims.WORLDS, Ref(Path("m.json"), "b.share"), 0.2, "at least"))
+    assert (single["measured"], single["verdict"]) == ("0.400", "undecided"), "one data set decides nothing"
     data = [
         measured(Row("C1", "x", claims.WORLDS, Ref(Path("m.json"), key), 0.2, "below"))["data"]
         for key in ("a.share", "b.share", "c.share")
     ]
-    assert data == ["embedded world, 5 seeds", "embedded world, 1 seed", "embedded world"]
+    assert data == ["synthetic, 5 data sets", "synthetic, 1 data set", "synthetic"]

@@ -36,10 +36,24 @@ def test_two_equal_figures_at_a_bound_cannot_be_tested(bound):
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(0.01, 0.2, "holds"), (-0.2, -0.01, "does not hold"), (-0.1, 0.1, "undecided"), (0.0, 0.1, "undecided")],
+    [
+        (0.01, 0.2, "holds"),
+        (-0.2, -0.01, "does not hold"),
+        (-0.1, 0.1, "undecided"),
+        (0.0, 0.1, "undecided"),
+        (0.0, 0.0, "not testable"),
+    ],
 )
 def test_a_difference_is_decided_by_its_whole_interval(low, high, verdict):
     assert is_positive(Figure((low + high) / 2, low, high)) == verdict
+
+
+@given(FIGURES)
+def test_a_difference_and_its_reverse_are_never_both_positive(figure):
+    verdict, reverse = is_positive(figure), is_positive(turned(figure))
+    opposite = {"holds": "does not hold", "does not hold": "holds"}
+    assert reverse == opposite.get(verdict, verdict)
+    assert (verdict == "holds") == (figure.low > 0)
 
 
 def test_examples():

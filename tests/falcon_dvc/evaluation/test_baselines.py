@@ -1,13 +1,11 @@
 """soft-WPMI by its published formula, and what it must not depend on."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import sparse
 
 from falcon_dvc.evaluation import baselines
-from falcon_dvc.evaluation.baselines import caption_means, soft_wpmi
+from falcon_dvc.evaluation.baselines import soft_wpmi
 
 
 def unit(rng, count, dim=6):
@@ -63,17 +61,6 @@ def test_a_group_without_crops_is_finite():
     assert np.isfinite(found).all()
 
 
-def test_caption_means_are_unit_and_follow_the_captions():
-    captions = np.eye(3)
-    incidence = sparse.csr_array(np.array([[1, 0, 1], [1, 0, 0], [0, 0, 1]]))
-    found = caption_means(captions, incidence, np.array([0, 2, 1]))
-    np.testing.assert_allclose(found[0], [2**-0.5, 2**-0.5, 0])
-    np.testing.assert_allclose(found[1], [2**-0.5, 0, 2**-0.5])
-    assert np.all(found[2] == 0), "a concept that no caption mentions has no direction"
-    with pytest.raises(IndexError):
-        caption_means(captions, incidence, np.array([3]))
-
-
 CROPS = st.lists(st.integers(0, 2), min_size=1, max_size=12)  # the group of each, in the order of their activation
 WIDTHS = st.sampled_from([np.float16, np.float32, np.float64])
 
@@ -106,23 +93,6 @@ def test_the_first_crop_has_the_published_weight_whatever_the_top(seed, top):
     found = soft_wpmi(crop, np.array([0]), np.array([0]), 1, concepts, top=top, discount=0.0)
     given_ = np.exp(10 * crop @ concepts.T) / np.exp(10 * crop @ concepts.T).sum()
     np.testing.assert_allclose(found, np.log(1 + 0.998 * (given_ - 1) + 1e-7), atol=1e-4)
-
-
-@given(st.integers(0, 999), st.lists(st.integers(0, 4), max_size=8), st.integers(1, 9), WIDTHS)
-def test_a_concepts_mean_is_its_own_however_the_captions_are_read_or_repeated(seed, chosen, size, width):
-    rng = np.random.default_rng(seed)
-    captions, mentioned = unit(rng, 20).astype(width), rng.random((20, 5)) < 0.3
-    mentioned[:, 4] = False
-    found = caption_means(captions, sparse.csr_array(mentioned.astype(float)), np.array(chosen, dtype=int))
-    for row, concept in zip(found, chosen, strict=True):
-        total = sum(captions[mentioned[:, concept]].astype(float), np.zeros(6))
-        assert np.allclose(row * np.linalg.norm(total), total) and np.linalg.norm(row) == pytest.approx(
-            float(total.any())
-        )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "CAPTIONS_AT_ONCE", size)
-        twice = sparse.csr_array(np.tile(mentioned, (2, 1)).astype(float))
-        assert np.allclose(caption_means(np.tile(captions, (2, 1)), twice, np.array(chosen, dtype=int)), found)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 40))

@@ -8,16 +8,12 @@ from scipy import sparse
 from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.explanation import Settings
 from falcon_dvc.concepts.scoring.scores import Mentions
-from falcon_dvc.evaluation.baselines import soft_wpmi
 from falcon_dvc.evaluation.methods import (
-    PUBLISHED,
     all_methods,
     best_constant,
     caption_crops,
     constant,
-    dissect,
     falcon,
-    words_of,
 )
 
 SETTINGS = Settings(
@@ -83,30 +79,6 @@ def test_the_order_of_crops_and_features_changes_no_method(corpus, seed):
     mixed = all_methods(caption_crops(np.array(["f7", "f3"]), *crops, corpus, SETTINGS), corpus, SETTINGS)
     assert mixed == straight
     assert {"falcon_off", "most_frequent_word", "shuffled_activations"} <= set(straight)
-
-
-def test_soft_wpmi_names_no_phrase_and_finds_what_the_crops_show(corpus):
-    captioned = caption_crops(np.array(["f3", "f7"]), *crops_of(SHOWN, np.arange), corpus, SETTINGS)
-    words = words_of(corpus)
-    words_of_features = dissect(captioned, corpus, words, np.eye(5)[words], 4, PUBLISHED)
-    assert words_of_features["f7"][0] == "dog"
-    assert all("red boat" not in listed for listed in words_of_features.values())
-
-
-@pytest.mark.parametrize("noise", [-1e-6, 0.0, 1e-6])
-def test_words_that_always_stand_together_come_in_the_order_of_the_vocabulary(corpus, noise, monkeypatch):
-    """They have one direction; how a processor rounds its products depends on where they stand."""
-
-    def rounded(*given, **constants):
-        score = soft_wpmi(*given, **constants)
-        return score + noise * np.arange(score.shape[1])
-
-    monkeypatch.setattr("falcon_dvc.evaluation.methods.soft_wpmi", rounded)
-    captioned = caption_crops(np.array(["f3", "f7"]), *crops_of(SHOWN, np.arange), corpus, SETTINGS)
-    words = words_of(corpus)
-    directions = np.eye(5)[[0, 0, 2, 3]]
-    for listed in dissect(captioned, corpus, words, directions, len(words), PUBLISHED).values():
-        assert listed.index(corpus.vocabulary[words[1]]) == listed.index(corpus.vocabulary[words[0]]) + 1
 
 
 def test_the_best_constant_is_the_most_frequent_truth():

@@ -1,0 +1,117 @@
+"""Write the page ``studies/results.md``: the tables of the reported worlds, with every number from the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+ENCODERS = {"supervised": "supervised", "simclr": "SimCLR", "untrained": "untrained"}
+METHODS = {
+    "falcon": "**FALCON, our default**",
+    "falcon_off": "… without contrast",
+    "falcon_released": "… with the released cut",
+    "whole_images": "… whole images instead of crops",
+    "low_match_released": "… low images matched as released, and the released cut",
+    "captions_300": "… 300 captions instead of 6 000",
+    "released": "everything as released (`compat: released`)",
+    "caption_correlation": "correlation with captions, r(capt)",
+    "contrastive_projection": "contrast as a projection (CSP)",
+    "nearest_text": "nearest text (as SemanticLens)",
+    "clip_dissect": "CLIP-Dissect, as released",
+    "clip_dissect_tuned": "CLIP-Dissect, constants tuned on selection data sets",
+    "best_constant": "best constant label",
+    "most_frequent_word": "most frequent word",
+    "shuffled_activations": "shuffled activations",
+}
+CONTRASTS = {
+    "falcon_relative_distinct": "relative, distinct (default)",
+    "falcon_released_distinct": "released cut, distinct",
+    "falcon_released_released": "released cut, as released",
+    "falcon_off_distinct": "none",
+}
+Cells = Iterable[str]
+
+
+def as_markdown(summary: dict, seeds: list[int]) -> str:
+    """Format the summary of the reported worlds as a page.
+
+    Parameters
+    ----------
+    summary : contents of ``metrics/reported.json``. seeds : of the reported worlds.
+    """
+    worlds = ", ".join(str(seed) for seed in seeds)
+    lines = [
+        "# Results over synthetic data sets",
+        "",
+        f"The stage `summarise` of `studies/dvc.yaml` writes this page from `studies/metrics/reported.json`. Seeds: {worlds}.",
+        "Brackets hold 95 % intervals over data sets (Student's t). Differences are means over data sets, on the same features.",
+        "p is of the exact sign test over all features.",
+        *_section("Explained", ["encoder", *EXPLAINED.values()], _explained(summary["explained"])),
+        *_section("First word right: trained encoders", METHOD_HEAD, _methods(summary["right"])),
+        *_section("First word right: FALCON, by encoder", ["encoder", "every feature", "clear truth"], _own(summary)),
+        *_section("Planted co-occurrences", ["contrast, low images", *PLANTS.values()], _plants(summary["plants"])),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+EXPLAINED = {
+    "feature.explained": "features explained",
+    "feature.uncorrected": "features with p ≤ .05, uncorrected",
+    "feature.permuted_words": "with permuted words",
+    "group.explained": "groups explained",
+    "class_set.explained": "sets of one class",
+    "random_set.explained": "random sets",
+}
+METHOD_HEAD = ["method", "every feature", "FALCON less this", "p", "clear truth", "FALCON less this", "p"]
+PLANTS = {"spurious_removed": "planted word gone", "true_lost": "true word lost", "true_first": "true word first"}
+
+
+def _section(title: str, head: list[str], rows: Iterable[Cells]) -> list[str]:
+    table = [" | ".join(row) for row in (head, ["---"] * len(head), *rows)]
+    return ["", f"## {title}", "", *(f"| {row} |" for row in table)]
+
+
+def _explained(explained: dict) -> Iterable[Cells]:
+    for encoder, name in ENCODERS.items():
+        yield [name, *(_cell(explained, f"{encoder}.{key}", "share") for key in EXPLAINED)]
+
+
+def _methods(right: dict) -> Iterable[Cells]:
+    for method, name in METHODS.items():
+        cells = [name]
+        for scope in ("every", "clear"):
+            place = f"{scope}.both.{method}"
+            less = f"{place}.falcon_less_this"
+            cells += [_cell(right, f"{place}.first", "share"), _cell(right, less, "difference"), _p(_at(right, less))]
+        yield cells
+
+
+def _own(summary: dict) -> Iterable[Cells]:
+    for encoder, name in ENCODERS.items():
+        yield [
+            name,
+            *(_cell(summary, f"right.{scope}.{encoder}.falcon.first", "share") for scope in ("every", "clear")),
+        ]
+
+
+def _plants(plants: dict) -> Iterable[Cells]:
+    for contrast, name in CONTRASTS.items():
+        yield [name, *(_cell(plants, f"{contrast}.{key}", "share") for key in PLANTS)]
+
+
+def _at(content: dict, place: str) -> dict:
+    for section in place.split("."):
+        content = content.get(section, {})
+    return content
+
+
+def _cell(content: dict, place: str, name: str) -> str:
+    """Format a number with its interval; – if it was not measured."""
+    found = _at(content, place)
+    if name not in found:
+        return "–"
+    interval = f" ({found['interval_low']:.2f} to {found['interval_high']:.2f})" if "interval_low" in found else ""
+    return f"{found[name]:.2f}{interval}"
+
+
+def _p(found: dict) -> str:
+    return f"{found['sign_test_p_value']:.1g}" if "sign_test_p_value" in found else "–"
