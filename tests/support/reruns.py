@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -154,8 +155,14 @@ class OtherSettings:
             write_table(paths.crops(encoder) / "crops.parquet", crops[:3])
         nothing = torch.zeros(3, 32, 32)
         tiny = {name: value for name, value in TINY_COCA.items() if name != "custom_text"}
+
+        def loaded(spec, _):
+            """What `loaded` reads of the params, and a model with random weights."""
+            assert (spec.pretrained, spec.checkpoint) == ("checkpoint", "coca.pt")
+            return CoCa(**tiny), lambda _: nothing, SimpleNamespace(name=spec.name)
+
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("falcon_dvc.captioner.published", lambda *_: (CoCa(**tiny), lambda _: nothing))
+            patch.setattr("falcon_dvc.captioner.loaded", loaded)
             told = {"pretrained": "checkpoint", "checkpoint": "coca.pt", "max_length": 3, "beams": 1}
             for encoder in self.params.without_controls:
                 self.run(("generate_captions", encoder), generate_captions=told)
