@@ -204,7 +204,7 @@ def test_other_forms_of_a_word(params):
 
 @pytest.mark.parametrize(("query", "group"), [("L'HOMME", "f0"), ("hommes", "f0"), ("crêpes", "f1")])
 def test_a_word_is_read_in_the_language_of_the_captions(query, group):
-    table = [find.Concept("f0", "0", "homme", 0.5, False), find.Concept("f1", "1", "crêpe", 0.4, False)]
+    table = [find.Concept("f0", "0", True, "homme", 0.5, False), find.Concept("f1", "1", True, "crêpe", 0.4, False)]
     (match,) = find.matching_features([query], {"e": table}, {}, "fr")
     assert match.group == group
 

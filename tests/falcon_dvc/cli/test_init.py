@@ -1,6 +1,7 @@
 """`falcon init`: what it finds, the profile that it writes, and one line before any work for what does not fit."""
 
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,7 +179,7 @@ def test_released_weights_are_not_downloaded(project, monkeypatch):
             ("--encoder", "torchvision:resnet18", "--weights", "IMAGENET1K"),
             ["weights of resnet18 'IMAGENET1K'", "IMAGENET1K_V1"],
         ),
-        ((*NETWORK, "--weights", "r160_in1"), ["test_resnet.r160_in1'", "test_resnet.r160_in1k"]),
+        ((*NETWORK, "--weights", "r160_in1"), ["tag 'r160_in1'", "test_resnet.r160_in1k"]),
         ((*NETWORK, *CHECKPOINT, "--layer", "layer5"), ["--layer", "'layer5'", "layer4"]),
         ((*NETWORK, *CHECKPOINT, "--pooling", "sum"), ["--pooling", "'mean'"]),
         (
