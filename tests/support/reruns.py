@@ -122,7 +122,11 @@ class OtherSettings:
             self.run(("score_concepts", encoder), build_caption_index=OTHER_INDEX)
 
     def whole_images(self) -> None:
-        """Captions of whole images by the normaliser of shards; a control has its encoder's references, and reads no image."""
+        """Captions of whole images by the normaliser of shards; a control has its encoder's references, and reads no image.
+
+        The tiny run's control has few features, which are enough at another rate only.
+        """
+        self.run(("decide_explained",), measure_faithfulness={"fdr": 0.9})
         self.run(("caption_images",), concepts={"normaliser": "shard"})
         for control in self.params.encoders.keys() - self.params.without_controls.keys():
             owner = self.params.encoders[control].control_of[0]
