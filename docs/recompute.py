@@ -27,8 +27,8 @@ score = concepts.query("group == @group and concept == @word")["score"].iloc[0]
 print("score (Eq. 1)", score, (share / share.sum(axis=1, keepdims=True) * has).max(axis=1).mean())
 print("truth", true["correlation"], r(t[test], scenes[true["kind"]] == true["value"]))
 print("faithfulness", row["pearson"], r(f[test], largest(word)[test]))
-controls = pd.read_json("reports/metrics/explained.json", typ="series")[name]["controls"]
-null = measured.query("encoder in @controls and kind == 'feature'")["excess"]
+control = pd.read_json("reports/metrics/explained.json").T["is_a_control"].astype(bool).drop(name)
+null = measured[measured["encoder"].map(control).eq(True) & (measured["kind"] == "feature")]["excess"]
 print("p-value", row["p_value"], (1 + (null >= row["excess"]).sum()) / (1 + len(null)))
 words = read("data/image_captions/words.parquet")["word"]
 best = words[np.argmax([r(o[probe], largest(word)[probe]) for word in words])]

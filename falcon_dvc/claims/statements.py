@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json
 from falcon_dvc.claims.verdicts import Figure, Verdict, at_least, below, exceeds, is_positive
 
@@ -19,6 +20,7 @@ STUDY = Path("studies/metrics/reported.json")
 PHOTOS = Path("reports/photos/metrics")
 
 WORLDS = "synthetic"  # the table adds the number of data sets
+SEED_0 = "synthetic, seed 0"
 PICTURES = "photographs"
 ENCODERS = {"supervised": "supervised", "simclr": "SimCLR"}
 RIVALS = {
@@ -31,10 +33,14 @@ RIVALS = {
 
 @dataclass(frozen=True)
 class Ref:
-    """Refer to a number of a metrics file, such as ``single.interpretable.share``, with the interval beside it."""
+    """Refer to a number of a metrics file, such as ``single.interpretable.share``, with the interval beside it.
+
+    With `alone`, the interval beside it belongs to another number.
+    """
 
     file: Path
     key: str
+    alone: bool = False
 
     def figure(self) -> Figure | None:
         """Read the number; None if this run has no such file or key.
@@ -45,6 +51,8 @@ class Ref:
         if last not in content:
             return None
         value = float(content[last])
+        if self.alone:
+            return Figure(value, value, value)
         if content.get("worlds") == 1:
             return Figure(value, -inf, inf)
         return Figure(value, float(content.get("interval_low", value)), float(content.get("interval_high", value)))
@@ -66,7 +74,8 @@ class Ref:
 class Row:
     """Hold one line of the table: a statement, where it was measured, and what decides it.
 
-    With the rule ``positive``, `measured` is a difference on the same items, which must lie above `against`, 0.
+    With the rule ``positive``, `measured` is a difference on the same items, which must lie above `against`, 0. If the
+    number was not measured, `instead` is the line of the default run.
     """
 
     claim: str
@@ -75,6 +84,21 @@ class Row:
     measured: Ref
     against: Ref | float
     rule: str = "exceeds"
+    instead: Row | None = None
+
+    def or_own(self, name: str, key: str, against: str = "", of: str = "") -> Row:
+        """Add the line of the default run, which stands for this one if the studies have no number.
+
+        Parameters
+        ----------
+        name, key : metrics file of this run, and the number in it.
+        against : number of the same file that it must exceed; "" for the limit of this line.
+        of : the encoder, if the statement does not name it.
+        """
+        statement = f"{of}: {self.statement}" if of else self.statement
+        other, rule = (_own(name, against), "exceeds") if against else (self.against, self.rule)
+        number = replace(_own(name, key), alone=key.endswith("permuted_words"))
+        return replace(self, instead=Row(self.claim, statement, SEED_0, number, other, rule))
 
     def verdict(self, figure: Figure, other: Figure | float) -> Verdict:
         """Decide by the intervals alone."""
@@ -100,6 +124,10 @@ def _study(key: str) -> Ref:
     return Ref(STUDY, key)
 
 
+def _own(name: str, key: str) -> Ref:
+    return Ref(paths.metrics(name), key)
+
+
 def _photos(name: str, key: str) -> Ref:
     return Ref(PHOTOS / f"{name}.json", key)
 
@@ -110,30 +138,45 @@ def _positive(claim: str, statement: str, key: str) -> Row:
 
 
 def _measure() -> Iterator[Row]:
-    for text, place, limit, rule in (
+    for text, place, own, limit, rule in (
         (
             "untrained encoders: at most 0.05 of the features are explained",
             "untrained.feature.explained",
+            "untrained_1.feature.share",
             0.05,
             "below",
         ),
         (
             "permuted words: at most 0.02 of the trained features are explained",
             "both.feature.permuted_words",
+            "supervised.feature.permuted_words",
             0.02,
             "below",
         ),
-        ("hand-made sets of one class: at least 0.9 are explained", "both.class_set.explained", 0.9, "at least"),
-        ("random sets: at most 0.05 are explained", "both.random_set.explained", 0.05, "below"),
+        (
+            "hand-made sets of one class: at least 0.9 are explained",
+            "both.class_set.explained",
+            "supervised.class_set.share",
+            0.9,
+            "at least",
+        ),
+        (
+            "random sets: at most 0.05 are explained",
+            "both.random_set.explained",
+            "supervised.random_set.share",
+            0.05,
+            "below",
+        ),
     ):
-        yield Row("M", text, WORLDS, _study(f"explained.{place}.share"), limit, rule)
+        yield Row("M", text, WORLDS, _study(f"explained.{place}.share"), limit, rule).or_own("explained", own)
     yield _positive("M", "more trained features than untrained ones are explained", "explained.both.less_untrained")
 
 
 def _explained() -> Iterator[Row]:
     for encoder, name in ENCODERS.items():
         measured = _study(f"explained.{encoder}.feature.explained.share")
-        yield Row("C1", f"less than 0.2 of the {name} features are explained", WORLDS, measured, 0.2, "below")
+        row = Row("C1", f"less than 0.2 of the {name} features are explained", WORLDS, measured, 0.2, "below")
+        yield row.or_own("explained", f"{encoder}.feature.share")
     measured = _photos("explained", "lite0.feature.share")
     yield Row("C1", "less than 0.2 of EfficientNet-Lite0's features are explained", PICTURES, measured, 0.2, "below")
 
@@ -143,9 +186,11 @@ def _groups() -> Iterator[Row]:
     for encoder, name in ENCODERS.items():
         place = f"uses.groups_{encoder}.pairs.different_words"
         text = f"{name}: a pair follows its label better than its best member follows that member's own word"
-        yield Row("C2", text, WORLDS, _study(f"{place}.own_word_gain.mean"), 0.0, "positive")
+        own, pairs = f"groups_{encoder}", "pairs.different_words"
+        row = Row("C2", text, WORLDS, _study(f"{place}.own_word_gain.mean"), 0.0, "positive")
+        yield row.or_own(own, f"{pairs}.own_word_gain.mean")
         text = f"{name}: a pair follows its label better than its best member does, and gains more than with a random partner"
-        yield _positive("C2", text, f"{place}.gain_less_control")
+        yield _positive("C2", text, f"{place}.gain_less_control").or_own(own, f"{pairs}.gain_less_control.difference")
 
 
 def _contrast() -> Iterator[Row]:
@@ -167,32 +212,39 @@ def _failures(params: Params) -> Iterator[Row]:
         statement = (
             f"the first word of a failure by the planted shortcut is the background at work, more often than {text}"
         )
-        yield _positive("C4", statement, f"{place}.shortcut.at_work_less_{control}")
+        row = _positive("C4", statement, f"{place}.shortcut.at_work_less_{control}")
+        yield row.or_own("failures_supervised", "shortcut.at_work.share", f"shortcut.at_work_{control}.share")
     for right, wrong in ((planted.object, planted.lookalike), (planted.lookalike, planted.object)):
         statement = (
             f"switching off the blamed features repairs {right}s called {wrong}s, more than switching off random ones"
         )
-        key = f"{place}.repair.{right}_called_{wrong}.right_class_gain_less_random_features"
-        yield _positive("C4", statement, key)
+        gain = f"repair.{right}_called_{wrong}.right_class_gain"
+        row = _positive("C4", statement, f"{place}.{gain}_less_random_features")
+        yield row.or_own("failures_supervised", f"{gain}.share", f"{gain}_random_features.share")
 
 
 def _transfer() -> Iterator[Row]:
     text = "the first concept survives the map from {} to {}, more often than a map of shuffled pairs"
     for explained, unseen in (("supervised", "simclr"), ("simclr", "supervised")):
-        key = f"uses.transfer_{explained}_to_{unseen}.agreement.same_first_less_null"
-        yield _positive("C5", text.format(ENCODERS[explained], ENCODERS[unseen]), key)
+        name, same = f"transfer_{explained}_to_{unseen}", "agreement.same_first"
+        row = _positive("C5", text.format(ENCODERS[explained], ENCODERS[unseen]), f"uses.{name}.{same}_less_null")
+        yield row.or_own(name, f"{same}.mean", f"{same}_null.mean")
     measured, null = (_photos("transfer_lite0_to_lite1", f"agreement.same_first{end}.mean") for end in ("", "_null"))
     yield Row("C5", text.format("EfficientNet-Lite0", "Lite1"), PICTURES, measured, null)
 
 
 def _right() -> Iterator[Row]:
-    own = _study("right.clear.both.falcon.first.share")
-    yield Row("R", "right for at least 0.9 of the features with a clear truth", WORLDS, own, 0.9, "at least")
+    own, of = "evaluation_supervised", "supervised"
+    clear = _study("right.clear.both.falcon.first.share")
+    row = Row("R", "right for at least 0.9 of the features with a clear truth", WORLDS, clear, 0.9, "at least")
+    yield row.or_own(own, "all.top1", of=of)
     for method, text in RIVALS.items():
         key = f"right.every.both.{method}.falcon_less_this"
-        yield _positive("R", f"every feature: right more often than {text}", key)
+        row = _positive("R", f"every feature: right more often than {text}", key)
+        yield row.or_own(own, f"every_feature.{method}.falcon_less_this.difference", of=of)
     text = f"features with a clear truth: right more often than {RIVALS['caption_correlation']}"
-    yield _positive("R", text, "right.clear.both.caption_correlation.falcon_less_this")
+    row = _positive("R", text, "right.clear.both.caption_correlation.falcon_less_this")
+    yield row.or_own(own, "methods.caption_correlation.falcon_less_this.difference", of=of)
     text = "every feature: right more often for trained encoders than for untrained ones"
     yield _positive("R", text, "right.every.less_untrained")
     measured, other = (_photos("units_lite0", f"all_units.{method}.top1.share") for method in ("falcon", "soft_wpmi"))
