@@ -127,9 +127,9 @@ def _forms(word: str, synonyms: Mapping[str, str], lemmas: Set[str], language: s
 
 @cache
 def _lemma(word: str, language: str) -> str:
-    from falcon_dvc.concepts.words.parsing import known_form
+    from falcon_dvc.concepts.words.parsing import known_form, respelled
 
-    return known_form(word, language).casefold()
+    return known_form(word, language).casefold() if respelled(word, language).strip() else ""
 
 
 def _of_encoder(name: str, concepts: Iterable[Concept], forms: Sequence[frozenset[str]]) -> list[Match]:

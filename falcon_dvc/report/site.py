@@ -441,6 +441,7 @@ def _overview(site: Site, drawn: Mapping[str, list[Drawn]]) -> str:
         lacking=overview.lacking_of_run(),
         glance=overview.at_a_glance(params),
         methods=overview.compared_methods(params),
+        controls=len(params.encoders) > len(params.without_controls),
         drawn=drawn.get("overview", []),
         claims=overview.claims() if params.worlds else [],
     )

@@ -99,7 +99,10 @@ def test_the_check_before_all_stages_names_the_param(changes, param, folder):
     for name in ("c.txt", "y"):
         (folder / name).write_bytes(b"a cat\n")
     good = {"images": "folder", "captions": "c.txt"}
-    encoders = {key: {"checkpoint": "y"} for key in ("supervised", "simclr")}
+    encoders = {key: {"checkpoint": "y"} for key in ("supervised", "simclr")} | {
+        "untrained_1": None,
+        "untrained_2": None,
+    }
     given = {"worlds": [], "train": {"supervised": None, "simclr": None}, "data": good, "encoders": encoders}
     given |= {"image_text": {"checkpoint": "y", "allow_synthetic": True}}
     merge(given, changes)

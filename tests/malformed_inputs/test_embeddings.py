@@ -188,7 +188,7 @@ SHARDS = [
     Row("a shard of fewer captions", {"metadata_0.parquet": metadata(TEXTS[:3]), "text_emb_0.npy": npy(GOOD)}, Refused("metadata_0.parquet has 3 captions, but .*text_emb_0.npy has 4 embeddings; fetch the shard again")),
     Row("a shard of fewer embeddings", {"metadata_0.parquet": metadata(TEXTS), "text_emb_0.npy": npy(GOOD[:3])}, Refused("has 4 captions, but .* has 3 embeddings")),
     Row("a shard without captions", {"text_emb_0.npy": npy(GOOD)}, Refused("text_emb_0.npy has no partner with the number 0; give metadata_")),
-    Row("a shard without embeddings", {"metadata_0.parquet": metadata(TEXTS)}, Refused("metadata_0.parquet has no partner with the number 0")),
+    Row("a shard without embeddings", {"metadata_0.parquet": metadata(TEXTS), "text_emb_0.npy": npy(GOOD), "metadata_1.parquet": metadata(TEXTS)}, Refused("metadata_1.parquet has no partner with the number 1")),
     Row("shards of other numbers", {"metadata_0.parquet": metadata(TEXTS), "text_emb_1.npy": npy(GOOD)}, Refused("has no partner with the number 0")),
     Row("a shard without number", {"metadata_x.parquet": metadata(TEXTS), "text_emb_x.npy": npy(GOOD)}, Refused("metadata_x.parquet has no number")),
     Row("two shards of one number", {"metadata_0.parquet": metadata(TEXTS), "metadata_00.parquet": metadata(TEXTS), "text_emb_0.npy": npy(GOOD)}, Refused("have the same number")),

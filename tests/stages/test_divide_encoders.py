@@ -54,4 +54,4 @@ def test_stages_that_pass_images_through_a_network_do_not_depend_on_the_choice()
         for param in stage.get("do", stage).get("params", [])
         if str(param).startswith("encoders")
     }
-    assert watching == {"divide_encoders", "decide_explained", "claims", "report"}
+    assert watching == {"divide_encoders", "decide_explained", "report"}

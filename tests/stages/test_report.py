@@ -218,7 +218,7 @@ def test_what_is_not_explained_is_nowhere_shown_as_sure(doubtful):
 def test_a_feature_says_how_well_its_first_word_follows_it(site):
     words = "first word and feature correlate on held-out images: r <b>{}</b>"
     sure, unsure = (" ".join(site[1][f"site/first/{group}.html"].split()) for group in ("f0", "f2"))
-    assert words.format("0.30") + " (0.20–0.40); untrained encoders reach 0.20 with this word; p 0.004" in sure
+    assert words.format("0.30") + " (0.20–0.40); copies with random weights reach 0.20 with this word; p 0.004" in sure
     assert '<span class="verdict yes">explained</span>' in sure and "Not explained." not in sure
     assert '<span class="verdict no">not explained</span>' in unsure and words.format("0.34") in unsure
     assert "does not follow it clearly better" in unsure and "(correlation 0.34, p 0.3)." in unsure

@@ -11,11 +11,12 @@ from falcon_dvc.compute.device import computing_in
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import resized
 from falcon_dvc.models.image_text.base import PARAM, ImageTextEncoder, Picture, sha256
-from falcon_dvc.models.open_clip.build import Source, loaded, scheme, tokenizer_of
 from falcon_dvc.placeholders import existing
 
 if TYPE_CHECKING:
     import torch
+
+    from falcon_dvc.models.open_clip.build import Source
 
 IMAGE_BATCH = 64
 TEXT_BATCH = 256
@@ -186,12 +187,16 @@ def _side(tower: Any) -> int:
 
 def _published_clip(spec: Any, device: str) -> OpenClip:
     """Load a published CLIP from a file of weights or by its name or tag (from open_clip's cache or the network)."""
+    from falcon_dvc.models.open_clip.build import loaded, tokenizer_of  # imports torch, which takes two seconds
+
     model, transform, source = loaded(spec, PARAM)
     return composed(model, transform, tokenizer_of(source.name, PARAM), _fingerprint(source), device)
 
 
-def _fingerprint(source: Source) -> str:
+def _fingerprint(source: "Source") -> str:
     """Describe name, weights and activation of a published CLIP."""
+    from falcon_dvc.models.open_clip.build import scheme
+
     weights = source.tag or (sha256(source.file) if source.file else "random")
     name = "repository" if scheme(source.name) else source.name  # the weights do not depend on the folder's path
     return ":".join(["open_clip", name, weights, *(["quickgelu"] if source.settings.quick_gelu else [])])

