@@ -26,14 +26,17 @@ def run(params: Params) -> StageSummary:
     tables = {name: _read(name) for name in params.encoders}
     verdicts = {name: _verdict(name, tables, params) for name in params.encoders}
     metrics = {name: _metrics(name, table, params) for name, table in verdicts.items()}
-    rows = pd.concat([table.assign(encoder=name) for name, table in verdicts.items()], ignore_index=True)
+    lacking = {name: _why(name, tables, params) for name, table in verdicts.items() if "explained" not in table}
+    rows = pd.concat(
+        [table.assign(encoder=name, no_verdict=lacking.get(name, "")) for name, table in verdicts.items()],
+        ignore_index=True,
+    )
     write_table(paths.EXPLAINED, rows)
     write_json(paths.metrics("explained"), metrics)
     write_table(paths.plot("explained"), _plotted(metrics))
-    undecided = [name for name, table in verdicts.items() if "explained" not in table]
     return StageSummary(
         read={"encoders": len(tables)},
-        lacking=[f"{name}: {_why(name, tables, params)}, so no verdict is calibrated" for name in undecided],
+        lacking=[f"{name}: {why}, so no verdict is calibrated" for name, why in lacking.items()],
         wrote={f"rows to {paths.EXPLAINED}": len(rows)},
     )
 

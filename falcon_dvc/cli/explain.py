@@ -171,10 +171,10 @@ def _members(row: Any) -> str:
 def _faithfulness(found: Faithfulness) -> str:
     """State the correlation of the first word with the group, what it is compared with, and the verdict."""
     if not found.measured:
-        return f"first word on held-out images: not measured, {found.why_no_verdict}"
-    level = f", untrained encoders {found.level:.2f}" if found.level == found.level else ""
+        return f"first word on held-out images: not measured, {found.no_verdict}"
+    level = f", copies with random weights {found.level:.2f}" if found.level == found.level else ""
     p_value = f", p {found.p_value:.2g}" if found.p_value == found.p_value else ""
-    verdict = f"no verdict, {found.why_no_verdict}"
+    verdict = f"no verdict, {found.no_verdict}"
     if found.verdict is not None:
         verdict = "explained" if found.verdict else "not explained"
     interval = f"{found.low:.2f}-{found.high:.2f}"

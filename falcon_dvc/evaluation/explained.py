@@ -88,13 +88,13 @@ def shares(table: pd.DataFrame, features: int, settings: MeasureFaithfulness) ->
 
 
 def _decisions(rows: pd.DataFrame, missing: np.ndarray, settings: MeasureFaithfulness) -> dict[str, Any]:
-    """Compute the share that is explained, with its interval, and the shares by p-value and with permuted words."""
+    """Compute the shares that are explained, by p-value alone, and with permuted words, each with its interval."""
 
-    def share(values: pd.Series) -> float:
-        return float(values.sum() / (len(values) + len(missing)))
+    def share(values: pd.Series) -> dict[str, float]:
+        return mean_with_interval(np.concatenate([values, missing]), settings)
 
     return {
-        **mean_with_interval(np.concatenate([rows["explained"], missing]), settings),
+        **share(rows["explained"]),
         "uncorrected": share(rows["p_value"] <= settings.fdr),
         "permuted_words": share(rows["permuted_explained"]),
     }

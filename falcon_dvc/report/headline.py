@@ -47,7 +47,7 @@ NUMBERS = (
     Headline("features", "explainability", "features"),
     Headline("explained", "explained", "feature.share", "feature.measured"),
     Headline("explained_untrained", "explained", "feature.share", "feature.measured", untrained=True),
-    Headline("explained_permuted", "explained", "feature.permuted_words", "feature.measured"),
+    Headline("explained_permuted", "explained", "feature.permuted_words.share", "feature.measured"),
     Headline("interpretable", "explainability", "single.interpretable.share", "single.explained"),
     Headline("first_score", "concepts", "first_concept.score", "groups"),
     Headline("clear_truth", "evaluation", "clear_truth"),

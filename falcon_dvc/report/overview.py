@@ -22,7 +22,7 @@ GLANCE = {
         ("features chosen", "explainability", "chosen"),
         ("features that fire on enough images", "explainability", "single.explained"),
         ("explained features, share", "explained", "feature.share"),
-        ("… with permuted words (control)", "explained", "feature.permuted_words"),
+        ("… with permuted words (control)", "explained", "feature.permuted_words.share"),
         ("explained groups, share", "explained", "group.share"),
         ("explained sets of one class (control)", "explained", "class_set.share"),
         ("explained random sets (control)", "explained", "random_set.share"),

@@ -44,7 +44,7 @@ def test_features_beyond_the_controls_are_explained_and_counted_among_all_featur
     own = table[(table["encoder"] == "a") & (table["kind"] == "feature")]
     assert own["explained"].tolist() == [True] * 20 + [False] * 10
     assert metrics["a"]["feature"]["share"] == 20 / FEATURES and metrics["a"]["feature"]["measured"] == 30
-    assert metrics["a"]["feature"]["permuted_words"] == 0 and metrics["a"]["class_set"]["share"] == 1
+    assert metrics["a"]["feature"]["permuted_words"]["share"] == 0 and metrics["a"]["class_set"]["share"] == 1
     assert not summary.lacking
 
 
@@ -69,6 +69,17 @@ def test_one_control_is_judged_by_none():
         "b: no other encoder is a control of it (encoders.NAME.control_of), so no verdict is calibrated"
     ]
     assert table.loc[table["encoder"] == "b", "explained"].isna().all()
+    said = table.groupby("encoder")["no_verdict"].unique()
+    assert list(said["a"]) == [""] and list(said["b"]) == [
+        "no other encoder is a control of it (encoders.NAME.control_of)"
+    ]
+
+
+def test_a_control_of_too_few_features_gives_no_verdict_and_the_rows_say_so():
+    write("b", np.zeros(5))
+    _, metrics, table = decided({"a": {}, "b": control("a")})
+    assert "share" not in metrics["a"]["feature"]
+    assert table.loc[table["encoder"] == "a", "no_verdict"].str.startswith("its controls have too few features").all()
 
 
 def test_without_a_control_only_the_correlation_is_given():

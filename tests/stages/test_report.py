@@ -227,7 +227,7 @@ def test_a_feature_says_how_well_its_first_word_follows_it(site):
 
 def test_without_a_verdict_the_page_says_why(doubtful):
     text = doubtful["site/first/f0.html"]
-    assert "no verdict: no copy of the encoder has random weights" in text and "p 0" not in text
+    assert "no verdict: no other encoder is a control of it" in text and "p 0" not in text
 
 
 def test_a_control_has_columns_and_nothing_else(site):

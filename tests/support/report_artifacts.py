@@ -131,32 +131,6 @@ def _write_encoder(name, images, singles, groups, evaluation, text, rng):
         write_json(paths.metrics(f"evaluation_{name}"), _evaluation_metrics())
 
 
-def _write_explained(groups, text):
-    """Verdicts about the groups of each encoder: two of three are explained. A class has the name of a feature."""
-    tables = [_faithfulness(table, text).assign(encoder=name) for name, table in groups.items()]
-    write_table(paths.EXPLAINED, pd.concat(tables, ignore_index=True))
-    share = {"measured": 6, "median_pearson": 0.4, **_share(0.6), "uncorrected": 0.7, "permuted_words": 0.0}
-    kinds = {kind: share for kind in ("class_set", "feature", "group", "random_set")}
-    write_json(paths.metrics("explained"), {name: {"is_a_control": False, "controls": [], **kinds} for name in groups})
-    bars = {"encoder": list(groups), "share": 0.6, "interval_low": 0.5, "interval_high": 0.7}
-    write_table(paths.plot("explained"), pd.DataFrame(bars))
-
-
-def _faithfulness(groups, text):
-    kind = ["feature" if size == 1 else "group" for size in groups["size"]] + ["class set"]
-    rows = np.arange(len(kind))
-    pearson = 0.5 - 0.2 * (rows % 3)
-    return pd.DataFrame(
-        {
-            "group": [*groups["group"], "f0"], "size": [*groups["size"], 0], "kind": kind, "word": text,
-            "pearson": pearson, "pearson_low": pearson - 0.05, "pearson_high": pearson + 0.05, "permuted_word": text,
-            "permuted_pearson": 0.1, "level": 0.2, "excess": pearson - 0.2, "permuted_excess": -0.1,
-            "p_value": np.where(rows % 3 == 2, 0.3, 0.004), "permuted_p_value": 0.6, "explained": rows % 3 < 2,
-            "permuted_explained": False,
-        }
-    )  # fmt: skip
-
-
 def _groups(names, members, rng):
     size = [len(some) for some in members]
     texts = [" ".join(map(str, some)) for some in members]
@@ -338,18 +312,20 @@ def _faithfulness(name):
 
 def _decided(table, verdict):
     if not verdict:
-        return table
+        return table.assign(no_verdict="no other encoder is a control of it (encoders.NAME.control_of)")
     explained = (np.arange(len(table)) % 3 != 2) & (table["kind"] != "random set") | (table["kind"] == "class set")
     level = {"level": 0.2, "excess": table["pearson"] - 0.2, "permuted_excess": -0.18}
     p_values = {"p_value": np.where(explained, 0.004, 0.3), "permuted_p_value": 0.5}
-    return table.assign(**level, **p_values, explained=explained, permuted_explained=False)
+    return table.assign(**level, **p_values, explained=explained, permuted_explained=False, no_verdict="")
 
 
 def _explained_metrics(table):
     kinds = {}
     for kind, rows in table.groupby("kind"):
         measured = {"measured": len(rows), "median_pearson": rows["pearson"].median()}
-        shares = {**_share(0.6), "uncorrected": 0.7, "permuted_words": 0.0} if "explained" in rows else {}
+        shares = (
+            {**_share(0.6), "uncorrected": _share(0.7), "permuted_words": _share(0.1)} if "explained" in rows else {}
+        )
         kinds[kind.replace(" ", "_")] = measured | shares
     return {"is_a_control": False, **({"controls": 2} if "explained" in table else {}), **kinds}
 

@@ -26,6 +26,7 @@ class Faithfulness:
     level : what features of encoders with random weights reach with the same word.
     p_value : against the explanations of controls, which have random weights.
     verdict : whether the group is explained; None if no verdict could be calibrated.
+    no_verdict : why there is no verdict; "" if there is one.
     """
 
     correlation: float = math.nan
@@ -34,21 +35,11 @@ class Faithfulness:
     level: float = math.nan
     p_value: float = math.nan
     verdict: bool | None = None
+    no_verdict: str = ""
 
     @property
     def measured(self) -> bool:
         return not math.isnan(self.correlation)
-
-    @property
-    def why_no_verdict(self) -> str:
-        """Say what is missing for a verdict; "" if there is one."""
-        if self.verdict is not None:
-            return ""
-        if not self.measured:
-            return "no image is held out (data.heldout)"
-        if math.isnan(self.level):
-            return "no copy of the encoder has random weights (measure_faithfulness.reference_encoders)"
-        return "no other encoder is a control of this one (encoders.NAME.control_of)"
 
     def trusted(self, interpretable: bool) -> bool:
         """Whether clear words of the group can be trusted: by the verdict, or else by the coherence of its crops."""
@@ -70,7 +61,8 @@ def read_faithfulness(row: Mapping[str, Any]) -> Faithfulness:
     numbers = {name: math.nan if row.get(key) is None else float(row[key]) for name, key in columns.items()}
     verdict = row.get("explained")
     # A table of several encoders holds NaN where one of them has no verdict.
-    return Faithfulness(**numbers, verdict=None if verdict is None or verdict != verdict else bool(verdict))
+    known = None if verdict is None or verdict != verdict else bool(verdict)
+    return Faithfulness(**numbers, verdict=known, no_verdict=row.get("no_verdict") or "")
 
 
 def is_weak(interval_low: float, prior: float) -> bool:

@@ -61,7 +61,9 @@ def params(tmp_path, monkeypatch):
     measured = {"crops": 30, "coherence": 0.4, "z": 7.0, "released_coherence": 0.5}
     verdicts = {"interpretable": True, "released_interpretable": False}
     write_table(paths.EXPLAINABILITY / "simclr.parquet", pd.DataFrame({"group": ["f0"], **measured, **verdicts}))
-    write_table(paths.EXPLAINED, VERDICTS.drop(columns=["p_value", "explained"]))
+    write_table(
+        paths.EXPLAINED, VERDICTS.drop(columns=["p_value", "explained"]).assign(no_verdict="there is no control")
+    )
     truth = {"kind": "object", "value": "boat", "correlation": 0.8, "clear": True, "hit_first": True, "hit_five": True}
     write_table(paths.table("simclr_truth"), pd.DataFrame({"group": ["f0"], **truth}))
     write_table(paths.table("synonyms"), pd.DataFrame({"concept": ["emerald"], "synonyms": ["green; lime"]}))
@@ -118,9 +120,7 @@ def test_the_verdict_comes_before_the_coherence(params, capsys):
     write_table(paths.EXPLAINED, VERDICTS)
     explain.run(params, "simclr:0")
     text = capsys.readouterr().out
-    said = (
-        "first word on held-out images: r 0.50 (0.10-0.95), untrained encoders 0.20, p 0.004: explained\ncoherence 0.40"
-    )
+    said = "first word on held-out images: r 0.50 (0.10-0.95), copies with random weights 0.20, p 0.004: explained\ncoherence 0.40"
     assert said in text and "not explained" not in text
     explain.run(params, "simclr:3")
     text = capsys.readouterr().out
@@ -129,10 +129,10 @@ def test_the_verdict_comes_before_the_coherence(params, capsys):
 
 def test_without_a_verdict_the_old_rule_and_the_reason_are_told(params, capsys):
     explain.run(params, "simclr:0")
-    assert "no verdict, no other encoder is a control of this one" in " ".join(capsys.readouterr().out.split())
-    write_table(paths.EXPLAINED, VERDICTS[["encoder", "group", "kind"]])
+    assert "no verdict, there is no control" in " ".join(capsys.readouterr().out.split())
+    write_table(paths.EXPLAINED, VERDICTS[["encoder", "group", "kind"]].assign(no_verdict="no image is held out"))
     explain.run(params, "simclr:0")
-    assert "not measured, no image is held out (data.heldout)" in capsys.readouterr().out
+    assert "not measured, no image is held out" in capsys.readouterr().out
 
 
 def test_find_marks_what_is_not_explained_and_leaves_controls_out(params, capsys):

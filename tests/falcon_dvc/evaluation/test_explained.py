@@ -46,7 +46,7 @@ def test_features_without_enough_images_count_as_not_explained():
     found = shares(table, 60, SETTINGS)
     assert (
         found["feature"]["share"] == 0.5
-        and found["feature"]["uncorrected"] == 0.5
+        and found["feature"]["uncorrected"]["share"] == 0.5
         and found["feature"]["measured"] == 30
     )
     assert found["class_set"]["share"] == 1.0 and found["class_set"]["measured"] == 5

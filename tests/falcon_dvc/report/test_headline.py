@@ -47,7 +47,7 @@ def test_controls_are_counted_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shares = {"supervised": (30, 0.8), "simclr": (10, 0.4), "untrained_1": (50, 0.1), "untrained_2": (50, 0.0)}
     sections = {
-        name: {"is_a_control": False, "feature": {"measured": count, "share": share, "permuted_words": 0.0}}
+        name: {"is_a_control": False, "feature": {"measured": count, "share": share, "permuted_words": {"share": 0.0}}}
         for name, (count, share) in shares.items()
     }
     write_json(paths.metrics("explained"), sections | {"of_an_old_run": {"feature": {"measured": 9, "share": 1.0}}})
