@@ -43,6 +43,11 @@ def crops(name: str) -> Path:
     return DATA / "crops" / name
 
 
+def alignment(name: str) -> Path:
+    """Return the file of an image-text encoder that was learned from pairs of images and captions."""
+    return DATA / "alignments" / f"{name}.safetensors"
+
+
 def generated(name: str) -> Path:
     """Return the file of captions generated for the crops. Line i belongs to row i of ``crops.parquet``."""
     return DATA / "generated" / f"{name}.txt"

@@ -11,11 +11,14 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    TypeAdapter,
+    ValidationError,
     field_validator,
     model_validator,
 )
 
 from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
+from falcon_dvc.errors import UserError
 from falcon_dvc.models.open_clip import NAMED, REPOSITORIES
 from falcon_dvc.params.languages import known_language
 
@@ -491,7 +494,84 @@ class ConSE(Weights):
         return self
 
 
-ImageTextSpec = Annotated[OpenClip | ConSE, Field(discriminator="kind")]
+TowerSpec = Annotated[
+    ScenesEncoder | EfficientNetLite | TorchvisionEncoder | TimmEncoder | OpenClipEncoder, Field(discriminator="kind")
+]
+TOWERS = TypeAdapter(tuple[TowerSpec, ...])
+
+
+class AlignedImageText(Section):
+    """``checkpoint`` is a file of the stage `align_image_text`: ``data/alignments/NAME.safetensors`` for ``alignments.NAME``."""
+
+    kind: Literal["aligned"]
+    checkpoint: str
+    precision: Precision = "float32"
+
+    def read_towers(self, entries: list[Any]) -> tuple[Any, ...]:
+        """Return the specs of networks that a file lists.
+
+        Raises
+        ------
+        UserError
+            If an entry is not valid.
+        """
+        try:
+            return TOWERS.validate_python(entries)
+        except ValidationError as error:
+            raise UserError(
+                f"image_text.checkpoint: {self.checkpoint} lists networks that are not valid "
+                f"({error.errors()[0]['msg']}); learn it again (stage align_image_text), or use another file"
+            ) from error
+
+
+ImageTextSpec = Annotated[OpenClip | ConSE | AlignedImageText, Field(discriminator="kind")]
+
+
+class PairSplits(Section):
+    train: Between
+    validation: Between
+
+    @model_validator(mode="after")
+    def _some_are_held_out(self) -> "PairSplits":
+        if self.train + self.validation >= 1:
+            raise ValueError(
+                "train and validation must leave images to measure retrieval on: their sum must be below 1"
+            )
+        return self
+
+
+class ImageTextAlignment(Weights):
+    """An image-text encoder to learn from pairs of an image and a caption: a linear map from networks to a sentence encoder.
+
+    ``pairs`` is a table with an image name and a caption in each row, and ``images`` the folder that the names start
+    from. ``towers`` are entries as in ``encoders``, whose features are used side by side; ``sentences`` is the folder
+    of a sentence encoder (by default MiniLM). ``conse`` is the weight of ConSE, which the first classifier among the
+    towers gives (0: none), and ``top`` the number of its classes. ``ridge`` lists the penalties of the map, chosen on
+    the validation split. ``checkpoint`` is written by ``falcon profile``: DVC watches it in place of the networks.
+    """
+
+    pairs: str
+    images: str
+    towers: Annotated[tuple[TowerSpec, ...], Field(strict=False, min_length=1)]
+    sentences: str | None = None
+    conse: Annotated[float, Field(ge=0)] = 0.5
+    top: Count = 10
+    ridge: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    splits: PairSplits = PairSplits(train=0.7, validation=0.1)
+    seed: Natural = 0
+    batch_size: Count = 64
+    watched_only: ClassVar[bool] = True
+
+    @property
+    def elsewhere(self) -> str:
+        """See `Weights`."""
+        return "towers"
+
+    @model_validator(mode="after")
+    def _towers_explain_nothing(self) -> "ImageTextAlignment":
+        if any(tower.features is not None or tower.head is not None for tower in self.towers):
+            raise ValueError("towers: their features are used as they are; leave features and head out")
+        return self
 
 
 class Pair(Section):
@@ -759,6 +839,7 @@ class Params(Section):
     render_scenes: RenderScenes
     train_clip: TrainClip
     train: dict[Slug, TrainSpec]
+    alignments: dict[Slug, ImageTextAlignment]
     image_text: ImageTextSpec
     encoders: dict[Slug, EncoderSpec] = Field(min_length=1)
     transfers: dict[Slug, Pair]
