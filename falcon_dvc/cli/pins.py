@@ -17,6 +17,7 @@ from typing import Any
 from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.errors import UserError
 from falcon_dvc.models.encoders.heads import read_head
+from falcon_dvc.models.encoders.packaged import is_packaged, packaged_file
 from falcon_dvc.models.open_clip import FOLDER
 from falcon_dvc.params.schema import PINS, ConSE, ImageTextAlignment, Network, Params, PythonEncoder, Weights
 
@@ -131,6 +132,8 @@ def _lines(spec: Any, folder: Path) -> list[str]:
     named = [_version(PACKAGES[spec.kind]), spec.name]
     if source == "random":
         return [*named, *_drawn(spec, source)]
+    if is_packaged(source):
+        return [*named, _digest(source, [packaged_file(source, spec.name)])]
     if spec.name.startswith(FOLDER):
         return [*named, source, _digest(source, sorted((folder / spec.name.removeprefix(FOLDER)).glob("*")))]
     file = folder / source  # image_text.pretrained may be a file

@@ -411,7 +411,10 @@ class Network(Chosen, Headed, Weights):
 
 
 class TorchvisionEncoder(Network):
-    """``weights``: checkpoint, random, or a name of the model's weights, for instance IMAGENET1K_V1."""
+    """``weights``: checkpoint, random, a name of the model's weights such as IMAGENET1K_V1, or ``package:NAME/FILE``.
+
+    The last one is a file of weights that an installed package ships.
+    """
 
     kind: Literal["torchvision"]
     name: str
@@ -420,11 +423,11 @@ class TorchvisionEncoder(Network):
 
 
 class TimmEncoder(Network):
-    """``weights``: checkpoint, random, or pretrained (from timm's hub or its cache)."""
+    """``weights``: checkpoint, random, pretrained (from timm's hub or its cache), or ``package:NAME/FILE``."""
 
     kind: Literal["timm"]
     name: str
-    weights: Literal["checkpoint", "random", "pretrained"] = "checkpoint"
+    weights: Annotated[str, Field(pattern=r"^(checkpoint|random|pretrained|package:.+)$")] = "checkpoint"
     other_sources: ClassVar[str] = ", or set weights to random or pretrained"
 
 
