@@ -15,6 +15,7 @@ from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.cli import pins
 from falcon_dvc.cli.pipeline import require_readable
 from falcon_dvc.errors import UserError
+from falcon_dvc.params.class_names_file import read_class_names
 from falcon_dvc.params.feature_file import read_feature_file
 from falcon_dvc.params.load import load_params, merge, read_yaml, validated
 from falcon_dvc.params.problems import Location, described, from_overlay
@@ -49,6 +50,7 @@ def prepare(name: str, images: str = "", captions: str = "") -> Path:
     merge(merged, overlay)
     _drop_other_controls(merged["encoders"], overlay.get("encoders") or {})
     _read_feature_files(name, folder, merged.get("encoders"))
+    _read_class_names(name, folder, merged.get("evaluate_classes"))
     _validate(merged, from_overlay(overlay, PROFILES / f"{name}.yaml", base))
     inputs = {key: _input(name, key, path, overlay) for key, path in (("images", images), ("captions", captions))}
     merged["data"].update({key: path for key, path in inputs.items() if path})
@@ -168,6 +170,16 @@ def _read_feature_files(name: str, folder: Path, encoders: Any) -> None:
                 spec["features"] = read_feature_file(Path(os.path.normpath(folder / path)))
             except UserError as error:
                 raise UserError(f"{PROFILES / name}.yaml: encoders.{key}.features: {error}") from error
+
+
+def _read_class_names(name: str, folder: Path, section: Any) -> None:
+    """Replace the file of the words of classes by its content, so that DVC notices when it has changed."""
+    path = section.get("names") if isinstance(section, dict) else None
+    if isinstance(path, str):
+        try:
+            section["names"] = read_class_names(Path(os.path.normpath(folder / path)))
+        except UserError as error:
+            raise UserError(f"{PROFILES / name}.yaml: evaluate_classes.names: {error}") from error
 
 
 def _write_valid(path: Path, merged: Any) -> None:

@@ -733,6 +733,19 @@ class EvaluateConcepts(Resampled):
     clear: Between
 
 
+def _no_file(value: Any) -> Any:
+    """Refuse a file here: DVC would not notice that it changes. `falcon profile` writes its words instead."""
+    if isinstance(value, str):
+        raise ValueError("only a profile can name a file (docs/images.md); list the words of each class here")
+    return value
+
+
+class EvaluateClasses(Resampled):
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    names: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], BeforeValidator(_no_file)]
+    clear: Between
+
+
 class Failures(Resampled):
     encoders: tuple[Slug, ...] = Field(strict=False)
     reference: Literal["right", "all"]
@@ -859,6 +872,7 @@ class Params(Section):
     measure_faithfulness: MeasureFaithfulness
     find_facets: FindFacets
     evaluate_concepts: EvaluateConcepts
+    evaluate_classes: EvaluateClasses
     evaluate_units: EvaluateUnits
     failures: Failures
     transfer: Transfer
@@ -873,7 +887,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _sections_name_encoders(self) -> "Params":
-        for section in ("generate_captions", "evaluate_units", "failures"):
+        for section in ("generate_captions", "evaluate_classes", "evaluate_units", "failures"):
             for key in getattr(self, section).encoders:
                 if key not in self.encoders:
                     known = ", ".join(self.encoders)
