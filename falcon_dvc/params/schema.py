@@ -422,12 +422,18 @@ class TorchvisionEncoder(Network):
     other_sources: ClassVar[str] = ", or set weights to random or to a name such as IMAGENET1K_V1"
 
 
+def _of_timm(weights: str) -> str:
+    if weights not in ("checkpoint", "random", "pretrained") and not weights.startswith("package:"):
+        raise ValueError("should be 'checkpoint', 'random' or 'pretrained', or a file of a package (package:NAME/FILE)")
+    return weights
+
+
 class TimmEncoder(Network):
     """``weights``: checkpoint, random, pretrained (from timm's hub or its cache), or ``package:NAME/FILE``."""
 
     kind: Literal["timm"]
     name: str
-    weights: Annotated[str, Field(pattern=r"^(checkpoint|random|pretrained|package:.+)$")] = "checkpoint"
+    weights: Annotated[str, AfterValidator(_of_timm)] = "checkpoint"
     other_sources: ClassVar[str] = ", or set weights to random or pretrained"
 
 
