@@ -40,18 +40,19 @@ def compared_methods(params: Params, name: str, judge: Judge) -> dict[str, pd.Da
 
 
 def _all_words(params: Params, name: str, judge: Judge) -> dict[str, Words]:
-    """Compute the words of every method; `falcon` is the explanation that the report shows."""
+    """Compute the words of every method, and those of the most frequent truths."""
+    truth, clear = judge.truth, judge.truth[judge.truth["clear"]]
+    label = best_constant(clear if len(clear) else truth, judge.names, params.concepts.top)
+    return words_of_methods(params, name) | {"best_constant": constant(truth["group"], label)}
+
+
+def words_of_methods(params: Params, name: str) -> dict[str, Words]:
+    """Compute the words of every method that needs no truth; `falcon` is the explanation that the report shows."""
     corpus, settings = read_corpus(), params.concepts
     own = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
-    truth, clear = judge.truth, judge.truth[judge.truth["clear"]]
-    label = constant(truth["group"], best_constant(clear if len(clear) else truth, judge.names, settings.top))
     crops = read_captioned_crops(name, corpus, settings)
-    return {
-        "falcon": own,
-        **all_methods(crops, corpus, settings),
-        **_of_whole_images(name, crops, corpus, settings.top),
-        "best_constant": label,
-    }
+    whole = _of_whole_images(name, crops, corpus, settings.top)
+    return {"falcon": own, **all_methods(crops, corpus, settings), **whole}
 
 
 def _of_whole_images(name: str, crops: CaptionedCrops, corpus: Corpus, top: int) -> dict[str, Words]:

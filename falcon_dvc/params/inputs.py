@@ -96,6 +96,8 @@ def _named_files(params: Params) -> Iterator[tuple[str, Path]]:
         yield from _files_of(f"alignments.{name}", alignment)
         for number, tower in enumerate(alignment.towers):
             yield from _files_of(f"alignments.{name}.towers.{number}", tower)
+    if params.evaluate_human_captions.encoders:
+        yield from _files_of("evaluate_human_captions", params.evaluate_human_captions)
     if params.generate_captions.encoders:
         yield from _files_of("generate_captions", params.generate_captions)
 

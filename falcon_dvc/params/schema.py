@@ -752,6 +752,17 @@ class EvaluateClasses(Resampled):
     clear: Between
 
 
+class EvaluateHumanCaptions(Resampled):
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    pairs: str | None
+
+    @model_validator(mode="after")
+    def _pairs_are_named(self) -> "EvaluateHumanCaptions":
+        if self.encoders and self.pairs is None:
+            raise ValueError("name the table of the captions as pairs, or leave the list of encoders empty")
+        return self
+
+
 class Failures(Resampled):
     encoders: tuple[Slug, ...] = Field(strict=False)
     reference: Literal["right", "all"]
@@ -879,6 +890,7 @@ class Params(Section):
     find_facets: FindFacets
     evaluate_concepts: EvaluateConcepts
     evaluate_classes: EvaluateClasses
+    evaluate_human_captions: EvaluateHumanCaptions
     evaluate_units: EvaluateUnits
     failures: Failures
     transfer: Transfer
@@ -893,7 +905,13 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _sections_name_encoders(self) -> "Params":
-        for section in ("generate_captions", "evaluate_classes", "evaluate_units", "failures"):
+        for section in (
+            "generate_captions",
+            "evaluate_classes",
+            "evaluate_human_captions",
+            "evaluate_units",
+            "failures",
+        ):
             for key in getattr(self, section).encoders:
                 if key not in self.encoders:
                     known = ", ".join(self.encoders)
