@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 def run(params: Params) -> StageSummary:
     """Write ``embeddings.npy``, ``captions.npy`` and ``weights.npy``, a row for each row of ``data/images.parquet``.
 
+    ``centre.npy`` is subtracted from each embedding that captions are compared with: the mean of the probe images, or zeros.
+
     ``words.npy`` holds the embeddings of the corpus's words, and ``words.parquet`` their concepts. ``embeddings.json``
     names the image-text encoder.
     """
@@ -38,7 +40,9 @@ def run(params: Params) -> StageSummary:
         batch = params.mine_crops.batch_size
         embeddings = embed_crops(params.data, encoder, np.arange(len(images)), boxes, batch, work, "images")
         write_array(folder / "embeddings.npy", embeddings)
-        captions = _captioned(params, corpus, embeddings, work)
+        centre = _centre(params, images, embeddings)
+        captions = _captioned(params, corpus, embeddings - centre, work)
+    write_array(folder / "centre.npy", centre)
     write_array(folder / "captions.npy", captions.captions)
     write_array(folder / "weights.npy", captions.weights)
     words = frequent_words(corpus, params.caption_images.least_mentions)
@@ -50,6 +54,12 @@ def run(params: Params) -> StageSummary:
         read={"images": len(images), "captions": len(corpus.captions)},
         wrote={f"captioned images to {folder}": len(images)},
     )
+
+
+def _centre(params: Params, images: pd.DataFrame, embeddings: np.ndarray) -> np.ndarray:
+    """Return what `concepts.hub_correction` subtracts: the cosine of a caption with it is its mean cosine over the probe images."""
+    mean = embeddings[images["split"] == "probe"].mean(axis=0)
+    return mean if params.concepts.hub_correction else np.zeros_like(mean)
 
 
 def frequent_words(corpus: Corpus, least: int) -> np.ndarray:
@@ -64,6 +74,7 @@ def _captioned(params: Params, corpus: Corpus, embeddings: np.ndarray, work: Res
     settings = params.concepts
     shards = settings.shards if settings.normaliser == "shard" else None
     depends_on = {"captions": settings.captions_per_image, "by": settings.normaliser, "at": settings.temperature}
+    depends_on["hubs"] = settings.hub_correction
     checkpoint = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.IMAGE_CAPTIONS / "embeddings.npy"])
     with executor_of(params, "caption_images") as executor:
         return corpus.captioned(embeddings, settings, shards, checkpoint, executor)

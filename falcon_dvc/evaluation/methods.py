@@ -16,6 +16,7 @@ from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings
 from falcon_dvc.concepts.scoring.explanation import Captioned, ConceptSettings, explain
+from falcon_dvc.evaluation.whole_images import read_centre
 
 Words = dict[str, list[str]]
 
@@ -52,14 +53,20 @@ def read_captioned_crops(name: str, corpus: Corpus, settings: ConceptSettings) -
     crops = read_table(paths.crops(name) / "crops.parquet")
     rows = np.flatnonzero(crops["group"].isin(single))
     embeddings = crop_embeddings(name, corpus)[rows]
-    return caption_crops(single, crops.iloc[rows].reset_index(drop=True), embeddings, corpus, settings)
+    centre = read_centre(embeddings.shape[1])
+    return caption_crops(single, crops.iloc[rows].reset_index(drop=True), embeddings, corpus, settings, centre)
 
 
 def caption_crops(
-    groups: np.ndarray, crops: pd.DataFrame, embeddings: np.ndarray, corpus: Corpus, settings: ConceptSettings
+    groups: np.ndarray,
+    crops: pd.DataFrame,
+    embeddings: np.ndarray,
+    corpus: Corpus,
+    settings: ConceptSettings,
+    centre: np.ndarray | float = 0.0,
 ) -> CaptionedCrops:
-    """Caption crops by the settings."""
-    return CaptionedCrops(groups, crops, embeddings, corpus.captioned(embeddings, settings))
+    """Caption crops by the settings; `centre` is subtracted from the embeddings that captions are compared with."""
+    return CaptionedCrops(groups, crops, embeddings, corpus.captioned(embeddings - centre, settings))
 
 
 def falcon(captioned: CaptionedCrops, corpus: Corpus, settings: ConceptSettings, contrast: str | None = None) -> Words:

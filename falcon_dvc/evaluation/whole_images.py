@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import MADE_AGAIN, read_rows, read_table
+from falcon_dvc.artifacts.formats import MADE_AGAIN, read_array, read_rows, read_table
 from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.scores import crop_scores
 from falcon_dvc.errors import UserError
@@ -56,6 +56,13 @@ def read_whole_images(corpus: Corpus) -> WholeImages:
     )
     _check(_numbers(words, len(corpus.vocabulary)), "words.parquet", f"a concept that is not in {paths.MENTIONS}")
     return WholeImages(embeddings, image_scores(corpus), words, texts)
+
+
+def read_centre(width: int) -> np.ndarray:
+    """Read what is subtracted from the embedding of an image or crop before captions are compared with it: (dim,)."""
+    centre = read_array(paths.IMAGE_CAPTIONS / "centre.npy")
+    _check(centre.shape == (width,), "centre.npy", f"shape {centre.shape}, but captions have width {width}")
+    return centre
 
 
 def image_scores(corpus: Corpus) -> sparse.csr_array:

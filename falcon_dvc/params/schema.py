@@ -691,6 +691,10 @@ class Concepts(Section):
     low_cut: Share
     relative_cut: Annotated[float, Field(gt=0)]
     gamma: Annotated[float, Field(ge=0)]
+    hub_correction: bool
+    ranking: Literal["score", "correlation"]
+    word_weight: Annotated[float, Field(ge=0)]
+    word_sharpness: Positive
     top: Count
     confidence: Between
 

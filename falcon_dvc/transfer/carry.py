@@ -14,6 +14,7 @@ from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_cor
 from falcon_dvc.concepts.scoring.explanation import Captioned, explain
 from falcon_dvc.concepts.scoring.tables import concept_table
 from falcon_dvc.crops.localisation import Localisation
+from falcon_dvc.evaluation.whole_images import read_centre
 from falcon_dvc.transfer.maps import LinearMap, Split
 from falcon_dvc.transfer.spaces import Spaces
 
@@ -75,7 +76,8 @@ def explain_through_maps(
 def _random_captions(params: Params, unseen: str, corpus: Corpus) -> Captioned:
     """Caption random crops of the unseen encoder, which give the prior."""
     rows = np.flatnonzero(read_table(paths.crops(unseen) / "crops.parquet")["role"] == "random")
-    return corpus.captioned(crop_embeddings(unseen, corpus)[rows], params.concepts)
+    embeddings = crop_embeddings(unseen, corpus)[rows]
+    return corpus.captioned(embeddings - read_centre(embeddings.shape[1]), params.concepts)
 
 
 def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray, work: Resumable) -> np.ndarray:
@@ -94,7 +96,7 @@ def _concepts(
     No lowly activating images are found through a map. So the low scores are 0, and of the contrasts only the prior
     has an effect.
     """
-    captions = corpus.captioned(embeddings, params.concepts)
+    captions = corpus.captioned(embeddings - read_centre(embeddings.shape[1]), params.concepts)
     nothing = Captioned(captions.captions[:0], captions.weights[:0]), group[:0]
     explanation = explain((captions, group), nothing, random, corpus.mentions, len(groups), params.concepts)
     return concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)
