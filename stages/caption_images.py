@@ -14,6 +14,7 @@ from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import Resumable, resumable
 from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned
+from falcon_dvc.evaluation.whole_images import read_centre
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 def run(params: Params) -> StageSummary:
     """Write ``embeddings.npy``, ``captions.npy`` and ``weights.npy``, a row for each row of ``data/images.parquet``.
 
-    ``centre.npy`` is subtracted from each embedding that captions are compared with: the mean of the probe images, or zeros.
+    ``centre.npy`` is the mean of the probe images: its cosine with a caption is the mean cosine of the caption over these
+    images, which `concepts.hub_correction` subtracts.
 
     ``words.npy`` holds the embeddings of the corpus's words, and ``words.parquet`` their concepts. ``embeddings.json``
     names the image-text encoder.
@@ -40,9 +42,10 @@ def run(params: Params) -> StageSummary:
         batch = params.mine_crops.batch_size
         embeddings = embed_crops(params.data, encoder, np.arange(len(images)), boxes, batch, work, "images")
         write_array(folder / "embeddings.npy", embeddings)
-        centre = _centre(params, images, embeddings)
-        captions = _captioned(params, corpus, embeddings - centre, work)
-    write_array(folder / "centre.npy", centre)
+        centre = embeddings[images["split"] == "probe"].mean(axis=0)
+        write_array(folder / "centre.npy", centre)
+        compared = embeddings - read_centre(params.concepts, len(centre))
+        captions = _captioned(params, corpus, compared, work)
     write_array(folder / "captions.npy", captions.captions)
     write_array(folder / "weights.npy", captions.weights)
     words = frequent_words(corpus, params.caption_images.least_mentions)
@@ -54,12 +57,6 @@ def run(params: Params) -> StageSummary:
         read={"images": len(images), "captions": len(corpus.captions)},
         wrote={f"captioned images to {folder}": len(images)},
     )
-
-
-def _centre(params: Params, images: pd.DataFrame, embeddings: np.ndarray) -> np.ndarray:
-    """Return what `concepts.hub_correction` subtracts: the cosine of a caption with it is its mean cosine over the probe images."""
-    mean = embeddings[images["split"] == "probe"].mean(axis=0)
-    return mean if params.concepts.hub_correction else np.zeros_like(mean)
 
 
 def frequent_words(corpus: Corpus, least: int) -> np.ndarray:

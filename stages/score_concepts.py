@@ -40,7 +40,7 @@ def run(params: Params, name: str) -> StageSummary:
     groups, crops = _groups_and_crops(name)
     embeddings = crop_embeddings(name, corpus)
     recall = {} if corpus.index is None else _recall(corpus, embeddings, params)
-    captions = _captioned(params, name, corpus, embeddings - read_centre(embeddings.shape[1]))
+    captions = _captioned(params, name, corpus, embeddings - read_centre(params.concepts, embeddings.shape[1]))
     explanation = _explain(captions, crops, groups, corpus, params)
     if params.concepts.ranking == "correlation":
         explanation = _by_correlation(explanation, name, groups, corpus, params.concepts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings
 from falcon_dvc.concepts.scoring.explanation import Captioned, ConceptSettings, explain
 from falcon_dvc.evaluation.whole_images import read_centre
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import Concepts
 
 Words = dict[str, list[str]]
 
@@ -43,7 +47,7 @@ class CaptionedCrops:
         return Captioned(self.captions.captions[rows], self.captions.weights[rows]), group
 
 
-def read_captioned_crops(name: str, corpus: Corpus, settings: ConceptSettings) -> CaptionedCrops:
+def read_captioned_crops(name: str, corpus: Corpus, settings: Concepts) -> CaptionedCrops:
     """Read and caption the crops of an encoder's single features.
 
     The stage `mine_crops` wrote them.
@@ -53,7 +57,7 @@ def read_captioned_crops(name: str, corpus: Corpus, settings: ConceptSettings) -
     crops = read_table(paths.crops(name) / "crops.parquet")
     rows = np.flatnonzero(crops["group"].isin(single))
     embeddings = crop_embeddings(name, corpus)[rows]
-    centre = read_centre(embeddings.shape[1])
+    centre = read_centre(settings, embeddings.shape[1])
     return caption_crops(single, crops.iloc[rows].reset_index(drop=True), embeddings, corpus, settings, centre)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,9 @@ from falcon_dvc.evaluation.rivals import (
     contrastive_projection,
     nearest_text,
 )
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import Concepts
 
 POSITIVES = 30  # strongest highly activating crops of a feature in `contrastive_projection`
 NEGATIVES = 30  # most similar lowly activating crops
@@ -58,8 +62,10 @@ def read_whole_images(corpus: Corpus) -> WholeImages:
     return WholeImages(embeddings, image_scores(corpus), words, texts)
 
 
-def read_centre(width: int) -> np.ndarray:
-    """Read what is subtracted from the embedding of an image or crop before captions are compared with it: (dim,)."""
+def read_centre(settings: Concepts, width: int) -> np.ndarray | float:
+    """Return what is subtracted from the embedding of an image or crop before captions are compared with it: (dim,), or 0."""
+    if not settings.hub_correction:
+        return 0.0
     centre = read_array(paths.IMAGE_CAPTIONS / "centre.npy")
     _check(centre.shape == (width,), "centre.npy", f"shape {centre.shape}, but captions have width {width}")
     return centre

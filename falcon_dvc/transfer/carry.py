@@ -77,7 +77,7 @@ def _random_captions(params: Params, unseen: str, corpus: Corpus) -> Captioned:
     """Caption random crops of the unseen encoder, which give the prior."""
     rows = np.flatnonzero(read_table(paths.crops(unseen) / "crops.parquet")["role"] == "random")
     embeddings = crop_embeddings(unseen, corpus)[rows]
-    return corpus.captioned(embeddings - read_centre(embeddings.shape[1]), params.concepts)
+    return corpus.captioned(embeddings - read_centre(params.concepts, embeddings.shape[1]), params.concepts)
 
 
 def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray, work: Resumable) -> np.ndarray:
@@ -96,7 +96,7 @@ def _concepts(
     No lowly activating images are found through a map. So the low scores are 0, and of the contrasts only the prior
     has an effect.
     """
-    captions = corpus.captioned(embeddings - read_centre(embeddings.shape[1]), params.concepts)
+    captions = corpus.captioned(embeddings - read_centre(params.concepts, embeddings.shape[1]), params.concepts)
     nothing = Captioned(captions.captions[:0], captions.weights[:0]), group[:0]
     explanation = explain((captions, group), nothing, random, corpus.mentions, len(groups), params.concepts)
     return concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)
