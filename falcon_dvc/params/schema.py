@@ -630,6 +630,7 @@ class MineCrops(Section):
     threshold: Between
     margin: Annotated[float, Field(ge=0)]
     min_size: Share
+    embed: Literal["crops", "maps"]
     batch_size: Count
 
 

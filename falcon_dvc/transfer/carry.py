@@ -55,7 +55,7 @@ def explain_through_maps(
     The images are cropped where the *unseen* encoder fires, then captioned. The boxes are returned too.
     """
     from falcon_dvc.compute.device import best_device
-    from falcon_dvc.crops.embedding import embed_crops
+    from falcon_dvc.crops.embedding import embeddings_of_crops
     from falcon_dvc.models.image_text.load import load_image_text
 
     corpus = read_corpus()
@@ -66,8 +66,7 @@ def explain_through_maps(
         group = np.repeat(np.arange(len(tops)), tops.shape[1])
         rows = spaces.rows[split.heldout[tops]].reshape(-1)
         boxes = _boxes(params, unseen, rows, (spaces.members @ fitted.weights.T)[group], work)
-        size, name = params.mine_crops.batch_size, f"crops-{number}"
-        embeddings = embed_crops(params.data, encoder, rows, boxes, size, work, name)
+        embeddings = embeddings_of_crops(params, encoder, rows, boxes, work, f"crops-{number}")
         tables.append(_concepts(params, embeddings, group, random, spaces.groups, corpus))
         cropped.append(boxes)
     return tables, cropped

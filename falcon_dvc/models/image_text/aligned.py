@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from scipy.special import softmax
@@ -153,7 +153,15 @@ class Aligned:
 
     def embed_prepared(self, batch: Tensor) -> Float32[np.ndarray, "images dim"]:
         """Return the embeddings, as `embed_images`, of prepared images."""
-        features = self._towers.features(batch)
+        return self._embedded(self._towers.features(batch))
+
+    def embed_boxes(
+        self, batch: Tensor, shapes: Sequence[tuple[int, int]], boxes: Sequence[Int[np.ndarray, "boxes 4"]]
+    ) -> Float32[np.ndarray, "all_boxes dim"]:
+        """Return unit rows for boxes of prepared whole images, from one pass over each image (`Towers.features_of_boxes`)."""
+        return self._embedded(self._towers.features_of_boxes(batch, shapes, boxes))
+
+    def _embedded(self, features: Float32[np.ndarray, "items features"]) -> Float32[np.ndarray, "items dim"]:
         mapped = self._alignment(features)
         if self._class_names is not None:
             mapped = unit(mapped + self._weight * self._class_names(features))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 
+from falcon_dvc.errors import UserError
 from falcon_dvc.models.encoders.load import Encoder, LinearClassifier, linear_classifier, load_encoder
 from falcon_dvc.models.image_text.base import sha256
+from falcon_dvc.models.pooled_boxes import box_weights, pooled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,10 +53,47 @@ class Towers:
 
     def features(self, batch: Tensor) -> Float32[np.ndarray, "images width"]:
         """Return the features of prepared images, those of the first network first."""
+        inputs = zip(self._encoders, self._divided(batch), strict=True)
+        return np.concatenate([encoder.forward(own)[0] for encoder, own in inputs], axis=1)
+
+    def features_of_boxes(
+        self, batch: Tensor, shapes: Sequence[tuple[int, int]], boxes: Sequence[Int[np.ndarray, "boxes 4"]]
+    ) -> Float32[np.ndarray, "all_boxes width"]:
+        """Return the features of boxes of prepared images, pooled from the maps of each network, image by image.
+
+        Parameters
+        ----------
+        shapes
+            Height and width of each image in pixels.
+        boxes
+            Of each image: left, top, right, bottom in its pixels.
+
+        Raises
+        ------
+        UserError
+            If a network has no maps.
+        """
+        parts = [self._pooled(number, own, shapes, boxes) for number, own in enumerate(self._divided(batch))]
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def _pooled(self, number: int, own: Tensor, shapes: Any, boxes: Any) -> np.ndarray:
+        encoder = self._encoders[number]
+        _, maps = encoder.forward(own)
+        if maps is None:
+            raise UserError(f"{self._names[number]}: has no maps to pool over boxes; set mine_crops.embed to crops")
+        rows, columns = maps.shape[2:]
+        return np.concatenate(
+            [
+                pooled(one, box_weights(of_image, encoder.field(width, height), rows, columns))
+                for one, (height, width), of_image in zip(maps, shapes, boxes, strict=True)
+            ]
+        )
+
+    def _divided(self, batch: Tensor) -> Iterator[Tensor]:
+        """Yield the input of each network."""
         sizes = [one.numel() for one in self._inputs]
-        rows = zip(self._encoders, self._inputs, batch.split(sizes, dim=1), strict=True)
-        parts = [encoder.forward(own.reshape(-1, *one.shape[1:]).to(one.dtype))[0] for encoder, one, own in rows]
-        return np.concatenate(parts, axis=1)
+        for own, one in zip(batch.split(sizes, dim=1), self._inputs, strict=True):
+            yield own.reshape(-1, *one.shape[1:]).to(one.dtype)
 
     def classifier(self) -> tuple[slice, LinearClassifier] | None:
         """Return the first classifier of a network, and the place of the features that it reads; None if there is none."""
