@@ -17,6 +17,7 @@ MENTIONS = DATA / "mentions.parquet"
 EXPLAINED = DATA / "explained.parquet"
 EXPLAINABILITY = DATA / "explainability"
 FAILURES = DATA / "failures"
+PROBES = DATA / "probes"  # a dependency of the failures, so the folder must exist even in a run without probes
 # Not among the metrics, because the stage that writes it depends on that folder.
 SUMMARY = REPORTS / "summary.json"
 # A dependency of the report, so the folder must exist even in a run without pairs of encoders.
@@ -76,6 +77,11 @@ def facets(name: str) -> Path:
 def transfers(pair: str) -> Path:
     """Return the table of the held-out images of each transferred group, selected through the map."""
     return TRANSFERS / f"{pair}.parquet"
+
+
+def probe(name: str) -> Path:
+    """Return the file of an encoder's linear probe."""
+    return PROBES / f"{name}.safetensors"
 
 
 def metrics(name: str) -> Path:

@@ -19,7 +19,7 @@ from falcon_dvc.params.class_names_file import read_class_names
 from falcon_dvc.params.feature_file import read_feature_file
 from falcon_dvc.params.load import load_params, merge, read_yaml, validated
 from falcon_dvc.params.problems import Location, described, from_overlay
-from falcon_dvc.paths import REPORTS, TRANSFERS
+from falcon_dvc.paths import PROBES, REPORTS, TRANSFERS
 
 PROFILES, RUNS = Path("profiles"), Path("runs")
 # As `dvc init --subdir` would write it, with a shared cache. `dvc init` also stages files in git, which is up to the user.
@@ -57,7 +57,8 @@ def prepare(name: str, images: str = "", captions: str = "") -> Path:
     candidate = folder / "params.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     _write_valid(candidate, merged)
-    (folder / TRANSFERS).mkdir(parents=True, exist_ok=True)
+    for needed in (TRANSFERS, PROBES):
+        (folder / needed).mkdir(parents=True, exist_ok=True)
     _link(folder, LINKED)
     if merged["worlds"]:
         require_readable()

@@ -768,6 +768,13 @@ class EvaluateHumanCaptions(Resampled):
         return self
 
 
+class FitProbes(Resampled):
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    validation: Between
+    strengths: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]
+    iterations: Count
+
+
 class Failures(Resampled):
     encoders: tuple[Slug, ...] = Field(strict=False)
     reference: Literal["right", "all"]
@@ -897,6 +904,7 @@ class Params(Section):
     evaluate_classes: EvaluateClasses
     evaluate_human_captions: EvaluateHumanCaptions
     evaluate_units: EvaluateUnits
+    fit_probes: FitProbes
     failures: Failures
     transfer: Transfer
     report: Report
