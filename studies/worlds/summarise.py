@@ -41,7 +41,6 @@ def run() -> None:
         summary = _summary(**{kind: table[table["role"] == role] for kind, table in tables.items()})
         write_json(Path("metrics") / f"{role}.json", summary)
     write_text(Path("results.md"), as_markdown(summary, _seeds(worlds)))
-    write_table(Path("plots") / "widths.csv", _widths(tables["explainability"], tables["methods"]))
     write_table(Path("plots") / "methods.csv", _method_bars(summary["right"]))
 
 
@@ -250,31 +249,6 @@ def _place(tree: dict, sections: list[str]) -> dict:
 
 
 # ---- Plot data
-
-
-def _widths(explainability: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame:
-    """Return plot data: the interpretable share and the share of right first words, by the width of the space."""
-    own = methods[(methods["method"] == OWN) & (methods["scope"] == "clear")]
-    named = own.groupby("encoder")[["features", "first_right"]].sum()
-    rows = []
-    for (encoder, features, size), counts in explainability.groupby(["encoder", "features", "size"]):
-        found = share_of(counts, "interpretable", "explained")
-        clear = named.loc[encoder] if encoder in named.index else pd.Series({"features": 0, "first_right": 0})
-        rows.append(
-            {
-                "encoder": encoder.split("_")[0],
-                "features": features,
-                "size": size,
-                "interpretable": found["share"],
-                "interval_low": found.get("interval_low", found["share"]),
-                "interval_high": found.get("interval_high", found["share"]),
-                "released_rule": counts["released_rule"].sum() / counts["explained"].sum(),
-                "explained": int(counts["explained"].sum()),
-                "clear_truth": int(clear["features"]),
-                "first_right": float(clear["first_right"] / max(clear["features"], 1)),
-            }
-        )
-    return pd.DataFrame(rows).sort_values(["encoder", "size", "features"], kind="stable")
 
 
 def _method_bars(right: dict) -> pd.DataFrame:
