@@ -1,6 +1,7 @@
 """What all tests share: settings of the property tests, the order of the files, and fixtures."""
 
 import functools
+import gc
 import json
 from pathlib import Path
 
@@ -58,6 +59,17 @@ def one_thread():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("falcon_dvc.synthetic.training.THREADS", 1)
         yield
+
+
+def pytest_collection():
+    """Look for no garbage while the tests are collected: next to all that is made then stays until the end."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    """Look for garbage among what the tests make, and no longer among the modules and the tests themselves."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):
