@@ -3,6 +3,7 @@
 import functools
 import gc
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,16 @@ def _remembered(draw):
         return drawn[described]
 
     return from_memory
+
+
+@pytest.fixture(scope="session", autouse=True)
+def networks_listed_once():
+    """Sort timm's list of networks once in a worker: every entry of `encoders` is looked up in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if timm := sys.modules.get("timm"):  # tests that import none of it need not wait for it
+            for name in ("list_models", "list_pretrained"):
+                patch.setattr(timm, name, functools.cache(getattr(timm, name)))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

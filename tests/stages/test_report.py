@@ -285,7 +285,11 @@ def test_all_crops_are_on_a_sheet_that_loads_when_it_is_opened(site, parsed):
     assert "Show 8 of 10 crops, evenly spread" in text and 'class="sheet" src="f0-crops.jpg"' in text
     with Image.open(folder / "site/first/f0-crops.jpg") as sheet:
         assert sheet.size == (16 * 8, 8)
-    spread = [some for some in parsed["site/first/f0.html"].of("img") if some["src"] == "f0-crops.jpg" and some["class"] != "sheet"]
+    spread = [
+        some
+        for some in parsed["site/first/f0.html"].of("img")
+        if some["src"] == "f0-crops.jpg" and some["class"] != "sheet"
+    ]
     assert [some["class"] for some in spread[:8]] == [f"w16 x{place} y0" for place in range(8)]
     assert len(spread[8:]) == 2 * 3, "three crops of each facet"
 

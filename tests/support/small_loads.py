@@ -12,7 +12,11 @@ from falcon_dvc.artifacts.formats import write_json
 from falcon_dvc.concepts.words.parsing import concepts_of
 from trials import load
 
-OF_WORDS = {"parse_captions", "analyse_groups", "evaluate_concepts"}  # stages that read NLTK's and simplemma's dictionaries themselves
+OF_WORDS = {
+    "parse_captions",
+    "analyse_groups",
+    "evaluate_concepts",
+}  # stages that read NLTK's and simplemma's dictionaries themselves
 
 
 def measure(folder: Path, sizes: list[dict]) -> None:
