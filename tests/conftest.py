@@ -83,6 +83,11 @@ def pytest_collection_finish():
     gc.enable()
 
 
+def pytest_unconfigure():
+    """Let the end of the process find everything again: what it leaves is reported as a leak by libraries in C++."""
+    gc.unfreeze()
+
+
 def pytest_collection_modifyitems(items):
     """Begin with the files that take longest."""
     place = {str(Path(__file__).parent / name): number for number, name in enumerate(LONGEST)}
