@@ -1,7 +1,9 @@
 """What all tests share: settings of the property tests, the order of the files, and fixtures."""
 
 import functools
+import gc
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,11 +55,37 @@ def _remembered(draw):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def networks_listed_once():
+    """Sort timm's list of networks once in a worker: every entry of `encoders` is looked up in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if timm := sys.modules.get("timm"):  # tests that import none of it need not wait for it
+            for name in ("list_models", "list_pretrained"):
+                patch.setattr(timm, name, functools.cache(getattr(timm, name)))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Train with one thread: a second one would wait for a core that runs another worker, and torch would keep it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("falcon_dvc.synthetic.training.THREADS", 1)
         yield
+
+
+def pytest_collection():
+    """Look for no garbage while the tests are collected: next to all that is made then stays until the end."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    """Look for garbage among what the tests make, and no longer among the modules and the tests themselves."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure():
+    """Let the end of the process find everything again: what it leaves is reported as a leak by libraries in C++."""
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items):
