@@ -1,6 +1,5 @@
 """What all tests share: settings of the property tests, the order of the files, and fixtures."""
 
-import functools
 import json
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from hypothesis import settings
 
 from tests.support.dvc_projects import make_project
 from tests.support.made_once import made_once
+from tests.support.remembered import remembered
 from tests.support.tiny_models import TINY_COCA
 
 # The same examples on every machine, and no deadline that stops them on a noisy one.
@@ -35,21 +35,18 @@ LONGEST = (
 def plots_drawn_once():
     """Draw each plot once in a worker: many tests make the report of the same artefacts. `__wrapped__` draws it again."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vl_convert, "vegalite_to_svg", _remembered(vl_convert.vegalite_to_svg))
+        patch.setattr(vl_convert, "vegalite_to_svg", remembered(vl_convert.vegalite_to_svg))
         yield
 
 
-def _remembered(draw):
-    drawn = {}
+@pytest.fixture(scope="session", autouse=True)
+def noise_drawn_once():
+    """Draw the pictures that set the statistics of random weights once in a worker: they are the same for every network."""
+    from falcon_dvc.models.encoders import networks
 
-    @functools.wraps(draw)
-    def from_memory(*arguments, **settings):
-        described = json.dumps([arguments, settings], sort_keys=True)
-        if described not in drawn:
-            drawn[described] = draw(*arguments, **settings)
-        return drawn[described]
-
-    return from_memory
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "noise_pictures", remembered(networks.noise_pictures))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
