@@ -50,6 +50,16 @@ def noise_drawn_once():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def tokenizer_built_once():
+    """Read open_clip's byte pairs once in a worker: each load of an image-text encoder would sort 49,000 of them."""
+    from falcon_dvc.models.scenes import small_clip
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small_clip, "build_tokenizer", remembered(small_clip.build_tokenizer))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Train with one thread: a second one would wait for a core that runs another worker, and torch would keep it."""
     with pytest.MonkeyPatch.context() as patch:

@@ -1,6 +1,7 @@
 """Properties of the renderer: reproducible bytes, planted structure at its strength, independence everywhere else."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,6 +68,8 @@ def rendered(tmp_path, monkeypatch):
     def render_few(folder, **changes):
         (tmp_path / folder).mkdir()
         monkeypatch.chdir(tmp_path / folder)
+        # `world` starts processes.
+        monkeypatch.setattr(render_scenes, "ProcessPoolExecutor", ThreadPoolExecutor)
         few = {"clip_train": 20, "encoder_train": 40, "probe": 40, "test": 20, "captions": 40} | changes
         render_scenes.run(SimpleNamespace(render_scenes=section(**few)))
         return {str(path): path.read_bytes() for path in sorted(Path("data").rglob("*.*"))}
