@@ -21,8 +21,8 @@ from ruamel.yaml import YAML
 from falcon_dvc.artifacts.formats import read_json
 from falcon_dvc.cli.runs import prepare
 from falcon_dvc.models.image_text.load import load_image_text
+from falcon_dvc.models.scenes import small_clip
 from falcon_dvc.models.scenes.checkpoints import save_clip
-from falcon_dvc.models.scenes.small_clip import build_clip, build_tokenizer
 from falcon_dvc.params.load import load_params, merge, read_yaml, validated
 from tests.support.caption_files import write_coco, write_shard
 from tests.support.image_sources import as_folder, as_list, as_shards, as_structs, mnist
@@ -158,11 +158,13 @@ RUNS = {
 def here(tmp_path, monkeypatch):
     """An empty folder with an image-text encoder."""
     torch.manual_seed(0)
-    ids = torch.unique(build_tokenizer(TEXT["context"])(CAPTIONS)).tolist()
+    ids = torch.unique(small_clip.build_tokenizer(TEXT["context"])(CAPTIONS)).tolist()
     (tmp_path / "models").mkdir()
     config = {**CLIP, **TEXT}
     save_clip(
-        tmp_path / "models/clip.safetensors", build_clip(**config, vocabulary=len(ids)), {**config, "token_ids": ids}
+        tmp_path / "models/clip.safetensors",
+        small_clip.build_clip(**config, vocabulary=len(ids)),
+        {**config, "token_ids": ids},
     )
     (tmp_path / "network_of_a_user.py").write_text(FACTORY)
     monkeypatch.chdir(tmp_path)
