@@ -31,14 +31,19 @@ CASE = ["world", "strength", "encoder", "feature", "low_match"]
 
 
 def run() -> None:
-    """Write ``metrics/ROLE.json`` for each role of world, the page ``results.md`` of the reported worlds, and the plot data."""
+    """Write ``metrics/ROLE.json`` for each role of world, the page ``results.md`` of the reported worlds, and the plot data.
+
+    The metrics are an empty mapping if no world has the role.
+    """
     study = read_yaml(STUDY)
     worlds = {name: read_world(name) for name in study["worlds"]}
     tables = {kind: _all(worlds, kind) for kind in ("features", "methods", "explained", "explainability")}
     tables["features"] = _with_hits_as_numbers(tables["features"])
     tables |= {"plants": _all(study["planted"], "plants"), "uses": _all(study["used"], "uses")}
-    for role in ("selection", "reported"):
-        summary = _summary(**{kind: table[table["role"] == role] for kind, table in tables.items()})
+    for role in ("selection", "reported"):  # the page and the plot are of the last one
+        has_worlds = any(world.role == role for world in worlds.values())
+        of_role = {kind: table[table["role"] == role] for kind, table in tables.items()}
+        summary = _summary(**of_role) if has_worlds else {}
         write_json(Path("metrics") / f"{role}.json", summary)
     write_text(Path("results.md"), as_markdown(summary, _seeds(worlds)))
     write_table(Path("plots") / "methods.csv", _method_bars(summary["right"]))
