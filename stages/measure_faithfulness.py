@@ -13,9 +13,9 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import MADE_AGAIN, read_array, read_rows, read_table, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
-from falcon_dvc.concepts.words.listing import first_concepts
+from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.errors import UserError
-from falcon_dvc.evaluation.faithfulness import faithfulness, reference_level, scores_of
+from falcon_dvc.evaluation.faithfulness import faithfulness, reference_level, scores_of, words_of_others
 from falcon_dvc.evaluation.hand_made_sets import first_word, random_sets, sets_of_classes
 from falcon_dvc.evaluation.statistics import bootstrap_weights, interval_of_correlations
 from falcon_dvc.evaluation.whole_images import image_scores
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> StageSummary:
-    """Write the faithfulness of every feature and group of the encoder `name`, also with permuted words."""
+    """Write the faithfulness of every feature and group of the encoder `name`, also with the words of others."""
     images, corpus, groups = read_table(paths.IMAGES), read_corpus(), read_table(paths.groups(name) / "groups.parquet")
     heldout = np.flatnonzero(images["split"] == "test")
-    first = groups["group"].map(first_concepts(read_table(paths.concepts(name) / "concepts.parquet")))
-    kind = np.where(groups["size"] == 1, "feature", "group")
-    table = groups[["group", "size"]].assign(kind=kind, word=first.fillna(""))
+    listed = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
+    table = groups[["group", "size"]].assign(
+        kind=np.where(groups["size"] == 1, "feature", "group"),
+        words=[listed.get(group, []) for group in groups["group"]],
+    )
     if len(heldout):
         activations = read_rows(paths.groups(name) / "activations.npy", len(images), paths.IMAGES)
         scores, references = image_scores(corpus), _references(params, name, heldout, activations.shape[1])
@@ -43,6 +45,8 @@ def run(params: Params, name: str) -> StageSummary:
         table = pd.concat(
             [_measured(*part, scores[heldout].tocsc(), references, corpus, params) for part in parts], ignore_index=True
         )
+    else:
+        table = _with_first_word(table)
     write_table(paths.faithfulness(name), table)
     return StageSummary(
         read={"held-out images": len(heldout), "groups": len(groups)},
@@ -63,7 +67,7 @@ def _hand_made(
     words = np.flatnonzero(~corpus.mentions.phrase)
     for kind, members in (("class set", sets), ("random set", random)):
         chosen = corpus.vocabulary[first_word(members[probe], scores[probe], words)]
-        table = pd.DataFrame({"group": names, "size": 0, "kind": kind, "word": chosen})
+        table = pd.DataFrame({"group": names, "size": 0, "kind": kind, "words": [[word] for word in chosen]})
         yield table, members[~probe].astype(np.float64)
 
 
@@ -77,9 +81,10 @@ def _measured(
 ) -> pd.DataFrame:
     """Add the correlation of each row with its first word, its interval, that with the word of another row, and the excess."""
     settings, vocabulary = params.measure_faithfulness, corpus.vocabulary
+    own, table = _incidence(table["words"], vocabulary), _with_first_word(table)
     word = pd.Index(vocabulary).get_indexer(table["word"])
     generator = np.random.default_rng(settings.seed)
-    other = word[generator.permutation(len(word))]
+    other = words_of_others(word, own, generator)
     weights = bootstrap_weights(len(activations), settings.bootstrap, generator)
     low, high = interval_of_correlations(activations, scores_of(scores, word), weights, settings.confidence)
     table = table.assign(
@@ -90,6 +95,18 @@ def _measured(
         permuted_pearson=faithfulness(activations, scores, other),
     )
     return table.assign(**_above_level(table, scores, vocabulary, references, settings))
+
+
+def _with_first_word(table: pd.DataFrame) -> pd.DataFrame:
+    """Replace the words of each row by the first one, "" if there is none."""
+    return table.assign(word=[next(iter(words), "") for words in table["words"]]).drop(columns="words")
+
+
+def _incidence(words: pd.Series, vocabulary: np.ndarray) -> sparse.csr_array:
+    """Mark the words of each row: sparse 0/1 (rows, words)."""
+    row = np.repeat(np.arange(len(words)), words.map(len))
+    column = pd.Index(vocabulary).get_indexer([word for own in words for word in own])
+    return sparse.csr_array((np.ones(len(row)), (row, column)), shape=(len(words), len(vocabulary)))
 
 
 def _references(params: Params, name: str, heldout: np.ndarray, features: int) -> np.ndarray:

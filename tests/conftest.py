@@ -1,7 +1,8 @@
 """What all tests share: settings of the property tests, the order of the files, and fixtures."""
 
-import functools
+import gc
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import settings
 
 from tests.support.dvc_projects import make_project
 from tests.support.made_once import made_once
+from tests.support.remembered import list_timm_once, remembered
 from tests.support.tiny_models import TINY_COCA
 
 # The same examples on every machine, and no deadline that stops them on a noisy one.
@@ -35,21 +37,37 @@ LONGEST = (
 def plots_drawn_once():
     """Draw each plot once in a worker: many tests make the report of the same artefacts. `__wrapped__` draws it again."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vl_convert, "vegalite_to_svg", _remembered(vl_convert.vegalite_to_svg))
+        patch.setattr(vl_convert, "vegalite_to_svg", remembered(vl_convert.vegalite_to_svg))
         yield
 
 
-def _remembered(draw):
-    drawn = {}
+@pytest.fixture(scope="session", autouse=True)
+def noise_drawn_once():
+    """Draw the pictures that set the statistics of random weights once in a worker: they are the same for every network."""
+    from falcon_dvc.models.encoders import networks
 
-    @functools.wraps(draw)
-    def from_memory(*arguments, **settings):
-        described = json.dumps([arguments, settings], sort_keys=True)
-        if described not in drawn:
-            drawn[described] = draw(*arguments, **settings)
-        return drawn[described]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "noise_pictures", remembered(networks.noise_pictures))
+        yield
 
-    return from_memory
+
+@pytest.fixture(scope="session", autouse=True)
+def tokenizer_built_once():
+    """Read open_clip's byte pairs once in a worker: each load of an image-text encoder would sort 49,000 of them."""
+    from falcon_dvc.models.scenes import small_clip
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small_clip, "build_tokenizer", remembered(small_clip.build_tokenizer))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def networks_listed_once():
+    """Sort timm's list of networks once in a worker: every entry of `encoders` is looked up in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "timm" in sys.modules:  # tests that import none of it need not wait for it
+            list_timm_once(patch)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,6 +76,22 @@ def one_thread():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("falcon_dvc.synthetic.training.THREADS", 1)
         yield
+
+
+def pytest_collection():
+    """Look for no garbage while the tests are collected: next to all that is made then stays until the end."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    """Look for garbage among what the tests make, and no longer among the modules and the tests themselves."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure():
+    """Let the end of the process find everything again: what it leaves is reported as a leak by libraries in C++."""
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items):

@@ -81,6 +81,32 @@ def reference_level(
     return level
 
 
+def words_of_others(
+    word: Int[np.ndarray, " rows"], own: sparse.csr_array, generator: np.random.Generator
+) -> Int[np.ndarray, " rows"]:
+    """Draw, for each row, the first word of another row that is not among its own words: a control that can be right by chance only.
+
+    Parameters
+    ----------
+    word : the first word of each row; -1 if there is none.
+    own : words of each row's explanation, sparse 0/1 (rows, words).
+
+    Returns
+    -------
+    (rows,) array
+        Words; -1 where no row has another word. A word is drawn as often as it is a first word.
+    """
+    used, count = np.unique(word[word >= 0], return_counts=True)
+    drawn = np.full(len(word), -1)
+    for start in range(0, len(word) if len(used) else 0, FEATURES_AT_ONCE):
+        rows = slice(start, start + FEATURES_AT_ONCE)
+        excluded = own[rows][:, used].toarray() > 0
+        # The largest of log count + Gumbel noise is a draw with these counts.
+        keys = np.where(excluded, -np.inf, np.log(count) + generator.gumbel(size=excluded.shape))
+        drawn[rows] = np.where(excluded.all(axis=1), -1, used[keys.argmax(axis=1)])
+    return drawn
+
+
 def p_values(
     excess: Float[np.ndarray, " features"], null: Float[np.ndarray, " null"]
 ) -> Float[np.ndarray, " features"]:

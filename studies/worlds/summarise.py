@@ -31,17 +31,21 @@ CASE = ["world", "strength", "encoder", "feature", "low_match"]
 
 
 def run() -> None:
-    """Write ``metrics/ROLE.json`` for each role of world, the page ``results.md`` of the reported worlds, and the plot data."""
+    """Write ``metrics/ROLE.json`` for each role of world, the page ``results.md`` of the reported worlds, and the plot data.
+
+    The metrics are an empty mapping if no world has the role.
+    """
     study = read_yaml(STUDY)
     worlds = {name: read_world(name) for name in study["worlds"]}
     tables = {kind: _all(worlds, kind) for kind in ("features", "methods", "explained", "explainability")}
     tables["features"] = _with_hits_as_numbers(tables["features"])
     tables |= {"plants": _all(study["planted"], "plants"), "uses": _all(study["used"], "uses")}
-    for role in ("selection", "reported"):
-        summary = _summary(**{kind: table[table["role"] == role] for kind, table in tables.items()})
+    for role in ("selection", "reported"):  # the page and the plot are of the last one
+        has_worlds = any(world.role == role for world in worlds.values())
+        of_role = {kind: table[table["role"] == role] for kind, table in tables.items()}
+        summary = _summary(**of_role) if has_worlds else {}
         write_json(Path("metrics") / f"{role}.json", summary)
     write_text(Path("results.md"), as_markdown(summary, _seeds(worlds)))
-    write_table(Path("plots") / "widths.csv", _widths(tables["explainability"], tables["methods"]))
     write_table(Path("plots") / "methods.csv", _method_bars(summary["right"]))
 
 
@@ -250,31 +254,6 @@ def _place(tree: dict, sections: list[str]) -> dict:
 
 
 # ---- Plot data
-
-
-def _widths(explainability: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame:
-    """Return plot data: the interpretable share and the share of right first words, by the width of the space."""
-    own = methods[(methods["method"] == OWN) & (methods["scope"] == "clear")]
-    named = own.groupby("encoder")[["features", "first_right"]].sum()
-    rows = []
-    for (encoder, features, size), counts in explainability.groupby(["encoder", "features", "size"]):
-        found = share_of(counts, "interpretable", "explained")
-        clear = named.loc[encoder] if encoder in named.index else pd.Series({"features": 0, "first_right": 0})
-        rows.append(
-            {
-                "encoder": encoder.split("_")[0],
-                "features": features,
-                "size": size,
-                "interpretable": found["share"],
-                "interval_low": found.get("interval_low", found["share"]),
-                "interval_high": found.get("interval_high", found["share"]),
-                "released_rule": counts["released_rule"].sum() / counts["explained"].sum(),
-                "explained": int(counts["explained"].sum()),
-                "clear_truth": int(clear["features"]),
-                "first_right": float(clear["first_right"] / max(clear["features"], 1)),
-            }
-        )
-    return pd.DataFrame(rows).sort_values(["encoder", "size", "features"], kind="stable")
 
 
 def _method_bars(right: dict) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from ruamel.yaml import YAML
 
 from falcon_dvc.params.load import load_params, read_yaml
 from tests.support.paths import ROOT
@@ -11,7 +10,7 @@ from tests.support.paths import ROOT
 PAGE = (ROOT / "docs/method.md").read_text(encoding="utf-8")
 PARAMS = load_params(ROOT / "params.yaml")
 WRITTEN = read_yaml(ROOT / "params.yaml")
-STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 NO_STAGE = ["Outside of the pipeline"]
 
 

@@ -21,12 +21,13 @@ from ruamel.yaml import YAML
 from falcon_dvc.artifacts.formats import read_json
 from falcon_dvc.cli.runs import prepare
 from falcon_dvc.models.image_text.load import load_image_text
+from falcon_dvc.models.scenes import small_clip
 from falcon_dvc.models.scenes.checkpoints import save_clip
-from falcon_dvc.models.scenes.small_clip import build_clip, build_tokenizer
 from falcon_dvc.params.load import load_params, merge, read_yaml, validated
 from tests.support.caption_files import write_coco, write_shard
 from tests.support.image_sources import as_folder, as_list, as_shards, as_structs, mnist
 from tests.support.paths import ROOT
+from tests.support.tiny_models import TINY_CLIP, known
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 200), "yellow": (220, 210, 40)}
 GROUNDS = {"snow": 235, "asphalt": 90, "night": 20}
@@ -50,6 +51,7 @@ SMALL = {
     "failures": {"encoders": []},
     "find_groups": {"rule": "top_k", "top_k": 6, "min_images": 4, "max_images": 6, "random_images": 6, "low_images": 4},
 }
+TINY_RESNET = TINY_CLIP | {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}}
 STAGES = ("extract_activations", "find_groups", "mine_crops", "build_caption_index", "parse_captions", "score_concepts")
 OF_AN_ENCODER = {"extract_activations", "find_groups", "mine_crops", "score_concepts"}
 
@@ -140,7 +142,7 @@ RUNS = {
         {"index": "sq", "nlist": 2, "nprobe": 2, "train": 2, "least_recall": 0.1},
     ),
     "image tower of open_clip": (
-        {"kind": "open_clip", "name": "RN50", "pretrained": "random", "size": 32, "layer": "layer1"}, "torchvision", "csv", {},
+        {"kind": "open_clip", "name": "tiny-clip-resnet", "pretrained": "random", "layer": "layer1"}, "torchvision", "csv", {},
     ),
     "what its average pool leaves": (
         {"kind": "python", "factory": "network_of_a_user:build", "layer": "4"}, "folder", "text", {},
@@ -156,11 +158,13 @@ RUNS = {
 def here(tmp_path, monkeypatch):
     """An empty folder with an image-text encoder."""
     torch.manual_seed(0)
-    ids = torch.unique(build_tokenizer(TEXT["context"])(CAPTIONS)).tolist()
+    ids = torch.unique(small_clip.build_tokenizer(TEXT["context"])(CAPTIONS)).tolist()
     (tmp_path / "models").mkdir()
     config = {**CLIP, **TEXT}
     save_clip(
-        tmp_path / "models/clip.safetensors", build_clip(**config, vocabulary=len(ids)), {**config, "token_ids": ids}
+        tmp_path / "models/clip.safetensors",
+        small_clip.build_clip(**config, vocabulary=len(ids)),
+        {**config, "token_ids": ids},
     )
     (tmp_path / "network_of_a_user.py").write_text(FACTORY)
     monkeypatch.chdir(tmp_path)
@@ -176,6 +180,7 @@ def written(here, content):
 @pytest.mark.parametrize("name", RUNS)
 def test_the_chain_runs_by_params_alone(name, here):
     encoder, images, captions, index = RUNS[name]
+    known(here, "tiny-clip-resnet", TINY_RESNET)
     content = read_yaml(ROOT / "params.yaml")
     merge(content, SMALL)
     content["encoders"] = {"mine": encoder}

@@ -59,11 +59,19 @@ def test_images_without_labels_make_no_sets():
     assert set(measured()["kind"]) == {"feature", "group"}
 
 
-def test_words_are_permuted_among_rows():
+def test_the_word_of_another_row_is_none_of_its_own():
     found = measured()
     rows = found[found["size"] > 0]
-    assert sorted(rows["permuted_word"]) == sorted(rows["word"])
-    assert not (rows["permuted_word"] == rows["word"]).all()
+    assert set(rows["permuted_word"]) <= set(rows["word"])
+    assert (rows["permuted_word"] != rows["word"]).all()
+    assert (rows["permuted_pearson"] < 0.5).all()
+
+
+def test_rows_that_all_have_the_same_word_have_no_other():
+    write_first_words("a", ["red"] * 4)
+    found = measured()
+    assert (found.loc[found["size"] > 0, ["permuted_word"]] == "").all(axis=None)
+    assert (found.loc[found["size"] > 0, "permuted_pearson"] == 0).all()
 
 
 def test_a_control_reads_the_references_of_its_encoder():

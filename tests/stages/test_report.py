@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.support.pages import ATTACK, Page
 from tests.support.report_artifacts import make_params, write_artefacts
 
 LARGEST = 60_000  # bytes of a page
+FEW = {"singles": 3, "groups": 1}  # pages of features and groups, where a test asks for no more
 
 
 @pytest.fixture
@@ -62,18 +64,38 @@ def site(tmp_path_factory):
         return folder / "reports", made(small())
 
 
-def test_everything_that_a_page_points_to_is_there(site):
-    folder, texts = site
-    for place, text in texts.items():
-        for address in Page(text).addresses:
+@pytest.fixture(scope="module")
+def parsed(site):
+    """Every page of this site, parsed."""
+    return {place: Page(text) for place, text in site[1].items()}
+
+
+@pytest.fixture
+def copied(here, site):
+    """A copy of this site and of the artefacts it was made of, to be changed: the working folder."""
+    shutil.copytree(site[0].parent, here, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory):
+    """A site whose texts are attacks: its folder, and the text of its pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("attacked")
+        patch.chdir(folder)
+        return folder / report.SITE, made(small(), text=ATTACK)
+
+
+def test_everything_that_a_page_points_to_is_there(site, parsed):
+    folder = site[0]
+    for place, page in parsed.items():
+        for address in page.addresses:
             if address not in ("data:,", "#main"):
                 assert ((folder / place).parent / address).resolve().is_file(), (place, address)
 
 
-def test_nothing_comes_from_outside(site):
-    folder, texts = site
-    for place, text in texts.items():
-        page = Page(text)
+def test_nothing_comes_from_outside(site, parsed):
+    folder = site[0]
+    for place, page in parsed.items():
         assert not [
             address for address in page.addresses if re.match(r"[a-z]+:|//", address) and address != "data:,"
         ], place
@@ -85,9 +107,8 @@ def test_nothing_comes_from_outside(site):
         assert "http" not in plot.read_text().replace("http://www.w3.org/", ""), plot
 
 
-def test_policy_allows_files_of_the_site_and_no_text_of_a_page(site):
-    for place, text in site[1].items():
-        page = Page(text)
+def test_policy_allows_files_of_the_site_and_no_text_of_a_page(parsed):
+    for place, page in parsed.items():
         (policy,) = [some["content"] for some in page.of("meta") if some.get("http-equiv") == "Content-Security-Policy"]
         assert policy == POLICY and "unsafe" not in policy and policy.startswith("default-src 'none';"), place
         assert not page.texts["script"].strip() and not page.texts["style"].strip(), place
@@ -109,52 +130,49 @@ def test_every_group_of_every_encoder_has_a_page_and_a_picture(site):
             assert (folder / "site" / name / f"{group}.webp").is_file()
 
 
-def test_pages_step_from_one_group_to_the_next(site):
-    follow = {some["rel"]: some["href"] for some in Page(site[1]["site/first/f1.html"]).of("link") if "rel" in some}
+def test_pages_step_from_one_group_to_the_next(parsed):
+    follow = {some["rel"]: some["href"] for some in parsed["site/first/f1.html"].of("link") if "rel" in some}
     assert follow["prev"] == "f0.html" and follow["next"] == "f2.html"
-    assert "prev" not in {some.get("rel") for some in Page(site[1]["site/first/f0.html"]).of("link")}
+    assert "prev" not in {some.get("rel") for some in parsed["site/first/f0.html"].of("link")}
 
 
-def test_names_of_files_come_from_no_text(here):
-    made(small(), text=ATTACK)
-    for path in report.SITE.rglob("*"):
+def test_names_of_files_come_from_no_text(attacked):
+    for path in attacked[0].rglob("*"):
         assert re.fullmatch(r"[a-z0-9_-]+(\.[a-z]+)?", path.name), path
 
 
-def test_texts_of_strangers_stay_texts(here, site):
-    attacked = made(small(), text=ATTACK)
-    harmless = {place: text for place, text in site[1].items() if "by-concept" not in place}
-    for place, text in harmless.items():
-        assert [tag for tag, _ in Page(attacked[place]).elements] == [tag for tag, _ in Page(text).elements], place
-        assert "<img src=x" not in attacked[place] and "<script>alert" not in attacked[place]
-    page = attacked[f"site/by-concept/{concept_key(ATTACK)}.html"]
-    assert "alert(1)&lt;/script&gt;" in page and "{{ 7*7 }}" in attacked["site/first/f0.html"]
-    index = (report.SITE / "search.js").read_text(encoding="utf-8")
+def test_texts_of_strangers_stay_texts(attacked, parsed):
+    folder, texts = attacked
+    harmless = {place: page for place, page in parsed.items() if "by-concept" not in place}
+    for place, page in harmless.items():
+        assert [tag for tag, _ in Page(texts[place]).elements] == [tag for tag, _ in page.elements], place
+        assert "<img src=x" not in texts[place] and "<script>alert" not in texts[place]
+    page = texts[f"site/by-concept/{concept_key(ATTACK)}.html"]
+    assert "alert(1)&lt;/script&gt;" in page and "{{ 7*7 }}" in texts["site/first/f0.html"]
+    index = (folder / "search.js").read_text(encoding="utf-8")
     assert "<" not in index and "\u2028" not in index
 
 
-def test_same_bytes_every_time(here):
-    made(small())
+def test_same_bytes_every_time(copied):
     first = fingerprints()
     made(small())
     assert fingerprints() == first and len(first) > 40
 
 
-def test_pages_of_groups_that_are_gone_go(here):
-    made(small())
-    texts = made(small(), singles=3, groups=1)
+def test_pages_of_groups_that_are_gone_go(copied):
+    texts = made(small(), **FEW)
     assert "site/first/f2.html" in texts and "site/first/f5.html" not in texts
     assert not [path for path in paths.REPORTS.iterdir() if path.name.startswith(".")]
 
 
 def test_encoders_are_those_of_the_params_not_of_the_folders(here):
-    write_artefacts(small())
+    write_artefacts(small(), **FEW)
     report.run(small(encoders=("second",), failing=()))
     assert not [place for place in pages() if "first" in place]
 
 
-def test_lists_of_captions_point_to_crops_and_concepts_of_the_page(site):
-    page = Page(site[1]["site/first/f0.html"])
+def test_lists_of_captions_point_to_crops_and_concepts_of_the_page(parsed):
+    page = parsed["site/first/f0.html"]
     crops = {some["data-crop"] for some in page.of("button") if "data-crop" in some}
     assert crops == {"0", "1", "2"}
     captions = [some for some in page.of("li") if "data-concepts" in some]
@@ -163,10 +181,10 @@ def test_lists_of_captions_point_to_crops_and_concepts_of_the_page(site):
     assert {int(place) for some in captions for place in some["data-concepts"].split()} <= set(range(len(picks)))
 
 
-def test_pictures_have_alternatives_and_wait_until_they_are_seen(site):
-    for place, text in site[1].items():
-        assert all("alt" in some and some["loading"] == "lazy" for some in Page(text).of("img")), place
-    pictures = [some["alt"] for some in Page(site[1]["site/first/f0.html"]).of("img") if some["src"] == "f0.webp"]
+def test_pictures_have_alternatives_and_wait_until_they_are_seen(parsed):
+    for place, page in parsed.items():
+        assert all("alt" in some and some["loading"] == "lazy" for some in page.of("img")), place
+    pictures = [some["alt"] for some in parsed["site/first/f0.html"].of("img") if some["src"] == "f0.webp"]
     assert len(pictures) == 2 * (3 + 2) and all(pictures)
 
 
@@ -185,7 +203,7 @@ def doubtful(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("doubtful"))
         params = small(sheet=0, weak=2, failing=("first",))
-        write_artefacts(params, singles=3, groups=1, verdict=False)
+        write_artefacts(params, **FEW, verdict=False)
         concepts, measured = paths.concepts("first") / "concepts.parquet", paths.EXPLAINABILITY / "first.parquet"
         table = read_table(concepts)
         weak = table["group"].eq("f0") | (table["group"].eq("f1") & (table["rank"] > 1))
@@ -261,13 +279,17 @@ def test_without_sheets_no_page_shows_one(doubtful):
     assert "-crops.jpg" not in "".join(doubtful.values())
 
 
-def test_all_crops_are_on_a_sheet_that_loads_when_it_is_opened(site):
+def test_all_crops_are_on_a_sheet_that_loads_when_it_is_opened(site, parsed):
     folder, texts = site
     text = texts["site/first/f0.html"]
     assert "Show 8 of 10 crops, evenly spread" in text and 'class="sheet" src="f0-crops.jpg"' in text
     with Image.open(folder / "site/first/f0-crops.jpg") as sheet:
         assert sheet.size == (16 * 8, 8)
-    spread = [some for some in Page(text).of("img") if some["src"] == "f0-crops.jpg" and some["class"] != "sheet"]
+    spread = [
+        some
+        for some in parsed["site/first/f0.html"].of("img")
+        if some["src"] == "f0-crops.jpg" and some["class"] != "sheet"
+    ]
     assert [some["class"] for some in spread[:8]] == [f"w16 x{place} y0" for place in range(8)]
     assert len(spread[8:]) == 2 * 3, "three crops of each facet"
 
@@ -306,29 +328,54 @@ def test_with_truth_each_verdict_is_told_in_words(site):
 
 
 def test_without_truth_nothing_is_called_right_or_wrong(here):
-    texts = made(small(source="images"), evaluation=False)
+    texts = made(small(source="images"), evaluation=False, **FEW)
     text = "".join(texts.values())
     assert "first concept is right" not in text and 'class="verdict right"' not in text
     assert "Right or wrong" not in text
 
 
-def test_what_the_data_lack_is_on_the_report(here):
-    write_artefacts(small())
-    images = {"images": 40, "probe": 20, "test": 20, "skipped": 2, "identical": 5}
-    write_json(paths.metrics("images"), images)
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """Text of the pages of a site whose data lack something, and on which claims are summed up."""
+    row = {
+        "statement": "it <holds>",
+        "data": "d",
+        "measured": "0.1",
+        "against": "0.2",
+        "file": "f",
+        "key": "k",
+        "against_key": "",
+    }
+    verdicts = ["holds", "holds", "undecided"]
     counts = {"features": 9, "images": 20, "least_images": 11, "constant": 1, "on_fewer_images": 2}
     proposed = {"quantile": {"value": 0.8, "explained": 8}}
-    write_json(paths.metrics("search_first"), {"not_explained": counts, "proposed": proposed})
-    report.run(small())
-    texts = pages()
-    assert "2 of 42 images cannot be read and are left out. Only 20 images can explain features" in texts["index.html"]
-    assert "3 of 9 features are not explained" in texts["site/first/index.html"]
-    assert "With find_groups.quantile 0.8, 8 are explained." in texts["site/first/index.html"]
-    assert "not explained" not in texts["site/second/index.html"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("told"))
+        write_artefacts(small(), **FEW)
+        images = {"images": 40, "probe": 20, "test": 20, "skipped": 2, "identical": 5}
+        write_json(paths.metrics("images"), images)
+        write_json(paths.metrics("search_first"), {"not_explained": counts, "proposed": proposed})
+        write_table(paths.table("claims"), pd.DataFrame([{"claim": "C1", **row, "verdict": some} for some in verdicts]))
+        report.run(small())
+        return pages()
+
+
+def test_what_the_data_lack_is_on_the_report(told):
+    assert "2 of 42 images cannot be read and are left out. Only 20 images can explain features" in told["index.html"]
+    assert "3 of 9 features are not explained" in told["site/first/index.html"]
+    assert "With find_groups.quantile 0.8, 8 are explained." in told["site/first/index.html"]
+    assert "not explained" not in told["site/second/index.html"]
+
+
+def test_claims_are_summed_up_and_unfold(told):
+    text = told["index.html"]
+    assert (
+        "Less than 0.2 of the space" in text and "holds 2, undecided 1" in text and text.count("it &lt;holds&gt;") == 3
+    )
 
 
 def test_what_a_run_with_more_parts_left_behind_does_not_show(here):
-    write_artefacts(small())
+    write_artefacts(small(), **FEW)
     fewer = small(failing=())
     fewer.worlds, fewer.transfers = (), {}
     report.run(fewer)
@@ -337,7 +384,7 @@ def test_what_a_run_with_more_parts_left_behind_does_not_show(here):
 
 
 def test_without_transfers_and_failures_no_page_points_to_them(here):
-    texts = made(make_params(encoders=("only",), high=2, low=1, thumbnail=16))
+    texts = made(make_params(encoders=("only",), high=2, low=1, thumbnail=16), **FEW)
     assert not [place for place in texts if "transfer" in place or "failures" in place]
     assert 'href="site/transfer' not in texts["index.html"] and "failures.html" not in texts["index.html"]
 
@@ -362,28 +409,7 @@ def test_chosen_features_are_counted_and_the_others_are_neighbours_without_a_pag
     assert not any("f6.html" in page for page in found.values())
 
 
-def test_claims_are_summed_up_and_unfold(here):
-    row = {
-        "statement": "it <holds>",
-        "data": "d",
-        "measured": "0.1",
-        "against": "0.2",
-        "file": "f",
-        "key": "k",
-        "against_key": "",
-    }
-    write_artefacts(small())
-    verdicts = ["holds", "holds", "undecided"]
-    write_table(paths.table("claims"), pd.DataFrame([{"claim": "C1", **row, "verdict": some} for some in verdicts]))
-    report.run(small())
-    text = pages()["index.html"]
-    assert (
-        "Less than 0.2 of the space" in text and "holds 2, undecided 1" in text and text.count("it &lt;holds&gt;") == 3
-    )
-
-
-def test_a_missing_table_is_one_clear_line_and_leaves_what_was_there(here):
-    made(small())
+def test_a_missing_table_is_one_clear_line_and_leaves_what_was_there(copied):
     before = fingerprints()
     (paths.concepts("first") / "concepts.parquet").unlink()
     with pytest.raises(UserError, match=r"concepts\.parquet.*dvc repro"):
@@ -393,7 +419,7 @@ def test_a_missing_table_is_one_clear_line_and_leaves_what_was_there(here):
 
 
 def test_an_id_that_could_leave_the_folder_is_refused(here):
-    write_artefacts(small())
+    write_artefacts(small(), **FEW)
     path = paths.groups("first") / "groups.parquet"
     write_table(path, read_table(path).assign(group=lambda table: table["group"].replace({"f0": "../f0"})))
     with pytest.raises(UserError, match="name of a page"):

@@ -46,7 +46,7 @@ def test_methods_are_counted_over_clear_and_over_every_feature():
 @pytest.fixture
 def params(monkeypatch):
     monkeypatch.chdir(ROOT / "studies")
-    return params_of(read_world("s1"))
+    return params_of(read_world("r101"))
 
 
 def test_features_without_enough_images_count_as_not_explained(params, tmp_path, monkeypatch):

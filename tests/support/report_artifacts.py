@@ -1,7 +1,10 @@
 """Synthetic artefacts by the contract of docs/artifacts.md: small, deterministic, in the current folder."""
 
 import json
+import shutil
+from contextlib import chdir
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +18,7 @@ from falcon_dvc.groups.image_sets import compared_activations
 WORDS = ("boat", "ship", "red", "striped", "water", "grass", "tree", "flower", "umbrella", "night")
 PHRASES = ("red boat", "striped cup", "the grass", "a small ship on water")
 TRUTHS = (("object", "boat"), ("colour", "red"), ("texture", "striped"), ("background", "water"))
+WRITTEN: dict[str, TemporaryDirectory] = {}  # what a process has written, by all that it depends on
 
 
 def make_params(
@@ -37,10 +41,19 @@ def make_params(
     )
 
 
-def write_artefacts(
-    params, *, images=40, singles=6, groups=3, evaluation=True, verdict=True, text="a red boat on water"
-):
-    """Write everything that the report reads.
+def write_artefacts(params, **changes):
+    """Write everything that the report reads; what was written once is copied. `_write` names the changes."""
+    described = repr((params, sorted(changes.items())))
+    if described not in WRITTEN:
+        folder = TemporaryDirectory()
+        with chdir(folder.name):
+            _write(params, **changes)
+        WRITTEN[described] = folder
+    shutil.copytree(WRITTEN[described].name, ".", dirs_exist_ok=True)
+
+
+def _write(params, *, images=40, singles=6, groups=3, evaluation=True, verdict=True, text="a red boat on water"):
+    """Write everything into the current folder.
 
     Parameters
     ----------

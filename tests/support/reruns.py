@@ -18,7 +18,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_table
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.open import open_images
-from falcon_dvc.params.load import merge, validated
+from falcon_dvc.params.load import merge, read_yaml, validated
 from falcon_dvc.params.schema import Params
 from tests.support.image_sources import as_folder, as_list, mnist
 from tests.support.paths import ROOT
@@ -29,7 +29,7 @@ from tests.support.tiny_models import TINY_COCA
 Stage = tuple[str, ...]  # its name, and the key that it runs for
 Reads = dict[Stage, set[Leaf]]
 
-PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PIPELINE = read_yaml(ROOT / "dvc.yaml")["stages"]
 BY_FILE = ("check_params",)  # depends on params.yaml as a file: any change of it runs this stage
 OTHER_SOURCES: dict[str, dict] = {
     "images": {"source": "images", "images": "pictures"},

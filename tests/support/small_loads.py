@@ -1,6 +1,6 @@
 """The memory of the stages at small sizes: `python -m tests.support.small_loads FOLDER SIZES` writes what `trials.load` measures.
 
-Every size begins in a fork of one process, which has imported what takes longest: one import instead of one a stage and size.
+Every size begins in a fork of one process, which has imported and read what takes longest: once instead of once a stage and size.
 """
 
 import json
@@ -9,31 +9,37 @@ import time
 from pathlib import Path
 
 from falcon_dvc.artifacts.formats import write_json
+from falcon_dvc.concepts.words.parsing import concepts_of
 from trials import load
 
-OF_WORDS = {"parse_captions", "analyse_groups", "evaluate_concepts"}  # stages that import NLTK themselves
+OF_WORDS = {
+    "parse_captions",
+    "analyse_groups",
+    "evaluate_concepts",
+}  # stages that read NLTK's and simplemma's dictionaries themselves
 
 
 def measure(folder: Path, sizes: list[dict]) -> None:
-    """Write into the folder what each stage takes, one file a size; a stage that needs no NLTK is not charged for it."""
-    before = idle_mb()
-    import nltk  # noqa: F401
+    """Write into the folder what each stage takes, one file a size; a stage that parses no text is not charged for dictionaries."""
+    import pyarrow.dataset  # noqa: F401  which every stage imports
 
-    imported = idle_mb() - before
+    before = idle_mb()
+    concepts_of("a striped boat on the waters")
+    dictionaries = idle_mb() - before
     for number, size in enumerate(sizes):
         # In a process of its own: the stages start with the memory of the process that forks them.
-        process = load.FORK.Process(target=write, args=(folder / str(number), load.Size(**size), imported))
+        process = load.FORK.Process(target=write, args=(folder / str(number), load.Size(**size), dictionaries))
         process.start()
         process.join()
         if process.exitcode:
             sys.exit(process.exitcode)
 
 
-def write(folder: Path, size: load.Size, imported: float) -> None:
+def write(folder: Path, size: load.Size, dictionaries: float) -> None:
     """Measure all stages at one size, and write the result beside the workspace."""
     found = load.measured(folder, size, list(load.STAGES))
     for name in set(load.STAGES) - OF_WORDS:
-        found["stages"][name]["peak_mb"] -= imported
+        found["stages"][name]["peak_mb"] -= dictionaries
     write_json(folder.with_suffix(".json"), found)
 
 

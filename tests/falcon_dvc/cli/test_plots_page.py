@@ -29,6 +29,12 @@ def page(tmp_path_factory):
     return target
 
 
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
+
+
 def plot(number, template):
     rows = [
         {"name": ATTACK, "share": 0.5, "interval_low": 0.4, "interval_high": 0.6, "of": ATTACK, "size": 1, "rev": ATTACK},
@@ -47,8 +53,8 @@ def test_nothing_comes_from_the_network_and_the_policy_allows_one_script(page):
     assert allowed == policy(found.texts["style"], found.texts["script"]) and "unsafe" not in allowed
 
 
-def test_plots_are_drawn_and_no_name_in_them_runs(page):
-    with chromium() as browser, watched(browser, page.as_uri()) as opened:
+def test_plots_are_drawn_and_no_name_in_them_runs(page, browser):
+    with watched(browser, page.as_uri()) as opened:
         opened.goto(page.as_uri())
         opened.locator("figure svg.marks").nth(4).wait_for()
         assert "could not be drawn" not in opened.inner_text("main")
@@ -57,10 +63,10 @@ def test_plots_are_drawn_and_no_name_in_them_runs(page):
         assert nothing_ran(opened) and opened.locator("img, main script, iframe, meta[http-equiv=refresh]").count() == 0
 
 
-def test_a_plot_that_cannot_be_drawn_says_so_and_leaves_the_others(page):
+def test_a_plot_that_cannot_be_drawn_says_so_and_leaves_the_others(page, browser):
     spoilt = page.with_name("spoilt.html")
     spoilt.write_text(page.read_text(encoding="utf-8").replace('var spec = {"', "var spec = {nonsense", 1))
-    with chromium() as browser, watched(browser, spoilt.as_uri()) as opened:
+    with watched(browser, spoilt.as_uri()) as opened:
         opened.goto(spoilt.as_uri())
         opened.locator("figure svg.marks").nth(3).wait_for()
         assert opened.inner_text("main").count("could not be drawn") == 1

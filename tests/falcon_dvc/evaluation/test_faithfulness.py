@@ -12,6 +12,7 @@ from falcon_dvc.evaluation.faithfulness import (
     p_values,
     reference_level,
     scores_of,
+    words_of_others,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -78,3 +79,20 @@ def test_the_null_itself_has_uniform_p_values():
     rng = np.random.default_rng(0)
     found = p_values(rng.normal(size=4000), rng.normal(size=4000))
     assert np.mean(found <= 0.05) == pytest.approx(0.05, abs=0.01)
+
+
+def test_the_word_of_another_row_is_drawn_as_often_as_it_comes_first_and_is_never_an_own_one():
+    word = np.array([0, 0, 0, 1, 2, -1] * 400)
+    own = np.zeros((len(word), 3))
+    own[np.arange(len(word)), np.maximum(word, 0)] = word >= 0
+    own[word == 1, 2] = 1
+    drawn = words_of_others(word, sparse.csr_array(own), np.random.default_rng(0))
+    assert not (own[np.arange(len(word)), drawn] > 0).any()
+    assert (drawn[word == 1] == 0).all() and set(drawn[word == 0]) == {1, 2}
+    assert abs((drawn[word == -1] == 0).mean() - 0.6) < 0.07
+
+
+def test_without_a_word_of_another_there_is_none():
+    own = sparse.csr_array(np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]))
+    assert words_of_others(np.array([0, 0, -1]), own, np.random.default_rng(0)).tolist() == [-1, 0, -1]
+    assert words_of_others(np.array([-1, -1]), own[:2], np.random.default_rng(0)).tolist() == [-1, -1]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from falcon_dvc.artifacts.formats import write_table
@@ -136,6 +136,7 @@ def test_words_of_strangers_stay_one_harmless_line(word, tmp_path):
     )
 
 
+@settings(max_examples=10)
 @given(st.integers(0, 2**32 - 1))
 def test_order_of_images_changes_no_cluster(seed):
     rng = np.random.default_rng(seed)

@@ -103,14 +103,14 @@ def test_where_agreement_means_nothing_alpha_is_nan(ratings):
 @given(SEEDS)
 def test_alphas_interval_narrows_with_confidence(seed):
     ratings = random_ratings(seed, units=40)
-    wide, narrow = (estimated_alpha(ratings, 200, share, np.random.default_rng(0)) for share in (0.95, 0.5))
+    wide, narrow = (estimated_alpha(ratings, 60, share, np.random.default_rng(0)) for share in (0.95, 0.5))
     assert wide.value == narrow.value == pytest.approx(krippendorff_alpha(ratings))
     assert wide.low < narrow.low < narrow.high < wide.high <= 1
 
 
 def test_alphas_interval_covers_zero_as_often_as_it_says_when_nobody_sees_anything():
     rng = np.random.default_rng(0)
-    found = [estimated_alpha(random_ratings(seed, units=60), 100, 0.9, rng) for seed in range(150)]
+    found = [estimated_alpha(random_ratings(seed, units=60), 60, 0.9, rng) for seed in range(100)]
     assert np.mean([some.low <= 0 <= some.high for some in found]) == pytest.approx(0.9, abs=0.08)
 
 

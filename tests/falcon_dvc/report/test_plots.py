@@ -7,20 +7,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import vl_convert
-from ruamel.yaml import YAML
 
+from falcon_dvc.params.load import read_yaml
 from falcon_dvc.report.plots import OF_ENCODERS, OF_RUN, OF_TRANSFERS, draw_plots, specification
 from tests.support.paths import ROOT
 from tests.support.report_artifacts import make_params, write_artefacts
 
-STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 DECLARED = {
     path: settings
     for stage in STAGES.values()
     for entry in stage.get("do", stage).get("plots", [])
     for path, settings in entry.items()
 }
-PARAMS = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+PARAMS = read_yaml(ROOT / "params.yaml")
 KEY = re.compile(r"\$\{(item\.encoder|key)\}")
 
 

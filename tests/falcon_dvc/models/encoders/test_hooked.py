@@ -1,5 +1,6 @@
 """Any layer of any network by params alone: one encoder of each kind, its features, its maps, and where they fire."""
 
+import functools
 import json
 import re
 import sys
@@ -17,6 +18,7 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.models.encoders.load import linear_classifier, load_encoder
 from falcon_dvc.models.encoders.networks import build_network
 from falcon_dvc.params.schema import EncoderSpec
+from tests.support.remembered import list_timm_once
 from tests.support.tiny_models import TINY_CLIP
 
 FACTORIES = '''
@@ -83,7 +85,7 @@ def noise(seed: int) -> np.ndarray:
     return blocks[np.arange(height) * 8 // height][:, np.arange(width) * 8 // width]
 
 
-IMAGES = [noise(seed) for seed in range(64)]
+IMAGES = [noise(seed) for seed in range(20)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -96,7 +98,9 @@ def sources(tmp_path_factory):
     (folder / "tiny-clip.json").write_text(json.dumps(TINY_CLIP))
     open_clip.add_model_config(folder / "tiny-clip.json")
     sys.path.insert(0, str(folder))
-    yield folder
+    with pytest.MonkeyPatch.context() as patch:
+        list_timm_once(patch)
+        yield folder
     sys.path.remove(str(folder))
 
 
@@ -157,7 +161,7 @@ def test_a_network_in_memory_is_read_as_by_params(name, options, encoders):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_features_are_the_same_in_batches_of_1_7_and_64(name, encoders):
+def test_features_are_the_same_in_batches_of_1_7_and_20(name, encoders):
     encoder = encoders(name)
     whole, _ = encoder.activations(IMAGES)
     for size in (1, 7):
@@ -202,8 +206,9 @@ SEVERAL = {
 }
 
 
+@functools.cache
 def each_and_all(name):
-    """An encoder of several layers, and one of each layer alone."""
+    """An encoder of several layers, and one of each layer alone: built once for the tests that compare them."""
     kind, names = SEVERAL[name]
     given = {key: value for key, value in KINDS[kind].items() if key != "layer"}
     return load_encoder(spec(**given, layer=names)), [load_encoder(spec(**given, layer=layer)) for layer in names]

@@ -1,7 +1,7 @@
 """Properties of the renderer: reproducible bytes, planted structure at its strength, independence everywhere else."""
 
 import hashlib
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -60,27 +60,28 @@ def test_splits_share_no_image(world):
     assert len({image.tobytes() for image in images}) == len(images)
 
 
-@pytest.fixture
-def rendered(tmp_path, monkeypatch):
-    """Renders fewer images of every split, and gives the contents of all files by their names."""
-
-    def render_few(folder, **changes):
-        (tmp_path / folder).mkdir()
-        monkeypatch.chdir(tmp_path / folder)
-        few = {"clip_train": 20, "encoder_train": 40, "probe": 40, "test": 20, "captions": 40} | changes
+def rendered(folder, **changes):
+    """Render fewer images of every split, and give the contents of all files by their names."""
+    few = {"clip_train": 20, "encoder_train": 40, "probe": 40, "test": 20, "captions": 40} | changes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(render_scenes, "ProcessPoolExecutor", ThreadPoolExecutor)  # `world` starts processes
         render_scenes.run(SimpleNamespace(render_scenes=section(**few)))
-        return {str(path): path.read_bytes() for path in sorted(Path("data").rglob("*.*"))}
-
-    return render_few
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted((folder / "data").rglob("*.*"))}
 
 
-def test_rendering_again_changes_no_file(rendered):
-    first = rendered("first")
-    assert len(first) > 5 and rendered("second") == first
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """The files of a few images of every split."""
+    return rendered(tmp_path_factory.mktemp("few"))
 
 
-def test_more_images_of_one_split_leave_the_others_alone(rendered):
-    few, more = rendered("few"), rendered("more", clip_train=30, test=30)
+def test_rendering_again_changes_no_file(few, tmp_path):
+    assert len(few) > 5 and rendered(tmp_path) == few
+
+
+def test_more_images_of_one_split_leave_the_others_alone(few, tmp_path):
+    more = rendered(tmp_path, clip_train=30, test=30)
     assert few["data/training/encoders.npy"] == more["data/training/encoders.npy"]
     assert few["data/training/clip.npy"] != more["data/training/clip.npy"]
 
