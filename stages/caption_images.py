@@ -12,9 +12,8 @@ from falcon_dvc.artifacts.formats import read_table, write_array, write_json, wr
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import Resumable, resumable
-from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
+from falcon_dvc.concepts.scoring.corpus import Corpus, read_centre, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned
-from falcon_dvc.evaluation.whole_images import read_centre
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params

@@ -13,7 +13,7 @@ from falcon_dvc.artifacts.shortfalls import of_concepts
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import resumable
-from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
+from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_centre, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, explain_crops, ranked_by
 from falcon_dvc.concepts.scoring.tables import concept_table, evidence_table
 from falcon_dvc.concepts.scoring.without_word import without_word
@@ -24,7 +24,7 @@ from falcon_dvc.evaluation.following import (
     correlations_with_probabilities,
     values_of_entries,
 )
-from falcon_dvc.evaluation.whole_images import read_centre, read_whole_images
+from falcon_dvc.evaluation.whole_images import read_whole_images
 from falcon_dvc.members import mean_of_members
 
 if TYPE_CHECKING:

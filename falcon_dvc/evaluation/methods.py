@@ -15,9 +15,8 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
-from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings
+from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_centre
 from falcon_dvc.concepts.scoring.explanation import Captioned, ConceptSettings, explain
-from falcon_dvc.evaluation.whole_images import read_centre
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Concepts

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import MADE_AGAIN, read_array, read_rows, read_table
+from falcon_dvc.artifacts.formats import MADE_AGAIN, read_rows, read_table
 from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.scores import crop_scores
 from falcon_dvc.errors import UserError
@@ -20,9 +19,6 @@ from falcon_dvc.evaluation.rivals import (
     contrastive_projection,
     nearest_text,
 )
-
-if TYPE_CHECKING:
-    from falcon_dvc.params.schema import Concepts
 
 POSITIVES = 30  # strongest highly activating crops of a feature in `contrastive_projection`
 NEGATIVES = 30  # most similar lowly activating crops
@@ -60,15 +56,6 @@ def read_whole_images(corpus: Corpus) -> WholeImages:
     )
     _check(_numbers(words, len(corpus.vocabulary)), "words.parquet", f"a concept that is not in {paths.MENTIONS}")
     return WholeImages(embeddings, image_scores(corpus), words, texts)
-
-
-def read_centre(settings: Concepts, width: int) -> np.ndarray | float:
-    """Return what is subtracted from the embedding of an image or crop before captions are compared with it: (dim,), or 0."""
-    if not settings.hub_correction:
-        return 0.0
-    centre = read_array(paths.IMAGE_CAPTIONS / "centre.npy")
-    _check(centre.shape == (width,), "centre.npy", f"shape {centre.shape}, but captions have width {width}")
-    return centre
 
 
 def image_scores(corpus: Corpus) -> sparse.csr_array:

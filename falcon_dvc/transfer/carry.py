@@ -10,11 +10,10 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.compute.resume import Resumable
-from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
+from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_centre, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned, explain
 from falcon_dvc.concepts.scoring.tables import concept_table
 from falcon_dvc.crops.localisation import Localisation
-from falcon_dvc.evaluation.whole_images import read_centre
 from falcon_dvc.transfer.maps import LinearMap, Split
 from falcon_dvc.transfer.spaces import Spaces
 
