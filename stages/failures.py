@@ -83,12 +83,12 @@ def run(params: Params, name: str) -> StageSummary:
 
 def _classifier(params: Params, name: str) -> LinearClassifier:
     """Read the probe of an encoder, or its own classifier."""
-    if name in params.fit_probes.encoders:
+    if name in params.fit_probe.encoders:
         return read_probe(paths.probe(name))
     classifier = linear_classifier(params.encoders[name], f"encoders.{name}")
     if classifier is None:
         raise UserError(
-            f"params.yaml: failures.encoders: '{name}' has no classifier; list it in fit_probes.encoders too"
+            f"params.yaml: failures.encoders: '{name}' has no classifier; list it in fit_probe.encoders too"
         )
     return classifier
 

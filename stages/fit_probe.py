@@ -29,7 +29,7 @@ def run(params: Params, name: str) -> StageSummary:
     UserError
         If the images have too few labels.
     """
-    settings, images = params.fit_probes, read_table(paths.IMAGES)
+    settings, images = params.fit_probe, read_table(paths.IMAGES)
     features = read_rows(paths.activations(name) / "features.npy", len(images), paths.IMAGES).astype(np.float64)
     names = _names(images)
     number = pd.Index(names).get_indexer(images["label"])
@@ -65,7 +65,7 @@ def _names(images: pd.DataFrame) -> list[str]:
     names = sorted(count.index[count >= LEAST_IMAGES])
     if len(names) < 2:
         raise UserError(
-            f"fit_probes.encoders: {len(names)} classes have {LEAST_IMAGES} or more labelled probe images, and at least 2 are needed; "
+            f"fit_probe.encoders: {len(names)} classes have {LEAST_IMAGES} or more labelled probe images, and at least 2 are needed; "
             "put the images of a class into a folder of its own, or leave the list empty"
         )
     return names

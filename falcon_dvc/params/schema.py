@@ -768,7 +768,7 @@ class EvaluateHumanCaptions(Resampled):
         return self
 
 
-class FitProbes(Resampled):
+class FitProbe(Resampled):
     encoders: tuple[Slug, ...] = Field(strict=False)
     validation: Between
     strengths: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]
@@ -904,7 +904,7 @@ class Params(Section):
     evaluate_classes: EvaluateClasses
     evaluate_human_captions: EvaluateHumanCaptions
     evaluate_units: EvaluateUnits
-    fit_probes: FitProbes
+    fit_probe: FitProbe
     failures: Failures
     transfer: Transfer
     report: Report

@@ -277,7 +277,7 @@ def test_a_fitted_probe_explains_failures_as_a_built_in_classifier_does(world):
     before = contents(world)
     save_probe(paths.probe("net"), WEIGHTS, BIAS, CLASSES)
     params = make_params()
-    params.fit_probes.encoders = ("net",)
+    params.fit_probe.encoders = ("net",)
     write_head("net.safetensors", {})
     failures.run(params, "net")
     after = contents(world)

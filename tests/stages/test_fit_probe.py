@@ -11,7 +11,7 @@ from falcon_dvc.failures.probes import read_probe
 from stages import fit_probe
 from tests.support.stage_params import params_of
 
-PARAMS = params_of({"fit_probes": {"encoders": ["simclr"], "strengths": [0.01, 1.0], "bootstrap": 20}})
+PARAMS = params_of({"fit_probe": {"encoders": ["simclr"], "strengths": [0.01, 1.0], "bootstrap": 20}})
 
 
 @pytest.fixture
@@ -46,6 +46,6 @@ def test_the_same_bytes_again(images):
 
 def test_too_few_labels_are_one_line(images):
     write_table(paths.IMAGES, images.assign(label=np.where(images["label"] == "cat", "cat", "")))
-    with pytest.raises(UserError, match=r"fit_probes\.encoders: 1 classes have 3 or more labelled probe images"):
+    with pytest.raises(UserError, match=r"fit_probe\.encoders: 1 classes have 3 or more labelled probe images"):
         fit_probe.run(PARAMS, "simclr")
     assert not paths.probe("simclr").exists()
