@@ -37,7 +37,7 @@ def weights(tmp_path_factory):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         torch.save(timm.create_model("test_resnet", num_classes=2).state_dict(), folder / "x.pth")
-    torch.save({"code": print}, folder / "pickled.pth")
+    torch.save({"code": exec}, folder / "pickled.pth")  # print may be another function: Ray replaces it
     torch.save({"other": torch.zeros(3)}, folder / "other.pth")
     return folder
 
