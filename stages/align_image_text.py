@@ -78,7 +78,7 @@ def run(params: Params, name: str) -> StageSummary:
         wrote={f"encoder to {paths.alignment(name)}": 1},
     )
     counts = {"images": len(images), "captions": len(table), "heldout_images": len(split.heldout), "ridge": penalty}
-    write_json(paths.metrics(f"alignment_{name}"), {**counts, **measured, **summary.metrics})
+    write_json(paths.metrics(f"alignment_{name}"), {**counts, **measured})
     return summary
 
 

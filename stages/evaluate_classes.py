@@ -37,7 +37,7 @@ def run(params: Params, name: str) -> StageSummary:
         noted={"features that follow no class (evaluate_classes.clear)": len(judge.truth) - metrics["clear_truth"]},
         wrote={f"rows to {paths.table(f'{name}_classes')}": len(judge.truth)},
     )
-    write_json(paths.metrics(f"classes_{name}"), {**metrics, "classes": judge.attributes.shape[1], **summary.metrics})
+    write_json(paths.metrics(f"classes_{name}"), {**metrics, "classes": judge.attributes.shape[1]})
     write_table(paths.plot(f"{name}_classes_methods"), comparison.bars_by_method(metrics))
     return summary
 

@@ -68,7 +68,7 @@ def run(params: Params, name: str) -> StageSummary:
         read={"held-out images with captions": len(described.rows), "features": len(groups)},
         wrote={f"rows to {paths.table(f'{name}_human_captions')}": len(groups)},
     )
-    write_json(paths.metrics(f"human_captions_{name}"), {**metrics, **summary.metrics})
+    write_json(paths.metrics(f"human_captions_{name}"), metrics)
     return summary
 
 

@@ -45,7 +45,8 @@ def run(params: Params, name: str) -> StageSummary:
     )
     save_probe(paths.probe(name), weights, bias, names)
     summary = StageSummary(
-        read={"labelled probe images": len(probe), "labelled held-out images": len(heldout)},
+        read={"images": len(images)},
+        dropped={"images": {f"of no class with {LEAST_IMAGES} probe images": len(images) - len(probe) - len(heldout)}},
         wrote={f"probe of {len(names)} classes to {paths.probe(name)}": 1},
     )
     measured = {

@@ -17,37 +17,22 @@ from falcon_dvc.models.scenes.checkpoints import save_encoder
 from falcon_dvc.models.scenes.small_resnet import SmallResNet
 from falcon_dvc.params.schema import AlignedImageText
 from stages import align_image_text
-from tests.support.coloured_squares import COLOURS, pictures
+from tests.support.coloured_squares import COLOURS, ColourWords, pictures, write_captioned_squares
 from tests.support.stage_params import params_of
 
 COUNT = 60
-
-
-class Words:
-    """A sentence encoder: a direction for each colour."""
-
-    dim = 3
-
-    def __init__(self, *_):
-        pass
-
-    def embed(self, texts):
-        rows = np.array([[0.1 + 3 * (name in text) for name in COLOURS] for text in texts])
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Sixty images with two captions each, and four other images that are explained."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(aligned, "SentenceEncoder", Words)
+    monkeypatch.setattr(aligned, "SentenceEncoder", ColourWords)
     monkeypatch.setattr(aligned, "folder_digest", str)
-    shown = pictures(COUNT + 4)
-    for folder, own in (("taught/images", shown[:COUNT]), ("explained", shown[COUNT:])):
-        (tmp_path / folder).mkdir(parents=True)
-        for number, picture in enumerate(own):
-            Image.fromarray(picture).save(tmp_path / folder / f"{number:02}.png")
-    write_pairs([f"images/{number:02}.png" for number in range(COUNT)])
+    write_captioned_squares(tmp_path / "taught", COUNT)
+    (tmp_path / "explained").mkdir()
+    for number, picture in enumerate(pictures(COUNT + 4)[COUNT:]):
+        Image.fromarray(picture).save(tmp_path / "explained" / f"{number:02}.png")
     explained = [f"{number:02}.png" for number in range(4)]
     write_table(
         paths.IMAGES, pd.DataFrame({"image": explained, "split": "probe", "label": "", "width": 32, "height": 32})

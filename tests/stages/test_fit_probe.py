@@ -34,7 +34,7 @@ def test_it_classifies_held_out_images_and_permuted_labels_do_not(images):
     assert (metrics["classes"], metrics["images"], metrics["heldout_images"]) == (3, 60, 30)
     assert metrics["accuracy"]["share"] > 0.9 > 0.6 > metrics["permuted_labels"]["share"]
     assert read_probe(paths.probe("simclr")).names == ("cat", "dog", "owl")
-    assert summary.read["labelled held-out images"] == 30
+    assert (summary.read["images"], summary.dropped["images"]) == (92, {"of no class with 3 probe images": 2})
 
 
 def test_the_same_bytes_again(images):
