@@ -22,3 +22,9 @@ def membership(texts: Iterable[str], features: int) -> sparse.csr_array:
     group = np.repeat(np.arange(len(members)), [len(group) for group in members])
     column = np.array([member for group in members for member in group], dtype=int)
     return sparse.csr_array((np.ones(len(group)), (group, column)), shape=(len(members), features))
+
+
+def mean_of_members(activations: np.ndarray, members: Iterable[str]) -> np.ndarray:
+    """Compute the activations of groups, (images, groups), from those of features, (images, features): the mean of the members."""
+    of_groups = membership(members, activations.shape[1])
+    return (of_groups @ activations.T.astype(np.float64)).T / of_groups.sum(axis=1)

@@ -17,6 +17,7 @@ MENTIONS = DATA / "mentions.parquet"
 EXPLAINED = DATA / "explained.parquet"
 EXPLAINABILITY = DATA / "explainability"
 FAILURES = DATA / "failures"
+PROBES = DATA / "probes"  # a dependency of the failures, so the folder must exist even in a run without probes
 # Not among the metrics, because the stage that writes it depends on that folder.
 SUMMARY = REPORTS / "summary.json"
 # A dependency of the report, so the folder must exist even in a run without pairs of encoders.
@@ -41,6 +42,11 @@ def groups(encoder: str) -> Path:
 def crops(name: str) -> Path:
     """Return the folder of ``crops.parquet``, ``heatmaps.npy`` and ``embeddings.npy``, whose rows correspond."""
     return DATA / "crops" / name
+
+
+def alignment(name: str) -> Path:
+    """Return the file of an image-text encoder that was learned from pairs of images and captions."""
+    return DATA / "alignments" / f"{name}.safetensors"
 
 
 def generated(name: str) -> Path:
@@ -71,6 +77,11 @@ def facets(name: str) -> Path:
 def transfers(pair: str) -> Path:
     """Return the table of the held-out images of each transferred group, selected through the map."""
     return TRANSFERS / f"{pair}.parquet"
+
+
+def probe(name: str) -> Path:
+    """Return the file of an encoder's linear probe."""
+    return PROBES / f"{name}.safetensors"
 
 
 def metrics(name: str) -> Path:

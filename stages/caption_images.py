@@ -12,7 +12,7 @@ from falcon_dvc.artifacts.formats import read_table, write_array, write_json, wr
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import Resumable, resumable
-from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
+from falcon_dvc.concepts.scoring.corpus import Corpus, read_centre, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 def run(params: Params) -> StageSummary:
     """Write ``embeddings.npy``, ``captions.npy`` and ``weights.npy``, a row for each row of ``data/images.parquet``.
+
+    ``centre.npy`` is the mean of the probe images: its cosine with a caption is the mean cosine of the caption over these
+    images, which `concepts.hub_correction` subtracts.
 
     ``words.npy`` holds the embeddings of the corpus's words, and ``words.parquet`` their concepts. ``embeddings.json``
     names the image-text encoder.
@@ -38,7 +41,10 @@ def run(params: Params) -> StageSummary:
         batch = params.mine_crops.batch_size
         embeddings = embed_crops(params.data, encoder, np.arange(len(images)), boxes, batch, work, "images")
         write_array(folder / "embeddings.npy", embeddings)
-        captions = _captioned(params, corpus, embeddings, work)
+        centre = embeddings[images["split"] == "probe"].mean(axis=0)
+        write_array(folder / "centre.npy", centre)
+        compared = embeddings - read_centre(params.concepts, len(centre))
+        captions = _captioned(params, corpus, compared, work)
     write_array(folder / "captions.npy", captions.captions)
     write_array(folder / "weights.npy", captions.weights)
     words = frequent_words(corpus, params.caption_images.least_mentions)
@@ -64,6 +70,7 @@ def _captioned(params: Params, corpus: Corpus, embeddings: np.ndarray, work: Res
     settings = params.concepts
     shards = settings.shards if settings.normaliser == "shard" else None
     depends_on = {"captions": settings.captions_per_image, "by": settings.normaliser, "at": settings.temperature}
+    depends_on["hubs"] = settings.hub_correction
     checkpoint = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.IMAGE_CAPTIONS / "embeddings.npy"])
     with executor_of(params, "caption_images") as executor:
         return corpus.captioned(embeddings, settings, shards, checkpoint, executor)

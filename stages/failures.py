@@ -19,6 +19,7 @@ from falcon_dvc.failures.blame import (
 )
 from falcon_dvc.failures.classified import Classified
 from falcon_dvc.failures.clusters import cluster_table, concepts_of_features, failure_table
+from falcon_dvc.failures.probes import read_probe
 from falcon_dvc.failures.repairs import REPAIRS, repair_metrics, repair_plot, repair_table
 from falcon_dvc.failures.shortcut import shortcut_metrics
 from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier
@@ -81,9 +82,14 @@ def run(params: Params, name: str) -> StageSummary:
 
 
 def _classifier(params: Params, name: str) -> LinearClassifier:
+    """Read the probe of an encoder, or its own classifier."""
+    if name in params.fit_probe.encoders:
+        return read_probe(paths.probe(name))
     classifier = linear_classifier(params.encoders[name], f"encoders.{name}")
     if classifier is None:
-        raise UserError(f"params.yaml: failures.encoders: '{name}' has no classifier; list only encoders that have one")
+        raise UserError(
+            f"params.yaml: failures.encoders: '{name}' has no classifier; list it in fit_probe.encoders too"
+        )
     return classifier
 
 

@@ -20,7 +20,7 @@ from falcon_dvc.evaluation.hand_made_sets import first_word, random_sets, sets_o
 from falcon_dvc.evaluation.statistics import bootstrap_weights, interval_of_correlations
 from falcon_dvc.evaluation.whole_images import image_scores
 from falcon_dvc.groups.image_sets import compared_activations
-from falcon_dvc.members import membership
+from falcon_dvc.members import mean_of_members
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import MeasureFaithfulness, Params
@@ -38,7 +38,10 @@ def run(params: Params, name: str) -> StageSummary:
     if len(heldout):
         activations = read_rows(paths.groups(name) / "activations.npy", len(images), paths.IMAGES)
         scores, references = image_scores(corpus), _references(params, name, heldout, activations.shape[1])
-        parts = [(table, _mean_of_members(activations[heldout], groups)), *_hand_made(images, scores, corpus, params)]
+        parts = [
+            (table, mean_of_members(activations[heldout], groups["members"])),
+            *_hand_made(images, scores, corpus, params),
+        ]
         table = pd.concat(
             [_measured(*part, scores[heldout].tocsc(), references, corpus, params) for part in parts], ignore_index=True
         )
@@ -50,12 +53,6 @@ def run(params: Params, name: str) -> StageSummary:
         lacking=[] if len(heldout) else ["no image is held out, so nothing is measured; raise data.heldout"],
         wrote={f"rows to {paths.faithfulness(name)}": len(table)},
     )
-
-
-def _mean_of_members(activations: np.ndarray, groups: pd.DataFrame) -> np.ndarray:
-    """Compute the activations of features and groups from those of features: of a group, the mean of its members."""
-    members = membership(groups["members"], activations.shape[1])
-    return (members @ activations.T.astype(np.float64)).T / members.sum(axis=1)
 
 
 def _hand_made(

@@ -27,7 +27,7 @@ def run(params: Params, name: str) -> StageSummary:
     ``embeddings.json`` names the image-text encoder. The captions must be embedded by the same one.
     """
     from falcon_dvc.compute.device import best_device
-    from falcon_dvc.crops.embedding import embed_crops
+    from falcon_dvc.crops.embedding import embeddings_of_crops
     from falcon_dvc.models.image_text.load import load_image_text
 
     settings, folder = params.mine_crops, paths.crops(name)
@@ -38,7 +38,7 @@ def run(params: Params, name: str) -> StageSummary:
         heatmaps = located.of_groups(rows, _members(name, sets))
         boxes = _boxes(located, sets, rows, heatmaps, settings)
         encoder = load_image_text(params.image_text, best_device(params.device))
-        embeddings = embed_crops(params.data, encoder, rows, boxes, settings.batch_size, work)
+        embeddings = embeddings_of_crops(params, encoder, rows, boxes, work)
         write_table(folder / "crops.parquet", crop_table(sets, boxes, empty(heatmaps)))
         write_array(folder / "heatmaps.npy", as_bytes(heatmaps))
         write_array(folder / "embeddings.npy", embeddings)

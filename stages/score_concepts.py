@@ -8,20 +8,27 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_table, write_array, write_json, write_table
+from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_json, write_table
 from falcon_dvc.artifacts.shortfalls import of_concepts
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import resumable
-from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
-from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, explain_crops
+from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_centre, read_corpus
+from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, explain_crops, ranked_by
 from falcon_dvc.concepts.scoring.tables import concept_table, evidence_table
 from falcon_dvc.concepts.scoring.without_word import without_word
 from falcon_dvc.concepts.words.listing import explanations_in_words, kept_concepts
 from falcon_dvc.errors import UserError
+from falcon_dvc.evaluation.following import (
+    correlations_of_entries,
+    correlations_with_probabilities,
+    values_of_entries,
+)
+from falcon_dvc.evaluation.whole_images import read_whole_images
+from falcon_dvc.members import mean_of_members
 
 if TYPE_CHECKING:
-    from falcon_dvc.params.schema import Params
+    from falcon_dvc.params.schema import Concepts, Params
 
 
 def run(params: Params, name: str) -> StageSummary:
@@ -33,8 +40,10 @@ def run(params: Params, name: str) -> StageSummary:
     groups, crops = _groups_and_crops(name)
     embeddings = crop_embeddings(name, corpus)
     recall = {} if corpus.index is None else _recall(corpus, embeddings, params)
-    captions = _captioned(params, name, corpus, embeddings)
+    captions = _captioned(params, name, corpus, embeddings - read_centre(params.concepts, embeddings.shape[1]))
     explanation = _explain(captions, crops, groups, corpus, params)
+    if params.concepts.ranking == "correlation":
+        explanation = _by_correlation(explanation, name, groups, corpus, params.concepts)
     table = concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)
     high = (crops["role"] == "high").to_numpy()
     evidence = evidence_table(
@@ -66,6 +75,7 @@ def _captioned(params: Params, name: str, corpus: Corpus, embeddings: np.ndarray
         "captions": concepts.captions_per_image,
         "temperature": concepts.temperature,
         "by": concepts.normaliser,
+        "hubs": concepts.hub_correction,
     }
     with executor_of(params, "score_concepts") as executor, resumable(f"score_concepts-{name}") as work:
         checkpoint = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.crops(name)])
@@ -98,6 +108,20 @@ def _explain(
     """Explain the crops; they are joined to groups by key."""
     group = pd.Index(groups["group"]).get_indexer(crops["group"])
     return explain_crops(captions, group, crops["role"].to_numpy(), corpus.mentions, len(groups), params.concepts)
+
+
+def _by_correlation(
+    explanation: Explanation, name: str, groups: pd.DataFrame, corpus: Corpus, settings: Concepts
+) -> Explanation:
+    """Rank the concepts by how well they follow the group over all probe images (`falcon_dvc.evaluation.following`)."""
+    probe, whole = np.flatnonzero(read_table(paths.IMAGES)["split"] == "probe"), read_whole_images(corpus)
+    activations = mean_of_members(read_array(paths.groups(name) / "activations.npy")[probe], groups["members"])
+    entries = explanation.scores.group, explanation.scores.concept
+    of_captions = correlations_of_entries(activations, whole.scores[probe], *entries)
+    images, sharpness = whole.embeddings[probe], settings.word_sharpness
+    of_words = correlations_with_probabilities(activations, images, whole.texts, sharpness)
+    values = values_of_entries(of_captions, of_words, whole.words, *entries, settings.word_weight)
+    return ranked_by(values, explanation.scores, explanation.kept, corpus.mentions)
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:

@@ -72,11 +72,15 @@ def definitions() -> dict[str, dict]:
     return {name: stage.get("do", stage) for name, stage in read_yaml(ROOT / "dvc.yaml")["stages"].items()}
 
 
+# Params that list the keys of a stage, where these are no encoders to explain.
+SECTIONS = {"transfer": "transfers", "train_encoder": "train", "align_image_text": "alignments"}
+
+
 def stages_in_order(params: Params) -> Iterator[Stage]:
     """Yield every stage of dvc.yaml with the key it runs for."""
     for name, definition in definitions().items():
         command = definition["cmd"].split()
-        section = "transfers" if name == "transfer" else "train" if name == "train_encoder" else "encoders"
+        section = SECTIONS.get(name, "encoders")
         # A stage that runs for some encoders only has a list of its own.
         named = getattr(getattr(params, name, None), "encoders", getattr(params, section))
         keys = [(key,) for key in named] if len(command) > 4 else [()]

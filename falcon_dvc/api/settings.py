@@ -56,6 +56,7 @@ class MineCrops:
     threshold: float = 0.6
     margin: float = 0.15
     min_size: float = 0.3
+    embed: str = "crops"
     batch_size: int = 256
 
 
@@ -85,6 +86,10 @@ class Concepts:
     low_cut: float = 0.1
     relative_cut: float = 0.67
     gamma: float = 0.25
+    hub_correction: bool = False
+    ranking: str = "score"
+    word_weight: float = 0.25
+    word_sharpness: float = 10.0
     top: int = 8
     confidence: float = 0.95
 
@@ -121,7 +126,7 @@ def checked(settings: Settings, seed: int | None = None) -> Sections:
     Raises
     ------
     UserError
-        If a value is impossible.
+        If a value is impossible, or needs the pipeline.
     """
     from pydantic import ValidationError
 
@@ -129,6 +134,7 @@ def checked(settings: Settings, seed: int | None = None) -> Sections:
 
     if seed is not None:
         settings = replace(settings, find_groups=replace(settings.find_groups, seed=seed))
+    _refuse_what_stages_do(settings)
     try:
         return Sections(
             schema.ExtractActivations(**asdict(settings.extract_activations)),
@@ -139,6 +145,18 @@ def checked(settings: Settings, seed: int | None = None) -> Sections:
         )
     except ValidationError as error:
         raise UserError(_one_line(error)) from error
+
+
+def _refuse_what_stages_do(settings: Settings) -> None:
+    """Refuse settings that read artifacts of the pipeline."""
+    of_stages = {
+        "Concepts.hub_correction": settings.concepts.hub_correction is True,
+        "Concepts.ranking": settings.concepts.ranking == "correlation",
+        "MineCrops.embed": settings.mine_crops.embed == "maps",
+    }
+    for name, is_set in of_stages.items():
+        if is_set:
+            raise UserError(f"settings: {name}: only the pipeline has it (params.yaml); leave it at its default here")
 
 
 def _one_line(error: ValidationError) -> str:

@@ -121,7 +121,7 @@ def _of_text(number: int, path: str, column: str) -> Iterator[Batch]:
     dialect = dialect_of(path, first_lines(path), suffix_of(Path(path)), column)
     row = 0
     with opened(path) as file:
-        lines = (_text(line) for line in short_lines(file, MAX_ROW_BYTES))
+        lines = (text_of(line) for line in short_lines(file, MAX_ROW_BYTES))
         for rows in in_batches(rows_of(lines, dialect), ROWS_AT_ONCE, _size):
             texts, undecodable = _texts_of_rows(rows)
             misfits, long = sum(not one.fits for one in rows), sum(one.lines > 1 for one in rows)
@@ -129,7 +129,7 @@ def _of_text(number: int, path: str, column: str) -> Iterator[Batch]:
             row += len(rows)
 
 
-def _text(line: bytes) -> str:
+def text_of(line: bytes) -> str:
     """Decode a line; bytes that are not UTF-8 are kept as surrogates."""
     return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
 
@@ -158,7 +158,7 @@ def suffix_of(path: Path) -> str:
 def first_lines(path: str | Path) -> list[str]:
     """Return the first lines of a file of text."""
     with opened(path) as file:
-        return [_text(line) for line in islice(short_lines(file, MAX_ROW_BYTES), SAMPLED)]
+        return [text_of(line) for line in islice(short_lines(file, MAX_ROW_BYTES), SAMPLED)]
 
 
 def dialect_in_text(path: str | Path, column: str) -> Dialect | None:

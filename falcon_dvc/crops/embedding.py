@@ -17,6 +17,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.compute.prefetch import collated, prefetched
 from falcon_dvc.compute.resume import Checkpoint, Resumable
+from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Picture, cut
 from falcon_dvc.images.open import open_images, which_images
 from falcon_dvc.images.source import ImageSource
@@ -24,11 +25,36 @@ from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
     from falcon_dvc.models.image_text.base import ImageTextEncoder
-    from falcon_dvc.params.schema import Data
+    from falcon_dvc.params.schema import Data, Params
 
+CROPS_AN_IMAGE = 8  # crops that take as much memory as an image with its maps
 Cut = TypeVar("Cut")  # prepared crops of one image
 Ready = TypeVar("Ready")  # a prepared batch
 Crops = Int[np.ndarray, "crops row_and_box"]
+
+
+def embeddings_of_crops(
+    params: "Params",
+    encoder: "ImageTextEncoder",
+    rows: Int[np.ndarray, " crops"],
+    boxes: Int[np.ndarray, "crops 4"],
+    work: Resumable,
+    name: str = "crops",
+) -> Float[np.ndarray, "crops dim"]:
+    """Embed crops as ``mine_crops.embed`` says: each by a pass of its own, or all crops of an image by one pass over it.
+
+    Raises
+    ------
+    UserError
+        If the encoder has no maps that can be pooled.
+    """
+    settings = params.mine_crops
+    if settings.embed == "crops":
+        return embed_crops(params.data, encoder, rows, boxes, settings.batch_size, work, name)
+    if not hasattr(encoder, "embed_boxes"):
+        raise UserError("mine_crops.embed: maps needs image_text of kind aligned in float32; set it to crops")
+    batch_size = max(1, settings.batch_size // CROPS_AN_IMAGE)
+    return embed_boxes(params.data, encoder, rows, boxes, batch_size, work, name)
 
 
 def embed_crops(
@@ -62,6 +88,60 @@ def embed_crops(
             checkpoint.save(first)
     checkpoint.save(first, at_once=True)
     return embedded[place]
+
+
+def embed_boxes(
+    data: "Data",
+    encoder: Any,
+    rows: Int[np.ndarray, " crops"],
+    boxes: Int[np.ndarray, "crops 4"],
+    batch_size: int,
+    work: Resumable,
+    name: str,
+) -> Float[np.ndarray, "crops dim"]:
+    """Compute unit embeddings of crops from one pass over each image: its maps are pooled over the boxes.
+
+    Parameters
+    ----------
+    encoder : an image-text encoder with `embed_boxes`.
+    batch_size : images in a pass. The other parameters are those of `embed_crops`.
+    """
+    crops, place = different_crops(rows, boxes)
+    depends_on = {"encoder": encoder.fingerprint, "batch_size": batch_size, "by": "maps"}
+    checkpoint = checkpoint_of_crops(work, name, data, crops, depends_on)
+    embedded, first = checkpoint.array("embedded.npy", (len(crops), encoder.dim), np.float32), checkpoint.finished
+    source, images = open_images(data, read_table(paths.IMAGES)), np.unique(crops[first:, 0])
+    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    jobs = partial(_whole_images, source, encoder.prepare)
+    ready = track(prefetched(batches, jobs, _with_shapes), "embedding crops", total=len(batches))
+    with closing(ready):
+        for batch, (prepared, shapes) in ready:
+            of_images = [crops[crops[:, 0] == image, 1:] for image in batch]
+            found = encoder.embed_boxes(prepared, shapes, of_images)
+            embedded[first : first + len(found)] = found
+            first += len(found)
+            checkpoint.save(first)
+    checkpoint.save(first, at_once=True)
+    return embedded[place]
+
+
+def _whole_images(
+    source: ImageSource, prepare: Callable[[Sequence[Picture]], Any], batch: Int[np.ndarray, " images"]
+) -> Iterator[Callable[[], tuple[int, Any, tuple[int, int]]]]:
+    """Yield one job for each image of a batch: its row, prepared, and its height and width."""
+    for row in source.in_storage_order(batch.tolist()):
+        yield partial(_whole_image, source, prepare, row)
+
+
+def _whole_image(source: ImageSource, prepare: Callable, row: int) -> tuple[int, Any, tuple[int, int]]:
+    picture = source.load(row)
+    return row, prepare([picture]), picture.shape[:2]
+
+
+def _with_shapes(images: list[tuple[int, Any, tuple[int, int]]]) -> tuple[Any, list[tuple[int, int]]]:
+    """Join the prepared images of a batch, and their shapes, in the order of their rows."""
+    prepared = collated((row, one) for row, one, _ in images)
+    return prepared, [shape for _, _, shape in sorted(images, key=lambda image: image[0])]
 
 
 def embed_pictures(

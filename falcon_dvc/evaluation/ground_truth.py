@@ -52,10 +52,21 @@ def read_judge(folder: str, name: str, clear: float) -> Judge:
     folder : the images, with their attributes. clear : least correlation of a clear truth.
     """
     rows, attributes = heldout_attributes(folder)
+    return judge_of(name, rows, attributes, names_of_attributes(read_table(f"{folder}/lexicon.parquet")), clear)
+
+
+def judge_of(
+    name: str, rows: np.ndarray, attributes: pd.DataFrame, names: Mapping[Attribute, set[str]], clear: float
+) -> Judge:
+    """Find the truth of the explained features of the encoder `name` on the held-out images `rows`.
+
+    Parameters
+    ----------
+    attributes : of these images, one bool column for each (kind, value). clear : least correlation of a clear truth.
+    """
     activations = read_array(paths.groups(name) / "activations.npy")[rows]
     truth = truth_of(activations, attributes, clear)
     explained = truth["group"].isin(read_table(paths.groups(name) / "groups.parquet")["group"])
-    names = names_of_attributes(read_table(f"{folder}/lexicon.parquet"))
     return Judge(truth[explained].reset_index(drop=True), activations, attributes, names)
 
 

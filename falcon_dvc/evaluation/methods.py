@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,11 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
-from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings
+from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_centre
 from falcon_dvc.concepts.scoring.explanation import Captioned, ConceptSettings, explain
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import Concepts
 
 Words = dict[str, list[str]]
 
@@ -42,7 +46,7 @@ class CaptionedCrops:
         return Captioned(self.captions.captions[rows], self.captions.weights[rows]), group
 
 
-def read_captioned_crops(name: str, corpus: Corpus, settings: ConceptSettings) -> CaptionedCrops:
+def read_captioned_crops(name: str, corpus: Corpus, settings: Concepts) -> CaptionedCrops:
     """Read and caption the crops of an encoder's single features.
 
     The stage `mine_crops` wrote them.
@@ -52,14 +56,20 @@ def read_captioned_crops(name: str, corpus: Corpus, settings: ConceptSettings) -
     crops = read_table(paths.crops(name) / "crops.parquet")
     rows = np.flatnonzero(crops["group"].isin(single))
     embeddings = crop_embeddings(name, corpus)[rows]
-    return caption_crops(single, crops.iloc[rows].reset_index(drop=True), embeddings, corpus, settings)
+    centre = read_centre(settings, embeddings.shape[1])
+    return caption_crops(single, crops.iloc[rows].reset_index(drop=True), embeddings, corpus, settings, centre)
 
 
 def caption_crops(
-    groups: np.ndarray, crops: pd.DataFrame, embeddings: np.ndarray, corpus: Corpus, settings: ConceptSettings
+    groups: np.ndarray,
+    crops: pd.DataFrame,
+    embeddings: np.ndarray,
+    corpus: Corpus,
+    settings: ConceptSettings,
+    centre: np.ndarray | float = 0.0,
 ) -> CaptionedCrops:
-    """Caption crops by the settings."""
-    return CaptionedCrops(groups, crops, embeddings, corpus.captioned(embeddings, settings))
+    """Caption crops by the settings; `centre` is subtracted from the embeddings that captions are compared with."""
+    return CaptionedCrops(groups, crops, embeddings, corpus.captioned(embeddings - centre, settings))
 
 
 def falcon(captioned: CaptionedCrops, corpus: Corpus, settings: ConceptSettings, contrast: str | None = None) -> Words:

@@ -14,7 +14,7 @@ from falcon_dvc.placeholders import existing, files_in, refuse_placeholders
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params, RenderScenes, Section
 
-FILES = ("checkpoint", "head", "sentences")  # keys of encoders that name a file or folder
+FILES = ("checkpoint", "head", "sentences", "pairs", "images")  # keys of encoders that name a file or folder
 PLANTED = {
     "shortcut": {"object": "object", "background": "background", "lookalike": "object"},
     "cooccurrence": {"object": "object", "background": "background"},
@@ -75,7 +75,12 @@ def check_plants(section: RenderScenes) -> None:
 def _written_by_stages(params: Params) -> list[Path]:
     """List the inputs that a stage of this run writes."""
     rendered = [SCENES, TRAINING, MODELS / "clip.safetensors"] if params.worlds else []
-    return [*rendered, *(MODELS / f"{name}.safetensors" for name in params.train), DATA / "generated"]
+    return [
+        *rendered,
+        *(MODELS / f"{name}.safetensors" for name in params.train),
+        DATA / "generated",
+        DATA / "alignments",
+    ]
 
 
 def _named_files(params: Params) -> Iterator[tuple[str, Path]]:
@@ -87,6 +92,12 @@ def _named_files(params: Params) -> Iterator[tuple[str, Path]]:
     yield from _files_of("image_text", params.image_text)
     for name, encoder in params.encoders.items():
         yield from _files_of(f"encoders.{name}", encoder)
+    for name, alignment in params.alignments.items():
+        yield from _files_of(f"alignments.{name}", alignment)
+        for number, tower in enumerate(alignment.towers):
+            yield from _files_of(f"alignments.{name}.towers.{number}", tower)
+    if params.evaluate_human_captions.encoders:
+        yield from _files_of("evaluate_human_captions", params.evaluate_human_captions)
     if params.generate_captions.encoders:
         yield from _files_of("generate_captions", params.generate_captions)
 

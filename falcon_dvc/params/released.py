@@ -24,6 +24,8 @@ RELEASED: dict[str, dict[str, Any]] = {
         "normaliser": "shard",
         "contrast": "released",
         "low_cut": 0.1,
+        "hub_correction": False,
+        "ranking": "score",
         "top": 8,
     },
 }

@@ -11,11 +11,14 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    TypeAdapter,
+    ValidationError,
     field_validator,
     model_validator,
 )
 
 from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
+from falcon_dvc.errors import UserError
 from falcon_dvc.models.open_clip import NAMED, REPOSITORIES
 from falcon_dvc.params.languages import known_language
 
@@ -408,7 +411,10 @@ class Network(Chosen, Headed, Weights):
 
 
 class TorchvisionEncoder(Network):
-    """``weights``: checkpoint, random, or a name of the model's weights, for instance IMAGENET1K_V1."""
+    """``weights``: checkpoint, random, a name of the model's weights such as IMAGENET1K_V1, or ``package:NAME/FILE``.
+
+    The last one is a file of weights that an installed package ships.
+    """
 
     kind: Literal["torchvision"]
     name: str
@@ -416,12 +422,18 @@ class TorchvisionEncoder(Network):
     other_sources: ClassVar[str] = ", or set weights to random or to a name such as IMAGENET1K_V1"
 
 
+def _of_timm(weights: str) -> str:
+    if weights not in ("checkpoint", "random", "pretrained") and not weights.startswith("package:"):
+        raise ValueError("should be 'checkpoint', 'random' or 'pretrained', or a file of a package (package:NAME/FILE)")
+    return weights
+
+
 class TimmEncoder(Network):
-    """``weights``: checkpoint, random, or pretrained (from timm's hub or its cache)."""
+    """``weights``: checkpoint, random, pretrained (from timm's hub or its cache), or ``package:NAME/FILE``."""
 
     kind: Literal["timm"]
     name: str
-    weights: Literal["checkpoint", "random", "pretrained"] = "checkpoint"
+    weights: Annotated[str, AfterValidator(_of_timm)] = "checkpoint"
     other_sources: ClassVar[str] = ", or set weights to random or pretrained"
 
 
@@ -491,7 +503,84 @@ class ConSE(Weights):
         return self
 
 
-ImageTextSpec = Annotated[OpenClip | ConSE, Field(discriminator="kind")]
+TowerSpec = Annotated[
+    ScenesEncoder | EfficientNetLite | TorchvisionEncoder | TimmEncoder | OpenClipEncoder, Field(discriminator="kind")
+]
+TOWERS = TypeAdapter(tuple[TowerSpec, ...])
+
+
+class AlignedImageText(Section):
+    """``checkpoint`` is a file of the stage `align_image_text`: ``data/alignments/NAME.safetensors`` for ``alignments.NAME``."""
+
+    kind: Literal["aligned"]
+    checkpoint: str
+    precision: Precision = "float32"
+
+    def read_towers(self, entries: list[Any]) -> tuple[Any, ...]:
+        """Return the specs of networks that a file lists.
+
+        Raises
+        ------
+        UserError
+            If an entry is not valid.
+        """
+        try:
+            return TOWERS.validate_python(entries)
+        except ValidationError as error:
+            raise UserError(
+                f"image_text.checkpoint: {self.checkpoint} lists networks that are not valid "
+                f"({error.errors()[0]['msg']}); learn it again (stage align_image_text), or use another file"
+            ) from error
+
+
+ImageTextSpec = Annotated[OpenClip | ConSE | AlignedImageText, Field(discriminator="kind")]
+
+
+class PairSplits(Section):
+    train: Between
+    validation: Between
+
+    @model_validator(mode="after")
+    def _some_are_held_out(self) -> "PairSplits":
+        if self.train + self.validation >= 1:
+            raise ValueError(
+                "train and validation must leave images to measure retrieval on: their sum must be below 1"
+            )
+        return self
+
+
+class ImageTextAlignment(Weights):
+    """An image-text encoder to learn from pairs of an image and a caption: a linear map from networks to a sentence encoder.
+
+    ``pairs`` is a table with an image name and a caption in each row, and ``images`` the folder that the names start
+    from. ``towers`` are entries as in ``encoders``, whose features are used side by side; ``sentences`` is the folder
+    of a sentence encoder (by default MiniLM). ``conse`` is the weight of ConSE, which the first classifier among the
+    towers gives (0: none), and ``top`` the number of its classes. ``ridge`` lists the penalties of the map, chosen on
+    the validation split. ``checkpoint`` is written by ``falcon profile``: DVC watches it in place of the networks.
+    """
+
+    pairs: str
+    images: str
+    towers: Annotated[tuple[TowerSpec, ...], Field(strict=False, min_length=1)]
+    sentences: str | None = None
+    conse: Annotated[float, Field(ge=0)] = 0.5
+    top: Count = 10
+    ridge: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    splits: PairSplits = PairSplits(train=0.7, validation=0.1)
+    seed: Natural = 0
+    batch_size: Count = 64
+    watched_only: ClassVar[bool] = True
+
+    @property
+    def elsewhere(self) -> str:
+        """See `Weights`."""
+        return "towers"
+
+    @model_validator(mode="after")
+    def _towers_explain_nothing(self) -> "ImageTextAlignment":
+        if any(tower.features is not None or tower.head is not None for tower in self.towers):
+            raise ValueError("towers: their features are used as they are; leave features and head out")
+        return self
 
 
 class Pair(Section):
@@ -541,6 +630,7 @@ class MineCrops(Section):
     threshold: Between
     margin: Annotated[float, Field(ge=0)]
     min_size: Share
+    embed: Literal["crops", "maps"]
     batch_size: Count
 
 
@@ -602,6 +692,10 @@ class Concepts(Section):
     low_cut: Share
     relative_cut: Annotated[float, Field(gt=0)]
     gamma: Annotated[float, Field(ge=0)]
+    hub_correction: bool
+    ranking: Literal["score", "correlation"]
+    word_weight: Annotated[float, Field(ge=0)]
+    word_sharpness: Positive
     top: Count
     confidence: Between
 
@@ -648,6 +742,37 @@ class FindFacets(Resampled):
 
 class EvaluateConcepts(Resampled):
     clear: Between
+
+
+def _no_file(value: Any) -> Any:
+    """Refuse a file here: DVC would not notice that it changes. `falcon profile` writes its words instead."""
+    if isinstance(value, str):
+        raise ValueError("only a profile can name a file (docs/images.md); list the words of each class here")
+    return value
+
+
+class EvaluateClasses(Resampled):
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    names: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], BeforeValidator(_no_file)]
+    clear: Between
+
+
+class EvaluateHumanCaptions(Resampled):
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    pairs: str | None
+
+    @model_validator(mode="after")
+    def _pairs_are_named(self) -> "EvaluateHumanCaptions":
+        if self.encoders and self.pairs is None:
+            raise ValueError("name the table of the captions as pairs, or leave the list of encoders empty")
+        return self
+
+
+class FitProbe(Resampled):
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    validation: Between
+    strengths: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)]
+    iterations: Count
 
 
 class Failures(Resampled):
@@ -759,6 +884,7 @@ class Params(Section):
     render_scenes: RenderScenes
     train_clip: TrainClip
     train: dict[Slug, TrainSpec]
+    alignments: dict[Slug, ImageTextAlignment]
     image_text: ImageTextSpec
     encoders: dict[Slug, EncoderSpec] = Field(min_length=1)
     transfers: dict[Slug, Pair]
@@ -775,7 +901,10 @@ class Params(Section):
     measure_faithfulness: MeasureFaithfulness
     find_facets: FindFacets
     evaluate_concepts: EvaluateConcepts
+    evaluate_classes: EvaluateClasses
+    evaluate_human_captions: EvaluateHumanCaptions
     evaluate_units: EvaluateUnits
+    fit_probe: FitProbe
     failures: Failures
     transfer: Transfer
     report: Report
@@ -789,7 +918,13 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _sections_name_encoders(self) -> "Params":
-        for section in ("generate_captions", "evaluate_units", "failures"):
+        for section in (
+            "generate_captions",
+            "evaluate_classes",
+            "evaluate_human_captions",
+            "evaluate_units",
+            "failures",
+        ):
             for key in getattr(self, section).encoders:
                 if key not in self.encoders:
                     known = ", ".join(self.encoders)

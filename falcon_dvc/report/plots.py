@@ -66,6 +66,8 @@ OF_ENCODERS = (
     Plot("{}_evaluation", "shares", "top1", "truth", "first concept is right", "",
          "{}: right concepts, by kind of truth", ("{}",)),
     Plot("{}_methods", "shares", "top1", "method", "first concept is right", "", "{}: right concepts, by method", ("{}",)),
+    Plot("{}_classes_methods", "shares", "top1", "method", "first concept names the class", "",
+         "{}: class named, by method", ("{}",)),
     Plot("{}_contrast", "shares", "top1", "contrast", "first concept is right", "", "{}: right concepts, by contrast", ("overview",)),
     Plot("{}_repairs", "shares", "accuracy", "classifier", "accuracy on the failed class", "",
          "{}: failures repaired", ("failures_{}",)),

@@ -10,7 +10,7 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.compute.resume import Resumable
-from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
+from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_centre, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned, explain
 from falcon_dvc.concepts.scoring.tables import concept_table
 from falcon_dvc.crops.localisation import Localisation
@@ -54,7 +54,7 @@ def explain_through_maps(
     The images are cropped where the *unseen* encoder fires, then captioned. The boxes are returned too.
     """
     from falcon_dvc.compute.device import best_device
-    from falcon_dvc.crops.embedding import embed_crops
+    from falcon_dvc.crops.embedding import embeddings_of_crops
     from falcon_dvc.models.image_text.load import load_image_text
 
     corpus = read_corpus()
@@ -65,8 +65,7 @@ def explain_through_maps(
         group = np.repeat(np.arange(len(tops)), tops.shape[1])
         rows = spaces.rows[split.heldout[tops]].reshape(-1)
         boxes = _boxes(params, unseen, rows, (spaces.members @ fitted.weights.T)[group], work)
-        size, name = params.mine_crops.batch_size, f"crops-{number}"
-        embeddings = embed_crops(params.data, encoder, rows, boxes, size, work, name)
+        embeddings = embeddings_of_crops(params, encoder, rows, boxes, work, f"crops-{number}")
         tables.append(_concepts(params, embeddings, group, random, spaces.groups, corpus))
         cropped.append(boxes)
     return tables, cropped
@@ -75,7 +74,8 @@ def explain_through_maps(
 def _random_captions(params: Params, unseen: str, corpus: Corpus) -> Captioned:
     """Caption random crops of the unseen encoder, which give the prior."""
     rows = np.flatnonzero(read_table(paths.crops(unseen) / "crops.parquet")["role"] == "random")
-    return corpus.captioned(crop_embeddings(unseen, corpus)[rows], params.concepts)
+    embeddings = crop_embeddings(unseen, corpus)[rows]
+    return corpus.captioned(embeddings - read_centre(params.concepts, embeddings.shape[1]), params.concepts)
 
 
 def _boxes(params: Params, unseen: str, rows: np.ndarray, directions: np.ndarray, work: Resumable) -> np.ndarray:
@@ -94,7 +94,7 @@ def _concepts(
     No lowly activating images are found through a map. So the low scores are 0, and of the contrasts only the prior
     has an effect.
     """
-    captions = corpus.captioned(embeddings, params.concepts)
+    captions = corpus.captioned(embeddings - read_centre(params.concepts, embeddings.shape[1]), params.concepts)
     nothing = Captioned(captions.captions[:0], captions.weights[:0]), group[:0]
     explanation = explain((captions, group), nothing, random, corpus.mentions, len(groups), params.concepts)
     return concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)

@@ -7,9 +7,9 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_table
+from falcon_dvc.evaluation import comparison
 from falcon_dvc.evaluation.ground_truth import Judge, read_judge
 from falcon_dvc.params.schema import Params
-from stages import evaluate_concepts
 from worlds import downstream, run_stages, variations
 from worlds.worlds import params_of, read_world, scratch
 
@@ -33,7 +33,7 @@ def run(name: str) -> None:
             run_stages.explain(params, encoder)
         run_stages.measure(params)
         judges = {key: read_judge(params.data.images, key, params.evaluate_concepts.clear) for key in params.encoders}
-        compared = {key: evaluate_concepts.compared_methods(params, key, judge) for key, judge in judges.items()}
+        compared = {key: comparison.compared_methods(params, key, judge) for key, judge in judges.items()}
         tables = {
             "explained": _explained(params) if world.controls else pd.DataFrame(columns=EXPLAINED),
             "explainability": pd.concat([_explainability(encoder) for encoder in params.encoders]),

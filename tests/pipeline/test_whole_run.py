@@ -26,15 +26,31 @@ from falcon_dvc.models.image_text.load import load_image_text
 from falcon_dvc.params.load import load_params, merge, read_yaml
 from tests.support.recorder import WITHOUT_EFFECT, leaves
 from tests.support.remembered_stages import resolved_stages
-from tests.support.reruns import BY_FILE, declared, other_settings, resolved, too_few, too_many
+from tests.support.reruns import (
+    ALIGNMENTS,
+    BY_FILE,
+    HUMAN_CAPTIONS,
+    declared,
+    other_settings,
+    resolved,
+    too_few,
+    too_many,
+)
 from tests.support.whole_runs import whole_run, write_smaller_params
 from trials.tiny import fingerprints, outputs, stages_in_order
 
 # Read by dvc.yaml alone, which runs a stage for each of these encoders; and what has one value only.
-BY_DVC = {("generate_captions", "encoders"), ("generate_captions", "kind"), ("evaluate_units", "encoders")}
+OF_LISTS = {"generate_captions", "evaluate_units", "evaluate_classes", "evaluate_human_captions"}
+BY_DVC = {("generate_captions", "kind"), *((stage, "encoders") for stage in OF_LISTS)}
 # Waited for by stages, and parts of params that DVC compares.
 UNREAD = [Path("data/params_checked.txt"), Path("data/encoders")]
 READING_NO_IMAGE = {("extract_references", "untrained_1")}  # a control, which has the references of its encoder
+# Read by a ranking over all images, by the correction of hubs, and for an encoder without a classifier.
+BY_OTHER_SETTINGS = {
+    "score_concepts": [Path("data/image_captions"), Path("data/images.parquet")],
+    "transfer": [Path("data/image_captions")],
+    "failures": [Path("data/probes")],
+}
 RESULTS = ("data/groups", "data/concepts", "data/explainability", "reports")
 
 
@@ -224,7 +240,8 @@ def test_dvc_watches_the_data_that_a_stage_opens_and_no_others(everything):
         inputs = {file for file in files if not below(file, watched[name].outs)}
         assert not {file for file in inputs if not below(file, deps)}, name
         unread = {dep for dep in deps if not any(below(file, [dep]) for file in inputs)}
-        assert not {dep for dep in unread if not below(dep, UNREAD)} or name in READING_NO_IMAGE, name
+        expected = [*UNREAD, *BY_OTHER_SETTINGS.get(name[0], [])]
+        assert not {dep for dep in unread if not below(dep, expected)} or name in READING_NO_IMAGE, name
 
 
 def below(file, places):
@@ -244,7 +261,9 @@ def content(everything):
     """The params as they are written, with a captioner."""
     written = read_yaml(everything[0] / "params.yaml")
     captioner = {"encoders": ["supervised", "simclr"], "pretrained": "checkpoint", "checkpoint": "coca.pt"}
-    merge(written, {"generate_captions": captioner})
+    merge(
+        written, {"generate_captions": captioner, "evaluate_human_captions": HUMAN_CAPTIONS, "alignments": ALIGNMENTS}
+    )
     return written
 
 

@@ -15,6 +15,7 @@ from falcon_dvc.artifacts.formats import read_json, read_table, write_array, wri
 from falcon_dvc.errors import UserError
 from falcon_dvc.failures import shortcut
 from falcon_dvc.failures.classified import Classified
+from falcon_dvc.failures.probes import save_probe
 from stages import failures
 from tests.support.failure_params import make_params
 from tests.support.paths import ROOT
@@ -269,6 +270,18 @@ def test_a_head_elsewhere_explains_failures_as_a_built_in_one_does(world, name):
     after = contents(world)
     differ = {path.name for path in after if after[path] != before.get(path)}
     assert differ == {"net.safetensors", name}
+
+
+def test_a_fitted_probe_explains_failures_as_a_built_in_classifier_does(world):
+    failures.run(make_params(), "net")
+    before = contents(world)
+    save_probe(paths.probe("net"), WEIGHTS, BIAS, CLASSES)
+    params = make_params()
+    params.fit_probe.encoders = ("net",)
+    write_head("net.safetensors", {})
+    failures.run(params, "net")
+    after = contents(world)
+    assert {path.name for path in after if after[path] != before.get(path)} == {"net.safetensors"}
 
 
 def test_features_of_another_encoder_are_one_clear_line(world):

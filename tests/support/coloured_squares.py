@@ -1,9 +1,11 @@
 """Pictures of one coloured square, a network that sees colours, and an image-text encoder that names them."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 70, 220)}
@@ -55,6 +57,29 @@ class NamesColours:
 
     def embed_texts(self, texts):
         return _unit([[name in text for name in (*COLOURS, "grey")] for text in texts])
+
+
+class ColourWords:
+    """A sentence encoder: a direction for each colour."""
+
+    dim = 3
+
+    def __init__(self, *_):
+        pass
+
+    def embed(self, texts):
+        return _unit([[0.1 + 3 * (name in text) for name in COLOURS] for text in texts])
+
+
+def write_captioned_squares(folder: Path, count: int = 60) -> None:
+    """Write pictures, and a table with two captions of each."""
+    (folder / "images").mkdir(parents=True)
+    lines = ["image\tcaption"]
+    for number, (picture, colour) in enumerate(zip(pictures(count), itertools.cycle(COLOURS))):
+        name = f"images/{number:02}.png"
+        Image.fromarray(picture).save(folder / name)
+        lines += [f"{name}\ta {colour} {thing}" for thing in ("box", "tile")]
+    (folder / "pairs.tsv").write_text("\n".join(lines))
 
 
 def _unit(rows):

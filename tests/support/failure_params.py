@@ -10,6 +10,7 @@ def make_params(**changes):
     return SimpleNamespace(
         failures=SimpleNamespace(**(settings | changes)),
         data=SimpleNamespace(images="data/scenes"),
+        fit_probe=SimpleNamespace(encoders=()),
         encoders={"net": SimpleNamespace(kind="scenes", checkpoint="net.safetensors")},
         render_scenes=SimpleNamespace(shortcut=SimpleNamespace(object="boat", background="water", lookalike="truck")),
         worlds=("scenes",),

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from ruamel.yaml import YAML
@@ -18,8 +19,10 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_table
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.open import open_images
+from falcon_dvc.models.image_text import aligned
 from falcon_dvc.params.load import merge, read_yaml, validated
 from falcon_dvc.params.schema import Params
+from tests.support.coloured_squares import ColourWords, write_captioned_squares
 from tests.support.image_sources import as_folder, as_list, mnist
 from tests.support.paths import ROOT
 from tests.support.recorder import KEYS, Leaf, Recorder, leaves
@@ -36,6 +39,13 @@ OTHER_SOURCES: dict[str, dict] = {
     "list": {"source": "list", "images": "listed", "list": "images.csv"},
     "torchvision": {"source": "torchvision", "images": "mnist", "dataset": "MNIST", "dataset_split": "test"},
 }
+HUMAN_CAPTIONS = {"encoders": ["supervised"], "pairs": "pairs.tsv"}
+ALIGNMENTS = {
+    "own": {
+        "pairs": "taught/pairs.tsv", "images": "taught", "sentences": "folder", "conse": 0.0, "checkpoint": "pins/alignments.own.txt",
+        "towers": [{"kind": "scenes", "checkpoint": "models/supervised.safetensors"}],
+    }
+}  # fmt: skip
 OTHER_INDEX = {"index": "ivf", "nlist": 2, "nprobe": 2, "train": 100, "least_recall": 0.0, "recall_crops": 20}
 
 
@@ -142,6 +152,23 @@ class OtherSettings:
         for pair in self.params.transfers:
             self.read["transfer", pair] |= constants
 
+    def rankings(self) -> None:
+        """A ranking over all probe images, with hubs subtracted."""
+        for encoder in self.params.encoders:
+            self.run(("score_concepts", encoder), concepts={"ranking": "correlation", "hub_correction": True})
+
+    def pairs(self) -> None:
+        """Captions that people wrote, and an image-text encoder that is learned from them, with a sentence encoder of few lines."""
+        images = read_table(paths.IMAGES)["image"]
+        write_captioned_squares(Path("taught"))
+        pd.DataFrame({"image": images, "caption": "a red boat"}).to_csv("pairs.tsv", sep="\t", index=False)
+        self.run(("evaluate_human_captions", "supervised"), evaluate_human_captions=HUMAN_CAPTIONS)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(aligned, "SentenceEncoder", ColourWords)
+            patch.setattr(aligned, "folder_digest", str)
+            self.run(("align_image_text", "own"), alignments=ALIGNMENTS)
+        self.read["align_image_text", "own"].add(("alignments", "own", "checkpoint"))  # which DVC watches as a file
+
     def heatmaps_by_gradients(self) -> None:
         """No stored maps; the kind of the tiny run's encoders then ends in an error, after it was read."""
         for encoder in self.params.encoders:
@@ -203,6 +230,8 @@ def other_settings(folder: Path, params: Params, read: Reads, scratch: Path) -> 
         other.normalisers_and_indices()
         other.whole_images()
         other.contrasts()
+        other.rankings()
+        other.pairs()
         other.heatmaps_by_gradients()
         other.captioner()
         other.image_sources()

@@ -113,7 +113,8 @@ def make_inputs(patch: pytest.MonkeyPatch) -> None:
     table = read_table("data/scenes/attributes.parquet")
     _make_pictures(table["object"])
     _make_networks(captions, sorted(table["object"].unique()))
-    Path("data/transfers").mkdir()  # as in a clone
+    for folder in ("data/transfers", "data/probes"):  # as in a clone
+        Path(folder).mkdir()
     Path("pins").mkdir()
     Path("pins/generate_captions.txt").touch()
     Path("reports/metrics").mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from falcon_dvc.images.listing import Collection, find_in_folder, list_collectio
 from falcon_dvc.models.encoders.hooked import HookedEncoder
 from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier, load_encoder
 from falcon_dvc.models.encoders.networks import IMAGENET, check_names
+from falcon_dvc.models.encoders.packaged import is_packaged
 from falcon_dvc.models.open_clip.build import loaded
 from falcon_dvc.params.feature_file import read_feature_file
 from falcon_dvc.params.schema import Data, EncoderSpec
@@ -233,7 +234,7 @@ def _spec(entry: Entry) -> Any:
 def _built(spec: Any, param: str) -> tuple[HookedEncoder, Any]:
     """Build a network. Random numbers stand for released weights, which have the same layers and outputs."""
     source = "pretrained" if spec.kind == "open_clip" else "weights"
-    if getattr(spec, source) in ("checkpoint", "random"):
+    if getattr(spec, source) in ("checkpoint", "random") or is_packaged(getattr(spec, source)):
         return HookedEncoder(spec, param=param), spec
     spec = spec.model_copy(update={source: "random"})
     encoder = HookedEncoder(spec, param=param)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.models.encoders.packaged import is_packaged
 from falcon_dvc.models.open_clip import FOLDER, NAMED, REPOSITORIES
 from falcon_dvc.placeholders import refuse_placeholders
 
@@ -93,7 +94,7 @@ def _network(request: Request, kind: str, name: str) -> Entry:
         )
     if request.checkpoint:
         return {"kind": kind, "name": name, "checkpoint": request.checkpoint}
-    if kind == "timm" and weights not in ("random", "pretrained"):
+    if kind == "timm" and weights not in ("random", "pretrained") and not is_packaged(weights):
         name, weights = f"{name.partition('.')[0]}.{weights}", "pretrained"
     return {"kind": kind, "name": name, "pretrained" if kind == "open_clip" else "weights": weights}
 

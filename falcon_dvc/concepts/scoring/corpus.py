@@ -15,7 +15,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_json, read_rows
+from falcon_dvc.artifacts.formats import read_array, read_json, read_rows
 from falcon_dvc.compute.executor import Executor, Local, Task
 from falcon_dvc.concepts.retrieval.approximate import candidates
 from falcon_dvc.concepts.retrieval.index import MADE_AGAIN, factorised, occurring, read_captions, read_columns
@@ -40,7 +40,7 @@ from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
     from falcon_dvc.compute.resume import Checkpoint
-    from falcon_dvc.params.schema import BuildCaptionIndex
+    from falcon_dvc.params.schema import BuildCaptionIndex, Concepts
 
 T = TypeVar("T")
 
@@ -236,6 +236,23 @@ def crop_embeddings(name: str, corpus: Corpus) -> np.ndarray:
             f"{path}: embeddings of width {embeddings.shape[1]}, but those of captions have {corpus.embeddings.shape[1]}; run `dvc repro`"
         )
     return embeddings
+
+
+def read_centre(settings: Concepts, width: int) -> np.ndarray | float:
+    """Return what is subtracted from the embedding of an image or crop before captions are compared with it: (dim,), or 0.
+
+    Raises
+    ------
+    UserError
+        If the file of the stage `caption_images` does not fit the captions.
+    """
+    if not settings.hub_correction:
+        return 0.0
+    path = paths.IMAGE_CAPTIONS / "centre.npy"
+    centre = read_array(path)
+    if centre.shape != (width,):
+        raise UserError(f"{path}: shape {centre.shape}, but captions have width {width}; {MADE_AGAIN}")
+    return centre
 
 
 def read_corpus() -> Corpus:

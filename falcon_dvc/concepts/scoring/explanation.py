@@ -132,10 +132,16 @@ def explain(
     of_low = scoring.extracted(low_scores, low[1], groups, mentions.phrase, settings.top)
     also_low = scoring.values_at(of_low, scores.group, scores.concept) > 0
     value, kept = contrasted(scores, contrast or settings.contrast, settings, also_low)
+    return ranked_by(value, scores, kept, mentions)
+
+
+def ranked_by(
+    value: Float[np.ndarray, " entries"], scores: ConceptScores, kept: Bool[np.ndarray, " entries"], mentions: Mentions
+) -> Explanation:
+    """Rank the entries of each group by a value, words and noun phrases apart, the largest first."""
     phrase = mentions.phrase[scores.concept].astype(int)
-    return Explanation(
-        scores, value, kept, scoring.ranks_within(scores.group, phrase, ~kept, value=value, tie=scores.concept)
-    )
+    rank = scoring.ranks_within(scores.group, phrase, ~kept, value=value, tie=scores.concept)
+    return Explanation(scores, value, kept, rank)
 
 
 def explain_crops(

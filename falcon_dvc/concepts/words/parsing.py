@@ -7,12 +7,15 @@ second pass finds phrases in a string with one letter for each token. English wo
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,8 +120,7 @@ def _tagger() -> nltk.TaggerI:
 
     Unknown words are tagged by their ending, else as nouns.
     """
-    import nltk  # takes half a second, so only stages that parse words import it
-
+    nltk = _import_nltk()
     endings = nltk.RegexpTagger(
         [
             (r".*ing$", "VBG"),
@@ -129,6 +131,20 @@ def _tagger() -> nltk.TaggerI:
         ]
     )
     return nltk.UnigramTagger(model=_lexicon(), backoff=endings)
+
+
+def _import_nltk() -> ModuleType:
+    """Import NLTK without scikit-learn, which NLTK imports where it finds it, for a class that nothing here uses.
+
+    NLTK takes half a second, so only stages that parse words import it; scikit-learn takes a second and 60 MB more.
+    """
+    if "sklearn" in sys.modules:
+        return importlib.import_module("nltk")
+    sys.modules["sklearn"] = None  # type: ignore[assignment]  # Python then refuses the import
+    try:
+        return importlib.import_module("nltk")
+    finally:
+        del sys.modules["sklearn"]
 
 
 @lru_cache(maxsize=1)

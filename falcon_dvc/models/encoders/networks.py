@@ -16,6 +16,7 @@ from torch import nn
 
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.encoders.own_networks import for_channels, in_float32, numbers, plain, side, takes_grey
+from falcon_dvc.models.encoders.packaged import is_packaged, packaged_file
 from falcon_dvc.models.encoders.preparation import Preparation
 from falcon_dvc.models.encoders.random_weights import drawn_again, noise_pictures, seeded, set_running_statistics
 from falcon_dvc.models.encoders.released_checkpoints import load_released, load_tensors
@@ -102,9 +103,9 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
     with seeded(spec.seed):
         network = build(spec, param)
     network.untrained = getattr(spec, source) == "random"
-    if getattr(spec, source) == "checkpoint":
+    if file := _file_of_weights(getattr(spec, source), spec, param):
         network.loaded = load_released(
-            network.module, spec.checkpoint, network.classifiers, spec.part, f"{param}.checkpoint", network.content
+            network.module, file, network.classifiers, spec.part, f"{param}.checkpoint", network.content
         )
         network.content = None
     network.preparation, network.classes = _overridden(network.preparation, spec), spec.classes or network.classes
@@ -114,6 +115,13 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
         with suppress(RuntimeError, AssertionError, ValueError, TypeError, IndexError):
             set_running_statistics(network.module, network.preparation.batch(noise_pictures()))
     return network
+
+
+def _file_of_weights(source: str, spec: Any, param: str) -> Any:
+    """Return the file that the weights are read from: the checkpoint, or one of a package; None if there is none."""
+    if is_packaged(source):
+        return packaged_file(source, param)
+    return spec.checkpoint if source == "checkpoint" else None
 
 
 def _overridden(preparation: Preparation, spec: Any) -> Preparation:
@@ -202,7 +210,7 @@ def _torchvision_weights(spec: Any, param: str) -> Any:
     from torchvision import models
 
     _known(spec.name, models.list_models(module=models), param, "torchvision's model")
-    if spec.weights in ("checkpoint", "random"):
+    if spec.weights in ("checkpoint", "random") or is_packaged(spec.weights):
         return None
     released = models.get_model_weights(spec.name)
     name = spec.weights.removeprefix(f"{released.__name__}.")

@@ -138,7 +138,7 @@ def load_image_text(spec: Any, device: str = "cpu") -> ImageTextEncoder:
     spec
         The param ``image_text``: kind and precision. With kind open_clip, either checkpoint alone (written by the stage
         train_clip), or name and pretrained (see `falcon_dvc.models.open_clip.build.source_of`). With kind conse: top,
-        classifier, sentences.
+        classifier, sentences. With kind aligned: checkpoint (written by the stage align_image_text).
     device : str
         Where it runs, for instance "cpu" or "cuda".
 
@@ -161,7 +161,11 @@ def _in_float32(spec: Any, device: str) -> ImageTextEncoder:
         from falcon_dvc.models.image_text.conse import ConSE
 
         return ConSE(spec.top, device, spec.classifier, spec.sentences)
-    raise UserError(f"{PARAM}: kind {spec.kind!r} is unknown; use open_clip or conse")
+    if spec.kind == "aligned":
+        from falcon_dvc.models.image_text.aligned import Aligned
+
+        return Aligned(spec.checkpoint, spec.read_towers, device)
+    raise UserError(f"{PARAM}: kind {spec.kind!r} is unknown; use open_clip, conse or aligned")
 
 
 def _own_clip(checkpoint: str, device: str) -> OpenClip:

@@ -2,8 +2,11 @@
 
 from dataclasses import asdict
 
+import pytest
+
 from falcon_dvc import Settings
-from falcon_dvc.api.settings import checked
+from falcon_dvc.api.settings import Concepts, MineCrops, checked
+from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params
 from tests.support.paths import ROOT
 
@@ -18,3 +21,16 @@ def test_the_defaults_are_those_of_params_yaml():
 
 def test_a_seed_replaces_that_of_the_settings():
     assert checked(Settings(), seed=7).find_groups.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (Settings(concepts=Concepts(hub_correction=True)), r"Concepts\.hub_correction"),
+        (Settings(concepts=Concepts(ranking="correlation")), r"Concepts\.ranking"),
+        (Settings(mine_crops=MineCrops(embed="maps")), r"MineCrops\.embed"),
+    ],
+)
+def test_what_only_the_pipeline_has_is_refused(settings, name):
+    with pytest.raises(UserError, match=f"settings: {name}: only the pipeline has it"):
+        checked(settings)

@@ -160,12 +160,15 @@ def test_params_from_before_these_sources_are_valid(tmp_path):
 
 def test_the_examples_of_the_page_on_images_are_valid(tmp_path):
     page = (SHIPPED.parent / "docs" / "images.md").read_text(encoding="utf-8")
-    examples = [YAML(typ="safe", pure=True).load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
-    assert [example["data"]["source"] for example in examples] == list(
-        get_args(Data.model_fields["source"].annotation)
-    )[1:]
+    blocks = [YAML(typ="safe", pure=True).load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    examples = [block["data"] for block in blocks if "data" in block]
+    assert [example["source"] for example in examples] == list(get_args(Data.model_fields["source"].annotation))[1:]
     for example in examples:
-        assert load_params(changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | example["data"], PHOTOGRAPHS))
+        assert load_params(changed(tmp_path / "params.yaml", "data", DEFAULTS["data"] | example, PHOTOGRAPHS))
+    (classes,) = [block["evaluate_classes"] for block in blocks if "evaluate_classes" in block]
+    assert load_params(
+        changed(tmp_path / "params.yaml", "evaluate_classes", DEFAULTS["evaluate_classes"] | classes)
+    ).evaluate_classes.names
 
 
 NETWORK = {"kind": "timm", "name": "vit_small_patch16_224", "checkpoint": "dino.pth"}

@@ -22,6 +22,7 @@ from falcon_dvc.concepts.scoring.explanation import (
     captioned,
     explain,
     explain_crops,
+    ranked_by,
     summed_at,
     weighted,
 )
@@ -279,6 +280,18 @@ def test_the_normaliser_says_over_what_the_weights_sum_to_one():
     }
     assert np.allclose(total["retrieved"], 1)
     assert (total["corpus"] < 0.999).all()
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_ranks_follow_the_value_within_each_group_and_kind(seed):
+    found, _ = only(holds("boat", some_images()))
+    value = np.random.default_rng(seed).normal(size=len(found.value))
+    phrase = MENTIONS.phrase[found.scores.concept]
+    again = ranked_by(value, found.scores, found.kept, MENTIONS)
+    for kind, kept in product((False, True), repeat=2):
+        for group in np.unique(found.scores.group):
+            rows = np.flatnonzero((phrase == kind) & (found.kept == kept) & (found.scores.group == group))
+            assert again.rank[rows[np.argsort(-value[rows])]].tolist() == list(range(len(rows)))
 
 
 @given(st.sampled_from(["retrieved", "corpus"]), st.floats(0.5, 50), st.integers(1, 4))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from falcon_dvc.models.image_text import aligned as aligned_module
 from falcon_dvc.models.image_text import conse as conse_module
 from falcon_dvc.models.image_text.load import load_image_text
 from tests.support.image_text_encoders import spec_of
@@ -34,5 +35,6 @@ def sentences(monkeypatch):
             rows = [np.random.default_rng(list(text.encode())).normal(size=5) for text in texts]
             return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
-    monkeypatch.setattr(conse_module, "SentenceEncoder", Directions)
-    monkeypatch.setattr(conse_module, "folder_digest", lambda folder: f"digest of {folder}")
+    for module in (conse_module, aligned_module):
+        monkeypatch.setattr(module, "SentenceEncoder", Directions)
+        monkeypatch.setattr(module, "folder_digest", lambda folder: f"digest of {folder}")

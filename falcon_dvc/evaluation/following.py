@@ -1,0 +1,93 @@
+"""Rank the words of a feature by how well they follow it over all probe images, and not on its own crops alone.
+
+The value of a word w for feature j is
+
+    r(a_j, s(w)) + weight * r(a_j, p(w))
+
+with a_j the activation, s_x(w) the score of w by the captions of image x, and p_x(w) the softmax over words of the cosine of
+image and word. Captions bring companions of the right word along ("man", "play"); a direct comparison of images and words
+does not. A phrase has the first term alone. For a group of features, the activation is the mean of its members.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import sparse
+from scipy.special import softmax
+
+from falcon_dvc.evaluation.faithfulness import FEATURES_AT_ONCE, correlations_with_words
+from falcon_dvc.evaluation.statistics import CONSTANT, standardised
+
+IMAGES_AT_ONCE = 1024  # images whose probabilities of all words are in memory
+
+Activations = Float[np.ndarray, "images groups"]
+
+
+def correlations_of_entries(
+    activations: Activations,
+    scores: sparse.csr_array,
+    group: Int[np.ndarray, " entries"],
+    concept: Int[np.ndarray, " entries"],
+) -> Float[np.ndarray, " entries"]:
+    """Compute the correlation of each entry's group with the scores of its concept.
+
+    Parameters
+    ----------
+    scores : ``s_x(w)`` of the same images, sparse (images, concepts).
+    """
+    used, place = np.unique(concept, return_inverse=True)
+    columns, found = sparse.csc_array(scores)[:, used], np.zeros(len(group))
+    for start in range(0, activations.shape[1], FEATURES_AT_ONCE):
+        block = slice(start, start + FEATURES_AT_ONCE)
+        here = np.flatnonzero((group >= start) & (group < start + FEATURES_AT_ONCE))
+        found[here] = correlations_with_words(activations[:, block], columns)[group[here] - start, place[here]]
+    return found
+
+
+def correlations_with_probabilities(
+    activations: Activations,
+    images: Float[np.ndarray, "images dim"],
+    words: Float[np.ndarray, "words dim"],
+    sharpness: float,
+) -> Float[np.ndarray, "groups words"]:
+    """Compute the correlation of each group with the probability of each word; 0 where either is constant.
+
+    Parameters
+    ----------
+    images, words : unit embeddings; the mean of each is subtracted, so that the gap between images and texts does not decide.
+    sharpness : factor of the cosines in the softmax over words.
+    """
+    standard, count = standardised(activations), len(activations)
+    images, words = images - images.mean(axis=0), words - words.mean(axis=0)
+    product, mean, square = np.zeros((standard.shape[1], len(words))), np.zeros(len(words)), np.zeros(len(words))
+    for start in range(0, count, IMAGES_AT_ONCE):
+        rows = slice(start, start + IMAGES_AT_ONCE)
+        probability = softmax(sharpness * (images[rows] @ words.T), axis=1)
+        product += standard[rows].T @ probability
+        mean += probability.sum(axis=0) / count
+        square += np.square(probability).sum(axis=0) / count
+    variance = np.maximum(square - mean**2, 0.0)
+    return np.divide(product / count, np.sqrt(variance), out=np.zeros_like(product), where=variance > CONSTANT * square)
+
+
+def values_of_entries(
+    of_captions: Float[np.ndarray, " entries"],
+    of_words: Float[np.ndarray, "groups words"],
+    words: Int[np.ndarray, " words"],
+    group: Int[np.ndarray, " entries"],
+    concept: Int[np.ndarray, " entries"],
+    weight: float,
+) -> Float[np.ndarray, " entries"]:
+    """Add the weighted correlation with a word's own embedding to that with captions.
+
+    Parameters
+    ----------
+    words : the concept of each column of `of_words`; other concepts have no second term.
+    """
+    column = np.full(max(words.max(initial=-1), concept.max(initial=-1)) + 1, -1)
+    column[words] = np.arange(len(words))
+    has = column[concept] >= 0
+    values = of_captions.copy()
+    values[has] += weight * of_words[group[has], column[concept[has]]]
+    return values
