@@ -46,7 +46,8 @@ def fit_probe(
     spread = np.where(spread > 0, spread, 1)
     scaled = (features - level) / spread
     fitted = [(strength, _regression(scaled[rows], classes[rows], strength, most)) for strength in sorted(strengths)]
-    strength, (weights, bias) = max(fitted, key=lambda one: _accuracy(*one[1], scaled[validation], classes[validation]))
+    judged = [_accuracy(weights, bias, scaled[validation], classes[validation]) for _, (weights, bias) in fitted]
+    strength, (weights, bias) = fitted[int(np.argmax(judged))]
     weights = weights / spread
     return weights, bias - weights @ level, strength
 
