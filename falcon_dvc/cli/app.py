@@ -218,6 +218,10 @@ def init(
     image_text_checkpoint: Annotated[
         Path | None, typer.Option(help="File with the weights of the image-text encoder.")
     ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Table of images and captions that teaches an image-text encoder (docs/encoders.md)."),
+    ] = None,
     caption_column: Annotated[
         str, typer.Option(help="Column or key of the captions, if its name does not say so; a number without a header.")
     ] = "",
@@ -244,6 +248,7 @@ def init(
         features=features,
         image_text=image_text,
         image_text_checkpoint=image_text_checkpoint,
+        pairs=pairs,
         caption_column=caption_column,
         control=control,
         force=force,

@@ -14,6 +14,7 @@ from falcon_dvc.cli.recipe.profile import Recipe, profile_text
 from falcon_dvc.cli.recipe.request import (
     Entry,
     Request,
+    alignment_entry,
     control_entry,
     control_name,
     encoder_entry,
@@ -63,6 +64,8 @@ def run(request: Request, say: Callable[[str], None]) -> None:
         control=control,
         settings=settings,
         fails=matched > 0,
+        alignment=with_paths(alignment_entry(request.pairs), write) if request.pairs else None,
+        labelled=_is_labelled(images, settings),
         notes=_notes(images, captions, network, matched) | {"control": f"no control: {without_control}"},
     )
     write_text(profile, profile_text(recipe))
@@ -88,7 +91,7 @@ def _found(
         for line in _described_encoder(request, network, images, matched):
             say(line)
         found.check_image_text(image_text)
-        say(_described_image_text(request, image_text))
+        say(_described_pairs(request.pairs) if request.pairs else _described_image_text(request, image_text))
     return images, captions, network, matched
 
 
@@ -164,6 +167,19 @@ def _classifier_note(network: EncoderFound, images: Images, matched: int) -> str
         return f"{outputs} outputs ({names}); {matched} of {len(images.labels)} images are in a folder that names one"
     folders = f"the folders are {joined(images.folders)}" if images.folders else "the images are in no sub-folder"
     return f"off: no folder of the images names a class ({names}); {folders}"
+
+
+def _described_pairs(pairs: Path) -> str:
+    from falcon_dvc.cli.recipe.found import find_pairs
+
+    images, captions = find_pairs(pairs)
+    return f"image-text  learned from {images} images with {captions} captions of {pairs}, by networks of packages that make repro installs"
+
+
+def _is_labelled(images: Images, settings: Settings) -> bool:
+    from falcon_dvc.cli.recipe.found import with_classes
+
+    return bool(settings.heldout) and with_classes(images.labels)
 
 
 def _described_image_text(request: Request, entry: dict[str, Any]) -> str:

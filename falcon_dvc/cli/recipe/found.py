@@ -1,5 +1,6 @@
 """What the user's images, captions and networks are: opened as the stages open them, before any work."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from falcon_dvc.captions.corpus_file import clean_caption, is_missing
 from falcon_dvc.captions.formats import format_of, open_captions
+from falcon_dvc.captions.pairs import read_pairs
 from falcon_dvc.cli.recipe.request import Entry, Request, joined, with_paths
 from falcon_dvc.errors import UserError
+from falcon_dvc.images.decode import printable
 from falcon_dvc.images.listing import Collection, find_in_folder, list_collection
 from falcon_dvc.models.encoders.hooked import HookedEncoder
 from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier, load_encoder
@@ -27,6 +30,7 @@ DECODED = 2000  # images that are decoded; of more, as many evenly spaced ones
 BATCHES = 25  # batches of captions that are read, about 200 000 captions
 FEWEST_CAPTIONS = 5  # as many as a crop retrieves
 IMAGENET_OUTPUTS = 1000
+IMAGES_OF_CLASS = 10  # of which some are held out, and three must remain to fit a probe
 
 
 @dataclass(frozen=True)
@@ -294,7 +298,7 @@ def check_image_text(entry: Entry) -> None:
     UserError
         If the model or the tag is unknown, or the file does not fit.
     """
-    if entry["kind"] == "conse":
+    if entry["kind"] in ("conse", "aligned"):
         return
     file = entry.get("checkpoint")
     spec = _spec(entry)
@@ -304,6 +308,29 @@ def check_image_text(entry: Entry) -> None:
     if not file.is_file():
         raise UserError(f"--image-text-checkpoint {file}: no such file")
     loaded(spec, "--image-text-checkpoint")
+
+
+def find_pairs(pairs: Path) -> tuple[int, int]:
+    """Count the images of a table of pairs that are files, and their captions.
+
+    Raises
+    ------
+    UserError
+        If the table cannot be read, or its names are no files below its folder.
+    """
+    table = read_pairs(str(pairs), "--pairs")
+    there = table["image"].map(lambda name: (pairs.parent / name).is_file())
+    if not there.any():
+        raise UserError(
+            f"--pairs {pairs}: names no file in {pairs.parent} (its first is {printable(table['image'][0])}); put the table into the "
+            "folder that its names start from"
+        )
+    return table.loc[there, "image"].nunique(), int(there.sum())
+
+
+def with_classes(labels: list[str]) -> bool:
+    """Return whether two folders or more hold enough images to judge the words of features by, and to fit a probe."""
+    return sum(count >= IMAGES_OF_CLASS for label, count in Counter(labels).items() if label) > 1
 
 
 def classes_of_labels(labels: list[str], classifier: LinearClassifier) -> int:

@@ -37,6 +37,10 @@ class Recipe:
         For the number of images.
     fails : bool
         Whether failures and units of the classifier are analysed.
+    alignment : dict or None
+        The entry of the image-text encoder that is learned from pairs.
+    labelled : bool
+        Whether the folders of the images are classes that words are compared with.
     notes : mapping
         Comments by key: images, captions, layer, checkpoint, failures, control.
     """
@@ -52,6 +56,13 @@ class Recipe:
     settings: Settings
     fails: bool
     notes: Mapping[str, str]
+    alignment: Entry | None = None
+    labelled: bool = False
+
+    @property
+    def probed(self) -> bool:
+        """Whether a linear probe stands in for a classifier."""
+        return self.labelled and not self.fails
 
 
 def profile_text(recipe: Recipe) -> str:
@@ -65,11 +76,13 @@ def profile_text(recipe: Recipe) -> str:
         _switched_off(recipe),
         [_line(0, "device", "auto", "of the networks: auto (a GPU if there is one), cpu, cuda or mps")],
         _data(recipe),
+        *([_alignment(recipe.name, recipe.alignment)] if recipe.alignment else []),
         _image_text(recipe.image_text),
         _encoders(recipe),
         _find_groups(recipe.settings, recipe.default["find_groups"]),
         _measure_faithfulness(recipe),
         _classifier(recipe),
+        *([_classes(recipe)] if recipe.labelled else []),
     ]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
@@ -98,10 +111,25 @@ def _data(recipe: Recipe) -> list[str]:
     ]
 
 
+def _alignment(name: str, entry: Entry) -> list[str]:
+    """Describe the image-text encoder that is learned."""
+    comments = {
+        "pairs": "a table with the name of an image and a caption in each row",
+        "images": "the folder that the names start from",
+        "towers": "networks whose features are mapped to sentences, side by side; entries as in encoders",
+    }
+    return [
+        _commented("alignments:", "image-text encoders to learn from pairs (docs/encoders.md)"),
+        f"  {name}:",
+        *(_line(2, key, value, comments[key]) for key, value in entry.items()),
+    ]
+
+
 def _image_text(entry: Entry) -> list[str]:
     downloaded = "downloaded at the first run; without a network, falcon init --image-text conse needs packages only"
     comments = {
         "kind": "the image-text encoder, which compares crops and captions",
+        "checkpoint": "written by the stage align_image_text" if entry["kind"] == "aligned" else "",
         "pretrained": "the weights are the file below" if "checkpoint" in entry else downloaded,
     }
     return ["image_text:", *(_line(1, key, value, comments.get(key, "")) for key, value in entry.items())]
@@ -174,10 +202,18 @@ def _find_groups(settings: Settings, default: Mapping[str, Any]) -> list[str]:
 
 def _classifier(recipe: Recipe) -> list[str]:
     on = {"encoders": [recipe.name] if recipe.fails else []}
+    probed = {"encoders": [recipe.name]}
+    by_probe = "of a linear probe on the folders of the images, as no classifier names them"
     return [
-        _line(0, "failures", on, recipe.notes["failures"]),
+        *([_line(0, "fit_probe", probed, by_probe)] if recipe.probed else []),
+        _line(0, "failures", probed if recipe.probed else on, recipe.notes["failures"]),
         _line(0, "evaluate_units", on, "explains the outputs of the classifier" if recipe.fails else "the same"),
     ]
+
+
+def _classes(recipe: Recipe) -> list[str]:
+    comment = "features that follow a folder: do their words name it? `names` lists the words of each"
+    return [_line(0, "evaluate_classes", {"encoders": [recipe.name]}, comment)]
 
 
 def _line(depth: int, key: str, value: Any, comment: str = "") -> str:

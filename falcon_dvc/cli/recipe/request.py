@@ -18,6 +18,11 @@ KINDS = ("torchvision", "timm", "open_clip", "efficientnet_lite")
 DEFAULT_IMAGE_TEXT = "open_clip:ViT-B-32/laion2b_s34b_b79k"
 # Of a control. The smallest p-value is 1 / (as many + 1): at an FDR of 0.05, 16 % of the features must reach it. With 64 it is 31 %.
 CONTROL_FEATURES = 128
+# Networks of packages, whose features a linear map takes to the captions of pairs.
+TOWERS = (
+    {"kind": "efficientnet_lite", "variant": 2},
+    {"kind": "torchvision", "name": "resnet50", "weights": "package:imgsim/model.pth"},
+)
 WEIGHTS = ("checkpoint", "classes", "head")  # keys of an entry that belong to trained weights
 Entry = dict[str, Any]
 
@@ -39,6 +44,7 @@ class Request:
     features: str = ""
     image_text: str = ""
     image_text_checkpoint: Path | None = None
+    pairs: Path | None = None
     caption_column: str = ""
     control: bool = True
     force: bool = False
@@ -188,6 +194,8 @@ def image_text_entry(request: Request) -> Entry:
         If the option is malformed, or no weights are named.
     """
     text, file = request.image_text or DEFAULT_IMAGE_TEXT, request.image_text_checkpoint
+    if request.pairs:
+        return _aligned(request)
     if text == "conse" and not file:
         return {"kind": "conse"}
     kind, _, model = text.partition(":")
@@ -204,6 +212,18 @@ def image_text_entry(request: Request) -> Entry:
             f"or a file (--image-text open_clip:{name} --image-text-checkpoint FILE)"
         )
     return {"kind": kind, "name": name, "pretrained": tag}
+
+
+def _aligned(request: Request) -> Entry:
+    """Return the section ``image_text`` of an encoder that is learned from pairs."""
+    if request.image_text or request.image_text_checkpoint:
+        raise UserError(f"--pairs {request.pairs}: teaches an image-text encoder of its own; leave --image-text out")
+    return {"kind": "aligned", "checkpoint": f"data/alignments/{request.name}.safetensors"}
+
+
+def alignment_entry(pairs: Path) -> Entry:
+    """Return the entry in the section ``alignments`` of an encoder that is learned from a table of pairs."""
+    return {"pairs": pairs, "images": pairs.parent, "towers": list(TOWERS)}
 
 
 def with_paths(entry: Entry, write: Any) -> Entry:

@@ -114,6 +114,19 @@ def test_captions_are_found_as_the_stages_find_them(project):
     assert profile_of(project)["data"]["caption_column"] == "beschreibung"
 
 
+def test_pairs_are_counted_and_named_in_the_profile(project):
+    rows = [f"cat/{number}.png\ta cat\ncat/{number}.png\tan animal\n" for number in range(9)]
+    (project / "pictures/pairs.tsv").write_text("image\tcaption\nnone.png\tnothing\n" + "".join(rows))
+    result = init(project, *CATDOG, *DATA[:4], "--pairs", "pictures/pairs.tsv")
+    assert "learned from 9 images with 18 captions of pictures/pairs.tsv" in result.stdout, result.stderr
+    learned = profile_of(project)["alignments"]["mine"]
+    assert (learned["pairs"], learned["images"]) == ("../../pictures/pairs.tsv", "../../pictures")
+    (project / "pairs.tsv").write_text("image\tcaption\ncat/1.png\ta cat\n")
+    assert_one_line(
+        init(project, *CATDOG, *DATA[:4], "--pairs", "pairs.tsv", name="other"), "--pairs pairs.tsv", "cat/1.png"
+    )
+
+
 def test_paths_outside_of_the_project_are_absolute(project, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "captions.txt"
     elsewhere.write_text((project / "captions.txt").read_text())

@@ -1,6 +1,7 @@
 """The text of a profile: YAML that says what was asked for, whatever the names and paths are."""
 
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -8,9 +9,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from falcon_dvc.cli.recipe.profile import LONG_LIST, Recipe, inline, profile_text
-from falcon_dvc.cli.recipe.request import control_entry
+from falcon_dvc.cli.recipe.request import alignment_entry, control_entry
 from falcon_dvc.cli.recipe.settings import settings_for
-from falcon_dvc.params.load import merge, read_yaml
+from falcon_dvc.params.load import merge, read_yaml, validated
 from tests.support.paths import ROOT
 
 DEFAULT = read_yaml(ROOT / "params.yaml")
@@ -29,7 +30,9 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 CONTROL = control_entry("mine", LITE, 1280)
 
 
-def recipe(encoder=LITE, image_text=None, images="../../pictures", fails=False, notes=NOTES, control=None, count=300):
+def recipe(
+    encoder=LITE, image_text=None, images="../../pictures", fails=False, notes=NOTES, control=None, count=300, **more
+):
     return Recipe(
         name="mine",
         default=DEFAULT,
@@ -42,6 +45,7 @@ def recipe(encoder=LITE, image_text=None, images="../../pictures", fails=False, 
         settings=settings_for(count),
         fails=fails,
         notes=notes,
+        **more,
     )
 
 
@@ -87,6 +91,22 @@ def test_the_control_is_the_same_network_with_random_weights():
 def test_few_images_are_all_explained():
     text = profile_text(recipe(count=100))
     assert read(text)["data"]["heldout"] == 0.0 and "too few to hold some out, so nothing is measured" in text
+
+
+def test_folders_of_classes_judge_words_and_fit_a_probe_where_no_classifier_does():
+    params = merged(profile_text(recipe(labelled=True)))
+    assert params["evaluate_classes"]["encoders"] == params["fit_probe"]["encoders"] == ["mine"]
+    assert params["failures"]["encoders"] == ["mine"] and params["evaluate_units"]["encoders"] == []
+    params = merged(profile_text(recipe(labelled=True, fails=True)))
+    assert params["evaluate_classes"]["encoders"] == ["mine"] and params["fit_probe"]["encoders"] == []
+
+
+def test_pairs_teach_an_image_text_encoder():
+    entry = alignment_entry(Path("pairs/pairs.tsv")) | {"pairs": "../../pairs/pairs.tsv", "images": "../../pairs"}
+    aligned = {"kind": "aligned", "checkpoint": "data/alignments/mine.safetensors"}
+    params = validated(merged(profile_text(recipe(image_text=aligned, alignment=entry))))
+    assert params.alignments["mine"].images == "../../pairs" and len(params.alignments["mine"].towers) == 2
+    assert params.image_text.checkpoint == "data/alignments/mine.safetensors"
 
 
 def test_weights_of_a_file_keep_their_path():

@@ -135,6 +135,7 @@ def test_names_and_numbers_of_files(tmp_path):
     [
         ({}, {"kind": "open_clip", "name": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"}),
         ({"image_text": "conse"}, {"kind": "conse"}),
+        ({"pairs": FILE}, {"kind": "aligned", "checkpoint": f"data/alignments/{BARE.name}.safetensors"}),
         ({"image_text": "open_clip:RN50/openai"}, {"kind": "open_clip", "name": "RN50", "pretrained": "openai"}),
         (
             {"image_text": "open_clip:hf-hub:org/x"},
@@ -162,6 +163,7 @@ def test_entries_of_image_text_encoders(options, entry):
         ({"image_text": "open_clip:RN50/openai", "image_text_checkpoint": FILE}, ["either a tag"]),
         ({"image_text": "conse", "image_text_checkpoint": FILE}, ["--image-text conse"]),
         ({"image_text_checkpoint": FILE}, ["(not given)", "--image-text-checkpoint FILE"]),
+        ({"pairs": FILE, "image_text": "conse"}, ["--pairs", "leave --image-text out"]),
     ],
 )
 def test_malformed_options_of_the_image_text_encoder(options, words):
