@@ -25,6 +25,8 @@ from falcon_dvc.html.histograms import Space, sampled
 from falcon_dvc.report.cards import Tables, ordered
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from falcon_dvc.params.schema import FeatureChoice
 
 SHEET = 64  # covers of groups in one picture; as many are drawn together
@@ -156,13 +158,20 @@ def _place_of_cover(place: int) -> tuple[int, int, int]:
     return place // SHEET, place % SHEET % COVERS, place % SHEET // COVERS
 
 
-def read_explained(encoders: Any, truth_known: bool, most_weak: int) -> list[ExplainedEncoder]:
+def tables_of_truths(params: Any) -> dict[str, Path]:
+    """Return the table of the features' truths of each encoder that has one: known attributes, or the classes of images."""
+    if params.worlds:
+        return {name: paths.table(f"{name}_truth") for name in params.without_controls}
+    return {name: paths.table(f"{name}_classes") for name in params.evaluate_classes.encoders}
+
+
+def read_explained(encoders: Any, truths: Mapping[str, Path], most_weak: int) -> list[ExplainedEncoder]:
     """Read the tables of all encoders of params.yaml.
 
     Parameters
     ----------
     encoders : specifications by name.
-    truth_known : whether there is a table of the features' truths.
+    truths : tables of `tables_of_truths`.
     most_weak : most weak words, and most weak phrases, of a group that are listed.
 
     Raises
@@ -171,12 +180,12 @@ def read_explained(encoders: Any, truth_known: bool, most_weak: int) -> list[Exp
         If a table is missing.
     """
     return [
-        ExplainedEncoder(name, spec.kind, _tables(name, truth_known, most_weak), spec.features)
+        ExplainedEncoder(name, spec.kind, _tables(name, truths.get(name), most_weak), spec.features)
         for name, spec in encoders.items()
     ]
 
 
-def _tables(name: str, truth_known: bool, most_weak: int) -> Tables:
+def _tables(name: str, truths: Path | None, most_weak: int) -> Tables:
     groups = ordered(read_table(paths.groups(name) / "groups.parquet"))
     explainability = read_table(paths.EXPLAINABILITY / f"{name}.parquet")
     concepts = read_table(paths.concepts(name) / "concepts.parquet")
@@ -190,7 +199,7 @@ def _tables(name: str, truth_known: bool, most_weak: int) -> Tables:
         concepts=listed,
         evidence=read_table(paths.concepts(name) / "evidence.parquet"),
         explainability=explainability,
-        evaluation=read_table(paths.table(f"{name}_truth")) if truth_known else None,
+        evaluation=read_table(truths) if truths else None,
         left_out={str(group): int(count) for group, count in left_out.items()},
         faithfulness=faithfulness,
         doubts=doubts_by_group(groups, listed, explainability, faithfulness),

@@ -59,6 +59,8 @@ NUMBERS = (
     Headline("first_right_nearest_text", "evaluation", *_method("nearest_text")),
     Headline("first_right_caption_correlation", "evaluation", *_method("caption_correlation")),
     Headline("first_right_best_constant", "evaluation", *_method("best_constant")),
+    Headline("class_named", "classes", "all.top1", "all.features"),
+    Headline("class_among_five", "classes", "all.top5", "all.features"),
     Headline("groups_new_concept", "groups", "of_all_sizes.new_concept.share", ""),
     Headline("groups_gain", "groups", "of_all_sizes.gain.mean", "of_all_sizes.measured"),
     Headline("units_right", "units", "all_units.falcon.top1.share", "all_units.units"),

@@ -39,6 +39,15 @@ GLANCE = {
         ("… a position", "evaluation", "position.top1"),
         ("right among the first five", "evaluation", "all.top5"),
     ),
+    "Right: the first word names the class that the feature follows": (
+        ("features that follow a class", "classes", "clear_truth"),
+        ("first word names it", "classes", "all.top1"),
+        ("one of the first five names it", "classes", "all.top5"),
+    ),
+    "Human captions of held-out images: agreement of the first word, AUPRC": (
+        ("first word", "human_captions", "methods.falcon.auprc.mean"),
+        ("permuted words (control)", "human_captions", "methods.permuted_words.auprc.mean"),
+    ),
     "Interpretable: the crops look alike": (
         ("interpretable features, share", "explainability", "single.interpretable.share"),
         ("… by the released rule", "explainability", "single.released_rule.share"),
@@ -48,6 +57,8 @@ GLANCE = {
         ("of these interpretable", "explainability", "groups_of_3.interpretable.share"),
     ),
     "Failures of the classifier": (
+        ("accuracy of the linear probe", "probe", "accuracy.share"),
+        ("… with permuted labels (control)", "probe", "permuted_labels.share"),
         ("number of failures", "failures", "failures"),
         ("of those by the planted shortcut: it is named first", "failures", "shortcut.at_work.share"),
         ("… shuffled blame (control)", "failures", "shortcut.at_work_by_chance.share"),
@@ -66,21 +77,22 @@ CONTROLS = {
 }
 
 
-def _of_methods(key: str) -> Rows:
-    """List the rows of the methods that are compared, under one key of the metrics of evaluate_concepts."""
+def _of_methods(key: str, kind: str = "evaluation") -> Rows:
+    """List the rows of the methods that are compared, under one key of a metrics file."""
     right = {"falcon": "FALCON", "falcon_off": "FALCON without contrast", **RIVALS, **CONTROLS}
     for method, label in right.items():
-        yield label, "evaluation", f"{key}.{method}.top1"
+        yield label, kind, f"{key}.{method}.top1"
         if method in RIVALS:
-            yield "… FALCON less this, same features", "evaluation", f"{key}.{method}.falcon_less_this.difference"
+            yield "… FALCON less this, same features", kind, f"{key}.{method}.falcon_less_this.difference"
 
 
 METHODS = {
     "Features with a clear truth": tuple(_of_methods("methods")),
     "Every feature": tuple(_of_methods("every_feature")),
+    "Features that follow a class": tuple(_of_methods("methods", "classes")),
 }
 # Sections of a metrics file that have a table of their own.
-OWN_TABLE = ("methods", "every_feature")
+OWN_TABLE = ("methods", "every_feature", "choosing_classes", "reporting_classes")
 # Tables of measurements: title, description, metrics file (and its section); one column for each encoder.
 OF_ENCODERS = (
     (
@@ -92,6 +104,16 @@ OF_ENCODERS = (
     ("Right or wrong", "First concepts against the attribute that a feature follows on held-out images.", "evaluation"),
     ("Methods", "FALCON and other methods, on the features with a clear truth.", "evaluation.methods"),
     ("Methods, every feature", "FALCON and other methods, on all features.", "evaluation.every_feature"),
+    ("Classes", "First concepts against the class that a feature follows on held-out images.", "classes"),
+    ("Methods, features that follow a class", "FALCON and other methods, on the same features.", "classes.methods"),
+    ("Methods, first half of the classes", "Settings can be chosen on these.", "classes.choosing_classes"),
+    ("Methods, second half of the classes", "Results can be reported on these.", "classes.reporting_classes"),
+    ("Human captions", "First words against the captions that people wrote about held-out images.", "human_captions"),
+    (
+        "Linear probe",
+        "A classifier that was fitted on the labels of the images, and permuted labels as a control.",
+        "probe",
+    ),
     ("Concepts", "What the scoring found, and what it left out.", "concepts"),
     ("Groups", "What features say together that none of them says alone.", "groups"),
     ("Failures", "What a classifier gets wrong, whether its causes are named, and what repairs it.", "failures"),
@@ -145,7 +167,13 @@ def _of_encoders(kind: str, params: Any) -> dict[str, Any | None]:
 
     Files that an earlier run with other params left are not read.
     """
-    measured = {"evaluation": params.encoders if params.worlds else (), "failures": params.failures.encoders}
+    measured = {
+        "evaluation": params.encoders if params.worlds else (),
+        "failures": params.failures.encoders,
+        "classes": params.evaluate_classes.encoders,
+        "human_captions": params.evaluate_human_captions.encoders,
+        "probe": params.fit_probe.encoders,
+    }
     names = names_on_pages(params)
     files = {names[name]: _of_encoder(kind, name) for name in names if name in measured.get(kind, params.encoders)}
     return {name: content for name, content in files.items() if kind != "groups" or _has_groups(content)}

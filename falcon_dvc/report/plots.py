@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,11 +96,12 @@ def draw_plots(params: Any, folder: Path) -> dict[str, list[Drawn]]:
 
     Parameters
     ----------
-    params : the params; used are ``encoders``, ``without_controls``, ``transfers``, ``worlds`` and ``failures.encoders``.
+    params : the params; used are ``encoders``, ``without_controls``, ``transfers``, ``worlds``, ``failures.encoders`` and
+        ``evaluate_classes.encoders``.
     """
     pages: dict[str, list[Drawn]] = {}
     names = names_on_pages(params)
-    for plot, key in _of_run(params.without_controls, params.transfers, bool(params.worlds), params.failures.encoders):
+    for plot, key in _of_run(params):
         table = _readable_table(plot.file.format(key))
         if table is not None:
             drawn = _draw(plot, key, _with_names(table, names), folder)
@@ -114,17 +115,18 @@ def _with_names(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     return table.assign(encoder=table["encoder"].map(names)) if "encoder" in table else table
 
 
-def _of_run(
-    encoders: Iterable[str], transfers: Iterable[str], truth_known: bool, failing: Iterable[str]
-) -> Iterator[tuple[Plot, str]]:
+def _of_run(params: Any) -> Iterator[tuple[Plot, str]]:
     """Yield the plots of this run by its params: files of other runs may be in the folder."""
+    known = params.without_controls if params.worlds else ()
+    of_some = {
+        "{}_repairs": params.failures.encoders,
+        "{}_classes_methods": params.evaluate_classes.encoders,
+        **dict.fromkeys(("{}_evaluation", "{}_methods", "{}_contrast"), known),
+    }
     yield from ((plot, "") for plot in OF_RUN)
-    needs_truth = ("{}_evaluation", "{}_methods", "{}_contrast")
     for plot in OF_ENCODERS:
-        for name in encoders if plot.file != "{}_repairs" else failing:
-            if truth_known or plot.file not in needs_truth:
-                yield plot, name
-    yield from ((plot, pair) for plot in OF_TRANSFERS for pair in transfers)
+        yield from ((plot, name) for name in of_some.get(plot.file, params.without_controls))
+    yield from ((plot, pair) for plot in OF_TRANSFERS for pair in params.transfers)
 
 
 def _readable_table(name: str) -> pd.DataFrame | None:

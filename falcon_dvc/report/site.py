@@ -28,7 +28,16 @@ from falcon_dvc.report import overview
 from falcon_dvc.report.additions import read_additions
 from falcon_dvc.report.cards import Card, Tables, collect_cards, concept_key, crops_by_group
 from falcon_dvc.report.crops import COLUMNS, crop_sheets, read_crops, sheet_crops, shown_crops
-from falcon_dvc.report.explained import COVERS, SHEET, ExplainedEncoder, Link, carriers, probe_rows, read_explained
+from falcon_dvc.report.explained import (
+    COVERS,
+    SHEET,
+    ExplainedEncoder,
+    Link,
+    carriers,
+    probe_rows,
+    read_explained,
+    tables_of_truths,
+)
 from falcon_dvc.report.facets import read_follows
 from falcon_dvc.report.failures import EXAMPLES, Failures, collect_failures, some_clear
 from falcon_dvc.report.pages import TEMPLATES, render, style
@@ -88,7 +97,8 @@ class Site:
 
     @cached_property
     def explained(self) -> list[ExplainedEncoder]:
-        explained = read_explained(self.params.without_controls, bool(self.params.worlds), self.params.report.weak)
+        truths = tables_of_truths(self.params)
+        explained = read_explained(self.params.without_controls, truths, self.params.report.weak)
         names = [name for one in explained for name in (one.name, *one.groups["group"])]
         for name in names:
             if not NAME.fullmatch(name):
@@ -133,7 +143,7 @@ class Site:
             "encoders": list(self.params.without_controls),
             "failures": list(self.failures),
             "transfers": [(page.pair, f"{page.explained} → {page.unseen}") for page in self.transfers],
-            "truths": bool(self.params.worlds),
+            "truths": bool(tables_of_truths(self.params)),
             "explained": "features and groups" if any(one.groups_of for one in self.explained) else "features",
         }
 

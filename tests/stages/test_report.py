@@ -334,6 +334,13 @@ def test_without_truth_nothing_is_called_right_or_wrong(here):
     assert "Right or wrong" not in text
 
 
+def test_with_labelled_images_words_are_compared_with_the_classes(here):
+    texts = made(small(source="images", classes=("first",)), evaluation=False, **FEW)
+    assert "first word names the class that the feature follows" in texts["index.html"]
+    assert "features that follow a class" in texts["index.html"].lower()
+    assert "sees class" in texts["site/first/f0.html"] and "sees class" not in texts["site/second/f0.html"]
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """Text of the pages of a site whose data lack something, and on which claims are summed up."""

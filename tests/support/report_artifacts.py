@@ -22,7 +22,16 @@ WRITTEN: dict[str, TemporaryDirectory] = {}  # what a process has written, by al
 
 
 def make_params(
-    encoders=("first", "second"), source="scenes", high=8, low=5, sheet=8, thumbnail=64, weak=2, failing=(), controls=()
+    encoders=("first", "second"),
+    source="scenes",
+    high=8,
+    low=5,
+    sheet=8,
+    thumbnail=64,
+    weak=2,
+    failing=(),
+    controls=(),
+    classes=(),
 ):
     """Parameters as the report reads them; `controls` are further encoders, controls of the others."""
     pairs = {f"{a}_to_{b}": SimpleNamespace(explained=a, unseen=b) for a in encoders for b in encoders if a != b}
@@ -34,6 +43,9 @@ def make_params(
         encoders=own | untrained,
         without_controls=own,
         failures=SimpleNamespace(encoders=failing, reference="right"),
+        evaluate_classes=SimpleNamespace(encoders=classes),
+        evaluate_human_captions=SimpleNamespace(encoders=()),
+        fit_probe=SimpleNamespace(encoders=()),
         transfers=pairs,
         concepts=SimpleNamespace(contrast="prior"),
         worlds=("scenes",) if source == "scenes" else (),
@@ -69,6 +81,10 @@ def _write(params, *, images=40, singles=6, groups=3, evaluation=True, verdict=T
     write_table(paths.table("synonyms"), pd.DataFrame(synonyms))
     for name in params.encoders:
         _write_encoder(name, table, singles, groups, evaluation, text, rng)
+        if name in params.evaluate_classes.encoders:
+            classes = _evaluation([f"f{feature}" for feature in range(singles)], text, rng)
+            write_table(paths.table(f"{name}_classes"), classes.assign(kind="class"))
+            write_json(paths.metrics(f"classes_{name}"), _evaluation_metrics())
     write_explained(list(params.encoders), verdict)
     for name in params.failures.encoders:
         write_failures(name, table, text)
