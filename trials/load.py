@@ -483,8 +483,8 @@ def _make_image_captions(size: Size) -> None:
     folder, words = paths.IMAGE_CAPTIONS, caption_images.frequent_words(corpus, LEAST_MENTIONS)
     write_array(folder / "captions.npy", rng.choice(corpus.mentions.captions, (count, OF_AN_IMAGE)))
     write_array(folder / "weights.npy", np.sort(rng.dirichlet(np.ones(OF_AN_IMAGE), count))[:, ::-1])
-    for name, rows in (("embeddings", count), ("words", len(words))):
-        write_array(folder / f"{name}.npy", _unit(rng.standard_normal((rows, size.dim), dtype=np.float32)))
+    for path, rows in ((paths.IMAGE_EMBEDDINGS / "embeddings.npy", count), (folder / "words.npy", len(words))):
+        write_array(path, _unit(rng.standard_normal((rows, size.dim), dtype=np.float32)))
     write_table(folder / "words.parquet", pd.DataFrame({"concept": words, "word": corpus.vocabulary[words]}))
 
 

@@ -222,7 +222,7 @@ def _transfer() -> Iterator[Row]:
         name, same = f"transfer_{explained}_to_{unseen}", "agreement.same_first"
         row = _positive("C5", text.format(ENCODERS[explained], ENCODERS[unseen]), f"uses.{name}.{same}_less_null")
         yield row.or_own(name, f"{same}.mean", f"{same}_null.mean")
-    measured, null = (_photos("transfer_lite0_to_lite1", f"agreement.same_first{end}.mean") for end in ("", "_null"))
+    measured, null = (_photos("transfer_lite0_to_imgsim", f"agreement.same_first{end}.mean") for end in ("", "_null"))
     yield Row("C5", text.format("EfficientNet-Lite0", "Lite1"), PICTURES, measured, null)
 
 

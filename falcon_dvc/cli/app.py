@@ -261,11 +261,14 @@ def profile(
     name: Annotated[str, typer.Argument(help="Name of a file in profiles/, without .yaml.")],
     images: Annotated[str, typer.Option(help="Folder of your images.")] = "",
     captions: Annotated[str, typer.Option(help="Your caption corpus, such as a file with one caption per line.")] = "",
+    pairs: Annotated[
+        str, typer.Option(help="Table of images and captions that teaches an image-text encoder (docs/encoders.md).")
+    ] = "",
 ) -> None:
     """Prepare the folder runs/NAME, where the pipeline runs with the changes of profiles/NAME.yaml to params.yaml."""
     from falcon_dvc.cli.runs import prepare
 
-    typer.echo(prepare(name, images, captions))
+    typer.echo(prepare(name, images, captions, pairs))
 
 
 @app.command(rich_help_panel=RUNS)

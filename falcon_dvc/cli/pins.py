@@ -133,7 +133,7 @@ def _lines(spec: Any, folder: Path) -> list[str]:
     if source == "random":
         return [*named, *_drawn(spec, source)]
     if is_packaged(source):
-        return [*named, _digest(source, [packaged_file(source, spec.name)])]
+        return [*named, _shipped(source, spec.name)]
     if spec.name.startswith(FOLDER):
         return [*named, source, _digest(source, sorted((folder / spec.name.removeprefix(FOLDER)).glob("*")))]
     file = folder / source  # image_text.pretrained may be a file
@@ -180,6 +180,14 @@ def _version(package: str) -> str:
         return f"{package} {importlib.metadata.version(package).partition('+')[0]}"
     except importlib.metadata.PackageNotFoundError:
         return f"{package} not installed"
+
+
+def _shipped(source: str, param: str) -> str:
+    """Describe a file of a package; one that is missing is an error of the stage that reads it."""
+    try:
+        return _digest(source, [packaged_file(source, param)])
+    except UserError:
+        return f"{source} not found"
 
 
 def _digest(name: str, files: list[Path]) -> str:

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML, YAMLError
 from falcon_dvc.artifacts.formats import write_text
 from falcon_dvc.cli import pins
 from falcon_dvc.cli.pipeline import require_readable
+from falcon_dvc.cli.recipe.request import aligned_entry, alignment_entry, with_paths
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.class_names_file import read_class_names
 from falcon_dvc.params.feature_file import read_feature_file
@@ -32,11 +33,17 @@ LINKED = ("stages", "falcon_dvc", "dvc.yaml")  # a run uses the pipeline of the 
 # A run on the synthetic data set starts from the trained models of the root, and its claims read the studies of the root.
 TRAINED = ("dvc.lock", "models/*.safetensors", "reports/metrics/clip.json", "reports/metrics/train_*.json")
 STUDIES = ("studies", "reports/photos")
+PAIRS = "pairs"  # name of the image-text encoder that a table on the command line teaches
 KEPT = ("metrics", "tables")  # folders that `keep` copies
 
 
-def prepare(name: str, images: str = "", captions: str = "") -> Path:
+def prepare(name: str, images: str = "", captions: str = "", pairs: str = "") -> Path:
     """Prepare the folder ``runs/NAME`` for `dvc repro`, and return it.
+
+    Parameters
+    ----------
+    images, captions : replace the paths of the profile.
+    pairs : a table of images and captions that teaches the image-text encoder of the run.
 
     Raises
     ------
@@ -54,6 +61,7 @@ def prepare(name: str, images: str = "", captions: str = "") -> Path:
     _validate(merged, from_overlay(overlay, PROFILES / f"{name}.yaml", base))
     inputs = {key: _input(name, key, path, overlay) for key, path in (("images", images), ("captions", captions))}
     merged["data"].update({key: path for key, path in inputs.items() if path})
+    _learn_from_pairs(merged, _pairs(name, pairs, overlay))
     candidate = folder / "params.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     _write_valid(candidate, merged)
@@ -151,6 +159,29 @@ def _input(name: str, key: str, path: str, overlay: dict[str, Any]) -> str:
     raise UserError(
         f"{key.upper()} is not set; run make repro PROFILE={name} IMAGES=FOLDER CAPTIONS=FILE, or set data.{key} in the profile"
     )
+
+
+def _pairs(name: str, path: str, overlay: dict[str, Any]) -> str:
+    """Return the path of the pairs relative to the run's folder: the argument, or that of the previous call; "" for none."""
+    folder = RUNS / name
+    previous = folder / "params.yaml"
+    if path:
+        if not Path(path).is_file():
+            raise UserError(
+                f"PAIRS={path}: not found; give a table with the name of an image and a caption in each row"
+            )
+        return os.path.relpath(path, folder)
+    if PAIRS in (overlay.get("alignments") or {}) or not previous.exists():
+        return ""
+    learned = (read_yaml(previous).get("alignments") or {}).get(PAIRS)
+    return str(learned["pairs"]) if learned else ""
+
+
+def _learn_from_pairs(merged: Any, pairs: str) -> None:
+    """Replace the image-text encoder by one that is learned from a table of pairs, whose names start from its folder."""
+    if pairs:
+        merged["alignments"][PAIRS] = with_paths(alignment_entry(Path(pairs)), str)
+        merged["image_text"] = aligned_entry(PAIRS)
 
 
 def _check_is_there(param: str, folder: Path, path: str) -> None:

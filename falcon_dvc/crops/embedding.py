@@ -1,4 +1,4 @@
-"""Embed or caption crops of images in batches.
+"""Embed or caption images and crops of images in batches.
 
 Each image is decoded once for a batch, and each different crop is computed once. Memory is bounded by the batches. The
 next batches are decoded and cut while a network computes the current one.
@@ -8,13 +8,15 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_table
+from falcon_dvc.artifacts.formats import MADE_AGAIN, read_array, read_json, read_table
 from falcon_dvc.compute.prefetch import collated, prefetched
 from falcon_dvc.compute.resume import Checkpoint, Resumable
 from falcon_dvc.errors import UserError
@@ -24,10 +26,14 @@ from falcon_dvc.images.source import ImageSource
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from falcon_dvc.models.image_text.base import ImageTextEncoder
     from falcon_dvc.params.schema import Data, Params
 
 CROPS_AN_IMAGE = 8  # crops that take as much memory as an image with its maps
+IMAGES_AT_ONCE = 32  # images whose maps are in memory
+MAPS = "maps_"
 Cut = TypeVar("Cut")  # prepared crops of one image
 Ready = TypeVar("Ready")  # a prepared batch
 Crops = Int[np.ndarray, "crops row_and_box"]
@@ -41,20 +47,13 @@ def embeddings_of_crops(
     work: Resumable,
     name: str = "crops",
 ) -> Float[np.ndarray, "crops dim"]:
-    """Embed crops as ``mine_crops.embed`` says: each by a pass of its own, or all crops of an image by one pass over it.
+    """Embed crops as ``mine_crops.embed`` says: each by a pass of its own, or from the maps of its image.
 
-    Raises
-    ------
-    UserError
-        If the encoder has no maps that can be pooled.
+    The parameters are those of `embed_crops`.
     """
-    settings = params.mine_crops
-    if settings.embed == "crops":
-        return embed_crops(params.data, encoder, rows, boxes, settings.batch_size, work, name)
-    if not hasattr(encoder, "embed_boxes"):
-        raise UserError("mine_crops.embed: maps needs image_text of kind aligned in float32; set it to crops")
-    batch_size = max(1, settings.batch_size // CROPS_AN_IMAGE)
-    return embed_boxes(params.data, encoder, rows, boxes, batch_size, work, name)
+    if params.mine_crops.embed == "maps":
+        return embed_boxes(encoder, rows, boxes)
+    return embed_crops(params.data, encoder, rows, boxes, params.mine_crops.batch_size, work, name)
 
 
 def embed_crops(
@@ -90,58 +89,89 @@ def embed_crops(
     return embedded[place]
 
 
-def embed_boxes(
-    data: "Data",
-    encoder: Any,
-    rows: Int[np.ndarray, " crops"],
-    boxes: Int[np.ndarray, "crops 4"],
-    batch_size: int,
-    work: Resumable,
-    name: str,
-) -> Float[np.ndarray, "crops dim"]:
-    """Compute unit embeddings of crops from one pass over each image: its maps are pooled over the boxes.
+def embed_images(
+    params: "Params", encoder: Any, images: "pd.DataFrame", work: Resumable, folder: Path
+) -> Float[np.ndarray, "images dim"]:
+    """Embed whole images; with ``mine_crops.embed: maps``, also write the maps of the encoder's networks, ``maps_0.npy`` and on.
 
     Parameters
     ----------
-    encoder : an image-text encoder with `embed_boxes`.
-    batch_size : images in a pass. The other parameters are those of `embed_crops`.
+    images : the rows of ``data/images.parquet``.
+    folder : of the maps. The other parameters are those of `embed_crops`.
+
+    Raises
+    ------
+    UserError
+        If the encoder has no maps.
     """
-    crops, place = different_crops(rows, boxes)
+    nothing, settings = np.zeros(len(images), dtype=int), params.mine_crops
+    boxes = np.column_stack([nothing, nothing, images["width"], images["height"]])
+    if settings.embed == "crops":
+        return embed_crops(params.data, encoder, np.arange(len(images)), boxes, settings.batch_size, work, "images")
+    if not hasattr(encoder, "embed_with_maps"):
+        raise UserError("mine_crops.embed: maps needs image_text of kind aligned in float32; set it to crops")
+    batch_size = max(1, settings.batch_size // CROPS_AN_IMAGE)
+    crops = np.column_stack([np.arange(len(images)), boxes])
     depends_on = {"encoder": encoder.fingerprint, "batch_size": batch_size, "by": "maps"}
-    checkpoint = checkpoint_of_crops(work, name, data, crops, depends_on)
+    checkpoint = checkpoint_of_crops(work, "maps", params.data, crops, depends_on)
+    _embed_with_maps(params.data, encoder, crops, batch_size, checkpoint)
+    for array in checkpoint.arrays:
+        if array.startswith(MAPS):
+            checkpoint.move(array, folder / array)
+    return np.array(checkpoint.array("embedded.npy", (len(crops), encoder.dim), np.float32))
+
+
+def _embed_with_maps(data: "Data", encoder: Any, crops: Crops, batch_size: int, checkpoint: Checkpoint) -> None:
+    """Fill the arrays of a checkpoint: ``embedded.npy``, and the maps of each network in half precision."""
     embedded, first = checkpoint.array("embedded.npy", (len(crops), encoder.dim), np.float32), checkpoint.finished
-    source, images = open_images(data, read_table(paths.IMAGES)), np.unique(crops[first:, 0])
-    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-    jobs = partial(_whole_images, source, encoder.prepare)
-    ready = track(prefetched(batches, jobs, _with_shapes), "embedding crops", total=len(batches))
-    with closing(ready):
-        for batch, (prepared, shapes) in ready:
-            of_images = [crops[crops[:, 0] == image, 1:] for image in batch]
-            found = encoder.embed_boxes(prepared, shapes, of_images)
-            embedded[first : first + len(found)] = found
-            first += len(found)
+    source = open_images(data, read_table(paths.IMAGES))
+    with closing(
+        batches_of_crops(source, crops, first, batch_size, "embedding images", encoder.prepare, collated)
+    ) as ready:
+        for batch in ready:
+            rows = slice(first, first + len(batch))
+            embedded[rows], maps = encoder.embed_with_maps(batch)
+            for number, own in enumerate(maps):
+                checkpoint.array(f"{MAPS}{number}.npy", (len(crops), *own.shape[1:]), np.float16)[rows] = own
+            first = rows.stop
             checkpoint.save(first)
     checkpoint.save(first, at_once=True)
+
+
+def embed_boxes(
+    encoder: Any, rows: Int[np.ndarray, " crops"], boxes: Int[np.ndarray, "crops 4"]
+) -> Float[np.ndarray, "crops dim"]:
+    """Compute unit embeddings of crops from the maps of their images, which the stage `embed_images` wrote.
+
+    Parameters
+    ----------
+    encoder : an image-text encoder with `embed_boxes`. The other parameters are those of `embed_crops`.
+
+    Raises
+    ------
+    UserError
+        If the maps are missing, or those of another encoder.
+    """
+    crops, place = different_crops(rows, boxes)
+    images = read_table(paths.IMAGES)
+    maps, shapes = _read_maps(encoder, len(images)), images[["height", "width"]].to_numpy()
+    embedded, shown = np.empty((len(crops), encoder.dim), dtype=np.float32), np.unique(crops[:, 0])
+    batches = [shown[start : start + IMAGES_AT_ONCE] for start in range(0, len(shown), IMAGES_AT_ONCE)]
+    for batch in track(batches, "embedding crops", total=len(batches)):
+        edges = np.searchsorted(crops[:, 0], [*batch, batch[-1] + 1])
+        of_images = [crops[start:stop, 1:] for start, stop in pairwise(edges)]
+        embedded[edges[0] : edges[-1]] = encoder.embed_boxes([one[batch] for one in maps], shapes[batch], of_images)
     return embedded[place]
 
 
-def _whole_images(
-    source: ImageSource, prepare: Callable[[Sequence[Picture]], Any], batch: Int[np.ndarray, " images"]
-) -> Iterator[Callable[[], tuple[int, Any, tuple[int, int]]]]:
-    """Yield one job for each image of a batch: its row, prepared, and its height and width."""
-    for row in source.in_storage_order(batch.tolist()):
-        yield partial(_whole_image, source, prepare, row)
-
-
-def _whole_image(source: ImageSource, prepare: Callable, row: int) -> tuple[int, Any, tuple[int, int]]:
-    picture = source.load(row)
-    return row, prepare([picture]), picture.shape[:2]
-
-
-def _with_shapes(images: list[tuple[int, Any, tuple[int, int]]]) -> tuple[Any, list[tuple[int, int]]]:
-    """Join the prepared images of a batch, and their shapes, in the order of their rows."""
-    prepared = collated((row, one) for row, one, _ in images)
-    return prepared, [shape for _, _, shape in sorted(images, key=lambda image: image[0])]
+def _read_maps(encoder: Any, images: int) -> list[np.ndarray]:
+    folder = paths.IMAGE_EMBEDDINGS
+    made_by = read_json(folder / "embeddings.json").get("image_text")
+    files = sorted(folder.glob(f"{MAPS}*.npy"), key=lambda path: int(path.stem.removeprefix(MAPS)))
+    maps = [read_array(path) for path in files]
+    if made_by != encoder.fingerprint or not maps or any(one.ndim != 4 or len(one) != images for one in maps):
+        raise UserError(f"{folder}: holds no maps of the image-text encoder of image_text; {MADE_AGAIN}")
+    return maps
 
 
 def embed_pictures(

@@ -44,9 +44,9 @@ class WholeImages:
 
 
 def read_whole_images(corpus: Corpus) -> WholeImages:
-    """Read what the stage `caption_images` wrote."""
+    """Read what the stages `embed_images` and `caption_images` wrote."""
     folder = paths.IMAGE_CAPTIONS
-    embeddings = read_rows(folder / "embeddings.npy", len(read_table(paths.IMAGES)), paths.IMAGES)
+    embeddings = read_rows(paths.IMAGE_EMBEDDINGS / "embeddings.npy", len(read_table(paths.IMAGES)), paths.IMAGES)
     words = read_table(folder / "words.parquet")["concept"].to_numpy()
     texts = read_rows(folder / "words.npy", len(words), folder / "words.parquet")
     _check(

@@ -45,10 +45,11 @@ BY_DVC = {("generate_captions", "kind"), *((stage, "encoders") for stage in OF_L
 # Waited for by stages, and parts of params that DVC compares.
 UNREAD = [Path("data/params_checked.txt"), Path("data/encoders")]
 READING_NO_IMAGE = {("extract_references", "untrained_1")}  # a control, which has the references of its encoder
-# Read by a ranking over all images, by the correction of hubs, and for an encoder without a classifier.
+# Read for crops from maps, by a ranking over all images, by the correction of hubs, and for an encoder without a classifier.
 BY_OTHER_SETTINGS = {
-    "score_concepts": [Path("data/image_captions"), Path("data/images.parquet")],
-    "transfer": [Path("data/image_captions")],
+    "mine_crops": [Path("data/image_embeddings")],
+    "score_concepts": [Path("data/image_captions"), Path("data/image_embeddings"), Path("data/images.parquet")],
+    "transfer": [Path("data/image_captions"), Path("data/image_embeddings")],
     "failures": [Path("data/probes")],
 }
 RESULTS = ("data/groups", "data/concepts", "data/explainability", "reports")

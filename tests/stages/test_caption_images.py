@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_json
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json
 from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.errors import UserError
-from stages import caption_images
+from stages import caption_images, embed_images
 from tests.support.faithful import colours_of_images
 from tests.support.stage_params import params_of
 from tests.support.transfer_spaces import IMAGES, NAMES, TEST
@@ -18,6 +18,7 @@ PER_COLOUR = params_of({"concepts": {"captions_per_image": 2, "normaliser": "sha
 
 @pytest.mark.parametrize("params", [PARAMS, PER_COLOUR], ids=["all captions", "by shards"])
 def test_captions_are_those_of_the_image(spaces, params):
+    embed_images.run(params)
     caption_images.run(params)
     captions, weights = (read_array(paths.IMAGE_CAPTIONS / f"{name}.npy") for name in ("captions", "weights"))
     assert captions.shape == weights.shape == (IMAGES + TEST, 2)
@@ -26,15 +27,14 @@ def test_captions_are_those_of_the_image(spaces, params):
 
 
 def test_what_other_methods_read_belongs_to_the_same_images_and_words(spaces):
-    summary = caption_images.run(PARAMS)
-    folder = paths.IMAGE_CAPTIONS
-    embeddings, words = read_array(folder / "embeddings.npy"), read_table(folder / "words.parquet")
+    embed_images.run(PARAMS)
+    summary, folder = caption_images.run(PARAMS), paths.IMAGE_CAPTIONS
+    embeddings, words = read_array(paths.IMAGE_EMBEDDINGS / "embeddings.npy"), read_table(folder / "words.parquet")
     assert np.allclose(np.linalg.norm(embeddings, axis=1), 1)
     assert (embeddings.argmax(axis=1) == colours_of_images()).all()
     assert sorted(words["word"]) == sorted(NAMES), "words of one caption have no embedding"
     assert [NAMES[row] for row in read_array(folder / "words.npy").argmax(axis=1)] == words["word"].tolist()
     assert (read_corpus().vocabulary[words["concept"]] == words["word"]).all()
-    assert read_json(folder / "embeddings.json")["image_text"] == "eye"
     assert summary.read == {"images": IMAGES + TEST, "captions": 15}
 
 
@@ -45,6 +45,7 @@ def test_a_corpus_of_rare_words_keeps_all_of_them(spaces):
 
 
 def test_captions_of_another_image_text_encoder_are_refused(spaces):
+    embed_images.run(PARAMS)
     write_json(paths.CAPTIONS / "index.json", {"image_text": "another"})
     with pytest.raises(UserError, match="image_text"):
         caption_images.run(PARAMS)

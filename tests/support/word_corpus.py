@@ -59,6 +59,6 @@ def write_image_captions():
     folder, words = paths.IMAGE_CAPTIONS, np.flatnonzero(~corpus.mentions.phrase)
     write_array(folder / "captions.npy", rng.choice(corpus.captions["caption"].to_numpy(), (images, 3)))
     write_array(folder / "weights.npy", rng.random((images, 3)))
-    write_array(folder / "embeddings.npy", crops(images))
+    write_array(paths.IMAGE_EMBEDDINGS / "embeddings.npy", crops(images))
     write_array(folder / "words.npy", vectors(corpus.vocabulary[words]))
     write_table(folder / "words.parquet", pd.DataFrame({"concept": words, "word": corpus.vocabulary[words]}))

@@ -218,7 +218,12 @@ def _aligned(request: Request) -> Entry:
     """Return the section ``image_text`` of an encoder that is learned from pairs."""
     if request.image_text or request.image_text_checkpoint:
         raise UserError(f"--pairs {request.pairs}: teaches an image-text encoder of its own; leave --image-text out")
-    return {"kind": "aligned", "checkpoint": f"data/alignments/{request.name}.safetensors"}
+    return aligned_entry(request.name)
+
+
+def aligned_entry(name: str) -> Entry:
+    """Return the section ``image_text`` for the encoder `name` that the section ``alignments`` describes."""
+    return {"kind": "aligned", "checkpoint": f"data/alignments/{name}.safetensors"}
 
 
 def alignment_entry(pairs: Path) -> Entry:

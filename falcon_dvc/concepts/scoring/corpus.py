@@ -244,11 +244,11 @@ def read_centre(settings: Concepts, width: int) -> np.ndarray | float:
     Raises
     ------
     UserError
-        If the file of the stage `caption_images` does not fit the captions.
+        If the file of the stage `embed_images` does not fit the captions.
     """
     if not settings.hub_correction:
         return 0.0
-    path = paths.IMAGE_CAPTIONS / "centre.npy"
+    path = paths.IMAGE_EMBEDDINGS / "centre.npy"
     centre = read_array(path)
     if centre.shape != (width,):
         raise UserError(f"{path}: shape {centre.shape}, but captions have width {width}; {MADE_AGAIN}")

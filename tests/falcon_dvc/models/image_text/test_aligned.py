@@ -137,12 +137,13 @@ def test_conse_needs_a_classifier(learned, entries):
 
 def test_boxes_are_pooled_from_one_pass(learned):
     encoder = loaded(learned[0])
-    shapes = [image.shape[:2] for image in IMAGES]
+    shapes = np.array([image.shape[:2] for image in IMAGES])
     whole = [np.array([[0, 0, width, height]]) for height, width in shapes]
-    batch = encoder.prepare(IMAGES)
-    np.testing.assert_allclose(encoder.embed_boxes(batch, shapes, whole), encoder.embed_images(IMAGES), atol=1e-5)
+    embedded, maps = encoder.embed_with_maps(encoder.prepare(IMAGES))
+    np.testing.assert_allclose(embedded, encoder.embed_images(IMAGES), atol=1e-6)
+    np.testing.assert_allclose(encoder.embed_boxes(maps, shapes, whole), embedded, atol=1e-5)
     halves = [np.array([[0, 0, width, height], [0, 0, -(-width // 2), height]]) for height, width in shapes]
-    both = encoder.embed_boxes(batch, shapes, halves)
+    both = encoder.embed_boxes(maps, shapes, halves)
     assert both.shape == (8, 5)
     np.testing.assert_allclose(both[::2], encoder.embed_images(IMAGES), atol=1e-5)
     assert np.abs(both[1] - both[0]).max() > 1e-4

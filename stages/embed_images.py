@@ -1,0 +1,33 @@
+"""Embed every whole image once; with `mine_crops.embed: maps`, keep the maps from which the crops of all encoders are embedded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from falcon_dvc import paths
+from falcon_dvc.artifacts.formats import read_table, write_array, write_json
+from falcon_dvc.artifacts.summary import StageSummary
+from falcon_dvc.compute.resume import resumable
+
+if TYPE_CHECKING:
+    from falcon_dvc.params.schema import Params
+
+
+def run(params: Params) -> StageSummary:
+    """Write ``embeddings.npy``, with a row for each row of ``data/images.parquet``, and the maps, if params ask for them.
+
+    ``centre.npy`` is the mean of the probe images: its cosine with a caption is the mean cosine of the caption over these
+    images, which `concepts.hub_correction` subtracts. ``embeddings.json`` names the image-text encoder.
+    """
+    from falcon_dvc.compute.device import best_device
+    from falcon_dvc.crops.embedding import embed_images
+    from falcon_dvc.models.image_text.load import load_image_text
+
+    images, folder = read_table(paths.IMAGES), paths.IMAGE_EMBEDDINGS
+    encoder = load_image_text(params.image_text, best_device(params.device))
+    with resumable("embed_images") as work:
+        embeddings = embed_images(params, encoder, images, work, folder)
+        write_array(folder / "embeddings.npy", embeddings)
+    write_array(folder / "centre.npy", embeddings[images["split"] == "probe"].mean(axis=0))
+    write_json(folder / "embeddings.json", {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing})
+    return StageSummary(read={"images": len(images)}, wrote={f"embedded images to {folder}": len(images)})
