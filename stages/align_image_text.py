@@ -17,12 +17,12 @@ from falcon_dvc.captions.pairs import read_pairs
 from falcon_dvc.compute.device import best_device
 from falcon_dvc.compute.prefetch import collated, prefetched
 from falcon_dvc.errors import UserError
-from falcon_dvc.evaluation.retrieval import recall_at, without_hubs
+from falcon_dvc.evaluation.retrieval import mean_reciprocal_rank, recall_at, without_hubs
 from falcon_dvc.images.decode import Picture, printable
 from falcon_dvc.images.near_copies import near_copies, small_pictures
 from falcon_dvc.images.open import open_images
 from falcon_dvc.images.source import FolderImages
-from falcon_dvc.models.image_text.aligned import Alignment, ClassNames, Sentences, save_alignment, unit
+from falcon_dvc.models.image_text.aligned import Alignment, ClassNames, Sentences, save_alignment, unit, whitening
 from falcon_dvc.models.image_text.towers import Towers, spread_evenly
 from falcon_dvc.progress import track
 from falcon_dvc.transfer.maps import Split, ridge, split_images, units_of
@@ -41,18 +41,21 @@ class Pairs:
     Attributes
     ----------
     features : of each image, (images, features).
-    captions : embeddings, (captions, dim); `image`: row of the image that each belongs to.
+    captions : sentence embeddings, (captions, dim); `image`: row of the image that each belongs to.
     """
 
     features: np.ndarray
     captions: np.ndarray
     image: np.ndarray
 
-    @property
-    def targets(self) -> np.ndarray:
-        """Return the mean embedding of each image's captions, as a unit row."""
-        sums = np.zeros((len(self.features), self.captions.shape[1]))
-        np.add.at(sums, self.image, self.captions)
+    def of_images(self, rows: np.ndarray) -> np.ndarray:
+        """Return which captions belong to these images."""
+        return np.isin(self.image, rows)
+
+    def means(self, texts: np.ndarray) -> np.ndarray:
+        """Return the mean of the rows of each image's captions, as a unit row."""
+        sums = np.zeros((len(self.features), texts.shape[1]))
+        np.add.at(sums, self.image, texts)
         return unit(sums)
 
 
@@ -68,8 +71,9 @@ def run(params: Params, name: str) -> StageSummary:
     image = pd.Index(images).get_indexer(table["image"])
     pairs = Pairs(features, sentences.embed(table["caption"].tolist()), image)
     split = split_images(len(images), **settings.splits.model_dump(), generator=np.random.default_rng(settings.seed))
-    alignment, penalty = learn(pairs, split, settings.ridge)
-    names = ClassNames(towers, sentences, settings.top, param) if settings.conse else None
+    alignment, penalty = learn(pairs, split, settings.ridge, settings.whitening)
+    embed = lambda names: alignment.texts(sentences.embed(names))  # noqa: E731
+    names = ClassNames(towers, embed, settings.top, param) if settings.conse else None
     measured = _retrieval(pairs, split.heldout, alignment, names, settings.conse)
     save_alignment(paths.alignment(name), alignment, _config(settings, towers, sentences))
     summary = StageSummary(
@@ -149,8 +153,8 @@ def _prepared(towers: Towers, source: FolderImages, row: int) -> tuple[int, Any]
     return row, towers.prepare([picture])
 
 
-def learn(pairs: Pairs, split: Split, penalties: tuple[float, ...]) -> tuple[Alignment, float]:
-    """Fit the map on the training and validation images, with the penalty that errs least on the validation images.
+def learn(pairs: Pairs, split: Split, penalties: tuple[float, ...], shrinkage: float | None) -> tuple[Alignment, float]:
+    """Fit the map on the training and validation images, with the penalty that finds captions of the validation images best.
 
     Returns
     -------
@@ -159,25 +163,46 @@ def learn(pairs: Pairs, split: Split, penalties: tuple[float, ...]) -> tuple[Ali
     penalty : float
         In units of the mean variance of the features.
     """
+    judged = [_found(pairs, split.validation, fit(pairs, split.train, one, shrinkage)) for one in penalties]
+    penalty = penalties[int(np.argmax(judged))]
     both = np.sort(np.concatenate([split.train, split.validation]))
+    return fit(pairs, both, penalty, shrinkage), penalty
+
+
+def fit(pairs: Pairs, rows: np.ndarray, penalty: float, shrinkage: float | None) -> Alignment:
+    """Fit the map, and the whitening of texts, on some images and their captions."""
     spread = spread_evenly(pairs.features.astype(np.float64))
-    units = units_of(spread[both])
-    source, targets = units(spread), pairs.targets
-    penalty = ridge(source, split, penalties).fit(targets).penalty
-    fitted = ridge(source, Split(both, split.validation, split.heldout), (penalty,)).fit(targets).linear_map()
-    return Alignment(units.level, units.spread, fitted.weights, fitted.bias), penalty
+    units = units_of(spread[rows])
+    level, weights = whitening(pairs.captions[pairs.of_images(rows)], shrinkage)
+    targets = pairs.means(unit((pairs.captions - level) @ weights))
+    fitted = ridge(units(spread), Split(rows, rows, rows), (penalty,)).fit(targets).linear_map()
+    return Alignment(units.level, units.spread, fitted.weights, fitted.bias, level, weights)
+
+
+def _found(pairs: Pairs, rows: np.ndarray, alignment: Alignment) -> float:
+    """Measure the retrieval of the captions of some images."""
+    return mean_reciprocal_rank(without_hubs(_cosines(pairs, rows, alignment)), _place(pairs, rows))
+
+
+def _cosines(pairs: Pairs, rows: np.ndarray, alignment: Alignment) -> np.ndarray:
+    return alignment(pairs.features[rows]) @ alignment.texts(pairs.captions[pairs.of_images(rows)]).T
+
+
+def _place(pairs: Pairs, rows: np.ndarray) -> np.ndarray:
+    """Return the place among `rows` of the image of each of their captions."""
+    return np.searchsorted(rows, pairs.image[pairs.of_images(rows)])
 
 
 def _retrieval(
     pairs: Pairs, heldout: np.ndarray, alignment: Alignment, names: ClassNames | None, weight: float
 ) -> dict[str, Any]:
     """Measure the recall of captions on held-out images: by the map, by ConSE, and by both."""
-    features, of_heldout = pairs.features[heldout], np.isin(pairs.image, heldout)
+    features = pairs.features[heldout]
     mapped = {"map": alignment(features)}
     if names is not None:
         mapped["conse"] = names(features)
         mapped["both"] = unit(mapped["map"] + weight * mapped["conse"])
-    captions, image = pairs.captions[of_heldout], np.searchsorted(heldout, pairs.image[of_heldout])
+    captions, image = alignment.texts(pairs.captions[pairs.of_images(heldout)]), _place(pairs, heldout)
     cosines = {by: embedded @ captions.T for by, embedded in mapped.items()}
     return {
         "heldout_captions": len(captions),

@@ -33,7 +33,17 @@ def recall_at(
     dict
         ``recall_at_K`` for each k. Captions with equal cosines count as if the caption of the image came last.
     """
+    before = _before(cosine, image)
+    return {f"recall_at_{rank}": float((before < rank).mean()) for rank in ranks}
+
+
+def mean_reciprocal_rank(cosine: Float[np.ndarray, "images captions"], image: Int[np.ndarray, " captions"]) -> float:
+    """Compute the mean over images of 1 / rank of the nearest caption of their own; the parameters are those of `recall_at`."""
+    return float((1 / (1 + _before(cosine, image))).mean())
+
+
+def _before(cosine: np.ndarray, image: np.ndarray) -> Int[np.ndarray, " images"]:
+    """Count the captions of other images that come before the nearest own one."""
     own = image[None, :] == np.arange(len(cosine))[:, None]
     best = np.where(own, cosine, -np.inf).max(axis=1, keepdims=True)
-    before = ((cosine >= best) & ~own).sum(axis=1)
-    return {f"recall_at_{rank}": float((before < rank).mean()) for rank in ranks}
+    return ((cosine >= best) & ~own).sum(axis=1)

@@ -556,7 +556,9 @@ class ImageTextAlignment(Weights):
     from. ``towers`` are entries as in ``encoders``, whose features are used side by side; ``sentences`` is the folder
     of a sentence encoder (by default MiniLM). ``conse`` is the weight of ConSE, which the first classifier among the
     towers gives (0: none), and ``top`` the number of its classes. ``ridge`` lists the penalties of the map, chosen on
-    the validation split. ``checkpoint`` is written by ``falcon profile``: DVC watches it in place of the networks.
+    the validation split by its retrieval. ``whitening`` is the shrinkage of the whitening of sentence embeddings, in units
+    of their mean variance (null: they are used as they are). ``checkpoint`` is written by ``falcon profile``: DVC watches
+    it in place of the networks.
     """
 
     pairs: str
@@ -566,6 +568,7 @@ class ImageTextAlignment(Weights):
     conse: Annotated[float, Field(ge=0)] = 0.5
     top: Count = 10
     ridge: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    whitening: Positive | None = 2.0
     splits: PairSplits = PairSplits(train=0.7, validation=0.1)
     seed: Natural = 0
     batch_size: Count = 64

@@ -95,8 +95,8 @@ def test_permuted_captions_teach_nothing(project):
     found = {}
     for name, order in (("own", np.arange(90)), ("permuted", rng.permutation(90))):
         pairs = align_image_text.Pairs(source**2 * np.sign(source), targets, order)
-        alignment, _ = align_image_text.learn(pairs, split, (0.001, 0.1, 10.0))
-        cosine = (alignment(pairs.features) * targets).sum(axis=1)[split.heldout]
+        alignment, _ = align_image_text.learn(pairs, split, (0.001, 0.1, 10.0), 1.0)
+        cosine = (alignment(pairs.features) * alignment.texts(targets)).sum(axis=1)[split.heldout]
         found[name] = cosine.mean()
     assert found["own"] > 0.9 and found["own"] > found["permuted"] + 0.5
 

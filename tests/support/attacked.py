@@ -74,7 +74,11 @@ SMALL = {
     "report": {"high": 4, "low": 2, "thumbnail": 24},
     "study": {"questions": 6, "pictures": 4, "thumbnail": 24, "bootstrap": 20},
 }  # fmt: skip
-ONCE = ("collect_images", "embed_images"), ("build_caption_index", "parse_captions", "caption_images"), ("decide_explained",)
+ONCE = (
+    ("collect_images", "embed_images"),
+    ("build_caption_index", "parse_captions", "caption_images"),
+    ("decide_explained",),
+)
 OF_ENCODERS = (
     ("extract_activations", "find_groups", "mine_crops", "extract_references"),
     ("score_concepts", "analyse_groups", "measure_explainability", "measure_faithfulness", "find_facets"),

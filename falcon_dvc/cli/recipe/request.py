@@ -18,11 +18,8 @@ KINDS = ("torchvision", "timm", "open_clip", "efficientnet_lite")
 DEFAULT_IMAGE_TEXT = "open_clip:ViT-B-32/laion2b_s34b_b79k"
 # Of a control. The smallest p-value is 1 / (as many + 1): at an FDR of 0.05, 16 % of the features must reach it. With 64 it is 31 %.
 CONTROL_FEATURES = 128
-# Networks of packages, whose features a linear map takes to the captions of pairs.
-TOWERS = (
-    {"kind": "efficientnet_lite", "variant": 2},
-    {"kind": "torchvision", "name": "resnet50", "weights": "package:imgsim/model.pth"},
-)
+# A network of a package, whose features a linear map takes to the captions of pairs.
+TOWERS = ({"kind": "efficientnet_lite", "variant": 2},)
 WEIGHTS = ("checkpoint", "classes", "head")  # keys of an entry that belong to trained weights
 Entry = dict[str, Any]
 

@@ -4,8 +4,9 @@ An image x with the features f(x) has the embedding
 
     v(x) = unit(unit(W standardised(sqrt f(x)) + b) + weight * ConSE(x))
 
-and a text its sentence embedding. The map is a ridge regression to the mean embedding of each image's captions (stage
-``align_image_text``). ConSE needs no pairs, and names classes that they lack.
+and a text t, of the sentence embedding s(t), has unit(M (s(t) - m)). M whitens the captions of the pairs, so that the
+directions that all captions share do not decide. W is a ridge regression to the mean embedding of each image's captions
+(stage ``align_image_text``). ConSE needs no pairs, and names classes that they lack.
 
 References
 ----------
@@ -16,7 +17,7 @@ Norouzi et al., arXiv 1312.5650, 2013, for ConSE.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,22 +45,47 @@ AGAIN = "learn it again (stage align_image_text), or use another file"
 
 @dataclass(frozen=True)
 class Alignment:
-    """Hold a map from the features of networks to sentence embeddings.
+    """Hold a map from the features of networks to texts, and that from sentence embeddings to texts.
 
     Attributes
     ----------
     level, spread : mean and standard deviation of the square roots of the features, (features,).
     weights, bias : of the map, (features, dim) and (dim,).
+    text_level, text_weights : m and M of the sentence embeddings, (dim,) and (dim, dim).
     """
 
     level: Float32[np.ndarray, " features"]
     spread: Float32[np.ndarray, " features"]
     weights: Float32[np.ndarray, "features dim"]
     bias: Float32[np.ndarray, " dim"]
+    text_level: Float32[np.ndarray, " dim"]
+    text_weights: Float32[np.ndarray, "dim dim"]
 
     def __call__(self, features: Float[np.ndarray, "images features"]) -> Float[np.ndarray, "images dim"]:
         """Return unit rows."""
         return unit(((spread_evenly(features) - self.level) / self.spread) @ self.weights + self.bias)
+
+    def texts(self, sentences: Float[np.ndarray, "texts dim"]) -> Float32[np.ndarray, "texts dim"]:
+        """Return unit rows of sentence embeddings."""
+        return unit((sentences - self.text_level) @ self.text_weights).astype(np.float32)
+
+
+def whitening(
+    sentences: Float[np.ndarray, "texts dim"], shrinkage: float | None
+) -> tuple[Float[np.ndarray, " dim"], Float[np.ndarray, "dim dim"]]:
+    """Compute the mean of sentence embeddings, and the symmetric map that makes their covariance close to the identity.
+
+    Parameters
+    ----------
+    shrinkage : added to the variance along each direction, in units of the mean variance. None: nothing is subtracted or scaled.
+    """
+    dim = sentences.shape[1]
+    if shrinkage is None:
+        return np.zeros(dim), np.eye(dim)
+    level = sentences.mean(axis=0, dtype=np.float64)
+    variance, directions = np.linalg.eigh(np.cov(sentences.T.astype(np.float64)))
+    scale = np.sqrt(np.maximum(variance, 0) + shrinkage * variance.mean())
+    return level, (directions / scale) @ directions.T
 
 
 def unit(rows: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
@@ -85,8 +111,8 @@ class ClassNames:
     ----------
     towers
         Networks, one of which has a classifier.
-    sentences
-        Embeds the names of the classes.
+    embed : callable
+        From the names of the classes to their embeddings.
     top : int
         Number of classes in an image's embedding.
     param : str
@@ -98,16 +124,16 @@ class ClassNames:
         If no network has a classifier.
     """
 
-    def __init__(self, towers: Towers, sentences: Sentences, top: int, param: str) -> None:
+    def __init__(self, towers: Towers, embed: Callable[[list[str]], np.ndarray], top: int, param: str) -> None:
         found = towers.classifier()
         if found is None:
             raise UserError(f"{param}: no network of towers has a classifier, which ConSE needs; set conse to 0")
         self._place, self._classifier = found
-        self._sentences, self._top = sentences, top
+        self._embed, self._top = embed, top
 
     @cached_property
     def _embeddings(self) -> Float32[np.ndarray, "classes dim"]:
-        return self._sentences.embed(list(self._classifier.names))
+        return self._embed(list(self._classifier.names))
 
     def __call__(self, features: Float[np.ndarray, "images features"]) -> Float[np.ndarray, "images dim"]:
         """Return unit rows."""
@@ -139,7 +165,7 @@ class Aligned:
         self._sentences = Sentences(config["sentences"], device)
         self._alignment, self._weight = alignment, config["conse"]
         _check_parts(path, alignment, self._towers, self._sentences, config)
-        self._class_names = ClassNames(self._towers, self._sentences, config["top"], path) if self._weight else None
+        self._class_names = ClassNames(self._towers, self.embed_texts, config["top"], path) if self._weight else None
         self.dim = self._sentences.dim
         self.fingerprint, self.preprocessing = f"aligned:{sha256(path)}", self._towers.preprocessing()
 
@@ -179,7 +205,7 @@ class Aligned:
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
         """Return unit rows, one for each text."""
-        return self._sentences.embed(texts)
+        return self._alignment.texts(self._sentences.embed(texts))
 
 
 def _check_parts(path: str, alignment: Alignment, towers: Towers, sentences: Sentences, config: dict) -> None:
@@ -234,9 +260,9 @@ def _checked(alignment: Alignment) -> Alignment:
         If they do.
     """
     features, dim = alignment.weights.shape
-    if any(value.shape != (features,) for value in (alignment.level, alignment.spread)) or alignment.bias.shape != (
-        dim,
-    ):
+    of_features, of_texts = (alignment.level, alignment.spread), (alignment.bias, alignment.text_level)
+    fits = all(value.shape == (features,) for value in of_features) and all(value.shape == (dim,) for value in of_texts)
+    if not fits or alignment.text_weights.shape != (dim, dim):
         raise ValueError("its tensors do not fit each other")
     if not all(np.isfinite(value).all() for value in vars(alignment).values()) or not (alignment.spread > 0).all():
         raise ValueError("its tensors hold values that are not finite")

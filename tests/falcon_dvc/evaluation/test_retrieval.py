@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon_dvc.evaluation.retrieval import recall_at, without_hubs
+from falcon_dvc.evaluation.retrieval import mean_reciprocal_rank, recall_at, without_hubs
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4))
@@ -12,11 +12,13 @@ def test_it_is_the_count_of_a_plain_loop(seed, rank):
     rng = np.random.default_rng(seed)
     image = np.concatenate([np.arange(5), rng.integers(0, 5, 6)])
     cosine = rng.normal(size=(5, 11)).round(1)
-    hits = 0
+    hits, reciprocal = 0, []
     for row in range(5):
         order = sorted(range(11), key=lambda text: (-cosine[row, text], image[text] == row))
         hits += any(image[text] == row for text in order[:rank])
+        reciprocal.append(1 / (1 + [image[text] == row for text in order].index(True)))
     assert recall_at(cosine, image, [rank]) == {f"recall_at_{rank}": hits / 5}
+    assert np.isclose(mean_reciprocal_rank(cosine, image), np.mean(reciprocal))
 
 
 def test_equal_cosines_find_nothing():

@@ -105,7 +105,7 @@ def test_pairs_teach_an_image_text_encoder():
     entry = alignment_entry(Path("pairs/pairs.tsv")) | {"pairs": "../../pairs/pairs.tsv", "images": "../../pairs"}
     aligned = {"kind": "aligned", "checkpoint": "data/alignments/mine.safetensors"}
     params = validated(merged(profile_text(recipe(image_text=aligned, alignment=entry))))
-    assert params.alignments["mine"].images == "../../pairs" and len(params.alignments["mine"].towers) == 2
+    assert params.alignments["mine"].images == "../../pairs" and params.alignments["mine"].towers
     assert params.image_text.checkpoint == "data/alignments/mine.safetensors"
 
 

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from falcon_dvc.errors import UserError
@@ -36,7 +38,9 @@ def learned(entries, tmp_path, sentences):
     """A file, the map in it, and its networks."""
     rng = np.random.default_rng(0)
     towers = Towers(TOWERS.validate_python(entries), "cpu", "towers")
-    found = Alignment(*(rng.uniform(0.5, 1, size=shape).astype(np.float32) for shape in [11, 11, (11, 5), 5]))
+    found = Alignment(
+        *(rng.uniform(0.5, 1, size=shape).astype(np.float32) for shape in [11, 11, (11, 5), 5, 5, (5, 5)])
+    )
     config = {
         "towers": entries,
         "towers_digest": towers.digest(),
@@ -65,6 +69,18 @@ def test_it_is_the_map_and_half_of_conse(learned):
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     names = convex_combination(probabilities, encoder.embed_texts(CLASSES), 2)
     np.testing.assert_allclose(encoder.embed_images(IMAGES), unit(mapped + 0.5 * names), atol=1e-5)
+
+
+@given(st.integers(0, 999), st.floats(0.01, 10))
+def test_whitened_texts_vary_alike_in_all_directions_unless_they_are_shrunk(seed, shrinkage):
+    rng = np.random.default_rng(seed)
+    texts = rng.normal(size=(60, 4)) @ rng.normal(size=(4, 4)) + 3
+    level, weights = aligned.whitening(texts, shrinkage)
+    variance = np.linalg.eigvalsh(np.cov(texts.T))
+    expected = variance / (variance + shrinkage * variance.mean())
+    np.testing.assert_allclose(np.linalg.eigvalsh(np.cov(((texts - level) @ weights).T)), expected, atol=1e-8)
+    np.testing.assert_allclose(weights, weights.T, atol=1e-9)
+    assert aligned.whitening(texts, None)[1].tolist() == np.eye(4).tolist()
 
 
 def test_batches_and_several_networks_change_nothing(learned):
@@ -97,6 +113,7 @@ def rewritten(path, tensors=None, metadata=None, config=None):
     ("changes", "message"),
     [
         ({"tensors": {"bias": np.zeros(4, np.float32)}}, "do not fit each other"),
+        ({"tensors": {"text_weights": np.eye(4, dtype=np.float32)}}, "do not fit each other"),
         ({"tensors": {"level": np.full(11, np.nan, np.float32)}}, "not finite"),
         ({"tensors": {"spread": np.zeros(11, np.float32)}}, "not finite"),
         ({"metadata": {"format": "falcon-clip"}}, "is no image-text encoder of align_image_text"),
