@@ -787,6 +787,13 @@ class Failures(Resampled):
     controls: Count
 
 
+class AblateFeatures(Resampled):
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    images: Count
+    add: Positive
+    directions: Count
+
+
 class EvaluateUnits(Resampled):
     encoders: tuple[Slug, ...] = Field(strict=False)
     images: Count
@@ -906,6 +913,7 @@ class Params(Section):
     evaluate_units: EvaluateUnits
     fit_probe: FitProbe
     failures: Failures
+    ablate_features: AblateFeatures
     transfer: Transfer
     report: Report
     study: Study
@@ -924,6 +932,7 @@ class Params(Section):
             "evaluate_human_captions",
             "evaluate_units",
             "failures",
+            "ablate_features",
         ):
             for key in getattr(self, section).encoders:
                 if key not in self.encoders:

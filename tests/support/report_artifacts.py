@@ -43,6 +43,7 @@ def make_params(
         encoders=own | untrained,
         without_controls=own,
         failures=SimpleNamespace(encoders=failing, reference="right"),
+        ablate_features=SimpleNamespace(encoders=failing),
         evaluate_classes=SimpleNamespace(encoders=classes),
         evaluate_human_captions=SimpleNamespace(encoders=()),
         fit_probe=SimpleNamespace(encoders=()),

@@ -207,6 +207,7 @@ def _classifier(recipe: Recipe) -> list[str]:
     return [
         *([_line(0, "fit_probe", probed, by_probe)] if recipe.probed else []),
         _line(0, "failures", probed if recipe.probed else on, recipe.notes["failures"]),
+        _line(0, "ablate_features", probed if recipe.probed else on, "what the logits do without each feature"),
         _line(0, "evaluate_units", on, "explains the outputs of the classifier" if recipe.fails else "the same"),
     ]
 
