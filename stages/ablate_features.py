@@ -160,7 +160,7 @@ def _table(features: pd.Series, words: pd.Series, found: Ablated, readout: Reado
     """List what the removal of each feature does, one row for each."""
     falls, named = found.fall > 0, readout.own >= 0
     own, others = own_and_others(found.falls, readout.own)
-    labels = np.append(readout.labels, "")
+    labels, every = np.append(readout.labels, ""), np.arange(len(words))
     return pd.DataFrame(
         {
             "group": features,
@@ -176,6 +176,8 @@ def _table(features: pd.Series, words: pd.Series, found: Ablated, readout: Reado
             "named_by_word": labels[readout.own],
             "word_names_it": np.where(named, (readout.own == found.most) & falls, np.nan),
             "own_fall": own,
+            "own_random_change": np.where(named, found.random_changes[every, readout.own], np.nan),
+            "own_p_value": np.where(named, found.p_values[every, readout.own], np.nan),
             "other_words_fall": others,
         }
     )
@@ -198,6 +200,9 @@ def _metrics(table: pd.DataFrame, settings: AblateFeatures) -> dict[str, Any]:
         "permuted_words": mean_with_interval(by_chance, settings),
         "word_less_permuted": paired_difference(right, by_chance, settings),
         "own_word_fall": mean_with_interval(named["own_fall"], settings, "mean"),
+        "own_word_random_change": mean_with_interval(named["own_random_change"], settings, "mean"),
+        "own_word_less_random": paired_difference(named["own_fall"], named["own_random_change"], settings),
+        "own_word_beyond_random": mean_with_interval(named["own_p_value"] <= RARE, settings),
         **_against_others(named.dropna(subset=["other_words_fall"]), settings),
     }
 

@@ -137,6 +137,8 @@ class Ablated:
     ----------
     falls : (features, outputs) array
         Mean fall of each output when the feature is removed from its strongest images.
+    random_changes, p_values : (features, outputs) arrays
+        Mean size of the output's change by random directions, and how often one of them lowers it as much.
     most : (features,) integer array
         The output that falls most.
     fall, fall_low, fall_high : (features,) arrays
@@ -144,12 +146,14 @@ class Ablated:
     random_fall : (features,) array
         Mean over random directions of the largest fall, if as much of the direction is removed.
     p_value : (features,) array
-        How often a random direction makes an output fall as much.
+        How often a random direction makes some output fall as much.
     rise : (features,) array
         Rise of the same output if the feature is increased on all images.
     """
 
     falls: Float[np.ndarray, "features outputs"]
+    random_changes: Float[np.ndarray, "features outputs"]
+    p_values: Float[np.ndarray, "features outputs"]
     most: Int[np.ndarray, " features"]
     fall: Float[np.ndarray, " features"]
     fall_low: Float[np.ndarray, " features"]
@@ -212,7 +216,7 @@ def ablated(
     chosen : numbers of the features.
     """
     rows = list(_each(features, chosen, outputs, removal))
-    columns = zip(*rows, strict=True) if rows else ((),) * 8
+    columns = zip(*rows, strict=True) if rows else ((),) * 10
     return Ablated(*map(np.array, columns))
 
 
@@ -225,11 +229,17 @@ def _each(features: np.ndarray, chosen: np.ndarray, outputs: Outputs, removal: R
         falls = outputs.falls(rows, amounts, direction[None])[0]
         most = int(falls.argmax())
         low, high = _interval(outputs.falls_by_image(rows, amounts, direction, most), removal)
-        by_chance = outputs.falls(rows, np.abs(amounts), random).max(axis=1)
-        p_value = (1 + (by_chance >= falls[most]).sum()) / (len(by_chance) + 1)
+        by_chance = outputs.falls(rows, np.abs(amounts), random)
+        p_values, p_value = (_p_values(*pair) for pair in ((by_chance, falls), (by_chance.max(axis=1), falls[most])))
         added = np.full(len(features), -removal.spread[feature])
         rise = -outputs.falls(every, added, direction[None])[0, most]
-        yield falls, most, falls[most], low, high, by_chance.mean(), p_value, rise
+        changes = np.abs(by_chance).mean(axis=0)
+        yield falls, changes, p_values, most, falls[most], low, high, by_chance.max(axis=1).mean(), p_value, rise
+
+
+def _p_values(by_chance: Float[np.ndarray, "draws *outputs"], falls: np.ndarray) -> np.ndarray:
+    """Compute how often a random direction makes an output fall at least as much."""
+    return (1 + (by_chance >= falls).sum(axis=0)) / (len(by_chance) + 1)
 
 
 def _interval(falls: Float[np.ndarray, " images"], removal: Removal) -> tuple[float, float]:

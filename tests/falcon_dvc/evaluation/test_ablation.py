@@ -102,6 +102,8 @@ def test_only_the_feature_of_a_class_lowers_it_more_than_random_directions(seed)
     assert found.most[1] == 3 and found.p_value[1] == pytest.approx(1 / 51)
     assert found.fall[1] > found.random_fall[1] > 0
     assert found.rise[1] == pytest.approx(1.5 * features[:, 1].std())
+    assert found.p_values[1, 3] == pytest.approx(1 / 51) and (found.p_values >= 1 / 51).all()
+    assert found.random_fall[1] >= found.random_changes[1].mean() and found.random_changes[1, 3] > 0
     assert (np.delete(found.fall, 1) == 0).all() and (np.delete(found.p_value, 1) == 1).all()
 
 
