@@ -95,7 +95,9 @@ def _of_classifier(
     images = len(read_table(paths.IMAGES))
     values = read_features(name, images, classifier.weights.shape[1])
     if len(classifier.names) < 2:
-        raise UserError(f"ablate_features.encoders: the classifier of '{name}' has one output; two or more are compared")
+        raise UserError(
+            f"ablate_features.encoders: the classifier of '{name}' has one output; two or more are compared"
+        )
     named = words_of_classes(classifier.names, params)
     if params.worlds:
         of_world = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))

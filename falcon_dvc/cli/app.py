@@ -226,7 +226,8 @@ def init(
         str, typer.Option(help="Column or key of the captions, if its name does not say so; a number without a header.")
     ] = "",
     vocabulary: Annotated[
-        bool, typer.Option("--vocabulary", help="The captions are words and phrases, one a line, to be used as they are.")
+        bool,
+        typer.Option("--vocabulary", help="The captions are words and phrases, one a line, to be used as they are."),
     ] = False,
     control: Annotated[
         bool, typer.Option(help="Add the network with random weights, which calibrates what counts as explained.")

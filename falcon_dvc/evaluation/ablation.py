@@ -237,7 +237,7 @@ def _each(features: np.ndarray, chosen: np.ndarray, outputs: Outputs, removal: R
         yield falls, changes, p_values, most, falls[most], low, high, by_chance.max(axis=1).mean(), p_value, rise
 
 
-def _p_values(by_chance: Float[np.ndarray, "draws *outputs"], falls: np.ndarray) -> np.ndarray:
+def _p_values(by_chance: np.ndarray, falls: np.ndarray) -> np.ndarray:
     """Compute how often a random direction makes an output fall at least as much."""
     return (1 + (by_chance >= falls).sum(axis=0)) / (len(by_chance) + 1)
 

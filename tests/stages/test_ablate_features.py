@@ -32,7 +32,9 @@ def world(tmp_path, monkeypatch):
     write_array(paths.activations("simclr") / "features.npy", features.astype(np.float32))
     groups = pd.DataFrame({"group": [*WORDS, "g01"], "size": [1] * 5 + [2]})
     write_table(paths.groups("simclr") / "groups.parquet", groups)
-    words = pd.DataFrame({"group": list(WORDS), "concept": list(WORDS.values()), "kind": "word", "rank": 1, "kept": True})
+    words = pd.DataFrame(
+        {"group": list(WORDS), "concept": list(WORDS.values()), "kind": "word", "rank": 1, "kept": True}
+    )
     write_table(paths.concepts("simclr") / "concepts.parquet", words[words["concept"] != ""])
     write_table("data/scenes/lexicon.parquet", pd.DataFrame({"kind": ["object"], "value": ["boat"], "word": ["ship"]}))
     save_probe(paths.probe("simclr"), np.eye(3, 6) + 0.01, np.zeros(3), CLASSES)
@@ -40,7 +42,10 @@ def world(tmp_path, monkeypatch):
 
 
 def results():
-    table, texts = read_table(paths.table("simclr_ablation")).set_index("group"), ["output", "falls_most", "named_by_word"]
+    table, texts = (
+        read_table(paths.table("simclr_ablation")).set_index("group"),
+        ["output", "falls_most", "named_by_word"],
+    )
     numbers = table.drop(columns=["word", *texts]).apply(pd.to_numeric)
     return numbers.assign(**table[texts]), read_json(paths.metrics("ablation_simclr"))
 
@@ -95,9 +100,15 @@ def test_the_cosine_with_the_own_word_falls_most(tower):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda: write_array(paths.IMAGE_CAPTIONS / "embeddings.npy", np.eye(60, 6)), r"mean cosine .*; name the same model"),
+        (
+            lambda: write_array(paths.IMAGE_CAPTIONS / "embeddings.npy", np.eye(60, 6)),
+            r"mean cosine .*; name the same model",
+        ),
         (lambda: write_array(paths.IMAGE_CAPTIONS / "embeddings.npy", np.ones((60, 9))), r"not those of image_text"),
-        (lambda: write_table(paths.IMAGE_CAPTIONS / "words.parquet", pd.DataFrame({"word": list("abc")})), "no first word"),
+        (
+            lambda: write_table(paths.IMAGE_CAPTIONS / "words.parquet", pd.DataFrame({"word": list("abc")})),
+            "no first word",
+        ),
     ],
 )
 def test_another_space_is_one_line(tower, change, line):

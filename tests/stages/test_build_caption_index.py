@@ -357,6 +357,7 @@ def test_fewer_captions_than_a_crop_retrieves_are_said_once_and_give_right_words
     assert not table.duplicated(["group", "kind", "concept"]).any()
     assert (table["score"] <= 1 + 1e-9).all() and (captions > 1 or np.allclose(table["score"], 1))
 
+
 ENTRIES = "cat\nhot dog\nthe\nHD photo\nis\n42\ncats"
 
 
@@ -367,7 +368,9 @@ def test_the_words_of_a_vocabulary_come_out_as_they_are(here):
     build_caption_index.run(params)
     summary = parse_captions.run(params)
     mentions = read_table(paths.MENTIONS)
-    assert mentions["mention"].unique().tolist() == ENTRIES.split("\n") and mentions["concept"].equals(mentions["mention"])
+    assert mentions["mention"].unique().tolist() == ENTRIES.split("\n") and mentions["concept"].equals(
+        mentions["mention"]
+    )
     kinds = mentions.drop_duplicates("mention").set_index("mention")["kind"]
     assert kinds[kinds == "phrase"].index.tolist() == ["hot dog", "HD photo"]
     assert mentions["caption"].tolist() == list(range(14)) and sum(summary.dropped["captions"].values()) == 0
@@ -379,7 +382,9 @@ def test_the_mean_of_the_captions_is_taken_off(here, monkeypatch):
     for rows in (1, 3, 100):
         monkeypatch.setattr(write_index, "ROWS_AT_ONCE", rows)
         for centre in (False, True):
-            params = params_of(here / "words.txt", {"centre": centre}, caption_format="vocabulary", caption_templates=["{}"])
+            params = params_of(
+                here / "words.txt", {"centre": centre}, caption_format="vocabulary", caption_templates=["{}"]
+            )
             build_caption_index.run(params)
             if not centre:
                 plain = np.array(read_captions()[1])
@@ -397,5 +402,5 @@ def test_embeddings_that_come_with_captions_are_not_centred(here):
 
 @pytest.mark.parametrize("template", ["a photo", "{} and {}"])
 def test_a_template_without_one_place_is_one_line(here, template):
-    with pytest.raises(ValueError, match="needs exactly one {}"):
+    with pytest.raises(ValueError, match=r"needs exactly one \{\}"):
         params_of(here / "words.txt", caption_format="vocabulary", caption_templates=[template])

@@ -398,7 +398,9 @@ def _evaluation_metrics():
 
 def _write_ablation(name, singles, text):
     """The word of the first feature names what falls most, that of the second something else; nothing falls without the third."""
-    table = pd.DataFrame({"group": [f"f{feature}" for feature in range(singles)], "output": "logit", "falls_most": "boat"})
+    table = pd.DataFrame(
+        {"group": [f"f{feature}" for feature in range(singles)], "output": "logit", "falls_most": "boat"}
+    )
     table = table.assign(fall=0.4, fall_low=0.3, fall_high=0.5, random_fall=0.2, named_by_word="", own_fall=np.nan)
     table = table.assign(own_random_change=np.nan)
     table.loc[:1, ["own_fall", "own_random_change"]] = 0.25

@@ -30,7 +30,9 @@ def test_every_entry_stands_in_every_template_and_is_the_only_concept(tmp_path):
 @pytest.mark.parametrize("rows", [1, 2, 100])
 def test_batches_change_nothing(tmp_path, monkeypatch, rows):
     (tmp_path / "words.txt").write_text(WORDS)
-    expected = [text for batch in Vocabulary([str(tmp_path / "words.txt")], TEMPLATES).batches() for text in batch.texts]
+    expected = [
+        text for batch in Vocabulary([str(tmp_path / "words.txt")], TEMPLATES).batches() for text in batch.texts
+    ]
     monkeypatch.setattr(corpus_file, "ROWS_AT_ONCE", rows)
     batches = list(Vocabulary([str(tmp_path / "words.txt")], TEMPLATES).batches())
     assert [text for batch in batches for text in batch.texts] == expected

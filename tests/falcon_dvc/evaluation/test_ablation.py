@@ -68,7 +68,9 @@ def test_logits_fall_as_the_classifier_says(seed, level):
 def test_what_moves_all_logits_alike_is_no_change(seed):
     features, weights, *_ = spaces(seed)
     shifted = weights + np.arange(FEATURES)
-    first, second = (ablated(features, np.arange(FEATURES), Logits(some), removal(features)) for some in (weights, shifted))
+    first, second = (
+        ablated(features, np.arange(FEATURES), Logits(some), removal(features)) for some in (weights, shifted)
+    )
     assert np.allclose(first.falls, second.falls) and np.allclose(first.random_fall, second.random_fall)
 
 

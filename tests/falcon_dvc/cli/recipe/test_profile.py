@@ -63,7 +63,12 @@ def test_nothing_of_the_default_run_is_left():
     params = merged(profile_text(recipe()))
     assert params["encoders"] == {"mine": LITE} and params["image_text"]["kind"] == "conse"
     assert not params["worlds"] and params["train"] == params["transfers"] == {}
-    assert params["failures"]["encoders"] == params["evaluate_units"]["encoders"] == params["ablate_features"]["encoders"] == []
+    assert (
+        params["failures"]["encoders"]
+        == params["evaluate_units"]["encoders"]
+        == params["ablate_features"]["encoders"]
+        == []
+    )
     assert params["device"] == "auto"
     assert params["data"] | {"source": "images", "images": "../../pictures", "heldout": 0.33} == params["data"]
 
