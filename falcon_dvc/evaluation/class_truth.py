@@ -70,8 +70,8 @@ def accepted_words(classes: Sequence[str], params: Params) -> dict[Attribute, se
 
 def words_of_classes(classes: Sequence[str], params: Params) -> dict[str, set[str]]:
     """Return the words that name each class, in the form in which captions are parsed: those of the params, or of its own name."""
-    given = params.evaluate_classes.names
-    return {label: _parsed(given.get(label, [readable(label)]), params.parse_captions) for label in classes}
+    given = dict(params.evaluate_classes.names)
+    return {label: _parsed(given.get(label) or [readable(label)], params.parse_captions) for label in classes}
 
 
 def readable(label: str) -> str:
