@@ -20,6 +20,7 @@ EXPLAINED = DATA / "explained.parquet"
 EXPLAINABILITY = DATA / "explainability"
 FAILURES = DATA / "failures"
 PROBES = DATA / "probes"  # a dependency of the failures, so the folder must exist even in a run without probes
+ABLATIONS = DATA / "ablations"
 # Not among the metrics, because the stage that writes it depends on that folder.
 SUMMARY = REPORTS / "summary.json"
 # A dependency of the report, so the folder must exist even in a run without pairs of encoders.

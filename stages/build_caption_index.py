@@ -21,10 +21,12 @@ from falcon_dvc.concepts.retrieval.write_index import (
     described,
     embeddings,
     in_row_groups,
+    write_centred,
     write_embedded,
     write_index,
     written,
 )
+from falcon_dvc.errors import UserError
 from falcon_dvc.models.image_text.base import ImageTextEncoder
 from falcon_dvc.models.image_text.load import load_image_text
 
@@ -50,6 +52,11 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> StageSummary:
     """
     source = open_captions(params.data)
     given = open_given(params.data, source, lambda: load().dim)
+    if given is not None and params.build_caption_index.centre:
+        raise UserError(
+            "build_caption_index.centre: embeddings that come with the captions stay as they are; set it to false, or name captions "
+            "without embeddings"
+        )
     selection = select(source, given)
     encoder = load()
     tables = in_row_groups(selected(source, selection, not is_plain(params.data)))
@@ -62,6 +69,8 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> StageSummary:
         with executor_of(params, "build_caption_index") as executor, resumable("build_caption_index") as work:
             captions = work.checkpoint("captions", depends_on)
             write_embedded(tables, load, len(selection.captions), captions, executor)
+        if params.build_caption_index.centre:
+            write_centred()
     else:
         deque(written(tables), maxlen=0)
     approximate = write_index(embeddings(given, selection), params.build_caption_index)
@@ -72,6 +81,7 @@ def build(params: Params, load: Callable[[], ImageTextEncoder]) -> StageSummary:
             "captions": len(selection.captions),
             "dim": encoder.dim,
             **described(source, given, encoder, selection),
+            **({"centred": True} if params.build_caption_index.centre else {}),
             **approximate,
         },
     )

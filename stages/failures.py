@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.artifacts.formats import read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.words.listing import first_concepts
 from falcon_dvc.errors import UserError
@@ -18,11 +18,11 @@ from falcon_dvc.failures.blame import (
     logits,
 )
 from falcon_dvc.failures.classified import Classified
+from falcon_dvc.failures.classifiers import read_classifier, read_features
 from falcon_dvc.failures.clusters import cluster_table, concepts_of_features, failure_table
-from falcon_dvc.failures.probes import read_probe
 from falcon_dvc.failures.repairs import REPAIRS, repair_metrics, repair_plot, repair_table
 from falcon_dvc.failures.shortcut import shortcut_metrics
-from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier
+from falcon_dvc.models.encoders.load import LinearClassifier
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Failures, Params
@@ -82,10 +82,7 @@ def run(params: Params, name: str) -> StageSummary:
 
 
 def _classifier(params: Params, name: str) -> LinearClassifier:
-    """Read the probe of an encoder, or its own classifier."""
-    if name in params.fit_probe.encoders:
-        return read_probe(paths.probe(name))
-    classifier = linear_classifier(params.encoders[name], f"encoders.{name}")
+    classifier = read_classifier(params, name)
     if classifier is None:
         raise UserError(
             f"params.yaml: failures.encoders: '{name}' has no classifier; list it in fit_probe.encoders too"
@@ -95,13 +92,8 @@ def _classifier(params: Params, name: str) -> LinearClassifier:
 
 def _classified(name: str, classifier: LinearClassifier) -> tuple[Classified, int]:
     """Classify the images whose label names a class, and count the others."""
-    table, path = read_table(paths.IMAGES), paths.activations(name) / "features.npy"
-    features = read_array(path)
-    if features.shape != (len(table), classifier.weights.shape[1]):
-        raise UserError(
-            f"{path}: shape {features.shape} does not fit {len(table)} images and a classifier of "
-            f"{classifier.weights.shape[1]} features; run `dvc repro -f extract_activations@{name}`"
-        )
+    table = read_table(paths.IMAGES)
+    features = read_features(name, len(table), classifier.weights.shape[1])
     right = _classes(table["label"], classifier)
     rows = np.flatnonzero(right >= 0)
     labelled, right = np.asarray(features[rows]), right[rows]

@@ -20,7 +20,7 @@ from falcon_dvc.concepts.retrieval.index import naming, read_captions, read_colu
 from falcon_dvc.concepts.retrieval.parquet_stream import table_in_parts
 from falcon_dvc.concepts.words.census import count_languages, lacking_in, refusal
 from falcon_dvc.concepts.words.mentions import PARSED, leading_synonyms, mention_table, with_concepts
-from falcon_dvc.concepts.words.parsing import parse_captions
+from falcon_dvc.concepts.words.parsing import Mentioned, given_words, parse_captions
 from falcon_dvc.errors import UserError
 from falcon_dvc.progress import track
 
@@ -45,11 +45,7 @@ class Parsed:
 
 def run(params: Params) -> StageSummary:
     """Write ``data/mentions.parquet``, the table of synonyms and the counts."""
-    language = params.parse_captions.language
-    census = count_languages((texts for _, texts in _captions("reading languages")), _rows(), language)
-    if why := refusal(census):
-        raise UserError(f"{params.data.captions}: {why}")
-    lacking = lacking_in(census, language)
+    lacking = {} if _has_words() else _lacking(params)
     with resumable("parse_captions") as work:
         parsed = work.folder / "parsed.parquet"
         counts = _parse(parsed, params.parse_captions)
@@ -70,6 +66,27 @@ def run(params: Params) -> StageSummary:
     return summary
 
 
+def _lacking(params: Params) -> dict[str, Any]:
+    """Say what the captions lack in the language of the params.
+
+    Raises
+    ------
+    UserError
+        If most of them cannot be divided into words.
+    """
+    language = params.parse_captions.language
+    census = count_languages((texts for _, texts in _captions("reading languages")), _rows(), language)
+    if why := refusal(census):
+        raise UserError(f"{params.data.captions}: {why}")
+    return lacking_in(census, language)
+
+
+def _has_words() -> bool:
+    """Return whether the corpus is a vocabulary, whose entries are the concepts."""
+    with naming(TABLE):
+        return "word" in pq.read_schema(TABLE).names
+
+
 def _summary(counts: Parsed, lacking: dict[str, Any]) -> StageSummary:
     return StageSummary(
         read={"captions": counts.captions},
@@ -84,8 +101,7 @@ def _parse(parsed: Path, settings: ParseCaptions) -> Parsed:
     read = with_words = mentions = 0
     words: set[str] = set()
     with table_in_parts(parsed, PARSED) as writer:
-        for captions, texts in _captions("parsing captions"):
-            mentioned = parse_captions(texts, frozenset(settings.discard), settings.min_word, settings.language)
+        for captions, mentioned in _mentioned(settings):
             writer.write_table(mention_table(captions, mentioned))
             read, mentions = read + len(captions), mentions + len(mentioned)
             with_words += len(np.unique(mentioned.caption))
@@ -94,22 +110,33 @@ def _parse(parsed: Path, settings: ParseCaptions) -> Parsed:
     return Parsed(read, with_words, mentions, min(len(words), FEW_WORDS))
 
 
+def _mentioned(settings: ParseCaptions) -> Iterator[tuple[pa.Array, Mentioned]]:
+    """Yield numbers and mentions of the captions, in blocks: the entries of a vocabulary, or what a parser finds."""
+    if _has_words():
+        yield from ((captions, given_words(words)) for captions, words in _captions("reading words", "word"))
+        return
+    for captions, texts in _captions("parsing captions"):
+        yield captions, parse_captions(texts, frozenset(settings.discard), settings.min_word, settings.language)
+
+
 def _rows() -> int:
     """Return the number of captions."""
     with naming(TABLE), pq.ParquetFile(TABLE) as table:
         return table.metadata.num_rows
 
 
-def _captions(task: str) -> Iterator[tuple[pa.Array, list[str]]]:
-    """Yield numbers and texts of the captions, in blocks."""
+def _captions(task: str, column: str = "text") -> Iterator[tuple[pa.Array, list[str]]]:
+    """Yield numbers and texts of the captions, in blocks; or a vocabulary's words."""
     with naming(TABLE), pq.ParquetFile(TABLE) as table:
-        blocks = table.iter_batches(CAPTIONS_AT_ONCE, columns=["caption", "text"])
+        blocks = table.iter_batches(CAPTIONS_AT_ONCE, columns=["caption", column])
         for block in track(blocks, task, total=-(-table.metadata.num_rows // CAPTIONS_AT_ONCE)):
-            yield block["caption"], block["text"].to_pylist()
+            yield block["caption"], block[column].to_pylist()
 
 
 def _concepts(parsed: Path, settings: ParseCaptions) -> dict[str, str]:
-    """Find the leading synonym of each word that does not lead itself."""
+    """Find the leading synonym of each word that does not lead itself; the words of a vocabulary all do."""
+    if _has_words():
+        return {}
     captions, embeddings, _ = read_captions()
     numbers = captions["caption"].to_numpy()
     return leading_synonyms(read_columns(parsed, ["caption", "kind", "mention"]), numbers, embeddings, settings)

@@ -49,6 +49,7 @@ TINY = {
     "evaluate_concepts": {"bootstrap": 50, "clear": 0.1},
     "evaluate_units": {"encoders": ["supervised"], "bootstrap": 50},
     "failures": {"bootstrap": 50, "permutations": 2, "controls": 2},
+    "ablate_features": {"bootstrap": 50, "directions": 20},
     "transfer": {"top_images": 6, "permutations": 1},
 }
 CODE = (

@@ -48,6 +48,8 @@ class Batch:
         Number of rows whose caption is missing because they have another number of cells than the table has columns.
     of_several_lines : int
         Number of rows with line ends inside a cell.
+    words : sequence of str or None
+        The only concept of each caption, if the corpus says so.
     """
 
     file: int
@@ -58,6 +60,7 @@ class Batch:
     rows: np.ndarray | None = None
     misfits: int = 0
     of_several_lines: int = 0
+    words: Sequence[str] | None = None
 
 
 class CaptionSource(Protocol):

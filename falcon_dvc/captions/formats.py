@@ -17,6 +17,7 @@ from falcon_dvc.captions.tables import PARQUET, TableFiles, dialect_in_text, suf
 from falcon_dvc.captions.templates import Templates
 from falcon_dvc.captions.text_file import FIX, opened
 from falcon_dvc.captions.vectors import GivenEmbeddings
+from falcon_dvc.captions.vocabulary import Vocabulary
 from falcon_dvc.embeddings import SUFFIXES as EMBEDDING_SUFFIXES
 from falcon_dvc.errors import UserError
 from falcon_dvc.placeholders import files_in, refuse_placeholders
@@ -70,7 +71,10 @@ def open_captions(data: Data) -> CaptionSource:
     kind = _kind(data)
     if kind in FOLDER_FORMATS:
         return FOLDER_FORMATS[kind](data.captions, data.caption_column)
-    return FILE_FORMATS[kind](_files(path, kind, data), data.caption_column)
+    files = _files(path, kind, data)
+    if kind == "vocabulary":
+        return Vocabulary(files, data.caption_templates)
+    return FILE_FORMATS[kind](files, data.caption_column)
 
 
 def _kind(data: Data) -> str:

@@ -96,7 +96,9 @@ class _Rows:
     def add(self, batch: Batch, first: int, given: GivenEmbeddings | None, counts: Counter[str]) -> None:
         """Clean a batch, and append its rows."""
         texts = cleaned(batch)
-        captioned = np.array([not is_missing(text) for text in texts], dtype=bool)
+        # In a vocabulary, "nan" is a word.
+        missing = is_missing if batch.words is None else "".__eq__
+        captioned = np.array([not missing(text) for text in texts], dtype=bool)
         counts.update(lines=len(texts), undecodable=batch.undecodable, empty=int((~captioned).sum()))
         counts.update(misfits=batch.misfits, of_several_lines=batch.of_several_lines)
         counts.update(cut=sum(len(text) > MAX_LETTERS for text in texts))
@@ -176,7 +178,7 @@ def selected(source: CaptionSource, selection: Selection, with_source: bool) -> 
         As from `select`.
     with_source : bool
         Also write ``file`` (number among the source's files) and ``row`` (in that file, from 0). If they exist, also
-        write ``id`` (the file's own) and ``embedding`` (row of the given embeddings).
+        write ``id`` (the file's own), ``word`` (of a vocabulary) and ``embedding`` (row of the given embeddings).
     """
     for first, batch in numbered(source.batches()):
         low, high = np.searchsorted(selection.captions, [first, first + len(batch.texts)])
@@ -197,5 +199,6 @@ def _table(batch: Batch, first: int, selection: Selection, kept: slice, with_sou
         rows = batch.row + within if batch.rows is None else batch.rows[within]
         columns |= {"file": np.full(len(within), batch.file, dtype=np.int32), "row": rows}
         columns |= {} if batch.ids is None else {"id": batch.ids[within]}
+        columns |= {} if batch.words is None else {"word": [_short(batch.words[row]) for row in within]}
         columns |= {} if selection.embeddings is None else {"embedding": selection.embeddings[kept]}
     return pa.table(columns)

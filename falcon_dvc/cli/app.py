@@ -225,6 +225,10 @@ def init(
     caption_column: Annotated[
         str, typer.Option(help="Column or key of the captions, if its name does not say so; a number without a header.")
     ] = "",
+    vocabulary: Annotated[
+        bool,
+        typer.Option("--vocabulary", help="The captions are words and phrases, one a line, to be used as they are."),
+    ] = False,
     control: Annotated[
         bool, typer.Option(help="Add the network with random weights, which calibrates what counts as explained.")
     ] = True,
@@ -250,6 +254,7 @@ def init(
         image_text_checkpoint=image_text_checkpoint,
         pairs=pairs,
         caption_column=caption_column,
+        vocabulary=vocabulary,
         control=control,
         force=force,
     )

@@ -66,6 +66,7 @@ def run(request: Request, say: Callable[[str], None]) -> None:
         fails=matched > 0,
         alignment=with_paths(alignment_entry(request.pairs), write) if request.pairs else None,
         labelled=_is_labelled(images, settings),
+        vocabulary=request.vocabulary,
         notes=_notes(images, captions, network, matched) | {"control": f"no control: {without_control}"},
     )
     write_text(profile, profile_text(recipe))
@@ -140,7 +141,8 @@ def _described_data(request: Request, images: Images, captions: Captions) -> Ite
     skipped = f"; {images.skipped} cannot be read and will be skipped" if images.skipped else ""
     sampled = f"; {images.decoded} of them were decoded" if images.decoded < images.count else ""
     yield f"images      {images.count} in {request.images}{folders}{skipped}{sampled}"
-    few = "; thousands give better words" if captions.count < FEW_CAPTIONS and not captions.more else ""
+    enough = captions.more or request.vocabulary or captions.count >= FEW_CAPTIONS
+    few = "" if enough else "; thousands give better words"
     yield f"captions    {_captions(captions)} in {request.captions}, read as {captions.format}{few}"
 
 

@@ -65,8 +65,13 @@ def accepted_words(classes: Sequence[str], params: Params) -> dict[Attribute, se
         raise UserError(
             f"evaluate_classes.names: lacks {len(missing)} of the {len(classes)} classes of the held-out images ({shown}); add their words"
         )
-    listed = given or {label: [readable(label)] for label in classes}
-    return {(KIND, label): _parsed(listed[label], params.parse_captions) for label in classes}
+    return {(KIND, label): names for label, names in words_of_classes(classes, params).items()}
+
+
+def words_of_classes(classes: Sequence[str], params: Params) -> dict[str, set[str]]:
+    """Return the words that name each class, in the form in which captions are parsed: those of the params, or of its own name."""
+    given = dict(params.evaluate_classes.names)
+    return {label: _parsed(given.get(label) or [readable(label)], params.parse_captions) for label in classes}
 
 
 def readable(label: str) -> str:

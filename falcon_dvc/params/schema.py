@@ -50,13 +50,23 @@ class Section(BaseModel):
         return value
 
 
+def _with_placeholder(template: str) -> str:
+    if template.count("{}") != 1:
+        raise ValueError(f"{template[:60]!r} needs exactly one {{}}, where the word goes")
+    return template
+
+
+Template = Annotated[str, AfterValidator(_with_placeholder)]
+
+
 class Data(Section):
     source: Literal["scenes", "images", "list", "parquet", "webdataset", "torchvision"]
     images: Annotated[str, Field(min_length=1)]
     captions: Annotated[str, Field(min_length=1)]
-    caption_format: Literal["auto", "lines", "jsonl", "coco", "table", "laion", "falcon", "shards", "templates"] = (
-        "auto"
-    )
+    caption_format: Literal[
+        "auto", "lines", "jsonl", "coco", "table", "laion", "falcon", "shards", "templates", "vocabulary"
+    ] = "auto"
+    caption_templates: Annotated[tuple[Template, ...], Field(strict=False, min_length=1)] = ("a photo of a {}",)
     caption_column: str = ""
     caption_embeddings: str = ""
     unreadable: Literal["skip", "fail"]
@@ -656,6 +666,7 @@ class GenerateCaptions(OfOpenClip):
 
 
 class BuildCaptionIndex(Section):
+    centre: bool = False
     index: Literal["exact", "ivf", "sq"] = "exact"
     seed: Natural = 0
     nlist: Count = 1024
@@ -790,6 +801,13 @@ class Failures(Resampled):
     controls: Count
 
 
+class AblateFeatures(Resampled):
+    encoders: tuple[Slug, ...] = Field(strict=False)
+    images: Count
+    add: Positive
+    directions: Count
+
+
 class EvaluateUnits(Resampled):
     encoders: tuple[Slug, ...] = Field(strict=False)
     images: Count
@@ -909,6 +927,7 @@ class Params(Section):
     evaluate_units: EvaluateUnits
     fit_probe: FitProbe
     failures: Failures
+    ablate_features: AblateFeatures
     transfer: Transfer
     report: Report
     study: Study
@@ -927,6 +946,7 @@ class Params(Section):
             "evaluate_human_captions",
             "evaluate_units",
             "failures",
+            "ablate_features",
         ):
             for key in getattr(self, section).encoders:
                 if key not in self.encoders:

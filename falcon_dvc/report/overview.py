@@ -56,6 +56,16 @@ GLANCE = {
         ("triples that fire together", "explainability", "groups_of_3.explained"),
         ("of these interpretable", "explainability", "groups_of_3.interpretable.share"),
     ),
+    "What features do: each is removed from the held-out images that activate it most": (
+        ("largest fall of a logit or cosine, mean", "ablation", "fall.mean"),
+        ("… by random directions of the same norm (control)", "ablation", "random_fall.mean"),
+        ("features whose first word names an output", "ablation", "features_whose_word_names_an_output"),
+        ("of these, share where the named one falls most", "ablation", "word_names_it.share"),
+        ("… with permuted words (control)", "ablation", "permuted_words.share"),
+        ("fall of the named one, mean", "ablation", "own_word_fall.mean"),
+        ("… of those that other features' words name (control)", "ablation", "other_words_fall.mean"),
+        ("… size of its change by random directions (control)", "ablation", "own_word_random_change.mean"),
+    ),
     "Failures of the classifier": (
         ("accuracy of the linear probe", "probe", "accuracy.share"),
         ("… with permuted labels (control)", "probe", "permuted_labels.share"),
@@ -116,6 +126,11 @@ OF_ENCODERS = (
     ),
     ("Concepts", "What the scoring found, and what it left out.", "concepts"),
     ("Groups", "What features say together that none of them says alone.", "groups"),
+    (
+        "What features do",
+        "A feature is removed from held-out images, or increased: which logit or cosine changes? Logits are compared with their mean.",
+        "ablation",
+    ),
     ("Failures", "What a classifier gets wrong, whether its causes are named, and what repairs it.", "failures"),
 )
 OF_THE_RUN = (
@@ -170,6 +185,7 @@ def _of_encoders(kind: str, params: Any) -> dict[str, Any | None]:
     measured = {
         "evaluation": params.encoders if params.worlds else (),
         "failures": params.failures.encoders,
+        "ablation": params.ablate_features.encoders,
         "classes": params.evaluate_classes.encoders,
         "human_captions": params.evaluate_human_captions.encoders,
         "probe": params.fit_probe.encoders,

@@ -25,6 +25,7 @@ from falcon_dvc.html.pictures import Tile, contact_sheet, cut_outs, draw_crops, 
 from falcon_dvc.images.open import open_images
 from falcon_dvc.progress import track
 from falcon_dvc.report import overview
+from falcon_dvc.report.ablation import read_effects
 from falcon_dvc.report.additions import read_additions
 from falcon_dvc.report.cards import Card, Tables, collect_cards, concept_key, crops_by_group
 from falcon_dvc.report.crops import COLUMNS, crop_sheets, read_crops, sheet_crops, shown_crops
@@ -207,12 +208,13 @@ def _write_encoder(site: Site, explained: ExplainedEncoder, drawn: Mapping[str, 
     places = {link.group: place for place, link in enumerate(explained.links)}
     truths, sheets, added = {}, crop_sheets(on_sheets), read_additions(explained)
     followed = read_follows(name, shown, on_sheets, site.columns)
+    effects = read_effects(name) if name in site.params.ablate_features.encoders else {}
     captions = _captions_of(explained.tables)
     cards = collect_cards(name, explained.tables, captions, crops_by_group(shown), _histograms(site, explained))
     for card in track(cards, f"Pages of {name}", total=len(places)):
         truths[card.group] = card.truth
         extras: dict[str, Any] = {"sheet": sheets.get(card.group), "added": added.get(card.group)}
-        extras["followed"] = followed.get(card.group)
+        extras |= {"followed": followed.get(card.group), "effect": effects.get(card.group)}
         _write_feature(site, explained, card, alike, places[card.group], **extras)
     known = any(truths.values())
     content = {"encoder": explained, "known": known, "first": WITHOUT_SCRIPT, "drawn": drawn.get(name, [])}

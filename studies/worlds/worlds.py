@@ -90,7 +90,7 @@ def params_of(world: World) -> Params:
     base["encoders"] = {name: {"kind": "scenes", "checkpoint": f"models/{name}.safetensors"} for name in world.encoders}
     base["encoders"] |= _controls(world)
     base["transfers"] = {}
-    for section in ("failures", "evaluate_units"):
+    for section in ("failures", "ablate_features", "evaluate_units"):
         base[section]["encoders"] = []
     for section in SEEDED:
         base[section]["seed"] = world.seed

@@ -23,7 +23,8 @@ def test_the_example_is_a_control_that_fits_its_encoder():
     example = YAML(typ="safe", pure=True).load(re.findall(r"```yaml\n(.*?)```", SECTION, re.DOTALL)[0])
     off = {"encoders": [], "transfers": {}}
     shipped = SHIPPED.model_dump() | {"encoders": example["encoders"], "transfers": {}}
-    shipped["failures"]["encoders"] = off["encoders"]
+    for section in ("failures", "ablate_features"):
+        shipped[section]["encoders"] = off["encoders"]
     assert set(Params.model_validate(shipped).without_controls) == {"vit"}
 
 

@@ -71,7 +71,11 @@ def of_faithfulness():
 
 def of_verdicts():
     only = dict.fromkeys(("supervised", "simclr", "untrained_1", "untrained_2"))
-    without = {"train": {"supervised": None, "simclr": None}, "failures": {"encoders": []}}
+    without = {
+        "train": {"supervised": None, "simclr": None},
+        "failures": {"encoders": []},
+        "ablate_features": {"encoders": []},
+    }
     pairs = {"transfers": {"supervised_to_simclr": None, "simclr_to_supervised": None}}
     decide_explained.run(params_of(SETTINGS | {"encoders": only | SETTINGS["encoders"]} | without | pairs))
 

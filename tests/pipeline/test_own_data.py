@@ -49,6 +49,7 @@ SMALL = {
     "train": {"supervised": None, "simclr": None},
     "transfers": {"supervised_to_simclr": None, "simclr_to_supervised": None},
     "failures": {"encoders": []},
+    "ablate_features": {"encoders": []},
     "find_groups": {"rule": "top_k", "top_k": 6, "min_images": 4, "max_images": 6, "random_images": 6, "low_images": 4},
 }
 TINY_RESNET = TINY_CLIP | {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}}

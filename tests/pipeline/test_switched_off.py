@@ -17,7 +17,7 @@ from tests.support.switches import IMPOSSIBLE, MADE, PARTS, RUNS, make_inputs, s
 # Words that only a part says: of names of files below data/ and reports/, and of texts of pages.
 FILES = {
     "transfers": "transfer",
-    "failures": "failures|repairs",
+    "failures": "failures|repairs|ablation",
     "units": "_units",
     "worlds": "evaluation|_truth|_methods|_contrast|claims",
     "second": "simclr",
@@ -26,7 +26,7 @@ FILES = {
 }
 TEXTS = {
     "transfers": "transfer|through the map",
-    "failures": "failure|classifier",
+    "failures": "failure|classifier|without it, the logit",
     "units": "\\bunits?\\b",
     "worlds": "truth|first concept is right|claim|rendered|zero-shot|planted",
     "groups": "\\bgroups?\\b|\\bpairs\\b|triples",

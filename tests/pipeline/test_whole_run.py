@@ -40,17 +40,18 @@ from tests.support.whole_runs import whole_run, write_smaller_params
 from trials.tiny import fingerprints, outputs, stages_in_order
 
 # Read by dvc.yaml alone, which runs a stage for each of these encoders; and what has one value only.
-OF_LISTS = {"generate_captions", "evaluate_units", "evaluate_classes", "evaluate_human_captions"}
+OF_LISTS = {"generate_captions", "evaluate_units"}
 BY_DVC = {("generate_captions", "kind"), *((stage, "encoders") for stage in OF_LISTS)}
 # Waited for by stages, and parts of params that DVC compares.
 UNREAD = [Path("data/params_checked.txt"), Path("data/encoders")]
 READING_NO_IMAGE = {("extract_references", "untrained_1")}  # a control, which has the references of its encoder
-# Read for crops from maps, by a ranking over all images, by the correction of hubs, and for an encoder without a classifier.
+# Read for crops from maps, by a ranking over all images, by the correction of hubs, and for an encoder without a classifier of its own.
 BY_OTHER_SETTINGS = {
     "mine_crops": [Path("data/image_embeddings")],
     "score_concepts": [Path("data/image_captions"), Path("data/image_embeddings"), Path("data/images.parquet")],
     "transfer": [Path("data/image_captions"), Path("data/image_embeddings")],
     "failures": [Path("data/probes")],
+    "ablate_features": [Path("data/probes"), Path("data/image_captions")],
 }
 RESULTS = ("data/groups", "data/concepts", "data/explainability", "reports")
 

@@ -356,3 +356,51 @@ def test_fewer_captions_than_a_crop_retrieves_are_said_once_and_give_right_words
     assert len(table) and table["concept"].str.len().min() >= 3
     assert not table.duplicated(["group", "kind", "concept"]).any()
     assert (table["score"] <= 1 + 1e-9).all() and (captions > 1 or np.allclose(table["score"], 1))
+
+
+ENTRIES = "cat\nhot dog\nthe\nHD photo\nis\n42\ncats"
+
+
+def test_the_words_of_a_vocabulary_come_out_as_they_are(here):
+    (here / "words.txt").write_text(ENTRIES)
+    templates = ["a photo of a {}", "{}"]
+    params = params_of(here / "words.txt", caption_format="vocabulary", caption_templates=templates)
+    build_caption_index.run(params)
+    summary = parse_captions.run(params)
+    mentions = read_table(paths.MENTIONS)
+    assert mentions["mention"].unique().tolist() == ENTRIES.split("\n") and mentions["concept"].equals(
+        mentions["mention"]
+    )
+    kinds = mentions.drop_duplicates("mention").set_index("mention")["kind"]
+    assert kinds[kinds == "phrase"].index.tolist() == ["hot dog", "HD photo"]
+    assert mentions["caption"].tolist() == list(range(14)) and sum(summary.dropped["captions"].values()) == 0
+    assert read_table(paths.CAPTIONS / "captions.parquet")["text"].tolist()[2:4] == ["a photo of a hot dog", "hot dog"]
+
+
+def test_the_mean_of_the_captions_is_taken_off(here, monkeypatch):
+    (here / "words.txt").write_text("cat\ndog\nred cat\nblue dog")
+    for rows in (1, 3, 100):
+        monkeypatch.setattr(write_index, "ROWS_AT_ONCE", rows)
+        for centre in (False, True):
+            params = params_of(
+                here / "words.txt", {"centre": centre}, caption_format="vocabulary", caption_templates=["{}"]
+            )
+            build_caption_index.run(params)
+            if not centre:
+                plain = np.array(read_captions()[1])
+        centred = plain - plain.mean(axis=0)
+        found = np.array(read_captions()[1])
+        assert np.allclose(found, centred / np.linalg.norm(centred, axis=1, keepdims=True), atol=1e-6)
+        assert read_json(paths.CAPTIONS / "index.json")["centred"] is True
+
+
+def test_embeddings_that_come_with_captions_are_not_centred(here):
+    params = params_of(write_laion(here / "laion", 1), {"centre": True}, caption_format="laion")
+    with pytest.raises(UserError, match=r"build_caption_index\.centre: .* stay as they are; set it to false"):
+        build_caption_index.run(params)
+
+
+@pytest.mark.parametrize("template", ["a photo", "{} and {}"])
+def test_a_template_without_one_place_is_one_line(here, template):
+    with pytest.raises(ValueError, match=r"needs exactly one \{\}"):
+        params_of(here / "words.txt", caption_format="vocabulary", caption_templates=[template])

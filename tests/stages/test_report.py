@@ -119,6 +119,18 @@ def test_pages_are_small(site):
     assert not {place: len(text) for place, text in site[1].items() if len(text.encode()) > LARGEST}
 
 
+def test_pages_say_what_a_feature_does_and_what_random_directions_do(site):
+    pages = [re.sub(r"<[^>]+>", "", site[1][f"site/first/f{feature}.html"]) for feature in range(4)]
+    assert (
+        "without it, the logit of boat falls by 0.40 (0.30–0.50), and its word names it; random directions change it by 0.25"
+        in pages[0]
+    )
+    assert "falls most, by 0.40 (0.30–0.50); random directions lower one by 0.20; the logit of a red boat" in pages[1]
+    assert "which its word names, falls by 0.25" in pages[1]
+    assert "without it, no logit falls" in pages[2] and "which its word" not in pages[3]
+    assert "without it" not in site[1]["site/second/f0.html"] and "by random directions" in site[1]["index.html"]
+
+
 def test_every_group_of_every_encoder_has_a_page_and_a_picture(site):
     folder, texts = site
     for name in ("first", "second"):

@@ -70,6 +70,7 @@ SMALL = {
     "measure_faithfulness": {"reference_encoders": 1, "bootstrap": 20},
     "evaluate_units": {"encoders": ["one"], "thresholds": [0.5], "bootstrap": 20},
     "failures": {"encoders": ["one"], "bootstrap": 20, "permutations": 2, "controls": 2},
+    "ablate_features": {"encoders": ["one"], "bootstrap": 20, "images": 10},
     "transfer": {"top_images": 4, "permutations": 1, "bootstrap": 20, "curve": {"images": [10], "draws": 1}},
     "report": {"high": 4, "low": 2, "thumbnail": 24},
     "study": {"questions": 6, "pictures": 4, "thumbnail": 24, "bootstrap": 20},
@@ -97,6 +98,7 @@ def run_all() -> Params:
                 run(stage, params, name)
     run("evaluate_units", params, "one")
     run("failures", params, "one")
+    run("ablate_features", params, "one")
     run("transfer", params, "one_to_two")
     run("claims", params)
     run("report", params)

@@ -14,6 +14,7 @@ ALONE = {"simclr": None, "supervised": None, "untrained_1": None, "untrained_2":
 OTHERS = {
     "train": {"supervised": None, "simclr": None},
     "failures": {"encoders": []},
+    "ablate_features": {"encoders": []},
     "transfers": {"supervised_to_simclr": None, "simclr_to_supervised": None},
 }
 

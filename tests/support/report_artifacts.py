@@ -43,6 +43,7 @@ def make_params(
         encoders=own | untrained,
         without_controls=own,
         failures=SimpleNamespace(encoders=failing, reference="right"),
+        ablate_features=SimpleNamespace(encoders=failing),
         evaluate_classes=SimpleNamespace(encoders=classes),
         evaluate_human_captions=SimpleNamespace(encoders=()),
         fit_probe=SimpleNamespace(encoders=()),
@@ -88,6 +89,8 @@ def _write(params, *, images=40, singles=6, groups=3, evaluation=True, verdict=T
     write_explained(list(params.encoders), verdict)
     for name in params.failures.encoders:
         write_failures(name, table, text)
+    for name in params.ablate_features.encoders:
+        _write_ablation(name, singles, text)
     for name, pair in params.transfers.items():
         write_json(paths.metrics(f"transfer_{name}"), _transfer_metrics())
         _write_transfer(name, pair.explained, table, text, rng)
@@ -391,6 +394,21 @@ def _evaluation_metrics():
     rivals = ("clip_dissect", "nearest_text", "caption_correlation", "contrastive_projection", "shuffled_activations")
     methods = {"falcon": hits, **{method: hits | {"top1": 0.5} | paired for method in rivals}}
     return {"features": 6, "clear_truth": 5, "all": hits, "object": hits, "methods": methods, "every_feature": methods}
+
+
+def _write_ablation(name, singles, text):
+    """The word of the first feature names what falls most, that of the second something else; nothing falls without the third."""
+    table = pd.DataFrame(
+        {"group": [f"f{feature}" for feature in range(singles)], "output": "logit", "falls_most": "boat"}
+    )
+    table = table.assign(fall=0.4, fall_low=0.3, fall_high=0.5, random_fall=0.2, named_by_word="", own_fall=np.nan)
+    table = table.assign(own_random_change=np.nan)
+    table.loc[:1, ["own_fall", "own_random_change"]] = 0.25
+    table.loc[:1, "named_by_word"] = ["boat", text]
+    table.loc[2, ["falls_most", "fall"]] = ["", 0.0]
+    write_table(paths.table(f"{name}_ablation"), table)
+    metrics = {"features": singles, "fall": {"mean": 0.4}, "random_fall": {"mean": 0.2}, "word_names_it": _share(0.5)}
+    write_json(paths.metrics(f"ablation_{name}"), metrics)
 
 
 def _transfer_metrics():

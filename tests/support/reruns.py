@@ -198,6 +198,10 @@ class OtherSettings:
             for encoder in self.params.without_controls:
                 self.run(("generate_captions", encoder), generate_captions=told)
 
+    def vocabulary(self) -> None:
+        """The templates of a list of words."""
+        self.run(("build_caption_index",), data={"caption_format": "vocabulary"})
+
     def image_sources(self) -> None:
         """The user's own images. What it takes to list them is read by every stage that opens them."""
         pictures = {str(number): coloured(number) for number in range(4)}
@@ -234,6 +238,7 @@ def other_settings(folder: Path, params: Params, read: Reads, scratch: Path) -> 
         other.pairs()
         other.heatmaps_by_gradients()
         other.captioner()
+        other.vocabulary()
         other.image_sources()
     other.kinds_and_names()
     return other.read

@@ -34,7 +34,7 @@ IMPOSSIBLE = {
 }
 OFF: dict[str, dict] = {
     "transfers": {"transfers": {"supervised_to_simclr": None}},
-    "failures": {"failures": {"encoders": []}},
+    "failures": {"failures": {"encoders": []}, "ablate_features": {"encoders": []}},
     "units": {"evaluate_units": {"encoders": []}},
     "worlds": {
         "worlds": [],
@@ -73,6 +73,7 @@ TINY = {
     "evaluate_concepts": {"bootstrap": 10, "clear": 0.1},
     "evaluate_units": {"encoders": ["supervised"], "bootstrap": 10, "thresholds": [0.6]},
     "failures": {"bootstrap": 10, "permutations": 1, "controls": 1, "pairs": 1},
+    "ablate_features": {"bootstrap": 10, "directions": 2, "images": 5},
     "transfer": {"top_images": 3, "permutations": 1, "bootstrap": 10, "curve": {"images": [10, 20], "draws": 1}},
     "report": {"high": 2, "low": 1, "thumbnail": 16},
 }  # fmt: skip

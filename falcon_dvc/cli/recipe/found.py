@@ -150,6 +150,7 @@ def find_captions(request: Request) -> Captions:
         source="images",
         images=str(request.images),
         captions=str(request.captions),
+        caption_format="vocabulary" if request.vocabulary else "auto",
         caption_column=request.caption_column,
         unreadable="skip",
         heldout=0.0,
@@ -167,7 +168,8 @@ def find_captions(request: Request) -> Captions:
         raise UserError(
             f"--captions {request.captions}: holds {count} captions; {FEWEST_CAPTIONS} or more are needed, better thousands"
         )
-    return Captions(count, more, format_of(request.captions, request.caption_column))
+    kind = data.caption_format if request.vocabulary else format_of(request.captions, request.caption_column)
+    return Captions(count, more, kind)
 
 
 def _usable(text: str | None) -> bool:

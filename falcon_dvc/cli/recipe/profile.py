@@ -13,6 +13,7 @@ from falcon_dvc.images.decode import printable
 
 COLUMN = 40  # of the comments
 LONG_LIST = 20  # entries of a list that gets a line for each
+TEMPLATES = ["a photo of a {}"]  # of the words of a vocabulary
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Recipe:
         The entry of the image-text encoder that is learned from pairs.
     labelled : bool
         Whether the folders of the images are classes that words are compared with.
+    vocabulary : bool
+        Whether the captions are words and phrases.
     notes : mapping
         Comments by key: images, captions, layer, checkpoint, failures, control.
     """
@@ -58,6 +61,7 @@ class Recipe:
     notes: Mapping[str, str]
     alignment: Entry | None = None
     labelled: bool = False
+    vocabulary: bool = False
 
     @property
     def probed(self) -> bool:
@@ -107,7 +111,15 @@ def _data(recipe: Recipe) -> list[str]:
         _line(1, "images", recipe.images, recipe.notes["images"]),
         _line(1, "captions", recipe.captions, recipe.notes["captions"]),
         *([_line(1, "caption_column", recipe.caption_column)] if recipe.caption_column else []),
+        *(_vocabulary() if recipe.vocabulary else []),
         _line(1, "heldout", recipe.settings.heldout, why),
+    ]
+
+
+def _vocabulary() -> list[str]:
+    return [
+        _line(1, "caption_format", "vocabulary", "one word or phrase a line; each stays as it is"),
+        _line(1, "caption_templates", TEMPLATES, "texts in which each of them stands"),
     ]
 
 
@@ -207,6 +219,7 @@ def _classifier(recipe: Recipe) -> list[str]:
     return [
         *([_line(0, "fit_probe", probed, by_probe)] if recipe.probed else []),
         _line(0, "failures", probed if recipe.probed else on, recipe.notes["failures"]),
+        _line(0, "ablate_features", probed if recipe.probed else on, "what the logits do without each feature"),
         _line(0, "evaluate_units", on, "explains the outputs of the classifier" if recipe.fails else "the same"),
     ]
 

@@ -43,6 +43,7 @@ class Request:
     image_text_checkpoint: Path | None = None
     pairs: Path | None = None
     caption_column: str = ""
+    vocabulary: bool = False
     control: bool = True
     force: bool = False
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import INTACT, finished, read_array
+from falcon_dvc.artifacts.formats import INTACT, allocated, finished, read_array
 from falcon_dvc.captions.corpus_file import CaptionSource
 from falcon_dvc.captions.selection import Selection
 from falcon_dvc.captions.vectors import GivenEmbeddings
@@ -18,7 +18,7 @@ from falcon_dvc.compute.executor import Executor, Task
 from falcon_dvc.compute.resume import Checkpoint
 from falcon_dvc.concepts.retrieval.approximate import Approximation, build_index
 from falcon_dvc.concepts.retrieval.parquet_stream import row_groups, table_in_parts
-from falcon_dvc.embeddings import Rows
+from falcon_dvc.embeddings import Rows, unit_rows
 from falcon_dvc.errors import UserError
 from falcon_dvc.models.image_text.base import ImageTextEncoder
 from falcon_dvc.progress import track
@@ -65,6 +65,21 @@ def _tasks(tables: Iterator[pa.Table], finished: int) -> Iterator[Task]:
 def _embed(load: Callable[[], ImageTextEncoder], texts: list[str]) -> np.ndarray:
     """Embed captions, in any process."""
     return load().embed_texts(texts)
+
+
+def write_centred() -> None:
+    """Take the mean of all captions off each caption's embedding, and scale it to length 1 again.
+
+    The mean is what all captions share. Without it, captions that lie near it do not hide others.
+    """
+    path = paths.CAPTIONS / "embeddings.npy"
+    texts = read_array(path)
+    blocks = [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(texts), ROWS_AT_ONCE)]
+    mean = sum(texts[block].sum(axis=0, dtype=np.float64) for block in blocks) / len(texts)
+    with finished(path) as partial:
+        centred = allocated(partial, texts.shape, texts.dtype)
+        for block in blocks:
+            centred[block] = unit_rows(texts[block] - mean)[0]
 
 
 def embeddings(given: GivenEmbeddings | None, selection: Selection) -> Rows:

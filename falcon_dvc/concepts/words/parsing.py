@@ -297,6 +297,19 @@ def parse_captions(
     )
 
 
+def given_words(words: Sequence[str]) -> Mentioned:
+    """Take the only word or phrase of each caption as it is, whatever a parser would make of it.
+
+    Parameters
+    ----------
+    words : one for each caption; one that contains a space is a phrase.
+    """
+    concepts: dict[str, int] = {}
+    concept = _numbered(concepts, list(words))
+    phrase = np.array([" " in word for word in words], dtype=bool)
+    return Mentioned(np.arange(len(words)), phrase, concept, list(concepts))
+
+
 def _numbered(concepts: dict[str, int], texts: list[str]) -> Int[np.ndarray, " texts"]:
     """Return the number of each text; new texts get new numbers."""
     return np.array([concepts.setdefault(text, len(concepts)) for text in texts], dtype=np.int64)

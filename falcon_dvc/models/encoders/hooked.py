@@ -229,6 +229,22 @@ class HookedEncoder:
         bias = torch.zeros(linear.out_features) if linear.bias is None else linear.bias
         return (linear.weight.float().cpu().numpy(), bias.float().cpu().numpy()) if same else None
 
+    def embedding_map(self) -> tuple[Float32[np.ndarray, "features dim"], Float32[np.ndarray, " dim"]] | None:
+        """Return the linear map and the constant that lead from the features to the embedding that the network returns.
+
+        Return None if the embedding is not linear in the features of this layer and pooling.
+        """
+        module, batch = self._network.module, _probe(self._network, self.device)
+        with torch.inference_mode():
+            embedding = module(batch)
+            features, _ = self._readouts.read(module, batch)
+            if not isinstance(embedding, Tensor) or embedding.ndim != 2:
+                return None
+            for weight, bias in _projections(module, self.width, embedding.shape[1]):
+                if bool((features @ weight + bias - embedding).abs().max() < 1e-3 * embedding.std()):
+                    return weight.float().cpu().numpy(), bias.float().cpu().numpy()
+        return None
+
     def _refuse_random(self, param: str) -> None:
         """Refuse features that depend on tensors which the checkpoint lacks, and which are therefore random numbers."""
         loaded = self._network.loaded or {"missing": []}
@@ -289,6 +305,20 @@ def _probe(network: Network, device: str, param: str = "encoders") -> Float[Tens
         return network.preparation.batch([noise, noise[:48]])[:1].to(device)
     except UserError as error:
         raise UserError(f"{param}: {error}") from error
+
+
+def _projections(module: torch.nn.Module, width: int, dim: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the maps that may lead from features to an embedding: none, a matrix ``proj``, and linear layers."""
+    like = next(module.parameters())
+    zero = torch.zeros(dim, device=like.device)
+    if width == dim:
+        yield torch.eye(dim, device=like.device), zero
+    proj = getattr(module, "proj", None)
+    if isinstance(proj, Tensor) and proj.shape == (width, dim):
+        yield proj.float(), zero
+    for linear in reversed(list(module.modules())):
+        if isinstance(linear, torch.nn.Linear) and (linear.in_features, linear.out_features) == (width, dim):
+            yield linear.weight.T.float(), zero if linear.bias is None else linear.bias.float()
 
 
 def layers_of(network: Network, device: str = "cpu", param: str = "encoders") -> list[Layer]:

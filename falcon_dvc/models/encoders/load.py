@@ -231,6 +231,25 @@ def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | 
     return _scenes_classifier(spec.checkpoint) if spec.kind == "scenes" else None
 
 
+def embedding_map(
+    spec: Any, param: str = "encoders"
+) -> tuple[Float32[np.ndarray, "features dim"], Float32[np.ndarray, " dim"]] | None:
+    """Read the linear map and constant that lead from the features of an open_clip tower to its embedding.
+
+    Return None for another kind, and if the embedding is not linear in the features.
+
+    Raises
+    ------
+    UserError
+        As `load_encoder`.
+    """
+    if spec.kind != "open_clip":
+        return None
+    from falcon_dvc.models.encoders.hooked import HookedEncoder
+
+    return HookedEncoder(spec, param=param).embedding_map()
+
+
 def _network_classifier(spec: Any, param: str) -> LinearClassifier | None:
     """Read the classifier of a network by name."""
     from falcon_dvc.models.encoders.hooked import HookedEncoder

@@ -114,6 +114,14 @@ def test_captions_are_found_as_the_stages_find_them(project):
     assert profile_of(project)["data"]["caption_column"] == "beschreibung"
 
 
+def test_a_vocabulary_is_read_as_one(project):
+    (project / "captions.txt").write_text("cat\ndog\nhot dog\ngrass\nnan\n")
+    result = init(project, *CATDOG, *DATA, "--vocabulary")
+    assert "5 in captions.txt, read as vocabulary\n" in result.stdout, result.stderr
+    assert result.returncode == 0, result.stderr
+    assert profile_of(project)["data"]["caption_format"] == "vocabulary"
+
+
 def test_pairs_are_counted_and_named_in_the_profile(project):
     rows = [f"cat/{number}.png\ta cat\ncat/{number}.png\tan animal\n" for number in range(9)]
     (project / "pictures/pairs.tsv").write_text("image\tcaption\nnone.png\tnothing\n" + "".join(rows))

@@ -95,7 +95,7 @@ def test_a_transfer_between_unknown_encoders_is_refused(end, tmp_path):
     assert "transfers.supervised_to_simclr names the encoder 'simlcr'; known are:" in line
 
 
-@pytest.mark.parametrize("section", ["evaluate_units", "failures", "generate_captions"])
+@pytest.mark.parametrize("section", ["evaluate_units", "failures", "generate_captions", "ablate_features"])
 def test_a_list_of_encoders_names_encoders(section, tmp_path):
     line = problem(changed(tmp_path / "params.yaml", f"{section}.encoders", ["moco"]))
     assert f"{section}.encoders names the encoder 'moco'; known are: " in line

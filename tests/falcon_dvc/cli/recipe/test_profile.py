@@ -63,14 +63,25 @@ def test_nothing_of_the_default_run_is_left():
     params = merged(profile_text(recipe()))
     assert params["encoders"] == {"mine": LITE} and params["image_text"]["kind"] == "conse"
     assert not params["worlds"] and params["train"] == params["transfers"] == {}
-    assert params["failures"]["encoders"] == params["evaluate_units"]["encoders"] == []
+    assert (
+        params["failures"]["encoders"]
+        == params["evaluate_units"]["encoders"]
+        == params["ablate_features"]["encoders"]
+        == []
+    )
     assert params["device"] == "auto"
     assert params["data"] | {"source": "images", "images": "../../pictures", "heldout": 0.33} == params["data"]
+
+
+def test_a_vocabulary_is_named_as_one():
+    data = merged(profile_text(recipe(vocabulary=True)))["data"]
+    assert (data["caption_format"], data["caption_templates"]) == ("vocabulary", ["a photo of a {}"])
 
 
 def test_a_classifier_switches_failures_and_units_on():
     params = merged(profile_text(recipe(fails=True)))
     assert params["failures"]["encoders"] == params["evaluate_units"]["encoders"] == ["mine"]
+    assert params["ablate_features"]["encoders"] == ["mine"]
     assert params["data"]["heldout"] == 0.33 and params["find_groups"]["min_images"] == 8
 
 

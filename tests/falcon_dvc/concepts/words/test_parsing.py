@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon_dvc.concepts.words.parsing import _lexicon, concepts_of, is_content, lemma, parse_captions, tagged
+from falcon_dvc.concepts.words.parsing import (
+    _lexicon,
+    concepts_of,
+    given_words,
+    is_content,
+    lemma,
+    parse_captions,
+    tagged,
+)
 
 PLAIN = "a red boat on the water"
 
@@ -243,3 +251,11 @@ def test_captions_parsed_together_are_those_parsed_alone(captions):
 )
 def test_file_names_and_addresses_are_no_words(text):
     assert set(concepts_of(text)[0]) <= {"see", "boat", "end", "dog", "com"}
+
+
+@given(st.lists(st.text(max_size=6), max_size=8))
+def test_given_words_are_the_concepts_of_their_captions(words):
+    found = given_words(words)
+    assert [found.vocabulary[number] for number in found.concept] == words
+    assert found.caption.tolist() == list(range(len(words)))
+    assert found.phrase.tolist() == [" " in word for word in words]

@@ -15,7 +15,7 @@ from torch import nn
 import falcon_dvc
 from falcon_dvc.crops.heatmaps import heatmaps_of
 from falcon_dvc.errors import UserError
-from falcon_dvc.models.encoders.load import linear_classifier, load_encoder
+from falcon_dvc.models.encoders.load import embedding_map, linear_classifier, load_encoder
 from falcon_dvc.models.encoders.networks import build_network
 from falcon_dvc.params.schema import EncoderSpec
 from tests.support.remembered import list_timm_once
@@ -298,6 +298,15 @@ def test_the_towers_class_token_becomes_clips_embedding(encoders):
     with torch.no_grad():
         expected = visual(encoder._network.preparation.batch(IMAGES[:2]))
     np.testing.assert_allclose(encoder.activations(IMAGES[:2])[0] @ visual.proj.numpy(), expected, atol=1e-5)
+    weights, constant = encoder.embedding_map()
+    np.testing.assert_allclose(encoder.activations(IMAGES[:2])[0] @ weights + constant, expected, atol=1e-5)
+
+
+def test_the_mean_of_the_towers_tokens_leads_to_no_embedding_and_other_kinds_have_none(encoders):
+    assert encoders("open_clip").embedding_map() is None
+    assert embedding_map(spec(**KINDS["torchvision"])) is None
+    weights, constant = embedding_map(spec(**KINDS["open_clip"], pooling="cls"))
+    assert weights.shape == (64, 16) and not constant.any()
 
 
 @pytest.mark.parametrize(
