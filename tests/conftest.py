@@ -10,6 +10,7 @@ import vl_convert
 from hypothesis import settings
 
 from tests.support.dvc_projects import make_project
+from tests.support.forked_workers import pytest_addoption, pytest_runtestloop  # noqa: F401  (hooks)
 from tests.support.made_once import made_once
 from tests.support.remembered import list_timm_once, remembered
 from tests.support.tiny_models import TINY_COCA
