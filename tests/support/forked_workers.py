@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from multiprocessing.connection import Connection, wait
+from tempfile import TemporaryFile
 from typing import Any
 
 import pytest
@@ -182,10 +183,15 @@ def _set_apart(config: pytest.Config, name: str) -> None:
     folder.mkdir(mode=0o700)
     config._tmp_path_factory._basetemp = folder
     config.get_terminal_writer()._file = io.StringIO()
-    capture = config.pluginmanager.getplugin("capturemanager")
-    capture.stop_global_capturing()
-    capture.start_global_capturing()
-    capture.suspend_global_capture()
+    if config.option.capture == "fd":
+        _record_apart(config.pluginmanager.getplugin("capturemanager")._global_capturing)
+
+
+def _record_apart(capture: Any) -> None:
+    """Put a file of this worker in the place of the one that all share; loggers hold on to the object that writes into it."""
+    for stream in (capture.out, capture.err):
+        with TemporaryFile() as own:
+            os.dup2(own.fileno(), stream.tmpfile.fileno())
 
 
 def _numbers(files: list[list[int]], taken: Any) -> Iterator[int]:

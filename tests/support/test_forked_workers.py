@@ -10,8 +10,10 @@ import pytest
 from tests.support.paths import ROOT
 
 SHARED = """
-import os
+import logging, os, sys
 import pytest
+
+logging.getLogger("mine").addHandler(logging.StreamHandler(sys.stdout))
 
 @pytest.fixture(scope="session", autouse=True)
 def noted(tmp_path_factory):
@@ -27,12 +29,13 @@ def logged(request):
         log.write(f"{{request.node.nodeid}} {{os.getpid()}}\\n")
 """
 OUTCOMES = """
+import logging
 import time
 import warnings
 import pytest
 
 def test_passes(): time.sleep(0.2)
-def test_fails(): print("what it printed"); assert [1] == [2]
+def test_fails(): print("what it printed"); logging.getLogger("mine").warning("what it logged"); assert [1] == [2]
 def test_warns(): warnings.warn("what it warns of")
 def test_is_skipped(): pytest.skip("why it is skipped")
 @pytest.mark.xfail
@@ -85,7 +88,12 @@ def test_every_test_runs_once_and_each_file_in_one_process(whole):
 def test_what_the_workers_find_is_told(whole):
     code, said, _ = whole
     assert code == 1 and "1 failed, 7 passed, 1 skipped, 1 xfailed, 1 warning, 1 error" in said
-    for words in ("assert [1] == [2]", "what it printed", "UserWarning: what it warns of", "why it is skipped"):
+    for words in (
+        "assert [1] == [2]",
+        "what it printed\nwhat it logged",
+        "UserWarning: what it warns of",
+        "why it is skipped",
+    ):
         assert words in said
     assert "ERROR at teardown of test_leaves_something" in said and "what is not put away" in said
 
