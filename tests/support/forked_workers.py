@@ -8,8 +8,10 @@ larger than the number of cores.
 import io
 import multiprocessing
 import os
+import signal
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from multiprocessing.connection import Connection, wait
@@ -19,6 +21,7 @@ from typing import Any
 import pytest
 
 FORK = multiprocessing.get_context("fork")
+GRACE = 20  # seconds in which a worker that is interrupted may put away what its tests share
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,8 +41,13 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     workers = [Worker(session, name, files, taken) for name in range(min(options.workers, len(files)))]
     try:
         _pass_on_all(session, {worker.messages: worker for worker in workers})
+    except (session.Failed, session.Interrupted):
+        for worker in workers:
+            worker.interrupt()
+        raise
     finally:
         for worker in workers:
+            worker.process.join(GRACE)
             worker.process.terminate()  # unless it has ended
             worker.process.join()
     return True
@@ -77,6 +85,11 @@ class Worker:
         self.process.start()
         sending.close()  # its end is then the worker's
         self.test: int | None = None
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does, which reaches the workers of a terminal by itself."""
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGINT)
 
 
 def _pass_on_all(session: pytest.Session, workers: dict[Any, Worker]) -> None:
@@ -164,7 +177,15 @@ def _work(session: pytest.Session, name: int, files: list[list[int]], taken: Any
     _set_apart(session.config, f"worker{name}")
     sender = Sender(session.config, sending)
     session.config.pluginmanager.register(sender)
-    numbers = _numbers(files, taken)
+    try:
+        with suppress(KeyboardInterrupt):
+            _run(session, _numbers(files, taken), sender)
+    finally:
+        session._setupstate.teardown_exact(None)  # of tests that were interrupted
+
+
+def _run(session: pytest.Session, numbers: Iterator[int], sender: Sender) -> None:
+    """Run tests by their numbers."""
     number = next(numbers, None)
     while number is not None and not (session.shouldfail or session.shouldstop):
         following = next(numbers, None)
