@@ -114,7 +114,7 @@ def test_features_are_the_mean_of_the_maps_and_independent_of_the_batch():
 
 @pytest.mark.parametrize("name", ["supervised", "simclr"])
 def test_tiny_training_learns_and_repeats_itself(params, name, capfd):
-    images, table = read_array("data/training/encoders.npy")[:64], read_table("data/training/encoders.parquet")[:64]
+    images, table = read_array("data/training/encoders.npy")[:128], read_table("data/training/encoders.parquet")[:128]
     first, second = (encoder_training.train_encoder(params.train[name], images, table, name) for _ in range(2))
     losses = [float(line.rsplit(" ", 1)[1]) for line in capfd.readouterr().out.splitlines() if f"{name}: epoch" in line]
     assert losses[2] < losses[0] and losses[:3] == losses[3:]
