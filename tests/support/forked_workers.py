@@ -132,7 +132,7 @@ def _end(session: pytest.Session, worker: Worker) -> None:
     worker.process.join()
     if not worker.process.exitcode and worker.test is None:
         return
-    died = f"worker ended with exit code {worker.process.exitcode}; tests that follow in its file were not run"
+    died = f"worker ended with exit code {worker.process.exitcode}; the tests that it had taken were not run"
     if worker.test is None:
         pytest.exit(died, returncode=pytest.ExitCode.INTERNAL_ERROR)
     item = session.items[worker.test]

@@ -49,6 +49,7 @@ import os, signal
 
 def test_before(): pass
 def test_dies(): os.kill(os.getpid(), signal.SIGKILL)
+def test_after(): pass
 """
 PLAIN = "def test_one(): pass\ndef test_two(): pass\n"
 
