@@ -49,7 +49,7 @@ study: $(INSTALLED) $(PLOTS)
 	@cd studies && dvc --wait-for-lock repro
 
 test: $(INSTALLED)
-	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 python -m pytest --workers 3
 
 # Every trial of reports/reliability.md; TRIALS=FOLDER on a disk with 10 GB.
 TRIALS ?= $(or $(TMPDIR),/tmp)/falcon-trials

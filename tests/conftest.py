@@ -2,6 +2,7 @@
 
 import gc
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import vl_convert
 from hypothesis import settings
 
 from tests.support.dvc_projects import make_project
+from tests.support.forked_commands import forking
+from tests.support.forked_workers import pytest_addoption, pytest_runtestloop  # noqa: F401  (hooks)
 from tests.support.made_once import made_once
 from tests.support.remembered import list_timm_once, remembered
 from tests.support.tiny_models import TINY_COCA
@@ -38,6 +41,14 @@ def plots_drawn_once():
     """Draw each plot once in a worker: many tests make the report of the same artefacts. `__wrapped__` draws it again."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vl_convert, "vegalite_to_svg", remembered(vl_convert.vegalite_to_svg))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dvc_imported_once():
+    """Fork for `python -m dvc`: each new Python would import it again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "run", forking(subprocess.run))
         yield
 
 

@@ -174,8 +174,7 @@ def here(tmp_path, monkeypatch):
 
 
 def written(here, content):
-    with (here / "params.yaml").open("w") as file:
-        YAML().dump(content, file)
+    (here / "params.yaml").write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
 
 
 @pytest.mark.parametrize("name", RUNS)

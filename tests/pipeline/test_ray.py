@@ -60,6 +60,7 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))  # so that the nodes find the functions of this file, too
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # or shards would wait for the tests beside them
         patch.setenv("RAY_TMPDIR", str(folder))
         (folder / "ray").mkdir(parents=True)
         found = Cluster(initialize_head=True, head_node_args={**NODE, "_system_config": SOON})
@@ -309,7 +310,12 @@ def _read(path):
 
 def test_ctrl_c_ends_the_cluster_of_a_stage(tmp_path):
     command = [sys.executable, "-c", SCRIPT, str(ROOT / "params.yaml")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_prestart_worker_first_driver": "0"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "RAY_prestart_worker_first_driver": "0",
+        "RAY_worker_niceness": "0",
+    }
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE
     ) as run:

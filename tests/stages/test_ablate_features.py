@@ -84,7 +84,7 @@ def tower(world, monkeypatch):
     """The features lead to the joint space, in which each word has a direction."""
     monkeypatch.setattr(ablate_features, "read_classifier", lambda *_: None)
     monkeypatch.setattr(ablate_features, "embedding_map", lambda *_: (np.eye(6, dtype=np.float32), np.zeros(6)))
-    write_array(paths.IMAGE_CAPTIONS / "embeddings.npy", world / np.linalg.norm(world, axis=1, keepdims=True))
+    write_array(paths.IMAGE_EMBEDDINGS / "embeddings.npy", world / np.linalg.norm(world, axis=1, keepdims=True))
     write_table(paths.IMAGE_CAPTIONS / "words.parquet", pd.DataFrame({"word": ["cup", "ship", "red"]}))
     write_array(paths.IMAGE_CAPTIONS / "words.npy", np.eye(6)[[1, 0, 3]])
 
@@ -101,10 +101,10 @@ def test_the_cosine_with_the_own_word_falls_most(tower):
     ("change", "line"),
     [
         (
-            lambda: write_array(paths.IMAGE_CAPTIONS / "embeddings.npy", np.eye(60, 6)),
+            lambda: write_array(paths.IMAGE_EMBEDDINGS / "embeddings.npy", np.eye(60, 6)),
             r"mean cosine .*; name the same model",
         ),
-        (lambda: write_array(paths.IMAGE_CAPTIONS / "embeddings.npy", np.ones((60, 9))), r"not those of image_text"),
+        (lambda: write_array(paths.IMAGE_EMBEDDINGS / "embeddings.npy", np.ones((60, 9))), r"not those of image_text"),
         (
             lambda: write_table(paths.IMAGE_CAPTIONS / "words.parquet", pd.DataFrame({"word": list("abc")})),
             "no first word",

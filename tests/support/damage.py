@@ -1,6 +1,6 @@
 """Good files damaged at random: whatever comes, a reader gives a result or one line, soon.
 
-``FUZZ_EXAMPLES=5000 python -m pytest -n 0 tests/malformed_inputs/test_fuzz.py`` tries more than the suite does; ``FUZZ_SEED`` says
+``FUZZ_EXAMPLES=5000 python -m pytest tests/malformed_inputs/test_fuzz.py`` tries more than the suite does; ``FUZZ_SEED`` says
 where the search starts.
 """
 

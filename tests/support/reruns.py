@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from ruamel.yaml import YAML
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_table
@@ -54,8 +54,7 @@ def resolved(folder: Path, content: dict) -> dict[Stage, Any]:
     from dvc.repo import Repo
 
     shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
-    with (folder / "params.yaml").open("w") as file:
-        YAML().dump(content, file)
+    (folder / "params.yaml").write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
     with Repo.init(str(folder), no_scm=True) as repo:
         return {stage_of(stage.cmd): stage for stage in repo.index.stages}
 

@@ -41,50 +41,63 @@ def small_index():
     return {"concepts": concepts, "also": also, "keys": [f"k{place}" for place in range(5)], "encoders": encoders}
 
 
-@needs_node
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        ("boat", ["boat", "red boat", "steamboat"]),
-        ("RED", ["red", "red boat"]),
-        ("boat red", ["red boat"]),
-        ("cafe", ["Café"]),
-        ("crimson", ["red"]),
-        ("vess", ["boat"]),
-        ("nothing", []),
-        (" ", []),
-    ],
-)
-def test_concepts_are_found_whole_words_first(query, expected):
-    code = f"return finding.concepts(finding.prepare(data), {json.dumps(query)}, 9).map((some) => some.text);"
-    assert run_in_node(code, small_index()) == expected
+CONCEPTS = [
+    ("boat", ["boat", "red boat", "steamboat"]),
+    ("RED", ["red", "red boat"]),
+    ("boat red", ["red boat"]),
+    ("cafe", ["Café"]),
+    ("crimson", ["red"]),
+    ("vess", ["boat"]),
+    ("nothing", []),
+    (" ", []),
+]
+GROUPS = [
+    ({}, ["f0", "f1", "g0a", "f12"]),
+    ({"query": "boat"}, ["f0", "g0a"]),
+    ({"query": "boat", "sort": "relevance"}, ["f0", "g0a"]),
+    ({"query": "red", "sort": "relevance"}, ["f12", "g0a", "f1", "f0"]),
+    ({"query": "f1"}, ["f1", "g0a", "f12"]),
+    ({"query": "truck"}, ["f1"]),
+    ({"query": "red truck"}, ["f1"]),
+    ({"show": "group"}, ["g0a"]),
+    ({"show": "single"}, ["f0", "f1", "f12"]),
+    ({"explained": "1"}, ["f0", "g0a"]),
+    ({"verdict": "missed"}, ["f1"]),
+    ({"least": 0.4}, ["f0", "f1"]),
+    ({"sort": "score"}, ["f0", "f1", "g0a", "f12"]),
+    ({"sort": "correlation"}, ["g0a", "f0", "f12", "f1"]),
+    ({"sort": "concept"}, ["f0", "f1", "g0a", "f12"]),
+]
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """What is found for each query of `CONCEPTS` and `GROUPS`, by one start of Node."""
+    options = [{"encoder": "first"} | some for some, _ in GROUPS]
+    code = f"""
+      const concepts = (query) => finding.concepts(finding.prepare(data), query, 9).map((some) => some.text);
+      const groups = (options) => finding.groups(finding.prepare(data), options).map((some) => some.row[0]);
+      return [{json.dumps([query for query, _ in CONCEPTS])}.map(concepts), {json.dumps(options)}.map(groups)];
+    """
+    return run_in_node(code, small_index())
 
 
 @needs_node
 @pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({}, ["f0", "f1", "g0a", "f12"]),
-        ({"query": "boat"}, ["f0", "g0a"]),
-        ({"query": "boat", "sort": "relevance"}, ["f0", "g0a"]),
-        ({"query": "red", "sort": "relevance"}, ["f12", "g0a", "f1", "f0"]),
-        ({"query": "f1"}, ["f1", "g0a", "f12"]),
-        ({"query": "truck"}, ["f1"]),
-        ({"query": "red truck"}, ["f1"]),
-        ({"show": "group"}, ["g0a"]),
-        ({"show": "single"}, ["f0", "f1", "f12"]),
-        ({"explained": "1"}, ["f0", "g0a"]),
-        ({"verdict": "missed"}, ["f1"]),
-        ({"least": 0.4}, ["f0", "f1"]),
-        ({"sort": "score"}, ["f0", "f1", "g0a", "f12"]),
-        ({"sort": "correlation"}, ["g0a", "f0", "f12", "f1"]),
-        ({"sort": "concept"}, ["f0", "f1", "g0a", "f12"]),
-    ],
+    ("place", "expected"), [*enumerate(expected for _, expected in CONCEPTS)], ids=[query for query, _ in CONCEPTS]
 )
-def test_groups_are_filtered_and_sorted(options, expected):
-    options = {"encoder": "first"} | options
-    code = f"return finding.groups(finding.prepare(data), {json.dumps(options)}).map((some) => some.row[0]);"
-    assert run_in_node(code, small_index()) == expected
+def test_concepts_are_found_whole_words_first(place, expected, answers):
+    assert answers[0][place] == expected
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [*enumerate(expected for _, expected in GROUPS)],
+    ids=[json.dumps(some) for some, _ in GROUPS],
+)
+def test_groups_are_filtered_and_sorted(place, expected, answers):
+    assert answers[1][place] == expected
 
 
 def large_index():

@@ -3,12 +3,12 @@
 import time
 from functools import cache
 
-import nltk
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon_dvc.concepts.words.parsing import (
+    _import_nltk,
     _lexicon,
     concepts_of,
     given_words,
@@ -226,7 +226,7 @@ def first_of(tag):
 @given(st.lists(st.sampled_from(TAGS), max_size=12))
 def test_phrases_are_the_chunks_that_nltk_finds(tags):
     """Adjectives or participles, then nouns."""
-    chunker = nltk.RegexpParser("NP: {<JJ.*|VBN|VBG>*<NN.*>+}")
+    chunker = _import_nltk().RegexpParser("NP: {<JJ.*|VBN|VBG>*<NN.*>+}")
     tokens = [(first_of(tag), tag) for tag in tags]
     chunks = chunker.parse(tokens).subtrees(lambda tree: tree.label() == "NP") if tokens else ()
     expected = [
