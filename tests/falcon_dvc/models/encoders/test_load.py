@@ -11,7 +11,8 @@ import pytest
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.source import FolderImages
 from falcon_dvc.models.encoders import efficientnet_lite
-from falcon_dvc.models.encoders.load import linear_classifier, load_encoder
+from falcon_dvc.models.encoders.classifiers import linear_classifier
+from falcon_dvc.models.encoders.load import load_encoder
 from tests.support.paths import ROOT
 
 PHOTOS = Path(os.environ.get("FALCON_SHARED", ROOT.parent / "shared")) / "data" / "photos"
