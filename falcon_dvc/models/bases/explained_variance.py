@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 Sums = Float[np.ndarray, "*images numbers"]
-LEAST = 0.5  # of the explained variance, below which a warning is printed
 
 
 def sums_of(vectors: Float[Tensor, "images positions channels"], rebuilt: Tensor) -> Sums:

@@ -34,10 +34,8 @@ def basis_without_fit(spec: Any, channels: int, param: str) -> Basis:
     if spec.random is not None:
         return signed(random_directions(spec.random, channels, spec.seed), spec, param)
     path = existing(spec.file, f"{param}.{spec.source}")
-    if spec.directions is not None:
-        basis = read_directions(path, spec.relu)
-    else:
-        basis = basis_of(read_sae(path, spec), spec.scale or 1.0)
+    scale = spec.scale or 1.0
+    basis = read_directions(path, spec.relu) if spec.directions else basis_of(read_sae(path, spec), scale)
     check_width(basis, channels, path, param)
     return signed(basis, spec, param)
 

@@ -84,7 +84,7 @@ def basis_of(release: Release, scale: float = 1.0) -> Basis:
     shapes = {"W_enc": (channels, features), "W_dec": (features, channels), "b_dec": (channels,)}
     for name in sorted(needed):
         check_tensor(path, name, tensors[name], shapes.get(name, (features,)))
-    if release.activation.startswith("topk") and not 0 < release.k:
+    if release.activation.startswith("topk") and release.k < 1:
         raise UserError(f"{path}: is a TopK autoencoder, but no k is known; set k of the basis to that of its training")
     offset = tensors["b_dec"] / scale
     return Basis(

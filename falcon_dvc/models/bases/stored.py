@@ -13,12 +13,12 @@ from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.bases.basis import Basis
 
 
-def save_basis(path: Path, basis: Basis | None) -> None:
-    """Save a basis; None writes a file that holds nothing, for an encoder without a basis."""
+def save_basis(path: Path, basis: Basis) -> None:
+    """Save a basis."""
     # One key: the order of several is not stable.
-    metadata = {"basis": json.dumps(basis.settings if basis else None, sort_keys=True)}
+    metadata = {"basis": json.dumps(basis.settings, sort_keys=True)}
     # A clone, because two names may share one tensor.
-    tensors = {name: tensor.float().contiguous().clone() for name, tensor in basis.tensors.items()} if basis else {}
+    tensors = {name: tensor.float().contiguous().clone() for name, tensor in basis.tensors.items()}
     write_bytes(path, save(tensors, metadata))
 
 
