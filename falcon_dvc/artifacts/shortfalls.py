@@ -84,7 +84,7 @@ def of_activations(metrics: Mapping[str, Any], name: str) -> list[str]:
         return []
     low = (
         f"warning: the basis explains {_percent(share)} of the variance of the activations; check that encoders.{name} has the "
-        "layer, pooling (tokens) and normalisation that the basis was made for (docs/bases.md)"
+        "layer, pooling (tokens) and normalisation that the basis was made for, or use more components (docs/bases.md)"
     )
     sentences = {
         low: share < LEAST_EXPLAINED,
