@@ -145,7 +145,7 @@ def _extract(
             found = {**found, "fires": found["fires"] | (features_of_batch[own] != 0).any(axis=0)}
             if sums is not None:
                 found["sums"] = found.get("sums", 0) + sums[own].sum(axis=0)
-            work.save(rows.stop, **found)
+            work.save(rows.stop, at_once=False, **found)
     return found
 
 
@@ -159,8 +159,8 @@ def _passes(opened: PerProcess, batches: list[range], precision: str, executor: 
         yield from executor.map(_pass, tasks, opened, accelerated=True)
         return
     source, replicas = opened()
-    for _, *found in measured_activations(source, replicas, batches, precision):
-        yield tuple(found)
+    for _, features, maps, sums in measured_activations(source, replicas, batches, precision):
+        yield features, maps, sums
 
 
 def _pass(opened: PerProcess, rows: range, precision: str) -> Pass:

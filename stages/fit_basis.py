@@ -21,7 +21,7 @@ from falcon_dvc.models.encoders.passes import activations, check_finite
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
-    from falcon_dvc.params.schema import Params
+    from falcon_dvc.params.schema import Basis, Params
 
 NOTHING = {"basis": "null"}  # content of the file of an encoder without a basis
 
@@ -51,7 +51,8 @@ def run(params: Params, name: str) -> StageSummary:
     else:
         from falcon_dvc.models.bases.fit import fit_basis
 
-        vectors = _vectors(params, name, replicas)
+        assert spec.components is not None, "the schema asks for it"
+        vectors = _vectors(params, name, replicas, spec)
         read = {"vectors": len(vectors)}
         basis = signed(fit_basis(vectors, spec.fit, spec.components, spec.seed, param), spec, param)
     save_basis(path, replace(basis, description={"channels": replicas[0].width, **basis.description}))
@@ -66,9 +67,8 @@ def _in_channels(params: Params, name: str) -> Any:
     return spec.model_copy(update=changes)
 
 
-def _vectors(params: Params, name: str, replicas: list[Encoder]) -> np.ndarray:
+def _vectors(params: Params, name: str, replicas: list[Encoder], spec: Basis) -> np.ndarray:
     """Collect activations of the probe images, at most as many as params say: float32 (vectors, channels)."""
-    spec = params.encoders[name].basis
     table = read_table(paths.IMAGES)
     probe = np.flatnonzero(table["split"] == "probe")
     if not len(probe):

@@ -374,7 +374,9 @@ class Basis(Section):
             raise ValueError(f"give one of {', '.join(self.options)}, got {got}; see docs/bases.md")
         own = {named[0], *self.options[named[0]]}
         ignored = [
-            key for key, info in type(self).model_fields.items() if key not in own and getattr(self, key) != info.default
+            key
+            for key, info in type(self).model_fields.items()
+            if key not in own and getattr(self, key) != info.default
         ]
         if ignored:
             raise ValueError(f"{ignored[0]} has no effect on {named[0]}; leave it out")

@@ -102,7 +102,8 @@ class Basis:
 
     def to(self, device: str) -> Basis:
         """Return the basis on a device."""
-        return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors.items()})
+        moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        return replace(self, **moved)
 
     def features(
         self, vectors: Float[Tensor, "images positions channels"], measured: bool = False

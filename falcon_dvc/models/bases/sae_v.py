@@ -58,7 +58,8 @@ def _header(path: Path, line: bytes) -> dict[str, Any]:
 
 def _activation(header: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return name and values of the activation function. Before schema 1 there is ReLU only."""
-    config = header.get("cfg") if isinstance(header.get("cfg"), dict) else {}
+    content = header.get("cfg")
+    config: dict[str, Any] = content if isinstance(content, dict) else {}
     found = config.get("activation")
     if isinstance(found, dict):
         params = found.get("params")

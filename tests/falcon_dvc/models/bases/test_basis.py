@@ -13,7 +13,12 @@ from falcon_dvc.models.bases.explained_variance import explained_variance
 
 def linear(seed, channels=4, features=6, **more):
     generator = torch.Generator().manual_seed(seed)
-    shapes = {"weight": (channels, features), "bias": (features,), "decoder": (features, channels), "offset": (channels,)}
+    shapes = {
+        "weight": (channels, features),
+        "bias": (features,),
+        "decoder": (features, channels),
+        "offset": (channels,),
+    }
     tensors = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     return Basis(**tensors | more), torch.randn(7, 9, channels, generator=generator)
 

@@ -19,7 +19,7 @@ def test_directions_and_their_bias(tmp_path):
     np.testing.assert_allclose(encode(X, read_directions(tmp_path / "d.npy")), expected, atol=1e-5)
     save_file({"w": torch.from_numpy(ROWS), "b": torch.tensor([1.0, -2.0, 0.5])}, tmp_path / "d.safetensors")
     basis = read_directions(tmp_path / "d.safetensors", relu=True)
-    np.testing.assert_allclose(encode(X, basis), np.maximum(expected + [1, -2, 0.5], 0), atol=1e-5)
+    np.testing.assert_allclose(encode(X, basis), np.maximum(expected + np.array([1, -2, 0.5]), 0), atol=1e-5)
 
 
 def test_the_reconstruction_is_the_projection_onto_the_span(tmp_path):

@@ -24,7 +24,9 @@ def test_a_file_of_the_width_of_the_layer(tmp_path):
 
 def test_a_file_of_another_width(tmp_path):
     np.save(tmp_path / "d.npy", np.ones((4, 3)))
-    with pytest.raises(UserError, match=r"d\.npy: .*has 4 channels: the matrix is transposed; save it as features x channels"):
+    with pytest.raises(
+        UserError, match=r"d\.npy: .*has 4 channels: the matrix is transposed; save it as features x channels"
+    ):
         prepared(directions=str(tmp_path / "d.npy"))
     write_saelens(tmp_path / "sae", arrays(0))
     with pytest.raises(UserError, match=r"reads 4 channels, but the layer of encoders\.e\.basis has 7; name the layer"):

@@ -94,7 +94,9 @@ def test_saelens(tmp_path_factory, seed, k, subtracts):
     scaled = x * 2 / np.linalg.norm(x, axis=1, keepdims=True)
     unit = write_saelens(folder / "unit", weights, normalize_activations="constant_norm_rescale", **own)
     near(features(unit, x), relu(pre_activations(scaled, weights, subtracts)))
-    rescaled = write_saelens(folder / "norm", weights, architecture="topk", k=k, rescale_acts_by_decoder_norm=True, **own)
+    rescaled = write_saelens(
+        folder / "norm", weights, architecture="topk", k=k, rescale_acts_by_decoder_norm=True, **own
+    )
     near(features(rescaled, x), top(before * np.linalg.norm(weights["W_dec"], axis=1), k))
 
 
@@ -153,7 +155,12 @@ def test_thresholds_and_archetypes_of_overcomplete(tmp_path):
     weights, x = arrays(8), vectors(8)
     tensors = overcomplete(weights, False) | {"thresholds": torch.full((6,), -0.7)}
     points, mixture, relaxed = torch.randn(3, 4), torch.rand(6, 3), torch.randn(6, 4)
-    tensors |= {"dictionary.C": points, "dictionary.W": mixture, "dictionary.Relax": relaxed, "dictionary.multiplier": torch.tensor(0.2)}
+    tensors |= {
+        "dictionary.C": points,
+        "dictionary.W": mixture,
+        "dictionary.Relax": relaxed,
+        "dictionary.multiplier": torch.tensor(0.2),
+    }
     del tensors["dictionary._weights"]
     torch.save(tensors, tmp_path / "sae.pth")
     before = x @ weights["W_enc"] + weights["b_enc"]

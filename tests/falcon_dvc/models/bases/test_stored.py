@@ -29,5 +29,5 @@ def test_a_basis_is_the_same_after_it_was_stored(tmp_path):
 def test_another_file_is_no_basis(tmp_path):
     for number, metadata in enumerate((None, {"basis": "null"})):
         save_file({"x": np.ones(2)}, tmp_path / f"{number}.safetensors", metadata)
-        with pytest.raises(UserError, match="holds no basis .*; run `dvc repro` to make it again"):
+        with pytest.raises(UserError, match=r"holds no basis .*; run `dvc repro` to make it again"):
             read_stored_basis(tmp_path / f"{number}.safetensors")

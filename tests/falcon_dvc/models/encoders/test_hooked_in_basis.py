@@ -25,7 +25,12 @@ def spec(**given):
 def stored(tmp_path_factory):
     """A TopK autoencoder of 64 channels in the stage's file."""
     torch.manual_seed(0)
-    tensors = {"weight": torch.randn(64, 9), "bias": torch.randn(9), "decoder": torch.randn(9, 64), "offset": torch.zeros(64)}
+    tensors = {
+        "weight": torch.randn(64, 9),
+        "bias": torch.randn(9),
+        "decoder": torch.randn(9, 64),
+        "offset": torch.zeros(64),
+    }
     basis, path = Basis(**tensors, activation="topk", k=3), tmp_path_factory.mktemp("bases") / "mine.safetensors"
     save_basis(path, basis)
     return basis, path
@@ -73,7 +78,9 @@ def test_a_vector(stored, tokens):
 def test_a_basis_of_another_layer_is_refused(stored):
     network = {"kind": "timm", "name": "test_resnet", "weights": "random", "size": 64, "layer": "layer1"}
     wrong = TypeAdapter(EncoderSpec).validate_python(network | NAMED)
-    with pytest.raises(UserError, match=r"encoders\.basis: was prepared for 64 channels, and the layer has \d+; run `dvc repro`"):
+    with pytest.raises(
+        UserError, match=r"encoders\.basis: was prepared for 64 channels, and the layer has \d+; run `dvc repro`"
+    ):
         load_encoder(wrong, basis_file=stored[1])
 
 
