@@ -37,6 +37,11 @@ def activations(encoder: str) -> Path:
     return DATA / "activations" / encoder
 
 
+def basis(encoder: str) -> Path:
+    """Return the file of the basis of an encoder's features. It holds nothing for an encoder without one."""
+    return DATA / "bases" / f"{encoder}.safetensors"
+
+
 def groups(encoder: str) -> Path:
     """Return the folder of ``groups.parquet`` and ``sets.parquet``."""
     return DATA / "groups" / encoder

@@ -27,7 +27,7 @@ from falcon_dvc.evaluation.class_truth import words_of_classes
 from falcon_dvc.evaluation.ground_truth import names_of_attributes
 from falcon_dvc.evaluation.statistics import bootstrap_weights, mean_with_interval, paired_difference
 from falcon_dvc.failures.classifiers import read_classifier, read_features
-from falcon_dvc.models.encoders.load import LABELLED, LinearClassifier, embedding_map
+from falcon_dvc.models.encoders.classifiers import LABELLED, LinearClassifier, embedding_map
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import AblateFeatures, Params

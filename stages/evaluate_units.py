@@ -22,7 +22,7 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.evaluation.baselines import soft_wpmi
 from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.evaluation.units import rank_of_own
-from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier
+from falcon_dvc.models.encoders.classifiers import LinearClassifier, linear_classifier
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import EvaluateUnits, Params

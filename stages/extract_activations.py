@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_array, write_json
+from falcon_dvc.artifacts.shortfalls import of_activations
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.device import all_devices
 from falcon_dvc.compute.executor import Executor, PerProcess, Task
@@ -21,20 +22,21 @@ from falcon_dvc.images.open import open_images, which_images
 from falcon_dvc.images.source import ImageSource
 from falcon_dvc.models.encoders.heads import read_head
 from falcon_dvc.models.encoders.load import Encoder, load_encoder
-from falcon_dvc.models.encoders.passes import activations, check_finite
+from falcon_dvc.models.encoders.passes import check_finite, measured_activations
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Data, EncoderSpec, ExtractActivations, Params
 
-Pass = tuple[np.ndarray, np.ndarray | None]  # features and maps of a batch
+Pass = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]  # features, maps and sums of a batch
 
 
 def run(params: Params, name: str) -> StageSummary:
     """Write ``features.npy``, ``maps.npy`` and ``fields.npy`` of the encoder `name`.
 
     A network given by name also gets ``encoder.json``. ``maps.npy`` is left out if heatmaps do not depend on the
-    features' own maps.
+    features' own maps. The metrics count the features that are 0 on all probe images. With a basis, they hold the share of
+    the variance of the activations that it explains.
     """
     table = read_table(paths.IMAGES)
     opened = PerProcess(_opened, params.data, params.encoders[name], name, params.device)
@@ -57,15 +59,31 @@ def run(params: Params, name: str) -> StageSummary:
         **params.extract_activations.model_dump(mode="json"),
     }
     with executor_of(params, "extract_activations") as executor, resumable(f"extract_activations-{name}") as work:
-        images = work.checkpoint("images", depends_on, [paths.IMAGES])
-        _extract(opened, images, params.extract_activations, name, executor)
+        images = work.checkpoint("images", depends_on, [paths.IMAGES, paths.basis(name)])
+        probe = (table["split"] == "probe").to_numpy()
+        found = _extract(opened, images, params.extract_activations, name, executor, probe)
         for array in images.arrays:
             images.move(array, folder / array)
+    metrics = _metrics(found, encoder.width, paths.basis(name))
+    write_json(paths.metrics(f"activations_{name}"), metrics)
     return StageSummary(
         read={"images": len(source)},
         noted=unused,
+        lacking=of_activations(metrics, name),
         wrote={f"rows of {encoder.width} features to {folder}": len(source)},
     )
+
+
+def _metrics(found: dict[str, np.ndarray], features: int, basis: Path) -> dict[str, Any]:
+    """Count the features that never fire; measure what the basis explains."""
+    never = {"features": features, "never_fire": features - int(found["fires"].sum())}
+    if "sums" not in found:
+        return never
+    from falcon_dvc.models.bases.explained_variance import explained_variance
+    from falcon_dvc.models.bases.stored import read_stored_basis
+
+    share = explained_variance(found["sums"], read_stored_basis(basis).centred)
+    return never if share is None else {**never, "explained_variance": share}
 
 
 def _check_head(spec: EncoderSpec, features: int, param: str) -> None:
@@ -96,28 +114,43 @@ def _describe(encoder: Encoder, folder: Path, head: str | None) -> dict[str, int
 
 def _opened(data: Data, spec: EncoderSpec, name: str, asked: str) -> tuple[ImageSource, Sequence[Encoder]]:
     """Open the images and load the encoder on each device, in any process."""
-    replicas = [load_encoder(spec, device, f"encoders.{name}") for device in all_devices(asked)]
+    param, basis = f"encoders.{name}", paths.basis(name)
+    replicas = [load_encoder(spec, device, param, basis) for device in all_devices(asked)]
     return open_images(data, read_table(paths.IMAGES)), replicas
 
 
-def _extract(opened: PerProcess, work: Checkpoint, settings: ExtractActivations, name: str, executor: Executor) -> None:
-    """Write features, and maps if there are any, to disk; only a few batches are in memory."""
+def _extract(
+    opened: PerProcess, work: Checkpoint, settings: ExtractActivations, name: str, executor: Executor, probe: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Write features, and maps if there are any, to disk; only a few batches are in memory.
+
+    Returns
+    -------
+    dict of str to array
+        Of the probe images: which features are ever not 0 (`fires`), and what the explained variance needs (`sums`).
+    """
     source, (encoder, *_) = opened()
+    found = work.saved or {"fires": np.zeros(encoder.width, dtype=bool)}
     features = work.array("features.npy", (len(source), encoder.width), np.float32)
     starts = range(work.finished, len(source), settings.batch_size)
     batches = [range(start, min(start + settings.batch_size, len(source))) for start in starts]
     passes = _passes(opened, batches, settings.precision, executor)
     with closing(track(passes, f"activations of {name}", total=len(batches))) as tracked:
-        for rows, (features_of_batch, maps) in zip(batches, tracked, strict=True):
+        for rows, (features_of_batch, maps, sums) in zip(batches, tracked, strict=True):
             check_finite(features_of_batch, rows, settings.precision, f"encoders.{name}")
             features[rows.start : rows.stop] = features_of_batch
             if maps is not None:
                 work.array("maps.npy", (len(source), *maps.shape[1:]), np.float16)[rows.start : rows.stop] = maps
-            work.save(rows.stop)
+            own = probe[rows.start : rows.stop]
+            found = {**found, "fires": found["fires"] | (features_of_batch[own] != 0).any(axis=0)}
+            if sums is not None:
+                found["sums"] = found.get("sums", 0) + sums[own].sum(axis=0)
+            work.save(rows.stop, at_once=False, **found)
+    return found
 
 
 def _passes(opened: PerProcess, batches: list[range], precision: str, executor: Executor) -> Iterator[Pass]:
-    """Yield features and maps of each batch.
+    """Yield features, maps and sums of each batch.
 
     In this process all batches run in one pass. Elsewhere each batch is a task.
     """
@@ -126,13 +159,13 @@ def _passes(opened: PerProcess, batches: list[range], precision: str, executor: 
         yield from executor.map(_pass, tasks, opened, accelerated=True)
         return
     source, replicas = opened()
-    for _, features, maps in activations(source, replicas, batches, precision):
-        yield features, maps
+    for _, features, maps, sums in measured_activations(source, replicas, batches, precision):
+        yield features, maps, sums
 
 
 def _pass(opened: PerProcess, rows: range, precision: str) -> Pass:
     """Compute one batch in a worker."""
     source, replicas = opened()
-    ((_, features, maps),) = activations(source, replicas, [rows], precision)
+    ((_, features, maps, sums),) = measured_activations(source, replicas, [rows], precision)
     # In the type that is written, which halves the transfer.
-    return features, None if maps is None else maps.astype(np.float16)
+    return features, None if maps is None else maps.astype(np.float16), sums

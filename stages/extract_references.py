@@ -72,4 +72,4 @@ def _fill(features: np.ndarray, params: Params, name: str, heldout: pd.DataFrame
 def _replicas(params: Params, name: str, number: int, devices: Sequence[str]) -> list[Encoder]:
     """Load a copy of the encoder on each device."""
     copy = random_copy(params.encoders[name], FIRST_SEED + number)
-    return [load_encoder(copy, device, f"encoders.{name}") for device in devices]
+    return [load_encoder(copy, device, f"encoders.{name}", paths.basis(name)) for device in devices]

@@ -22,7 +22,7 @@ from falcon_dvc.failures.classifiers import read_classifier, read_features
 from falcon_dvc.failures.clusters import cluster_table, concepts_of_features, failure_table
 from falcon_dvc.failures.repairs import REPAIRS, repair_metrics, repair_plot, repair_table
 from falcon_dvc.failures.shortcut import shortcut_metrics
-from falcon_dvc.models.encoders.load import LinearClassifier
+from falcon_dvc.models.encoders.classifiers import LinearClassifier
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Failures, Params

@@ -12,6 +12,7 @@ from typing import Any
 FEW_IMAGES = 50  # explained images; fewer leave few crops for a feature
 FEW_CAPTIONS = 50
 FEW_WORDS = 5
+LEAST_EXPLAINED = 0.5  # of the variance of activations, by a basis that was made for them
 MOST_LANGUAGES = 4  # that a sentence names
 GREY_SHARE = 0.5  # of the images, from which on words for colours are doubtful
 ENOUGH = 0.9  # of the best reachable count: the smallest change of a param that reaches it is proposed
@@ -68,6 +69,28 @@ def of_images(metrics: Mapping[str, Any]) -> list[str]:
 def _few_images(probe: int, test: int) -> str:
     fix = f"add images to data.images{f', or lower data.heldout, which holds out {test}' if test else ''}"
     return f"only {_counted(probe, 'image')} can explain features, and each feature needs find_groups.min_images of them; {fix}"
+
+
+def of_activations(metrics: Mapping[str, Any], name: str) -> list[str]:
+    """Say that a basis does not fit the activations of an encoder, and how many of its features never fire.
+
+    Parameters
+    ----------
+    metrics : content of ``activations_NAME.json``.
+    name : key of the encoder.
+    """
+    share, never = metrics.get("explained_variance"), metrics.get("never_fire", 0)
+    if share is None:
+        return []
+    low = (
+        f"warning: the basis explains {_percent(share)} of the variance of the activations; check that encoders.{name} has the "
+        "layer, pooling (tokens) and normalisation that the basis was made for, or use more components (docs/bases.md)"
+    )
+    sentences = {
+        low: share < LEAST_EXPLAINED,
+        f"{never} of {metrics['features']} features of the basis never fire on the explained images": never > 0,
+    }
+    return [sentence for sentence, holds in sentences.items() if holds]
 
 
 def of_features(metrics: Mapping[str, Any]) -> list[str]:

@@ -42,8 +42,8 @@ def run(params: Params, name: str) -> None:
 
 def _layers(params: Params, name: str) -> tuple[list[Layer], Choice]:
     """List the layers in the order in which they finish, and choose the default: the one before the classifier."""
+    from falcon_dvc.models.encoders.classifiers import NETWORKS
     from falcon_dvc.models.encoders.hooked import default, layers_of
-    from falcon_dvc.models.encoders.load import NETWORKS
     from falcon_dvc.models.encoders.networks import build_network
 
     spec, param = params.encoders[name], f"encoders.{name}"

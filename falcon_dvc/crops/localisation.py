@@ -85,7 +85,7 @@ class Localisation:
         data = which_images(self._params.data)
         # The name holds a digest of the content, because a stage may request several sets of heatmaps.
         checkpoint = self._work.checkpoint(
-            f"heatmaps-{content[:16]}", {"encoder": spec, "images": data}, [paths.IMAGES]
+            f"heatmaps-{content[:16]}", {"encoder": spec, "images": data}, [paths.IMAGES, paths.basis(self._name)]
         )
         starts = range(checkpoint.finished, len(rows), AT_ONCE)
         for start in track(starts, f"heatmaps of {self._name}", total=len(starts)):
@@ -107,7 +107,10 @@ class Localisation:
         from falcon_dvc.models.encoders.load import load_located
 
         return load_located(
-            self._params.encoders[self._name], best_device(self._params.device), f"encoders.{self._name}"
+            self._params.encoders[self._name],
+            best_device(self._params.device),
+            f"encoders.{self._name}",
+            paths.basis(self._name),
         )
 
     @cached_property

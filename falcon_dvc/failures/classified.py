@@ -11,7 +11,7 @@ from falcon_dvc.failures.blame import (
     Blame,
     blame,
 )
-from falcon_dvc.models.encoders.load import LinearClassifier
+from falcon_dvc.models.encoders.classifiers import LinearClassifier
 
 
 @dataclass(frozen=True)

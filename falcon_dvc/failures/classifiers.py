@@ -8,7 +8,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array
 from falcon_dvc.errors import UserError
 from falcon_dvc.failures.probes import read_probe
-from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier
+from falcon_dvc.models.encoders.classifiers import LinearClassifier, linear_classifier
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from falcon_dvc.artifacts.formats import MADE_AGAIN, write_bytes
 from falcon_dvc.errors import UserError, one_line
-from falcon_dvc.models.encoders.load import LinearClassifier
+from falcon_dvc.models.encoders.classifiers import LinearClassifier
 
 Features = Float[np.ndarray, "images features"]
 Classes = Int[np.ndarray, " images"]

@@ -108,5 +108,7 @@ def _files_of(place: str, section: Section) -> Iterator[tuple[str, Path]]:
     if str(values.get("name")).startswith(FOLDER):
         yield f"{place}.name", Path(values["name"].removeprefix(FOLDER))
     yield from ((f"{place}.{key}", Path(values[key])) for key in FILES if isinstance(values.get(key), str))
+    if getattr(values.get("basis"), "file", None) is not None:
+        yield f"{place}.basis.{values['basis'].source}", Path(values["basis"].file)
     if values.get("classifier") is not None:
         yield from _files_of(f"{place}.classifier", values["classifier"])

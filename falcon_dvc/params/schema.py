@@ -335,14 +335,77 @@ FeatureChoice = Annotated[
 ]
 
 
+class Basis(Section):
+    """Features in another basis than the channels of the layer. One of these keys names it (docs/bases.md).
+
+    ``directions`` is a file with a matrix (features, channels), ``sae`` a file or folder of a sparse autoencoder as it was
+    released. ``fit`` fits ``components`` to at most ``vectors`` activations of the probe images. ``random`` draws as many
+    unit vectors, as a control. ``digest`` is written by ``falcon profile``, so that DVC notices another content of a file.
+    """
+
+    directions: str | None = None
+    sae: str | None = None
+    fit: Literal["pca", "ica", "nmf"] | None = None
+    random: Count | None = None
+    both_signs: bool = False
+    relu: bool = False
+    activation: Literal["relu", "topk", "jumprelu"] | None = None
+    k: Count | None = None
+    threshold: Positive | None = None
+    normalise: Literal["none", "layer_norm", "unit_norm"] | None = None
+    scale: Positive | None = None
+    components: Annotated[int, Field(ge=2)] | None = None
+    vectors: Annotated[int, Field(ge=10)] = 100_000
+    seed: Natural = 0
+    digest: str | None = None
+    # Where each option belongs, which the others would ignore.
+    options: ClassVar[dict[str, tuple[str, ...]]] = {
+        "directions": ("relu", "both_signs", "digest"),
+        "sae": ("activation", "k", "threshold", "normalise", "scale", "both_signs", "digest"),
+        "fit": ("components", "vectors", "seed", "both_signs"),
+        "random": ("seed", "both_signs"),
+    }
+
+    @property
+    def source(self) -> str:
+        """Which of the keys names the basis."""
+        return next(key for key in self.options if getattr(self, key) is not None)
+
+    @property
+    def file(self) -> str | None:
+        """The file or folder that it is read from."""
+        return self.directions or self.sae
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Basis":
+        named = [key for key in self.options if getattr(self, key) is not None]
+        if len(named) != 1:
+            got = " and ".join(named) or "none of them"
+            raise ValueError(f"give one of {', '.join(self.options)}, got {got}; see docs/bases.md")
+        own = {named[0], *self.options[named[0]]}
+        ignored = [
+            key
+            for key, info in type(self).model_fields.items()
+            if key not in own and getattr(self, key) != info.default
+        ]
+        if ignored:
+            raise ValueError(f"{ignored[0]} has no effect on {named[0]}; leave it out")
+        if self.fit is not None and self.components is None:
+            raise ValueError(f"fit: {self.fit} needs components, the number of features")
+        if self.relu and self.both_signs:
+            raise ValueError("both_signs makes all features positive; leave relu out")
+        return self
+
+
 class Chosen(Section):
     """``features`` are the features to explain: their numbers, or ``{random: COUNT, seed: SEED}``. Default: all.
 
-    ``control_of`` marks an encoder with random weights. It names the encoders of the same architecture whose
-    explanations it calibrates.
+    ``basis`` replaces the channels of the layer by other features. ``control_of`` marks an encoder with random weights, or
+    with random directions. It names the encoders of the same architecture whose explanations it calibrates.
     """
 
     features: FeatureChoice | None = None
+    basis: Basis | None = None
     control_of: Names = ()
 
 
@@ -413,6 +476,12 @@ class Network(Chosen, Headed, Weights):
     def source(self) -> str:
         """Where the weights come from: checkpoint, random, factory, or what the library calls them."""
         return getattr(self, self.source_key)
+
+    @model_validator(mode="after")
+    def _basis_of_one_layer(self) -> Self:
+        if self.basis is not None and len(self.layer or ()) > 1:
+            raise ValueError("basis: belongs to one layer; give each layer an entry of its own")
+        return self
 
     @property
     def elsewhere(self) -> str:
@@ -508,8 +577,9 @@ class ConSE(Weights):
 
     @model_validator(mode="after")
     def _explains_nothing(self) -> "ConSE":
-        if self.classifier is not None and self.classifier.features is not None:
-            raise ValueError("classifier.features: only `encoders` are explained; leave features out")
+        for key in ("features", "basis"):
+            if self.classifier is not None and getattr(self.classifier, key) is not None:
+                raise ValueError(f"classifier.{key}: only `encoders` are explained; leave {key} out")
         return self
 
 
@@ -591,8 +661,10 @@ class ImageTextAlignment(Weights):
 
     @model_validator(mode="after")
     def _towers_explain_nothing(self) -> "ImageTextAlignment":
-        if any(tower.features is not None or tower.head is not None for tower in self.towers):
-            raise ValueError("towers: their features are used as they are; leave features and head out")
+        if any(
+            tower.features is not None or tower.head is not None or tower.basis is not None for tower in self.towers
+        ):
+            raise ValueError("towers: their features are used as they are; leave features, basis and head out")
         return self
 
 
@@ -874,10 +946,13 @@ class Ray(Section):
 
 
 def _check_control(name: str, control: Any, of: str, encoder: Any) -> None:
-    """Refuse a control that is not a copy of an encoder with random weights."""
+    """Refuse a control that is not a copy of an encoder with random weights, or with random directions."""
     source = getattr(control, "source_key", "weights")
-    if getattr(control, source) != "random":
+    drawn = control.basis is not None and control.basis.random is not None
+    if getattr(control, source) != "random" and not (drawn and encoder.basis is not None):
         raise ValueError(f"encoders.{name} is a control of '{of}'; set its {source} to random")
+    if not drawn and control.basis != encoder.basis:
+        raise ValueError(f"encoders.{name} is a control of '{of}': give it the same basis, or basis: {{random: COUNT}}")
     own, others = (_architecture(spec) for spec in (control, encoder))
     different = [key for key in own.keys() | others.keys() if own.get(key) != others.get(key)]
     if different:
@@ -888,7 +963,7 @@ def _check_control(name: str, control: Any, of: str, encoder: Any) -> None:
 
 def _architecture(spec: Any) -> dict[str, Any]:
     """Return what defines an encoder without its weights. The architecture of kind scenes is in the checkpoint."""
-    weights = {"checkpoint", "weights", "pretrained", "seed", "part", "features", "control_of"}
+    weights = {"checkpoint", "weights", "pretrained", "seed", "part", "features", "basis", "control_of"}
     return spec.model_dump(exclude=weights | {"head", "head_digest", "classes"})
 
 

@@ -262,9 +262,11 @@ def lacking_of_run() -> list[str]:
 
 def lacking_of_encoder(name: str) -> list[str]:
     """Say which features of an encoder are not explained or have no word, and why."""
-    return shortfalls.of_features(_metrics(f"search_{name}") or {}) + shortfalls.of_concepts(
-        _metrics(f"concepts_{name}") or {}
-    )
+    return [
+        *shortfalls.of_activations(_metrics(f"activations_{name}") or {}, name),
+        *shortfalls.of_features(_metrics(f"search_{name}") or {}),
+        *shortfalls.of_concepts(_metrics(f"concepts_{name}") or {}),
+    ]
 
 
 def transfer_measurements(pairs: Mapping[str, Any]) -> MeasurementTable:

@@ -45,8 +45,9 @@ from trials.tiny import fingerprints, outputs, stages_in_order
 OF_LISTS = {"generate_captions", "evaluate_units"}
 BY_DVC = {("generate_captions", "kind"), *((stage, "encoders") for stage in OF_LISTS)}
 # Waited for by stages, and parts of params that DVC compares.
-UNREAD = [Path("data/params_checked.txt"), Path("data/encoders")]
-READING_NO_IMAGE = {("extract_references", "untrained_1")}  # a control, which has the references of its encoder
+UNREAD = [Path("data/params_checked.txt"), Path("data/encoders"), Path("data/bases")]
+# A control, which has the references of its encoder; and encoders without a basis.
+READING_NO_IMAGE = {("extract_references", "untrained_1"), ("fit_basis", "supervised"), ("fit_basis", "untrained_1")}
 # Read for crops from maps, by a ranking over all images, by the correction of hubs, and for an encoder without a classifier of its own.
 BY_OTHER_SETTINGS = {
     "mine_crops": [Path("data/image_embeddings")],

@@ -7,7 +7,7 @@ import pytest
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_table
 from falcon_dvc.evaluation.units import rank_of_own
-from falcon_dvc.models.encoders.load import LinearClassifier
+from falcon_dvc.models.encoders.classifiers import LinearClassifier
 from falcon_dvc.params.load import load_params
 from stages import evaluate_units as units
 from tests.support.paths import ROOT

@@ -168,6 +168,12 @@ class OtherSettings:
             self.run(("align_image_text", "own"), alignments=ALIGNMENTS)
         self.read["align_image_text", "own"].add(("alignments", "own", "checkpoint"))  # which DVC watches as a file
 
+    def bases(self) -> None:
+        """Components of every encoder; a control has those of its own."""
+        basis = {"basis": {"fit": "pca", "components": 2}}
+        for encoder in self.params.encoders:
+            self.run(("fit_basis", encoder), encoders=dict.fromkeys(self.params.encoders, basis))
+
     def heatmaps_by_gradients(self) -> None:
         """No stored maps; the kind of the tiny run's encoders then ends in an error, after it was read."""
         for encoder in self.params.encoders:
@@ -235,6 +241,7 @@ def other_settings(folder: Path, params: Params, read: Reads, scratch: Path) -> 
         other.contrasts()
         other.rankings()
         other.pairs()
+        other.bases()
         other.heatmaps_by_gradients()
         other.captioner()
         other.vocabulary()

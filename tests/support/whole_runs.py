@@ -12,12 +12,15 @@ from tests.support.recorder import Recorder
 from trials.tiny import stages_in_order, write_params
 
 # Smaller than the trials' run: the tests run its stages several times.
+PCA = {"fit": "pca", "components": 12, "vectors": 200}
 SMALLER = {
     "render_scenes": {
         "clip_train": 64, "encoder_train": 64, "probe": 160, "test": 80, "captions": 200, "size": 32, "diameters": [10, 16],
     },
     "train": {name: {"stem": 8, "widths": [12, 16]} for name in ("supervised", "simclr")},
     "find_groups": {"top_k": 8, "max_images": 8, "low_images": 8, "random_images": 8},
+    # The features of one encoder are components; so the control is that of the other.
+    "encoders": {"simclr": {"basis": PCA}, "untrained_1": {"control_of": ["supervised"]}},
     "report": {"high": 4, "low": 2, "thumbnail": 32},
     "evaluate_classes": {"encoders": ["supervised"], "bootstrap": 10, "clear": 0.05},
     "fit_probe": {"encoders": ["simclr"], "strengths": [0.01], "iterations": 10, "bootstrap": 10},

@@ -18,8 +18,9 @@ from falcon_dvc.cli.recipe.request import Entry, Request, joined, with_paths
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import printable
 from falcon_dvc.images.listing import Collection, find_in_folder, list_collection
+from falcon_dvc.models.encoders.classifiers import LinearClassifier, linear_classifier
 from falcon_dvc.models.encoders.hooked import HookedEncoder
-from falcon_dvc.models.encoders.load import LinearClassifier, linear_classifier, load_encoder
+from falcon_dvc.models.encoders.load import load_encoder
 from falcon_dvc.models.encoders.networks import IMAGENET, check_names
 from falcon_dvc.models.encoders.packaged import is_packaged
 from falcon_dvc.models.open_clip.build import loaded

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from runpy import run_path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +25,10 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Box, resized
 from falcon_dvc.models.encoders.random_weights import drawn_again
 
+if TYPE_CHECKING:
+    from falcon_dvc.models.bases.basis import Basis
+
+Sums = np.ndarray | None  # of the explained variance, see falcon_dvc.models.bases.explained_variance
 INPUT_SIZE = {0: 224, 1: 240, 2: 260}
 WIDTH = 1280
 CLASSES = 1000
@@ -50,6 +54,8 @@ class EfficientNetLite:
         Name of the entry in error messages.
     random_seed : int, optional
         Draw all weights again from this seed.
+    basis : Basis, optional
+        What each position of the maps is expressed in; by default their channels.
 
     Raises
     ------
@@ -57,15 +63,20 @@ class EfficientNetLite:
         If the variant is unknown or its packages are not installed.
     """
 
-    width = WIDTH
-
     def __init__(
-        self, variant: int, device: str = "cpu", param: str = "encoders", random_seed: int | None = None
+        self,
+        variant: int,
+        device: str = "cpu",
+        param: str = "encoders",
+        random_seed: int | None = None,
+        basis: "Basis | None" = None,
     ) -> None:
         if variant not in INPUT_SIZE:
             raise UserError(f"{param}: variant {variant!r} of efficientnet_lite is unknown; use 0, 1 or 2")
         self.size = INPUT_SIZE[variant]
         self.device = device
+        self._basis = basis.to(device) if basis else None
+        self.width = basis.width if basis else WIDTH
         network = _network(variant, param)
         if random_seed is not None:
             network = drawn_again(network, random_seed, param)
@@ -85,8 +96,19 @@ class EfficientNetLite:
         self, batch: torch.Tensor
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
         """Return features and maps, as `activations`, of prepared images."""
-        maps = np.concatenate([chunk.float().cpu().numpy() for chunk in self._maps(batch)])
-        return maps.mean(axis=(2, 3)), maps
+        return self.forward_measured(batch, measured=False)[:2]
+
+    @torch.inference_mode()
+    def forward_measured(
+        self, batch: torch.Tensor, measured: bool = True
+    ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"], Sums]:
+        """Return also what the explained variance of the basis needs; None without a basis."""
+        found: list[tuple[torch.Tensor, Sums]] = [(chunk.float(), None) for chunk in self._maps(batch)]
+        if self._basis is not None:
+            found = [self._basis.maps(chunk, measured) for chunk, _ in found]
+        maps = np.concatenate([chunk.cpu().numpy() for chunk, _ in found])
+        sums = [rows for _, rows in found if rows is not None]
+        return maps.mean(axis=(2, 3)), maps, np.concatenate(sums) if sums else None
 
     def activation_maps(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images features rows columns"]:
         """Return the output of the last convolution after its ReLU6; its mean over positions is the feature vector.
@@ -96,7 +118,7 @@ class EfficientNetLite:
         images : sequence of (height, width, 3) uint8 arrays
             One or more, of any size.
         """
-        return np.concatenate([chunk.float().cpu().numpy() for chunk in self._maps(self.prepare(images))])
+        return self.forward_measured(self.prepare(images), measured=False)[1]
 
     def class_probabilities(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images classes"]:
         """Return the probability of each of the 1000 ImageNet classes, in the order of their synsets."""

@@ -14,7 +14,7 @@ Both are ``ReLU(sum_j d_j A_j)`` up to the factor 1/P. The box and the shown hea
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,7 +28,10 @@ from falcon_dvc.models.encoders.layers import Layer, default_layer, entering_blo
 from falcon_dvc.models.encoders.missing import read_by
 from falcon_dvc.models.encoders.networks import Network, build_network
 from falcon_dvc.models.encoders.own_networks import refusal
-from falcon_dvc.models.encoders.readouts import Readout, Readouts
+from falcon_dvc.models.encoders.readouts import Readout, Readouts, Sums
+
+if TYPE_CHECKING:
+    from falcon_dvc.models.bases.basis import Basis
 
 Picture = UInt8[np.ndarray, "height width 3"]
 BATCH = 64  # images that are classified together
@@ -48,6 +51,8 @@ class HookedEncoder:
         The name of the entry, for errors: ``encoders.NAME``.
     network : Network, optional
         The network, if it is in memory. The spec then gives ``layer``, ``pooling`` and ``heatmap_layer`` only.
+    basis : Basis, optional
+        What the activations of the layer are expressed in; by default its channels.
 
     Raises
     ------
@@ -62,8 +67,16 @@ class HookedEncoder:
         What there is to say about the default layer.
     """
 
-    def __init__(self, spec: Any, device: str = "cpu", param: str = "encoders", network: Network | None = None) -> None:
+    def __init__(
+        self,
+        spec: Any,
+        device: str = "cpu",
+        param: str = "encoders",
+        network: Network | None = None,
+        basis: "Basis | None" = None,
+    ) -> None:
         self._network, self.device = network or build_network(spec, param), device
+        self._basis = basis.to(device) if basis else None
         self._network.module.to(device)
         layers = layers_of(self._network, device, param)
         names = spec.layer or ()
@@ -96,6 +109,7 @@ class HookedEncoder:
             "checkpoint": self._network.loaded,
             "classifier": self._classifier_report(),
             "remarks": [*self._network.remarks, *self.remarks],
+            **({"basis": self._basis.description} if self._basis else {}),
         }
 
     def described_preparation(self) -> str:
@@ -127,12 +141,22 @@ class HookedEncoder:
         self, batch: Float[Tensor, "images 3 size size"]
     ) -> tuple[Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None]:
         """Return features and maps, as `activations`, of prepared images."""
+        return self.forward_measured(batch, measured=False)[:2]
+
+    def forward_measured(
+        self, batch: Float[Tensor, "images 3 size size"], measured: bool = True
+    ) -> tuple[
+        Float32[np.ndarray, "images features"], Float32[np.ndarray, "images features rows columns"] | None, Sums
+    ]:
+        """Return also what the explained variance of the basis needs; None without a basis."""
         with torch.inference_mode():
-            features, maps = self._readouts.read(self._network.module, batch.to(self.device, non_blocking=True))
+            features, maps, sums = self._readouts.read_measured(
+                self._network.module, batch.to(self.device, non_blocking=True), measured
+            )
             if maps is not None:
                 # Maps are stored in half precision, where larger values would become infinite.
                 maps = maps.clamp(-LARGEST_HALF, LARGEST_HALF).cpu()
-            return features.cpu().numpy(), None if maps is None else maps.numpy()
+            return features.cpu().numpy(), None if maps is None else maps.numpy(), sums
 
     def heatmaps(
         self, images: Sequence[Picture], directions: Float[np.ndarray, "images features"]
@@ -261,6 +285,9 @@ class HookedEncoder:
     def _readout(self, layers: Sequence[Layer], layer: Layer, spec: Any, param: str) -> Readout:
         """Choose the pooling of one layer, and the layer of its heatmaps."""
         readout = Readout(layer, _pooling(layer, spec.pooling, self._network.class_token, f"{param}.pooling"))
+        if self._basis is not None:
+            refuse_misfit(self._basis, layer.width, param)
+            readout = replace(readout, basis=self._basis)
         heatmap_layer = self._heatmap_layer(layers, readout, spec.heatmap_layer, f"{param}.heatmap_layer")
         return replace(readout, heatmap_layer=heatmap_layer)
 
@@ -278,7 +305,8 @@ class HookedEncoder:
         )
 
     def _checked_heatmap_layer(self, layer: Layer, readout: Readout, param: str) -> Layer | None:
-        if layer == readout.layer and readout.pooling in ("mean", "max"):
+        with_own_maps = ("mean", "max") if readout.basis is None else ("mean", "max", "cls")
+        if layer == readout.layer and readout.pooling in with_own_maps and layer.grid:
             return None
         if not layer.grid or layer.last > readout.layer.last or not self._reaches(layer, readout):
             raise UserError(
@@ -289,12 +317,28 @@ class HookedEncoder:
 
     def _reaches(self, layer: Layer, readout: Readout) -> bool:
         """Return whether the features depend on the positions of a layer."""
+        # Without the basis, whose sparse features may all be 0 on a picture of noise.
+        readout = replace(readout, basis=None)
         direction = torch.ones(1, readout.layer.width, device=self.device)
         # With equal signs, the sum of layer-normalised features would be constant, and its gradient zero.
         direction[:, ::2] = -1
         probe = _probe(self._network, self.device)
         _, gradient = readout.gradients(self._network.module, probe, direction, layer)
         return bool(gradient.abs().amax() > 0)
+
+
+def refuse_misfit(basis: "Basis", channels: int, param: str) -> None:
+    """Refuse a stored basis that was prepared for another layer.
+
+    Raises
+    ------
+    UserError
+        If it reads another number of channels.
+    """
+    if basis.channels != channels:
+        raise UserError(
+            f"{param}.basis: was prepared for {basis.channels} channels, and the layer has {channels}; run `dvc repro` again"
+        )
 
 
 def _probe(network: Network, device: str, param: str = "encoders") -> Float[Tensor, "1 channels size size"]:

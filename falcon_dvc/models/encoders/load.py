@@ -1,9 +1,7 @@
 """Load the encoders to explain. Each computes activation maps of images of any size, with its own preprocessing."""
 
-import json
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -11,17 +9,18 @@ from jaxtyping import Float, Float32, UInt8
 
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Box, resized
-from falcon_dvc.models.encoders.heads import read_head
+from falcon_dvc.models.encoders.classifiers import NETWORKS
 from falcon_dvc.placeholders import existing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from falcon_dvc.models.bases.basis import Basis
+
 Picture = UInt8[np.ndarray, "height width 3"]
 Features = Float32[np.ndarray, "images features"]
 Maps = Float32[np.ndarray, "images features rows columns"]
-NETWORKS = ("torchvision", "timm", "open_clip", "python")
-LABELLED = "object"  # the kind of attribute that is the label of a synthetic image
+Sums = np.ndarray | None  # of the explained variance, see falcon_dvc.models.bases.explained_variance
 
 
 class Encoder(Protocol):
@@ -81,6 +80,8 @@ class ScenesEncoder:
         Where it runs, for instance "cpu" or "cuda".
     random_seed : int, optional
         Draw all weights again from this seed. The checkpoint then gives the architecture.
+    basis : Basis, optional
+        What each position of the maps is expressed in; by default their channels.
 
     Raises
     ------
@@ -90,14 +91,17 @@ class ScenesEncoder:
 
     size = 64
 
-    def __init__(self, checkpoint: str, device: str = "cpu", random_seed: int | None = None) -> None:
+    def __init__(
+        self, checkpoint: str, device: str = "cpu", random_seed: int | None = None, basis: "Basis | None" = None
+    ) -> None:
         from falcon_dvc.models.encoders.random_weights import drawn_again
         from falcon_dvc.models.scenes.checkpoints import load_encoder_checkpoint
 
         network = load_encoder_checkpoint(checkpoint)
         self._network = (network if random_seed is None else drawn_again(network, random_seed)).to(device)
         self.device = device
-        self.width = self._network.width
+        self._basis = basis.to(device) if basis else None
+        self.width = basis.width if basis else self._network.width
 
     def activations(self, images: Sequence[Picture]) -> tuple[Features, Maps | None]:
         """Return the last activation maps and their mean over positions."""
@@ -105,12 +109,16 @@ class ScenesEncoder:
 
     def forward(self, batch: "Tensor") -> tuple[Features, Maps | None]:
         """Return features and maps, as `activations`, of prepared images."""
-        maps = self._maps(batch)
-        return maps.mean(axis=(2, 3)), maps
+        return self.forward_measured(batch, measured=False)[:2]
+
+    def forward_measured(self, batch: "Tensor", measured: bool = True) -> tuple[Features, Maps | None, Sums]:
+        """Return also what the explained variance of the basis needs; None without a basis."""
+        maps, sums = self._maps(batch, measured)
+        return maps.mean(axis=(2, 3)), maps, sums
 
     def activation_maps(self, images: Sequence[Picture]) -> Maps:
         """Return the last activation maps; their mean over positions is the feature vector."""
-        return self._maps(self.prepare(images))
+        return self._maps(self.prepare(images))[0]
 
     def prepare(self, images: Sequence[Picture]) -> "Tensor":
         """Scale images to the input size; uint8 (images, rows, columns, 3)."""
@@ -118,19 +126,22 @@ class ScenesEncoder:
 
         return torch.from_numpy(np.stack([resized(image, self.size) for image in images]))
 
-    def _maps(self, batch: "Tensor") -> Maps:
+    def _maps(self, batch: "Tensor", measured: bool = False) -> tuple[Maps, Sums]:
         import torch
 
         with torch.inference_mode():
             pixels = batch.to(self.device, non_blocking=True)
-            return self._network.activation_maps(pixels).float().cpu().numpy()
+            maps, sums = self._network.activation_maps(pixels).float(), None
+            if self._basis is not None:
+                maps, sums = self._basis.maps(maps, measured)
+            return maps.cpu().numpy(), sums
 
     def field(self, width: int, height: int) -> Box:
         """Return the whole image."""
         return 0, 0, width, height
 
 
-def load_encoder(spec: Any, device: str = "cpu", param: str = "encoders") -> Encoder:
+def load_encoder(spec: Any, device: str = "cpu", param: str = "encoders", basis_file: Path | None = None) -> Encoder:
     """Load an encoder to explain.
 
     Parameters
@@ -142,23 +153,39 @@ def load_encoder(spec: Any, device: str = "cpu", param: str = "encoders") -> Enc
         Where it runs, for instance "cpu" or "cuda".
     param : str
         The name of the entry, for errors: ``encoders.NAME``.
+    basis_file : Path, optional
+        The file of the stage `fit_basis`, for an entry with a basis. Without it, the features are the channels.
 
     Raises
     ------
     UserError
         If the kind is unknown, the checkpoint is missing or does not fit, or packages are missing.
     """
+    if spec.kind in NETWORKS:
+        return _hooked(spec, device, param, basis_file)
+    seed, basis = _random_seed(spec), _basis(spec, basis_file)
     if spec.kind == "scenes":
-        return ScenesEncoder(str(existing(spec.checkpoint, f"{param}.checkpoint")), device, _random_seed(spec))
+        return ScenesEncoder(str(existing(spec.checkpoint, f"{param}.checkpoint")), device, seed, basis)
     if spec.kind == "efficientnet_lite":
         from falcon_dvc.models.encoders.efficientnet_lite import EfficientNetLite
 
-        return EfficientNetLite(spec.variant, device, param, _random_seed(spec))
-    if spec.kind in NETWORKS:
-        from falcon_dvc.models.encoders.hooked import HookedEncoder
-
-        return HookedEncoder(spec, device, param)
+        return EfficientNetLite(spec.variant, device, param, seed, basis)
     raise UserError(f"{param}: kind {spec.kind!r} is unknown; use scenes, efficientnet_lite, {', '.join(NETWORKS)}")
+
+
+def _hooked(spec: Any, device: str, param: str, basis_file: Path | None) -> Any:
+    from falcon_dvc.models.encoders.hooked import HookedEncoder
+
+    return HookedEncoder(spec, device, param, basis=_basis(spec, basis_file))
+
+
+def _basis(spec: Any, path: Path | None) -> "Basis | None":
+    """Read the basis of an entry that asks for one."""
+    if path is None or getattr(spec, "basis", None) is None:
+        return None
+    from falcon_dvc.models.bases.stored import read_stored_basis
+
+    return read_stored_basis(path)
 
 
 def _random_seed(spec: Any) -> int | None:
@@ -166,8 +193,10 @@ def _random_seed(spec: Any) -> int | None:
     return spec.seed if getattr(spec, "weights", None) == "random" else None
 
 
-def load_located(spec: Any, device: str = "cpu", param: str = "encoders") -> LocatedByGradients:
-    """Load an encoder that gives heatmaps by gradients.
+def load_located(
+    spec: Any, device: str = "cpu", param: str = "encoders", basis_file: Path | None = None
+) -> LocatedByGradients:
+    """Load an encoder that gives heatmaps by gradients; see `load_encoder`.
 
     Raises
     ------
@@ -176,125 +205,4 @@ def load_located(spec: Any, device: str = "cpu", param: str = "encoders") -> Loc
     """
     if spec.kind not in NETWORKS:
         raise UserError(f"{param}: heatmaps of kind {spec.kind!r} need maps.npy; run `dvc repro` to make it")
-    from falcon_dvc.models.encoders.hooked import HookedEncoder
-
-    return HookedEncoder(spec, device, param)
-
-
-@dataclass(frozen=True)
-class LinearClassifier:
-    """The last layer of an encoder that was trained to classify. Its logits are ``weights @ features + bias``.
-
-    Attributes
-    ----------
-    weights, bias
-        One row, and one number, for each class.
-    names
-        Readable names of the classes, all different.
-    ids
-        Names of the classes as folders of a data set: synsets for ImageNet, otherwise `names`.
-    """
-
-    weights: Float32[np.ndarray, "classes features"]
-    bias: Float32[np.ndarray, " classes"]
-    names: tuple[str, ...]
-    ids: tuple[str, ...]
-
-
-def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | None:
-    """Read the classifier of an encoder to explain, without the encoder if possible; None if it has no classifier.
-
-    Parameters
-    ----------
-    spec
-        Its entry in the param ``encoders``, as for `load_encoder`.
-    param : str
-        The name of the entry, for errors: ``encoders.NAME``.
-
-    Raises
-    ------
-    UserError
-        If the checkpoint or the head is missing or does not fit, classes have no names, or packages are missing.
-    """
-    head = getattr(spec, "head", None)
-    if head is None and getattr(spec, "control_of", None):
-        return None  # a classifier of random weights
-    if head is not None:
-        return _named(*read_head(head, param=param), spec.classes, param)
-    if spec.kind == "efficientnet_lite":
-        from falcon_dvc.models.encoders.efficientnet_lite import classifier, imagenet_class_names, imagenet_synsets
-
-        ids = imagenet_synsets()
-        return LinearClassifier(*classifier(spec.variant, param), _distinct(imagenet_class_names(), ids), tuple(ids))
-    if spec.kind in NETWORKS:
-        return _network_classifier(spec, param)
-    return _scenes_classifier(spec.checkpoint) if spec.kind == "scenes" else None
-
-
-def embedding_map(
-    spec: Any, param: str = "encoders"
-) -> tuple[Float32[np.ndarray, "features dim"], Float32[np.ndarray, " dim"]] | None:
-    """Read the linear map and constant that lead from the features of an open_clip tower to its embedding.
-
-    Return None for another kind, and if the embedding is not linear in the features.
-
-    Raises
-    ------
-    UserError
-        As `load_encoder`.
-    """
-    if spec.kind != "open_clip":
-        return None
-    from falcon_dvc.models.encoders.hooked import HookedEncoder
-
-    return HookedEncoder(spec, param=param).embedding_map()
-
-
-def _network_classifier(spec: Any, param: str) -> LinearClassifier | None:
-    """Read the classifier of a network by name."""
-    from falcon_dvc.models.encoders.hooked import HookedEncoder
-
-    encoder = HookedEncoder(spec, param=param)
-    layer = encoder.final_layer()
-    return None if layer is None else _named(*layer, encoder.classes, param)
-
-
-def _named(weights: np.ndarray, bias: np.ndarray, classes: Sequence[str] | None, param: str) -> LinearClassifier:
-    """Name the outputs of a classifier."""
-    if classes is None:
-        raise UserError(f"{param}.classes: missing; list the names of the classifier's {len(bias)} outputs, in order")
-    ids, names = _of_imagenet() if tuple(classes) == ("imagenet",) else (classes, classes)
-    if len(ids) != len(bias) or len(set(ids)) != len(ids):
-        raise UserError(
-            f"{param}.classes: must hold {len(bias)} different names, one for each output of the classifier"
-        )
-    return LinearClassifier(weights, bias, _distinct(names, ids), tuple(ids))
-
-
-def _of_imagenet() -> tuple[list[str], list[str]]:
-    from falcon_dvc.models.encoders.efficientnet_lite import imagenet_class_names, imagenet_synsets
-
-    return imagenet_synsets(), imagenet_class_names()
-
-
-def _distinct(names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
-    """Append the id to a name that several classes share."""
-    count = Counter(names)
-    return tuple(name if count[name] == 1 else f"{name} ({key})" for name, key in zip(names, ids, strict=True))
-
-
-def _scenes_classifier(checkpoint: str) -> LinearClassifier | None:
-    """Read the classification head of the images' labels from a checkpoint of this project, without torch."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(checkpoint, framework="numpy") as file:
-            names = json.loads(file.metadata()["config"])["heads"].get(LABELLED)
-            if not names:
-                return None
-            weights, bias = (
-                file.get_tensor(f"heads.{LABELLED}.{part}").astype(np.float32) for part in ("weight", "bias")
-            )
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{checkpoint}: not a readable checkpoint of an encoder ({error}); train it again") from error
-    return LinearClassifier(weights, bias, tuple(names), tuple(names))
+    return _hooked(spec, device, param, basis_file)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from falcon_dvc.images.source import ImageSource
-    from falcon_dvc.models.encoders.load import Encoder, Features, Maps
+    from falcon_dvc.models.encoders.load import Encoder, Features, Maps, Sums
+
+    Pass = tuple[Features, Maps | None, Sums]
 
 
 def activations(
@@ -51,10 +53,27 @@ def activations(
     UserError
         If an image was removed or damaged since it was listed, when its batch is requested.
     """
-    networks = [_reading(replica, precision) for replica in replicas]
+    for rows, (features, maps, _) in _passed(source, replicas, batches, [_reading(one, precision) for one in replicas]):
+        yield rows, features, maps
+
+
+def measured_activations(
+    source: ImageSource, replicas: Sequence[Encoder], batches: Iterable[range], precision: str = "float32"
+) -> Iterator[tuple[range, Features, Maps | None, Sums]]:
+    """Run an encoder over images as `activations`; yield also what the explained variance of its basis needs, if it has one."""
+    networks = [_reading(one, precision, hasattr(one, "forward_measured")) for one in replicas]
+    for rows, (features, maps, sums) in _passed(source, replicas, batches, networks):
+        yield rows, features, maps, sums
+
+
+def _passed(
+    source: ImageSource,
+    replicas: Sequence[Encoder],
+    batches: Iterable[range],
+    networks: Sequence[Callable[[Tensor], Pass]],
+) -> Iterator[tuple[range, Pass]]:
     with closing(prepared(source, replicas[0], batches, AHEAD * len(replicas))) as ready:
-        for rows, (features, maps) in round_robin(ready, networks):
-            yield rows, features, maps
+        yield from round_robin(ready, networks)
 
 
 def prepared(
@@ -94,11 +113,13 @@ def _prepared(source: ImageSource, encoder: Encoder, row: int) -> tuple[int, Ten
     return row, encoder.prepare([source.load(row)])
 
 
-def _reading(encoder: Encoder, precision: str) -> Callable[[Tensor], tuple[Features, Maps | None]]:
+def _reading(encoder: Encoder, precision: str, measured: bool = False) -> Callable[[Tensor], Pass]:
     """Return a function that runs a replica on a batch. It sets the precision, which torch keeps per thread."""
 
-    def read(batch: Tensor) -> tuple[Features, Maps | None]:
+    def read(batch: Tensor) -> Pass:
         with computing_in(precision, encoder.device):
-            return encoder.forward(batch)
+            if measured:
+                return encoder.forward_measured(batch)  # type: ignore[attr-defined]
+            return *encoder.forward(batch), None
 
     return read

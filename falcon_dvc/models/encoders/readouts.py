@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +13,11 @@ from torch import Tensor, nn
 from falcon_dvc.errors import UserError
 from falcon_dvc.models.encoders.layers import Layer, activation_and_gradient, class_activation, outputs_of, positions
 
+if TYPE_CHECKING:
+    from falcon_dvc.models.bases.basis import Basis
+
 Grid = tuple[int, int]
+Sums = np.ndarray | None  # of the explained variance, see falcon_dvc.models.bases.explained_variance
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,19 @@ class Readout:
         "mean" or "max" over its positions, "cls" for its first token, "none" for a vector.
     heatmap_layer
         The layer of Grad-CAM. None: heatmaps come from the layer's own maps, in closed form.
+    basis
+        What the layer's vectors are expressed in, before the pooling. None: its channels.
     """
 
     layer: Layer
     pooling: str
     heatmap_layer: Layer | None = None
+    basis: "Basis | None" = None
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.basis.width if self.basis else self.layer.width
 
     @property
     def grid(self) -> Grid:
@@ -41,12 +55,28 @@ class Readout:
 
     def pooled(self, output: Tensor) -> Float[Tensor, "images features"]:
         """Pool the layer's output to features."""
+        if self.basis is not None:
+            return self.in_basis(output)[0]
         if self.pooling == "none":
             return output.flatten(1)
         if self.pooling == "cls":
             return output[:, 0]
         maps = positions(output, self.layer)
         return maps.mean(dim=(2, 3)) if self.pooling == "mean" else maps.amax(dim=(2, 3))
+
+    def in_basis(self, output: Tensor, measured: bool = False) -> tuple[Tensor, Tensor | None, Sums]:
+        """Return features, maps, and if `measured` the sums of the explained variance, of a layer with a basis.
+
+        There are no maps if another layer gives the heatmaps. Those of a class token are the features at the positions.
+        """
+        assert self.basis is not None, "only a readout with a basis"
+        if self.pooling in ("mean", "max"):
+            maps, sums = self.basis.maps(positions(output, self.layer), measured)
+            pooled = maps.mean(dim=(2, 3)) if self.pooling == "mean" else maps.amax(dim=(2, 3))
+            return pooled, None if self.heatmap_layer else maps, sums
+        vectors = output[:, :1] if self.pooling == "cls" else output.flatten(1)[:, None]
+        codes, sums = self.basis.features(vectors, measured)
+        return codes[:, 0], None if self.heatmap_layer else self.basis.maps(positions(output, self.layer))[0], sums
 
     def features(self, network: nn.Module, batch: Float[Tensor, "images 3 size size"]) -> Tensor:
         """Return the features of a batch."""
@@ -94,21 +124,29 @@ class Readouts:
     @property
     def width(self) -> int:
         """Number of features."""
-        return sum(readout.layer.width for readout in self._each)
+        return sum(readout.width for readout in self._each)
 
     def parts(self) -> list[slice]:
         """Return the range of feature numbers of each layer."""
-        ends = accumulate((readout.layer.width for readout in self._each), initial=0)
+        ends = accumulate((readout.width for readout in self._each), initial=0)
         return [slice(first, last) for first, last in pairwise(ends)]
 
     def read(self, network: nn.Module, batch: Float[Tensor, "images 3 size size"]) -> tuple[Tensor, Tensor | None]:
         """Return features, and the maps that they are pooled from; None if a layer's heatmaps need gradients."""
+        return self.read_measured(network, batch, measured=False)[:2]
+
+    def read_measured(
+        self, network: nn.Module, batch: Float[Tensor, "images 3 size size"], measured: bool = True
+    ) -> tuple[Tensor, Tensor | None, Sums]:
+        """Return also the sums of the explained variance of each image (`falcon_dvc.models.bases`); None without a basis."""
         outputs = outputs_of(network, [readout.layer for readout in self._each], batch)
         pairs = [(readout, output.float()) for readout, output in zip(self._each, outputs, strict=True)]
+        if self._each[0].basis is not None:
+            return self._each[0].in_basis(pairs[0][1], measured)
         features = torch.cat([readout.pooled(output) for readout, output in pairs], dim=1)
         if any(readout.heatmap_layer for readout in self._each):
-            return features, None
-        return features, torch.cat([self._fitted(positions(output, one.layer)) for one, output in pairs], dim=1)
+            return features, None, None
+        return features, torch.cat([self._fitted(positions(output, one.layer)) for one, output in pairs], dim=1), None
 
     def grad_cam(
         self,

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
 from falcon_dvc.errors import UserError
-from falcon_dvc.models.encoders.load import Encoder, LinearClassifier, linear_classifier, load_encoder
+from falcon_dvc.models.encoders.classifiers import LinearClassifier, linear_classifier
+from falcon_dvc.models.encoders.load import Encoder, load_encoder
 from falcon_dvc.models.image_text.base import sha256
 from falcon_dvc.models.pooled_boxes import box_weights, pooled
 

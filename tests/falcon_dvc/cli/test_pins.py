@@ -146,11 +146,11 @@ def test_a_head_is_watched_by_its_digest(tmp_path):
     for bias in ([0.0, 0.0], [0.0, 1.0]):
         np.savez(tmp_path / "probe.npz", weight=np.ones((2, 3)), bias=bias)
         digests.append(pins.heads(params, tmp_path))
-    assert [set(found) for found in digests] == [{"encoders.mine"}] * 2 and digests[0] != digests[1]
+    assert [set(found) for found in digests] == [{"encoders.mine.head_digest"}] * 2 and digests[0] != digests[1]
     content = {"encoders": {"mine": {}, "other": {}}}
     pins.add(content, {"encoders.mine": "text"}, digests[1])
     assert content["encoders"] == {
-        "mine": {"checkpoint": "pins/encoders.mine.txt", "head_digest": digests[1]["encoders.mine"]},
+        "mine": {"checkpoint": "pins/encoders.mine.txt", "head_digest": digests[1]["encoders.mine.head_digest"]},
         "other": {},
     }
     (tmp_path / "probe.npz").unlink()
@@ -162,6 +162,29 @@ def test_a_head_outside_a_profile_is_refused_in_one_line():
     scenes = {"kind": "scenes", "checkpoint": "models/simclr.safetensors", "head": "probe.npz", "classes": ["a", "b"]}
     with pytest.raises(UserError, match=r"encoders\.mine\.head: DVC cannot watch this file here; .*PROFILE=NAME"):
         pins.require(params_with({"mine": scenes}))
+
+
+def test_the_file_of_a_basis_is_watched_with_the_configuration_beside_it(tmp_path):
+    (tmp_path / "sae").mkdir()
+    digests = []
+    for sae, written in {"sae/x.pt": "sae/x.pt", "sae": "sae/x.pt"}.items():
+        params = params_with({"mine": {**RANDOM, "basis": {"sae": sae}}})
+        for file in (written, "sae/config.json"):
+            (tmp_path / file).write_text(f"{sae} {file}")
+            digests.append(pins.heads(params, tmp_path)["encoders.mine.basis.digest"])
+    assert len(set(digests)) == 4
+    content = {"encoders": {"mine": {"basis": {"sae": "sae"}}}}
+    pins.add(content, {}, {"encoders.mine.basis.digest": "x"})
+    assert content["encoders"]["mine"]["basis"] == {"sae": "sae", "digest": "x"}
+    with pytest.raises(UserError, match=r"encoders\.mine\.basis\.directions: .*d\.npy: not found"):
+        pins.heads(params_with({"mine": {**RANDOM, "basis": {"directions": "d.npy"}}}), tmp_path)
+
+
+def test_the_file_of_a_basis_outside_a_profile_is_refused_in_one_line():
+    scenes = {"kind": "scenes", "checkpoint": "models/simclr.safetensors", "basis": {"sae": "sae.pt"}}
+    with pytest.raises(UserError, match=r"encoders\.mine\.basis\.sae: DVC cannot watch this file here; .*PROFILE=NAME"):
+        pins.require(params_with({"mine": scenes}))
+    pins.require(params_with({"mine": scenes | {"basis": {"fit": "pca", "components": 3}}}))
 
 
 def test_falcon_check_refuses_them(tmp_path, monkeypatch):

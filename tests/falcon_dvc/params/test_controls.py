@@ -52,3 +52,20 @@ def test_a_control_of_open_clip_draws_its_pretrained_weights_again():
     _check_control("mine", spec(**tower | {"pretrained": "random"}), "net", spec(**tower))
     with pytest.raises(ValueError, match="set its pretrained to random"):
         _check_control("mine", spec(**tower), "net", spec(**tower))
+
+
+def test_a_control_has_the_basis_of_its_encoder_or_random_directions():
+    own = {"fit": "pca", "components": 3}
+    explained = spec(**TIMM, basis=own)
+    for changes in (
+        {"weights": "random", "basis": own},
+        {"weights": "random", "basis": {"random": 9}},
+        {"basis": {"random": 9}},
+    ):
+        _check_control("mine", spec(**TIMM | changes), "net", explained)
+    for words, changes in {
+        "give it the same basis, or basis": {"weights": "random"},
+        "set its weights to random": {"basis": own},
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            _check_control("mine", spec(**TIMM | changes), "net", explained)

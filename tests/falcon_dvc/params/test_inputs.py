@@ -92,3 +92,9 @@ def test_a_checkpoint_that_nothing_loads_is_named():
         "image_text.checkpoint: clip.safetensors is not loaded, as the weights come from pretrained: openai; DVC only watches it",
         "encoders.supervised.checkpoint: net.pth is not loaded, as the weights come from weights: random; DVC only watches it",
     ]
+
+
+def test_the_file_of_a_basis_is_looked_for():
+    encoders = {"supervised": {"checkpoint": "net.pth", "basis": {"sae": "gone.pt"}}, "simclr": None, **NO_CONTROL}
+    with pytest.raises(UserError, match=r"encoders\.supervised\.basis\.sae: gone\.pt: not found"):
+        check_inputs(own(encoders=encoders, **ALONE))

@@ -313,3 +313,25 @@ def test_features_of_an_image_text_encoder_cannot_be_chosen(tmp_path):
         tmp_path / "params.yaml", "image_text", {"kind": "conse", "checkpoint": "x", "classifier": classifier}
     )
     assert problem(path).startswith("image_text: classifier.features: only `encoders` are explained")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (
+            "encoders.simclr.basis",
+            {"sae": "x", "fit": "pca"},
+            ": give one of directions, sae, fit, random, got sae and fit",
+        ),
+        ("encoders.simclr.basis", {"fit": "pca"}, ": fit: pca needs components, the number of features"),
+        ("encoders.simclr.basis", {"fit": "pac", "components": 3}, ".fit: should be 'pca', 'ica' or 'nmf'"),
+        ("encoders.simclr.basis", {"sea": "x"}, ".sea: unknown key"),
+        (
+            "encoders.simclr",
+            {"kind": "timm", "name": "x", "checkpoint": "x", "layer": ["a", "b"], "basis": {"random": 3}},
+            ": basis: belongs to one layer",
+        ),
+    ],
+)
+def test_a_basis_that_is_none_is_refused(place, value, words, tmp_path):
+    assert problem(changed(tmp_path / "params.yaml", place, value)).startswith(f"{place}{words}")

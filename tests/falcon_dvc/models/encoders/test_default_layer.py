@@ -6,9 +6,10 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.nn import functional
 
+from falcon_dvc.models.encoders.classifiers import linear_classifier
 from falcon_dvc.models.encoders.default_layer import choose_layer
 from falcon_dvc.models.encoders.layers import traced
-from falcon_dvc.models.encoders.load import linear_classifier, load_encoder
+from falcon_dvc.models.encoders.load import load_encoder
 from falcon_dvc.params.schema import EncoderSpec
 from tests.support.tiny_models import pictures
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.numpy import save, save_file
 
+from falcon_dvc.models.encoders.classifiers import linear_classifier
 from falcon_dvc.models.encoders.heads import read_head
-from falcon_dvc.models.encoders.load import linear_classifier
 from falcon_dvc.params.schema import EfficientNetLite, ScenesEncoder
 from tests.support.outcomes import Refused, Row, assert_refused, each
 from tests.support.pickles import Explodes

@@ -15,7 +15,8 @@ from torch import nn
 import falcon_dvc
 from falcon_dvc.crops.heatmaps import heatmaps_of
 from falcon_dvc.errors import UserError
-from falcon_dvc.models.encoders.load import embedding_map, linear_classifier, load_encoder
+from falcon_dvc.models.encoders.classifiers import embedding_map, linear_classifier
+from falcon_dvc.models.encoders.load import load_encoder
 from falcon_dvc.models.encoders.networks import build_network
 from falcon_dvc.params.schema import EncoderSpec
 from tests.support.remembered import list_timm_once

@@ -11,7 +11,8 @@ import pytest
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.source import FolderImages
 from falcon_dvc.models.encoders import efficientnet_lite
-from falcon_dvc.models.encoders.load import linear_classifier, load_encoder
+from falcon_dvc.models.encoders.classifiers import linear_classifier
+from falcon_dvc.models.encoders.load import load_encoder
 from tests.support.paths import ROOT
 
 PHOTOS = Path(os.environ.get("FALCON_SHARED", ROOT.parent / "shared")) / "data" / "photos"
@@ -35,14 +36,20 @@ def lite():
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    """A small encoder of the rendered world, untrained."""
+def scenes_file(tmp_path_factory):
+    """The checkpoint of a small encoder of the rendered world, untrained."""
     from falcon_dvc.models.scenes.checkpoints import save_encoder
     from falcon_dvc.models.scenes.small_resnet import SmallResNet
 
     path = tmp_path_factory.mktemp("models") / "encoder.safetensors"
     save_encoder(path, SmallResNet(stem=4, widths=(8, 12), heads={}), {})
-    return load_encoder(SimpleNamespace(kind="scenes", checkpoint=str(path)))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def scenes(scenes_file):
+    """The encoder of this checkpoint."""
+    return load_encoder(SimpleNamespace(kind="scenes", checkpoint=scenes_file))
 
 
 @pytest.mark.parametrize(("name", "shape"), [("lite", (1280, 7, 7)), ("scenes", (12, 8, 8))])
@@ -227,3 +234,23 @@ def test_most_photographs_are_recognised(lite):
     classes = np.arange(0, 1000, 50)
     photos = FolderImages(PHOTOS, names).load_many(classes.tolist())
     assert (lite.class_probabilities(photos).argmax(axis=1) == classes).mean() >= 0.7
+
+
+@pytest.mark.parametrize("name", ["lite", "scenes"])
+def test_a_basis_applies_to_each_position(name, request, tmp_path, scenes_file):
+    from falcon_dvc.models.bases.directions import random_directions
+    from falcon_dvc.models.bases.stored import save_basis
+
+    encoder = request.getfixturevalue(name)
+    maps, basis = encoder.activation_maps(IMAGES[:2]), random_directions(5, encoder.width, seed=0)
+    save_basis(tmp_path / "basis.safetensors", basis)
+    given = {
+        "lite": {"kind": "efficientnet_lite", "variant": 0},
+        "scenes": {"kind": "scenes", "checkpoint": scenes_file},
+    }
+    found = load_encoder(SimpleNamespace(**given[name], basis="any"), basis_file=tmp_path / "basis.safetensors")
+    features, latents, sums = found.forward_measured(found.prepare(IMAGES[:2]))
+    expected = np.einsum("ncyx,cf->nfyx", maps, basis.weight.numpy())
+    assert found.width == 5 and sums.shape == (2, 2 * encoder.width + 3)
+    np.testing.assert_allclose(latents, expected, atol=1e-2 * np.abs(expected).max())
+    np.testing.assert_allclose(features, latents.mean(axis=(2, 3)), atol=1e-5)

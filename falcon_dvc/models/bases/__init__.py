@@ -1,0 +1,1 @@
+"""Features in any basis: directions, fitted components and sparse autoencoders on the activations of a layer."""
