@@ -178,10 +178,14 @@ def _pairs(name: str, path: str, overlay: dict[str, Any]) -> str:
 
 
 def _learn_from_pairs(merged: Any, pairs: str) -> None:
-    """Replace the image-text encoder by one that is learned from a table of pairs, whose names start from its folder."""
+    """Replace the image-text encoder by one that is learned from a table of pairs, whose names start from its folder.
+
+    Its networks have maps, from which all crops of an image are embedded at once.
+    """
     if pairs:
         merged["alignments"][PAIRS] = with_paths(alignment_entry(Path(pairs)), str)
         merged["image_text"] = aligned_entry(PAIRS)
+        merged["mine_crops"]["embed"] = "maps"
 
 
 def _check_is_there(param: str, folder: Path, path: str) -> None:

@@ -134,6 +134,19 @@ def _alignment(name: str, entry: Entry) -> list[str]:
         _commented("alignments:", "image-text encoders to learn from pairs (docs/encoders.md)"),
         f"  {name}:",
         *(_line(2, key, value, comments[key]) for key, value in entry.items()),
+        "",
+        _line(0, "mine_crops", {"embed": "maps"}, "all crops of an image in one pass of these networks"),
+        *_ranking(),
+    ]
+
+
+def _ranking() -> list[str]:
+    """Rank words over all images, as was best for photographs with such an encoder."""
+    return [
+        "concepts:",
+        _line(1, "hub_correction", True, "captions near all images do not hide the others"),
+        _line(1, "ranking", "correlation", "words follow the feature over all explained images"),
+        _line(1, "word_weight", 1.0, "of the comparison of images with the word itself"),
     ]
 
 
