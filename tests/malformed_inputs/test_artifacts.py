@@ -41,10 +41,10 @@ TEXTS, VECTORS, INDEX, MENTIONS = (
 )
 ACTIVATIONS, REFERENCES = "data/groups/e/activations.npy", "data/references/e.npy"
 FAITHFULNESS = "data/faithfulness/e.parquet"
-OF_IMAGES, WEIGHTS, PICTURES, VECTORS_OF_WORDS, WORDS_OF_IMAGES = (
-    f"data/image_captions/{name}"
-    for name in ("captions.npy", "weights.npy", "embeddings.npy", "words.npy", "words.parquet")
+OF_IMAGES, WEIGHTS, VECTORS_OF_WORDS, WORDS_OF_IMAGES = (
+    f"data/image_captions/{name}" for name in ("captions.npy", "weights.npy", "words.npy", "words.parquet")
 )
+PICTURES = "data/image_embeddings/embeddings.npy"
 SETTINGS = {
     "measure_faithfulness": {"bootstrap": 10},
     "data": {"source": "images", "images": "images", "captions": "c.txt"},
