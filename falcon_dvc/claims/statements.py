@@ -223,7 +223,7 @@ def _transfer() -> Iterator[Row]:
         row = _positive("C5", text.format(ENCODERS[explained], ENCODERS[unseen]), f"uses.{name}.{same}_less_null")
         yield row.or_own(name, f"{same}.mean", f"{same}_null.mean")
     measured, null = (_photos("transfer_lite0_to_imgsim", f"agreement.same_first{end}.mean") for end in ("", "_null"))
-    yield Row("C5", text.format("EfficientNet-Lite0", "Lite1"), PICTURES, measured, null)
+    yield Row("C5", text.format("EfficientNet-Lite0", "the ResNet-50 of imgsim"), PICTURES, measured, null)
 
 
 def _right() -> Iterator[Row]:
