@@ -12,6 +12,7 @@ from stages import (
     caption_images,
     collect_images,
     decide_explained,
+    embed_images,
     extract_activations,
     extract_references,
     find_groups,
@@ -77,6 +78,7 @@ def explain_again(params: Params, encoder: str) -> bool:
 
 def measure(params: Params) -> None:
     """Measure the coherence of all encoders' crops, and decide which features are explained, if there are controls."""
+    embed_images.run(params)
     caption_images.run(params)
     for encoder in params.encoders:
         measure_explainability.run(params, encoder)
