@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+LONG = ("pipeline", "trials")  # folders of files that run the pipeline or other processes
 FORK = multiprocessing.get_context("fork")
 GRACE = 20  # seconds in which a worker that is interrupted may put away what its tests share
 
@@ -37,6 +38,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     files = [
         list(items) for _, items in groupby(range(len(session.items)), key=lambda number: session.items[number].path)
     ]
+    # The long ones first, so that no worker is left with one at the end.
+    files.sort(key=lambda numbers: session.items[numbers[0]].path.parent.name not in LONG)
     taken = FORK.Value("i", 0)
     workers = [Worker(session, name, files, taken) for name in range(min(options.workers, len(files)))]
     try:
