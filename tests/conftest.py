@@ -13,8 +13,8 @@ from hypothesis import settings
 from tests.support.dvc_projects import make_project
 from tests.support.forked_commands import forking
 from tests.support.forked_workers import pytest_addoption, pytest_runtestloop  # noqa: F401  (hooks)
-from tests.support.made_once import made_once
-from tests.support.remembered import list_timm_once, remembered
+from tests.support.made_once import made_once, shared_folder
+from tests.support.remembered import list_timm_once, remembered, shared_texts
 from tests.support.tiny_models import TINY_COCA
 
 # The same examples on every machine, and no deadline that stops them on a noisy one.
@@ -37,10 +37,11 @@ LONGEST = (
 
 
 @pytest.fixture(scope="session", autouse=True)
-def plots_drawn_once():
-    """Draw each plot once in a worker: many tests make the report of the same artefacts. `__wrapped__` draws it again."""
+def plots_drawn_once(tmp_path_factory):
+    """Draw each plot once: many tests make the report of the same artefacts. `__wrapped__` draws it again."""
+    drawn = shared_folder(tmp_path_factory) / "drawn"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vl_convert, "vegalite_to_svg", remembered(vl_convert.vegalite_to_svg))
+        patch.setattr(vl_convert, "vegalite_to_svg", shared_texts(vl_convert.vegalite_to_svg, drawn))
         yield
 
 

@@ -231,13 +231,21 @@ def read_table(path: str | Path) -> pd.DataFrame:
         If the file is missing or is not a table.
     """
     try:
-        read = pd.read_csv(path, keep_default_na=False) if Path(path).suffix == ".csv" else pd.read_parquet(path)
+        read = pd.read_csv(path, keep_default_na=False) if Path(path).suffix == ".csv" else _read_parquet(path)
     except Exception as error:  # pyarrow raises anything on a damaged file: OSError, ArrowInvalid, ...
         reason = one_line(error)
         raise UserError(f"{path}: not a readable table ({reason}); {MADE_AGAIN}") from error
     table = StoredTable(read)
     table.source = str(path)
     return table
+
+
+def _read_parquet(path: str | Path) -> pd.DataFrame:
+    """Read as `pandas.read_parquet` does, without the search for a data set of several files: stages read many small tables."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return file.read().to_pandas()
 
 
 def write_json(path: str | Path, value: Any, indent: int | None = 2, exact: bool = False) -> None:

@@ -2,11 +2,14 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from tests.support.paths import ROOT
 
 LIBRARY = "falcon_dvc"
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # fields of a node that hold statements
 # Messages, names of files and the schema of the params: what a stage computes does not depend on them (DVC tracks the params' values).
 WITHOUT_EFFECT = ("errors.py", "placeholders.py", "paths.py", "progress.py", "params", "__init__.py")
 
@@ -24,19 +27,26 @@ def closure(path: Path, packages: tuple[str, ...] = (LIBRARY, "stages"), root: P
 
 def _imported(path: Path, packages: tuple[str, ...], root: Path) -> set[Path]:
     """Modules of the packages that a file imports at run time, inside functions too."""
+    own = (name for name in _names(path) if name.split(".")[0] in packages)
+    files = ((root / f"{name.replace('.', '/')}.py") for name in own)
+    return {file for file in files if file.exists()}
+
+
+@cache
+def _names(path: Path) -> set[str]:
+    """Names of the modules that a file imports, and of what it imports from them."""
     names = set()
     for node in _nodes_at_run_time(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    own = (name for name in names if name.split(".")[0] in packages)
-    files = ((root / f"{name.replace('.', '/')}.py") for name in own)
-    return {file for file in files if file.exists()}
+    return names
 
 
 def _nodes_at_run_time(node: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
+    """Yield the statements within a node; no expression holds one."""
+    for child in chain.from_iterable(getattr(node, block, ()) for block in BLOCKS):
         if not (isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING"):
             yield child
             yield from _nodes_at_run_time(child)

@@ -44,13 +44,11 @@ SCRIPTS = {
 
 def in_python(text: str) -> list[str]:
     """Dangers of a module, named, in the order of the file."""
-    tree = ast.parse(text)
-    names = _imported(tree)
-    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    found = [danger for node in ast.walk(tree) for danger in _of_node(node, names)]
-    handed_on = (
-        node for node in ast.walk(tree) if isinstance(node, (ast.Attribute, ast.Name)) and id(node) not in called
-    )
+    nodes = list(ast.walk(ast.parse(text)))
+    names = _imported(nodes)
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    found = [danger for node in nodes for danger in _of_node(node, names)]
+    handed_on = (node for node in nodes if isinstance(node, (ast.Attribute, ast.Name)) and id(node) not in called)
     return found + [_without(name) for node in handed_on if (name := _full(node, names)) in LOADERS]
 
 
@@ -72,10 +70,10 @@ def in_folder(folder: Path) -> Iterator[tuple[str, str]]:
         yield from ((place, danger) for danger in readers[path.suffix](path.read_text(encoding="utf-8")))
 
 
-def _imported(tree: ast.AST) -> dict[str, str]:
+def _imported(nodes: list[ast.AST]) -> dict[str, str]:
     """Full names by the names that they have in the module."""
     names: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.asname or alias.name.split(".")[0]: alias.name if alias.asname else alias.name.split(".")[0]
                       for alias in node.names}  # fmt: skip

@@ -3,9 +3,13 @@
 import functools
 import json
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from falcon_dvc.artifacts.formats import write_text
 
 
 def remembered(function: Callable) -> Callable:
@@ -20,6 +24,21 @@ def remembered(function: Callable) -> Callable:
         return results[described]
 
     return from_memory
+
+
+def shared_texts(function: Callable[..., str], folder: Path) -> Callable[..., str]:
+    """Call a function that gives a text once for each set of arguments in all processes that share the folder."""
+
+    @functools.wraps(function)
+    def from_folder(*arguments, **settings):
+        described = json.dumps([arguments, settings], sort_keys=True)
+        path = folder / sha256(described.encode()).hexdigest()
+        if not path.exists():
+            folder.mkdir(exist_ok=True)
+            write_text(path, function(*arguments, **settings))
+        return path.read_text(encoding="utf-8")
+
+    return from_folder
 
 
 def list_timm_once(patch: pytest.MonkeyPatch) -> None:
