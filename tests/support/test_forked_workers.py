@@ -60,7 +60,8 @@ def run(folder, files, *options):
     for name, text in (("conftest", SHARED.format(log=str(log))), *files.items()):
         (folder / f"{name}.py").write_text(text)
     command = [sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", str(folder), "-p", "no:cacheprovider"]
-    command += ["-p", "tests.support.forked_workers", "--workers", "2", "-rA", *options, str(folder)]
+    command += ["-p", "tests.support.forked_workers", "--workers", "2", "-rA", "--basetemp", str(folder / "tmp")]
+    command += [*options, str(folder)]
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     ran = defaultdict(list)
