@@ -15,15 +15,12 @@ from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import resumable
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_centre, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, explain_crops, ranked_by
+from falcon_dvc.concepts.scoring.scores import Entries
 from falcon_dvc.concepts.scoring.tables import concept_table, evidence_table
 from falcon_dvc.concepts.scoring.without_word import without_word
 from falcon_dvc.concepts.words.listing import explanations_in_words, kept_concepts
 from falcon_dvc.errors import UserError
-from falcon_dvc.evaluation.following import (
-    correlations_of_entries,
-    correlations_with_probabilities,
-    values_of_entries,
-)
+from falcon_dvc.evaluation.following import Following
 from falcon_dvc.evaluation.whole_images import read_whole_images
 from falcon_dvc.members import mean_of_members
 
@@ -41,9 +38,11 @@ def run(params: Params, name: str) -> StageSummary:
     embeddings = crop_embeddings(name, corpus)
     recall = {} if corpus.index is None else _recall(corpus, embeddings, params)
     captions = _captioned(params, name, corpus, embeddings - read_centre(params.concepts, embeddings.shape[1]))
-    explanation = _explain(captions, crops, groups, corpus, params)
     if params.concepts.ranking == "correlation":
-        explanation = _by_correlation(explanation, name, groups, corpus, params.concepts)
+        following = _following(name, groups, corpus, params.concepts)
+        explanation = _by_correlation(captions, crops, groups, corpus, params, following)
+    else:
+        explanation = _explain(captions, crops, groups, corpus, params)
     table = concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)
     high = (crops["role"] == "high").to_numpy()
     evidence = evidence_table(
@@ -103,25 +102,40 @@ def _fewer_captions(corpus: Corpus, params: Params) -> dict[str, dict[str, int]]
 
 
 def _explain(
-    captions: Captioned, crops: pd.DataFrame, groups: pd.DataFrame, corpus: Corpus, params: Params
+    captions: Captioned,
+    crops: pd.DataFrame,
+    groups: pd.DataFrame,
+    corpus: Corpus,
+    params: Params,
+    more: Entries | None = None,
 ) -> Explanation:
     """Explain the crops; they are joined to groups by key."""
     group = pd.Index(groups["group"]).get_indexer(crops["group"])
-    return explain_crops(captions, group, crops["role"].to_numpy(), corpus.mentions, len(groups), params.concepts)
+    role = crops["role"].to_numpy()
+    return explain_crops(captions, group, role, corpus.mentions, len(groups), params.concepts, more)
+
+
+def _following(name: str, groups: pd.DataFrame, corpus: Corpus, settings: Concepts) -> Following:
+    """Read what the groups and the words do on the probe images."""
+    probe, whole = np.flatnonzero(read_table(paths.IMAGES)["split"] == "probe"), read_whole_images(corpus)
+    activations = mean_of_members(read_array(paths.groups(name) / "activations.npy")[probe], groups["members"])
+    constants = settings.word_weight, settings.nearest_weight, settings.word_sharpness
+    return Following(activations, whole.scores[probe], whole.words, whole.embeddings[probe], whole.texts, *constants)
 
 
 def _by_correlation(
-    explanation: Explanation, name: str, groups: pd.DataFrame, corpus: Corpus, settings: Concepts
+    captions: Captioned,
+    crops: pd.DataFrame,
+    groups: pd.DataFrame,
+    corpus: Corpus,
+    params: Params,
+    following: Following,
 ) -> Explanation:
-    """Rank the concepts by how well they follow the group over all probe images (`falcon_dvc.evaluation.following`)."""
-    probe, whole = np.flatnonzero(read_table(paths.IMAGES)["split"] == "probe"), read_whole_images(corpus)
-    activations = mean_of_members(read_array(paths.groups(name) / "activations.npy")[probe], groups["members"])
-    entries = explanation.scores.group, explanation.scores.concept
-    of_captions = correlations_of_entries(activations, whole.scores[probe], *entries)
-    images, sharpness = whole.embeddings[probe], settings.word_sharpness
-    of_words = correlations_with_probabilities(activations, images, whole.texts, sharpness)
-    values = values_of_entries(of_captions, of_words, whole.words, *entries, settings.word_weight)
-    return ranked_by(values, explanation.scores, explanation.kept, corpus.mentions)
+    """Rank the concepts by how well they follow the group over all probe images."""
+    more = following.best_words(params.concepts.top) if params.concepts.words_from == "corpus" else None
+    explanation = _explain(captions, crops, groups, corpus, params, more)
+    scores = explanation.scores
+    return ranked_by(following.values(scores.group, scores.concept), scores, explanation.kept, corpus.mentions)
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:

@@ -88,8 +88,10 @@ class Concepts:
     gamma: float = 0.25
     hub_correction: bool = False
     ranking: str = "score"
+    words_from: str = "captions"
     word_weight: float = 0.25
     word_sharpness: float = 10.0
+    nearest_weight: float = 0.0
     top: int = 8
     confidence: float = 0.95
 
@@ -152,6 +154,7 @@ def _refuse_what_stages_do(settings: Settings) -> None:
     of_stages = {
         "Concepts.hub_correction": settings.concepts.hub_correction is True,
         "Concepts.ranking": settings.concepts.ranking == "correlation",
+        "Concepts.words_from": settings.concepts.words_from == "corpus",
         "MineCrops.embed": settings.mine_crops.embed == "maps",
     }
     for name, is_set in of_stages.items():

@@ -2,14 +2,18 @@
 
 The value of a word w for feature j is
 
-    r(a_j, s(w)) + weight * r(a_j, p(w))
+    r(a_j, s(w)) + v * r(a_j, p(w)) + u * n_j(w)
 
-with a_j the activation, s_x(w) the score of w by the captions of image x, and p_x(w) the softmax over words of the cosine of
-image and word. Captions bring companions of the right word along ("man", "play"); a direct comparison of images and words
-does not. A phrase has the first term alone. For a group of features, the activation is the mean of its members.
+with a_j the activation, s_x(w) the score of w by the captions of image x, p_x(w) the softmax over words of the cosine of
+image and word, and n_j(w) the cosine of the word with the mean of the strongest images (`falcon_dvc.evaluation.rivals.nearest_text`).
+Captions bring companions of the right word along ("man", "play"); a direct comparison of images and words does not. A phrase
+has the first term alone. For a group of features, the activation is the mean of its members.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,6 +21,7 @@ from scipy import sparse
 from scipy.special import softmax
 
 from falcon_dvc.evaluation.faithfulness import FEATURES_AT_ONCE, correlations_with_words
+from falcon_dvc.evaluation.rivals import nearest_text
 from falcon_dvc.evaluation.statistics import CONSTANT, standardised
 
 IMAGES_AT_ONCE = 1024  # images whose probabilities of all words are in memory
@@ -77,17 +82,65 @@ def values_of_entries(
     words: Int[np.ndarray, " words"],
     group: Int[np.ndarray, " entries"],
     concept: Int[np.ndarray, " entries"],
-    weight: float,
 ) -> Float[np.ndarray, " entries"]:
-    """Add the weighted correlation with a word's own embedding to that with captions.
+    """Add what a word's own embedding tells to the correlation with captions.
 
     Parameters
     ----------
-    words : the concept of each column of `of_words`; other concepts have no second term.
+    words : the concept of each column of `of_words`; other concepts have the first term alone.
     """
     column = np.full(max(words.max(initial=-1), concept.max(initial=-1)) + 1, -1)
     column[words] = np.arange(len(words))
     has = column[concept] >= 0
     values = of_captions.copy()
-    values[has] += weight * of_words[group[has], column[concept[has]]]
+    values[has] += of_words[group[has], column[concept[has]]]
     return values
+
+
+@dataclass(frozen=True)
+class Following:
+    """Tells how well concepts follow groups of features over the probe images.
+
+    Attributes
+    ----------
+    activations : of each group, (images, groups).
+    scores : ``s_x(w)`` of the same images, sparse (images, concepts).
+    words : concepts that have a text embedding; `texts`: these embeddings.
+    images : embeddings of the images.
+    word_weight, nearest_weight : of the second and the third term.
+    sharpness : see `correlations_with_probabilities`.
+    """
+
+    activations: Activations
+    scores: sparse.csr_array
+    words: Int[np.ndarray, " words"]
+    images: Float[np.ndarray, "images dim"]
+    texts: Float[np.ndarray, "words dim"]
+    word_weight: float
+    nearest_weight: float
+    sharpness: float
+
+    @cached_property
+    def of_words(self) -> Float[np.ndarray, "groups words"]:
+        """The second and the third term of every word."""
+        of_words = correlations_with_probabilities(self.activations, self.images, self.texts, self.sharpness)
+        nearest = nearest_text(self.images, self.activations, self.texts)
+        return self.word_weight * of_words + self.nearest_weight * nearest
+
+    def values(
+        self, group: Int[np.ndarray, " entries"], concept: Int[np.ndarray, " entries"]
+    ) -> Float[np.ndarray, " entries"]:
+        """Compute the value of each entry."""
+        of_captions = correlations_of_entries(self.activations, self.scores, group, concept)
+        return values_of_entries(of_captions, self.of_words, self.words, group, concept)
+
+    def best_words(self, count: int) -> tuple[Int[np.ndarray, " entries"], Int[np.ndarray, " entries"]]:
+        """List the `count` words of the largest value for each group, as groups and concepts of entries."""
+        columns = sparse.csc_array(self.scores)[:, self.words]
+        best = [np.zeros((0, min(count, len(self.words))), dtype=np.int64)]
+        for start in range(0, self.activations.shape[1], FEATURES_AT_ONCE):
+            block = slice(start, start + FEATURES_AT_ONCE)
+            of_captions = correlations_with_words(self.activations[:, block], columns)
+            best.append(np.argsort(-of_captions - self.of_words[block], axis=1, kind="stable")[:, :count])
+        places = np.concatenate(best)
+        return np.repeat(np.arange(len(places)), places.shape[1]), self.words[places].reshape(-1)

@@ -26,6 +26,7 @@ RELEASED: dict[str, dict[str, Any]] = {
         "low_cut": 0.1,
         "hub_correction": False,
         "ranking": "score",
+        "words_from": "captions",
         "top": 8,
     },
 }

@@ -780,10 +780,18 @@ class Concepts(Section):
     gamma: Annotated[float, Field(ge=0)]
     hub_correction: bool
     ranking: Literal["score", "correlation"]
+    words_from: Literal["captions", "corpus"]
     word_weight: Annotated[float, Field(ge=0)]
     word_sharpness: Positive
+    nearest_weight: Annotated[float, Field(ge=0)]
     top: Count
     confidence: Between
+
+    @model_validator(mode="after")
+    def _words_can_be_ranked(self) -> "Concepts":
+        if self.words_from == "corpus" and self.ranking != "correlation":
+            raise ValueError("words_from: corpus needs ranking: correlation; Eq. 1 ranks words of captions alone")
+        return self
 
 
 class Resampled(Section):

@@ -152,9 +152,10 @@ class OtherSettings:
             self.read["transfer", pair] |= constants
 
     def rankings(self) -> None:
-        """A ranking over all probe images, with hubs subtracted."""
+        """A ranking of all words over all probe images, with hubs subtracted."""
+        changes = {"ranking": "correlation", "words_from": "corpus", "hub_correction": True}
         for encoder in self.params.encoders:
-            self.run(("score_concepts", encoder), concepts={"ranking": "correlation", "hub_correction": True})
+            self.run(("score_concepts", encoder), concepts=changes)
 
     def pairs(self) -> None:
         """Captions that people wrote, and an image-text encoder that is learned from them, with a sentence encoder of few lines."""

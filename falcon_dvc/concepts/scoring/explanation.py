@@ -17,7 +17,7 @@ from falcon_dvc.concepts.retrieval.nearest import (
 )
 from falcon_dvc.concepts.scoring import scores as scoring
 from falcon_dvc.concepts.scoring.contrasts import Constants, contrasted
-from falcon_dvc.concepts.scoring.scores import ConceptScores, Mentions
+from falcon_dvc.concepts.scoring.scores import ConceptScores, Entries, Mentions
 
 
 class ConceptSettings(Constants, Protocol):
@@ -116,6 +116,7 @@ def explain(
     groups: int,
     settings: ConceptSettings,
     contrast: str | None = None,
+    more: Entries | None = None,
 ) -> Explanation:
     """Score the concepts of each group's highly activating crops, contrast and rank them (steps 10 to 12).
 
@@ -124,14 +125,17 @@ def explain(
     high, low : captions of the highly and lowly activating crops with each crop's group.
     random : captions of random crops.
     contrast : a key of `CONTRASTS`; the contrast of the settings if not given.
+    more : groups and concepts that are scored even if no highly activating crop mentions them. The contrast has nothing to
+        compare then, and removes those that a lowly activating crop mentions.
     """
     high_scores, low_scores, random_scores = (
         scoring.crop_scores(captions.captions, captions.weights, mentions) for captions in (high[0], low[0], random)
     )
-    scores = scoring.score_concepts(high_scores, high[1], low_scores, low[1], random_scores, groups)
+    scores = scoring.score_concepts(high_scores, high[1], low_scores, low[1], random_scores, groups, more)
     of_low = scoring.extracted(low_scores, low[1], groups, mentions.phrase, settings.top)
     also_low = scoring.values_at(of_low, scores.group, scores.concept) > 0
     value, kept = contrasted(scores, contrast or settings.contrast, settings, also_low)
+    kept = np.where(scores.support > 0, kept, scores.low == 0)
     return ranked_by(value, scores, kept, mentions)
 
 
@@ -151,6 +155,7 @@ def explain_crops(
     mentions: Mentions,
     groups: int,
     settings: ConceptSettings,
+    more: Entries | None = None,
 ) -> Explanation:
     """Divide crops by role and explain them, as `explain`.
 
@@ -163,4 +168,4 @@ def explain_crops(
     by_role = {name: np.flatnonzero(role == name) for name in ("high", "low", "random")}
     of_role = {name: Captioned(captions.captions[rows], captions.weights[rows]) for name, rows in by_role.items()}
     high, low = ((of_role[name], group[by_role[name]]) for name in ("high", "low"))
-    return explain(high, low, of_role["random"], mentions, groups, settings)
+    return explain(high, low, of_role["random"], mentions, groups, settings, more=more)

@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from scipy.special import ndtri
 
+Entries = tuple[Int[np.ndarray, " entries"], Int[np.ndarray, " entries"]]  # groups and concepts
+
 
 @dataclass(frozen=True)
 class Mentions:
@@ -87,6 +89,7 @@ def score_concepts(
     low_group: np.ndarray,
     random: sparse.csr_array,
     groups: int,
+    more: Entries | None = None,
 ) -> ConceptScores:
     """Score every concept that the highly activating crops of a group mention.
 
@@ -94,18 +97,29 @@ def score_concepts(
     ----------
     high, low, random : `crop_scores` of the highly activating, lowly activating and random crops.
     high_group, low_group : each crop's group; a group without lowly activating crops has low score 0.
+    more : groups and concepts that get an entry, too; without a mention, the score is 0.
     """
-    mean = group_scores(high, high_group, groups).tocoo()
-    where = group, concept = mean.coords
+    mean = group_scores(high, high_group, groups)
+    where = group, concept = _with_more(mean.tocoo().coords, more, mean.shape)
+    score = values_at(mean, *where)
     square = values_at(group_scores(high.power(2), high_group, groups), *where)
     size = np.maximum(np.bincount(high_group, minlength=groups), 1)[group]
     share = values_at(group_scores(_present(high), high_group, groups), *where)
-    spread = np.sqrt(np.maximum(square - mean.data**2, 0) / np.maximum(size - 1, 1))
+    spread = np.sqrt(np.maximum(square - score**2, 0) / np.maximum(size - 1, 1))
     spread[size < 2] = np.nan  # one crop has no spread
     low_score = values_at(group_scores(low, low_group, groups), *where)
     prior = np.asarray(random.mean(axis=0)).reshape(-1) if random.shape[0] else np.zeros(high.shape[1])
     support = np.rint(share * size).astype(int)
-    return ConceptScores(group, concept, mean.data, low_score, prior[concept], support, spread)
+    return ConceptScores(group, concept, score, low_score, prior[concept], support, spread)
+
+
+def _with_more(mentioned: Entries, more: Entries | None, shape: tuple[int, int]) -> Entries:
+    """Append the entries of `more` that are not mentioned."""
+    if more is None:
+        return mentioned
+    cells = [np.ravel_multi_index(entries, shape) for entries in (mentioned, more)]
+    group, concept = np.unravel_index(np.concatenate([cells[0], np.setdiff1d(cells[1], cells[0])]), shape)
+    return group, concept
 
 
 def values_at(matrix: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.ndarray:

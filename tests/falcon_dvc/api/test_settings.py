@@ -28,6 +28,7 @@ def test_a_seed_replaces_that_of_the_settings():
     [
         (Settings(concepts=Concepts(hub_correction=True)), r"Concepts\.hub_correction"),
         (Settings(concepts=Concepts(ranking="correlation")), r"Concepts\.ranking"),
+        (Settings(concepts=Concepts(words_from="corpus")), r"Concepts\.words_from"),
         (Settings(mine_crops=MineCrops(embed="maps")), r"MineCrops\.embed"),
     ],
 )

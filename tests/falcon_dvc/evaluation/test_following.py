@@ -8,10 +8,12 @@ from scipy.special import softmax
 
 from falcon_dvc.evaluation import following
 from falcon_dvc.evaluation.following import (
+    Following,
     correlations_of_entries,
     correlations_with_probabilities,
     values_of_entries,
 )
+from falcon_dvc.evaluation.rivals import nearest_text
 
 SEEDS = st.integers(0, 10_000)
 
@@ -69,12 +71,47 @@ def test_a_companion_in_the_captions_loses_to_the_word_that_images_resemble():
     group, concept = np.array([0, 0]), np.array([0, 1])
     of_captions = correlations_of_entries(fires[:, None].astype(float), captions, group, concept)
     of_words = correlations_with_probabilities(fires[:, None].astype(float), images, np.eye(2), 10.0)
-    values = values_of_entries(of_captions, of_words, np.arange(2), group, concept, 0.25)
+    values = values_of_entries(of_captions, 0.25 * of_words, np.arange(2), group, concept)
     assert abs(of_captions[0] - of_captions[1]) < 0.01 and values[1] > values[0] + 0.3
 
 
 def test_concepts_without_an_embedding_have_the_first_term_alone():
     values = values_of_entries(
-        np.array([0.5, 0.2]), np.array([[1.0]]), np.array([4]), np.zeros(2, int), np.array([9, 4]), 0.5
+        np.array([0.5, 0.2]), np.array([[0.5]]), np.array([4]), np.zeros(2, int), np.array([9, 4])
     )
     assert values.tolist() == [0.5, 0.7]
+
+
+def some_following(seed, groups=5, concepts=7, words=4, **weights):
+    """Random activations, scores and embeddings; the last concepts are phrases, which have no embedding."""
+    rng = np.random.default_rng(seed)
+    scores = sparse.csr_array(np.where(rng.random((40, concepts)) < 0.5, rng.random((40, concepts)), 0))
+    weights = {"word_weight": 0.5, "nearest_weight": 2.0, "sharpness": 3.0} | weights
+    images, texts = rng.normal(size=(40, 3)), rng.normal(size=(words, 3))
+    return Following(rng.normal(size=(40, groups)), scores, np.arange(words), images, texts, **weights)
+
+
+@given(SEEDS)
+def test_a_value_is_the_weighted_sum_of_three_terms(seed):
+    found = some_following(seed)
+    group, concept = np.repeat(np.arange(5), 7), np.tile(np.arange(7), 5)
+    expected = correlations_of_entries(found.activations, found.scores, group, concept).reshape(5, 7)
+    expected[:, :4] += 0.5 * correlations_with_probabilities(found.activations, found.images, found.texts, 3.0)
+    expected[:, :4] += 2.0 * nearest_text(found.images, found.activations, found.texts)
+    np.testing.assert_allclose(found.values(group, concept).reshape(5, 7), expected, atol=1e-9)
+
+
+@given(SEEDS, st.integers(1, 6))
+def test_the_best_words_have_the_largest_values_of_all_words(seed, count):
+    found = some_following(seed)
+    group, concept = found.best_words(count)
+    every = found.values(np.repeat(np.arange(5), 4), np.tile(np.arange(4), 5)).reshape(5, 4)
+    expected = np.argsort(-every, axis=1, kind="stable")[:, :count]
+    np.testing.assert_array_equal(concept.reshape(5, -1), expected)
+    np.testing.assert_array_equal(group, np.repeat(np.arange(5), expected.shape[1]))
+
+
+def test_the_best_words_of_blocks_are_those_of_all_groups(monkeypatch):
+    whole = some_following(0).best_words(2)
+    monkeypatch.setattr(following, "FEATURES_AT_ONCE", 2)
+    np.testing.assert_array_equal(some_following(0).best_words(2), whole)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from falcon_dvc.concepts.retrieval.nearest import nearest_captions
+from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
 from falcon_dvc.concepts.scoring.explanation import (
     Captioned,
     Explanation,
@@ -270,6 +271,24 @@ def test_crops_in_any_order_are_divided_by_role(seed):
     found = explain_crops(crops, group, role, MENTIONS, 3, constants)
     assert all(np.array_equal(getattr(found, name), getattr(expected, name)) for name in ("value", "kept", "rank"))
     assert np.array_equal(found.scores.low, expected.scores.low)
+
+
+@pytest.mark.parametrize("contrast", sorted(CONTRASTS))
+def test_words_without_a_mention_stay_if_no_lowly_activating_crop_mentions_them(contrast):
+    """A boat on the highly activating crops, a dog on the lowly activating ones, and nowhere a tree."""
+    images = np.zeros((4, len(WORDS)), dtype=bool)
+    images[:2, WORDS.index("boat")], images[2:, WORDS.index("dog")] = True, True
+    crops = captioned(embedded(images), corpus(), replace(SETTINGS, captions_per_image=1))
+    role = np.array(["high", "high", "low", "low"])
+    more = np.zeros(3, int), np.array([WORDS.index(word) for word in ("boat", "dog", "tree")])
+    constants = replace(SETTINGS, contrast=contrast)
+    found = explain_crops(crops, np.zeros(4, int), role, MENTIONS, 1, constants, more)
+    kept = {
+        WORDS[concept]: bool(some)
+        for concept, some in zip(found.scores.concept, found.kept, strict=True)
+        if concept < len(WORDS)
+    }
+    assert kept["boat"] and not kept["dog"] and kept["tree"]
 
 
 def test_the_normaliser_says_over_what_the_weights_sum_to_one():

@@ -286,3 +286,20 @@ def test_a_removal_is_explained_without_names_of_params(kind, low_cut, relative_
     assert "_" not in why and "gamma" not in why and "{" not in why and (why or kind == "off")
     numbers = {"released": low_cut, "relative": relative_cut, "graded": gamma, "both": gamma}
     assert kind not in numbers or f"{numbers[kind]:g}" in why
+
+
+@given(SEEDS)
+def test_more_entries_are_appended_once_and_change_no_other(seed):
+    rng = np.random.default_rng(seed)
+    mentions, crops = random_mentions(rng), [random_crops(rng, 12) for _ in range(3)]
+    high, low, random = (crop_scores(captions, weights, mentions) for captions, weights, _ in crops)
+    of = high, crops[0][2], low, crops[1][2], random, GROUPS
+    group, concept = (grid.reshape(-1) for grid in np.indices((GROUPS, WORDS)))
+    plain, more = score_concepts(*of), score_concepts(*of, (group, concept))
+    for field, values in vars(plain).items():
+        np.testing.assert_array_equal(getattr(more, field)[: len(plain)], values)
+    assert len(more) == GROUPS * WORDS == len({*zip(more.group, more.concept, strict=True)})
+    added = slice(len(plain), None)
+    assert not more.score[added].any() and not more.support[added].any()
+    expected = values_at(group_scores(low, crops[1][2], GROUPS), more.group, more.concept)
+    np.testing.assert_array_equal(more.low, expected)
