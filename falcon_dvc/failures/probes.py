@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from safetensors.numpy import save
 from falcon_dvc.artifacts.formats import MADE_AGAIN, write_bytes
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.encoders.classifiers import LinearClassifier
+from falcon_dvc.progress import track
 
 Features = Float[np.ndarray, "images features"]
 Classes = Int[np.ndarray, " images"]
@@ -44,26 +45,32 @@ def fit_probe(
     rows = np.setdiff1d(np.arange(len(features)), validation)
     level, spread = features[rows].mean(axis=0), features[rows].std(axis=0)
     spread = np.where(spread > 0, spread, 1)
-    scaled = (features - level) / spread
-    fitted = [(strength, _regression(scaled[rows], classes[rows], strength, most)) for strength in sorted(strengths)]
-    judged = [_accuracy(weights, bias, scaled[validation], classes[validation]) for _, (weights, bias) in fitted]
-    strength, (weights, bias) = fitted[int(np.argmax(judged))]
+    scaled = ((features - level) / spread).astype(np.float32)  # in which an iteration takes half the time
+    strengths = sorted(strengths)
+    fitted = list(_regressions(scaled[rows], classes[rows], strengths, most))
+    judged = [_accuracy(weights, bias, scaled[validation], classes[validation]) for weights, bias in fitted]
+    best = int(np.argmax(judged))
+    weights, bias = (array.astype(np.float64) for array in fitted[best])
     weights = weights / spread
-    return weights, bias - weights @ level, strength
+    return weights, bias - weights @ level, strengths[best]
 
 
-def _regression(features: Features, classes: Classes, strength: float, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fit one multinomial logistic regression; return weights and bias, a row for each class."""
+def _regressions(
+    features: Features, classes: Classes, strengths: Sequence[float], most: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Fit a multinomial logistic regression of each strength, from the one before; yield weights and bias, a row a class."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the validation images judge every fit
-        model = LogisticRegression(C=strength, max_iter=most).fit(features, classes)
-    if len(model.classes_) > 2:
-        return model.coef_, model.intercept_
-    # Two classes have one row: the logit of the second.
-    return np.vstack([-model.coef_, model.coef_]) / 2, np.concatenate([-model.intercept_, model.intercept_]) / 2
+    model = LogisticRegression(max_iter=most, warm_start=True)
+    for strength in track(strengths, "fitting probes"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the validation images judge every fit
+            model.set_params(C=strength).fit(features, classes)
+        weights, bias = model.coef_.copy(), model.intercept_.copy()
+        if len(model.classes_) == 2:  # they have one row: the logit of the second
+            weights, bias = np.vstack([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+        yield weights, bias
 
 
 def _accuracy(weights: np.ndarray, bias: np.ndarray, features: Features, classes: Classes) -> float:
