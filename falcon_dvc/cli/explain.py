@@ -15,7 +15,7 @@ from falcon_dvc.cli import terminal
 from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.cli.records import read_records
 from falcon_dvc.cli.verdicts import faithfulness_by_group
-from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE, NOT_MEASURED, Faithfulness, doubts, is_weak
+from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE, NOT_MEASURED, Faithfulness, doubts
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _doubts(explanation: FeatureExplanation) -> list[str]:
         interpretable, crops = (bool(measured.interpretable), measured.crops) if measured is not None else (False, 0)
         reasons = doubts(next(iter(rows), None), interpretable, crops, faithful)
         found += [f"not explained: {' '.join(reasons)}"] if reasons else []
-    if any(is_weak(row.interval_low, row.prior) for row in rows):
+    if any(row.weak for row in rows):
         found.append(MAY_BE_CHANCE)
     return found
 
@@ -220,12 +220,14 @@ def _truth(truth: Any | None) -> str:
 
 def _kept(concepts: Sequence[SimpleNamespace]) -> Table:
     """Tabulate the kept concepts: words, then phrases, best first."""
-    numbers = ("score", "interval", "low", "prior", "crops")
+    ranked = ("value",) if any(row.value != row.score for row in concepts) else ()  # Eq. 1 ranks by the score itself
+    numbers = (*ranked, "score", "interval", "low", "prior", "crops")
     table = terminal.table("concept", "kind", *numbers, right=numbers)
     for row in concepts:
         interval = f"{row.interval_low:.2f}-{row.interval_high:.2f}" if row.interval_low == row.interval_low else ""
-        values = (f"{row.score:.2f}", interval, f"{row.low_score:.2f}", f"{row.prior:.2f}", str(row.support))
-        concept = terminal.plain(str(row.concept), 60).append("?" if is_weak(row.interval_low, row.prior) else "")
+        value = [f"{row.value:.2f}"] if ranked else []
+        values = (*value, f"{row.score:.2f}", interval, f"{row.low_score:.2f}", f"{row.prior:.2f}", str(row.support))
+        concept = terminal.plain(str(row.concept), 60).append("?" if row.weak else "")
         table.add_row(concept, str(row.kind), *values)
     return table
 

@@ -14,7 +14,7 @@ from falcon_dvc.cli import terminal
 from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.cli.records import read_records
 from falcon_dvc.cli.verdicts import explained_groups
-from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE, is_weak
+from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _kept(encoder: str) -> list[Concept]:
     """Read the kept concepts of an encoder with the members of their groups."""
     groups = read_records(paths.groups(encoder) / "groups.parquet", ["group", "members"])
     members = {str(row.group): str(row.members) for row in groups}
-    columns = ["group", "kind", "rank", "concept", "score", "kept", "interval_low", "interval_high", "prior"]
+    columns = ["group", "kind", "rank", "concept", "score", "kept", "interval_low", "interval_high", "prior", "weak"]
     rows = read_records(paths.concepts(encoder) / "concepts.parquet", columns)
     kept = [row for row in rows if row.kept and str(row.group) in members]
     explained = explained_groups(encoder, kept)
@@ -86,9 +86,7 @@ def _kept(encoder: str) -> list[Concept]:
 
 
 def _concept(row: Any, members: str, explained: bool) -> Concept:
-    return Concept(
-        str(row.group), members, explained, str(row.concept), float(row.score), is_weak(row.interval_low, row.prior)
-    )
+    return Concept(str(row.group), members, explained, str(row.concept), float(row.score), bool(row.weak))
 
 
 def leading_synonyms() -> dict[str, str]:

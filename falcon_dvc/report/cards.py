@@ -29,6 +29,7 @@ class Concept:
 
     concept: str
     kind: str
+    value: float
     score: float
     low_score: float
     prior: float
@@ -256,7 +257,7 @@ def _concepts(table: pd.DataFrame) -> dict[str, dict[str, list[Concept]]]:
 
 
 def _concept(row: Any) -> Concept:
-    keys = ("score", "low_score", "prior", "interval_low", "interval_high")
+    keys = ("value", "score", "low_score", "prior", "interval_low", "interval_high")
     numbers = {key: float(getattr(row, key)) for key in keys}
     return Concept(
         str(row.concept),

@@ -145,6 +145,7 @@ class Site:
             "failures": list(self.failures),
             "transfers": [(page.pair, f"{page.explained} → {page.unseen}") for page in self.transfers],
             "truths": bool(tables_of_truths(self.params)),
+            "by_correlation": self.params.concepts.ranking == "correlation",
             "explained": "features and groups" if any(one.groups_of for one in self.explained) else "features",
         }
 

@@ -115,6 +115,17 @@ def test_policy_allows_files_of_the_site_and_no_text_of_a_page(parsed):
         assert not [1 for _, some in page.elements for name in some if name == "style" or name.startswith("on")], place
 
 
+def test_a_ranking_over_all_images_is_told_on_the_pages(site, tmp_path, monkeypatch):
+    _, by_score = site
+    monkeypatch.chdir(tmp_path)
+    params = small()
+    params.concepts.ranking = "correlation"
+    by_correlation = made(params)
+    for said in (">follows</abbr>", "follow the feature best over all explained images"):
+        assert any(said in page for page in by_correlation.values()), said
+        assert not any(said in page for page in by_score.values()), said
+
+
 def test_pages_are_small(site):
     assert not {place: len(text) for place, text in site[1].items() if len(text.encode()) > LARGEST}
 
@@ -221,7 +232,8 @@ def doubtful(tmp_path_factory):
         weak = table["group"].eq("f0") | (table["group"].eq("f1") & (table["rank"] > 1))
         known = table["group"] != "f2"
         changed = {name: table[name].where(known) for name in ("interval_low", "interval_high")}
-        write_table(concepts, table.assign(prior=np.where(weak, 0.99, 0.0), **changed))
+        table = table.assign(prior=np.where(weak, 0.99, 0.0), **changed)
+        write_table(concepts, table.assign(weak=~(table["interval_low"] > table["prior"])))
         table = read_table(measured)
         write_table(measured, table.assign(crops=np.where(table["group"] == "f2", 1, 10), interpretable=True))
         other = paths.EXPLAINABILITY / "second.parquet"

@@ -48,7 +48,7 @@ def make_params(
         evaluate_human_captions=SimpleNamespace(encoders=()),
         fit_probe=SimpleNamespace(encoders=()),
         transfers=pairs,
-        concepts=SimpleNamespace(contrast="prior"),
+        concepts=SimpleNamespace(contrast="prior", ranking="score"),
         worlds=("scenes",) if source == "scenes" else (),
         report=SimpleNamespace(high=high, low=low, sheet=sheet, thumbnail=thumbnail, weak=weak),
     )
@@ -237,7 +237,8 @@ def _concepts(names, text, rng):
         "kept",
         "reason",
     ]
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(weak=~(table["interval_low"] > table["prior"]))
 
 
 def _concepts_of(name, text, rng):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
 from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
 from falcon_dvc.concepts.scoring.corpus import Corpus
@@ -38,6 +39,7 @@ def concept_table(explanation: Explanation, corpus: Corpus, groups: np.ndarray, 
             "interval_low": low,
             "interval_high": high,
             "support": scores.support,
+            "weak": is_weak(explanation, low, settings.ranking),
             "kept": explanation.kept,
             "reason": np.where(explanation.kept, "", CONTRASTS[settings.contrast].why(settings)),
             "order": scores.group,
@@ -49,6 +51,18 @@ def concept_table(explanation: Explanation, corpus: Corpus, groups: np.ndarray, 
         .drop(columns="order")
         .reset_index(drop=True)
     )
+
+
+def is_weak(
+    explanation: Explanation, interval_low: Float[np.ndarray, " entries"], ranking: str
+) -> Bool[np.ndarray, " entries"]:
+    """Tell which concepts may be chance: by Eq. 1, those whose interval reaches the score on random crops, or is not known.
+
+    A correlation over all images does not ask the crops: those that do not follow the group are weak.
+    """
+    if ranking == "correlation":
+        return ~(explanation.value > 0)
+    return ~(interval_low > explanation.scores.prior)
 
 
 def evidence_table(table: pd.DataFrame, crops: pd.DataFrame, captions: Captioned, corpus: Corpus) -> pd.DataFrame:

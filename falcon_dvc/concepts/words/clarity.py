@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-MAY_BE_CHANCE = "?: may be chance, the interval reaches the score on random crops"  # what a question mark means
+MAY_BE_CHANCE = "?: may be chance, no better than on random crops or images"  # what a question mark means
 NO_CONCEPT = "No concept is left."
 NO_WORD = "No word is left, and a phrase is not measured on held-out images."
 
@@ -65,11 +65,6 @@ def read_faithfulness(row: Mapping[str, Any]) -> Faithfulness:
     return Faithfulness(**numbers, verdict=known, no_verdict=row.get("no_verdict") or "")
 
 
-def is_weak(interval_low: float, prior: float) -> bool:
-    """Whether the interval of a concept reaches its prior, or is not known (NaN)."""
-    return not interval_low > prior
-
-
 def listed_concepts(concepts: pd.DataFrame, trusted: Set[str], most_weak: int) -> pd.DataFrame:
     """Leave out weak kept concepts beyond the first ones of each group and kind, and mark those that are unclear.
 
@@ -83,11 +78,10 @@ def listed_concepts(concepts: pd.DataFrame, trusted: Set[str], most_weak: int) -
 
     Returns
     -------
-    Rows of `concepts` with the columns ``weak`` and ``unclear`` (weak, or of a group that is not trusted).
+    Rows of `concepts` with the column ``unclear`` (weak, or of a group that is not trusted).
     """
-    weak = ~(concepts["interval_low"] > concepts["prior"])
-    marked = concepts.assign(weak=weak, unclear=weak | ~concepts["group"].isin(list(trusted)))
-    weak_kept = marked[marked["kept"] & weak].sort_values("rank", kind="stable")
+    marked = concepts.assign(unclear=concepts["weak"] | ~concepts["group"].isin(list(trusted)))
+    weak_kept = marked[marked["kept"] & marked["weak"]].sort_values("rank", kind="stable")
     place = weak_kept.groupby(["group", "kind"], sort=False).cumcount()
     beyond = place.index[(place >= most_weak) & (weak_kept["rank"] > 1)]
     return marked.drop(index=beyond).reset_index(drop=True)
@@ -128,7 +122,7 @@ def _doubts_about_crops(first: Any | None, interpretable: bool, crops: int) -> l
         found.append("Its crops look no more alike than random crops.")
     if first is None:
         found.append(NO_CONCEPT)
-    elif crops > 1 and is_weak(first.interval_low, first.prior):
+    elif crops > 1 and first.weak:
         found.append(_chance(first))
     return found
 

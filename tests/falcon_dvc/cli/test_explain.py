@@ -53,7 +53,8 @@ def params(tmp_path, monkeypatch):
     table = pd.DataFrame(CONCEPTS, columns=COLUMNS)
     reason = np.where(table["kept"], "", "its low score [red]\x1b]0;x\x07")
     numbers = {"low_score": 0.05, "prior": 0.02, "interval_low": table["score"] - 0.1, "interval_high": 0.95}
-    write_table(paths.concepts("simclr") / "concepts.parquet", table.assign(**numbers, support=12, reason=reason))
+    numbers |= {"value": table["score"], "support": 12, "weak": ~(numbers["interval_low"] > 0.02)}
+    write_table(paths.concepts("simclr") / "concepts.parquet", table.assign(**numbers, reason=reason))
     evidence = pd.DataFrame({"group": "f0", "concept": HOSTILE, "caption": [4, 8, 4], "weight": [0.2, 0.5, 0.4]})
     write_table(paths.concepts("simclr") / "evidence.parquet", evidence)
     captions = pd.DataFrame({"caption": [4, 8], "text": ["a caption\x1b[2J that weighs most", "one that weighs less"]})
@@ -92,7 +93,7 @@ def test_words_that_may_be_chance_have_a_question_mark(params, capsys):
     path = paths.concepts("simclr") / "concepts.parquet"
     table = read_table(path)
     of_f0 = (table["group"] == "f0") & (table["concept"] != "striped")
-    write_table(path, table.assign(prior=np.where(of_f0, table["score"], 0.02)))
+    write_table(path, table.assign(prior=np.where(of_f0, table["score"], 0.02), weak=of_f0))
     explain.run(params, "simclr:0")
     text = capsys.readouterr().out
     assert "[31m?" in text and "striped boat?" in text and "striped?" not in text
@@ -100,6 +101,16 @@ def test_words_that_may_be_chance_have_a_question_mark(params, capsys):
     find.run(params, "boat", "simclr", top=9)
     text = capsys.readouterr().out
     assert "striped boat? 0.10" in text and "boat 0.90" in text and "?: may be chance" in text
+
+
+def test_what_concepts_are_ranked_by_is_told_if_it_is_not_the_score(params, capsys):
+    explain.run(params, "simclr:0")
+    assert "value" not in capsys.readouterr().out
+    path = paths.concepts("simclr") / "concepts.parquet"
+    write_table(path, read_table(path).assign(value=1.375))
+    explain.run(params, "simclr:0")
+    text = capsys.readouterr().out
+    assert "value" in text and "1.38" in text
 
 
 def test_a_single_crop_has_no_interval(params, capsys):

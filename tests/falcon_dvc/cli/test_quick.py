@@ -41,7 +41,16 @@ def folder(tmp_path_factory):
     """The results of one encoder with one feature."""
     folder = tmp_path_factory.mktemp("run")
     shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
-    number = {"score": 0.5, "low_score": 0.1, "prior": 0.1, "interval_low": 0.4, "interval_high": 0.6, "support": 9}
+    number = {
+        "value": 0.5,
+        "score": 0.5,
+        "low_score": 0.1,
+        "prior": 0.1,
+        "interval_low": 0.4,
+        "interval_high": 0.6,
+        "support": 9,
+        "weak": False,
+    }
     concept = {"group": "f3", "kind": "word", "rank": 1, "concept": "boat", "kept": True, "reason": "", **number}
     measured = {"crops": 9, "coherence": 0.4, "z": 7.0, "released_coherence": 0.5, "interpretable": True}
     tables = {

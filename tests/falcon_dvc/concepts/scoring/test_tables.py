@@ -1,5 +1,7 @@
 """Evidence: for each crop the best of its captions."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from falcon_dvc.concepts.scoring import tables
 from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned
 from falcon_dvc.concepts.scoring.scores import Mentions
-from falcon_dvc.concepts.scoring.tables import evidence_table
+from falcon_dvc.concepts.scoring.tables import evidence_table, is_weak
 
 GROUPS, NAMES = ["f0", "f1", "g2"], ["boat", "dog", "sand", "red boat"]
 BOX = ["left", "top", "right", "bottom"]
@@ -61,3 +63,15 @@ def test_evidence_is_each_crops_best_caption_for_each_listed_concept(seed):
             found = evidence_table(*drawn(seed))
         assert list(found.columns) == ["group", "concept", "image", *BOX, "caption", "weight"]
         assert list(found.itertuples(index=False, name=None)) == by_hand(*drawn(seed))
+
+
+@pytest.mark.parametrize(("low", "weak"), [(0.3, False), (0.2, True), (0.1, True), (np.nan, True)])
+def test_by_eq_1_a_concept_is_weak_if_its_interval_reaches_its_prior_or_is_not_known(low, weak):
+    explanation = SimpleNamespace(value=np.array([0.5]), scores=SimpleNamespace(prior=np.array([0.2])))
+    assert is_weak(explanation, np.array([low]), "score") == [weak]
+
+
+@pytest.mark.parametrize(("value", "weak"), [(0.3, False), (0.0, True), (-0.1, True), (np.nan, True)])
+def test_by_correlation_a_concept_is_weak_if_it_does_not_follow_the_group(value, weak):
+    explanation = SimpleNamespace(value=np.array([value]), scores=SimpleNamespace(prior=np.array([0.2])))
+    assert is_weak(explanation, np.array([0.0]), "correlation") == [weak]

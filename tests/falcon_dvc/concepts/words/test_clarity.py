@@ -12,35 +12,28 @@ from falcon_dvc.concepts.words.clarity import (
     Faithfulness,
     doubts,
     first_of_each,
-    is_weak,
     listed_concepts,
     read_faithfulness,
 )
 
 ROWS = st.lists(
-    st.tuples(st.sampled_from("ab"), st.sampled_from(["word", "phrase"]), st.booleans(), st.sampled_from([0.1, 0.3, np.nan])),
+    st.tuples(st.sampled_from("ab"), st.sampled_from(["word", "phrase"]), st.booleans(), st.booleans()),
     max_size=20,
 )  # fmt: skip
 
 
 def table(rows):
-    """Concepts with a prior of 0.2, ranked in the order of `rows` within group, kind and kept."""
-    made = pd.DataFrame(rows, columns=["group", "kind", "kept", "interval_low"]).astype({"kept": bool})
+    """Concepts, ranked in the order of `rows` within group, kind and kept."""
+    made = pd.DataFrame(rows, columns=["group", "kind", "kept", "weak"]).astype({"kept": bool})
     rank = made.groupby(["group", "kind", "kept"]).cumcount() + 1
-    return made.assign(rank=rank, prior=0.2, concept=[f"c{row}" for row in range(len(made))])
-
-
-@pytest.mark.parametrize(("low", "weak"), [(0.3, False), (0.2, True), (0.1, True), (np.nan, True)])
-def test_a_concept_is_weak_if_its_interval_reaches_its_prior_or_is_not_known(low, weak):
-    assert is_weak(low, 0.2) is weak
+    return made.assign(rank=rank, weak=made["weak"].astype(bool), concept=[f"c{row}" for row in range(len(made))])
 
 
 @given(ROWS, st.integers(0, 3), st.sets(st.sampled_from("ab")))
 def test_all_clear_concepts_and_the_first_weak_ones_are_listed(rows, most, trusted):
     concepts = table(rows)
     found = listed_concepts(concepts, trusted, most)
-    weak = {row.concept: is_weak(row.interval_low, row.prior) for row in concepts.itertuples()}
-    assert dict(zip(found["concept"], found["weak"], strict=True)) == {name: weak[name] for name in found["concept"]}
+    weak = dict(zip(concepts["concept"], concepts["weak"], strict=True))
     assert (found["unclear"] == (found["weak"] | ~found["group"].isin(trusted))).all()
     left_out = concepts[~concepts["concept"].isin(found["concept"])]
     assert left_out["kept"].all() and (left_out["rank"] > 1).all() and all(weak[name] for name in left_out["concept"])
@@ -51,7 +44,12 @@ def test_all_clear_concepts_and_the_first_weak_ones_are_listed(rows, most, trust
 
 def test_the_first_concept_is_a_word_if_there_is_one():
     concepts = table(
-        [("a", "phrase", True, 0.3), ("a", "word", True, 0.1), ("b", "phrase", True, 0.3), ("b", "word", False, 0.3)]
+        [
+            ("a", "phrase", True, False),
+            ("a", "word", True, True),
+            ("b", "phrase", True, False),
+            ("b", "word", False, False),
+        ]
     )
     assert list(first_of_each(concepts)["concept"]) == ["c1", "c2"]
 
@@ -69,13 +67,13 @@ def test_the_first_concept_is_a_word_if_there_is_one():
 )
 def test_doubts_are_told_in_words(low, interpretable, crops, said):
     numbers = {"score": 0.4, "interval_low": low, "interval_high": 0.5, "prior": 0.2}
-    first = None if low is None else SimpleNamespace(concept="man", **numbers)
+    first = None if low is None else SimpleNamespace(concept="man", weak=not low > 0.2, **numbers)
     found = doubts(first, interpretable, crops)
     assert len(found) == len(said) and all(part in text for part, text in zip(said, found, strict=True))
 
 
 ROW = {"pearson": 0.12, "pearson_low": 0.0, "pearson_high": 0.2, "level": 0.3, "p_value": 0.3, "explained": False}
-WORD = SimpleNamespace(concept="man", kind="word", score=0.4, interval_low=0.1, interval_high=0.5, prior=0.2)
+WORD = SimpleNamespace(concept="man", kind="word", score=0.4, interval_low=0.1, interval_high=0.5, prior=0.2, weak=True)
 
 
 def test_the_verdict_decides_and_not_the_crops():
