@@ -27,7 +27,7 @@ def boxes_by_role(sets: pd.DataFrame, boxes: Boxes, shape: Shape, low_crops: boo
 def random_like_high(sets: pd.DataFrame, boxes: Boxes, shape: Shape) -> Boxes:
     """Give each random image the box of one of its group's own crops.
 
-    So random crops differ from them in content, not in size.
+    So random crops differ from them in content, not in size. Where that crop is a whole image, the random image stays whole.
     """
     random = np.flatnonzero(sets["role"] == "random")
     high = sets[sets["role"] == "high"]
@@ -35,16 +35,22 @@ def random_like_high(sets: pd.DataFrame, boxes: Boxes, shape: Shape) -> Boxes:
     keys = pd.MultiIndex.from_arrays([sets["group"].iloc[random], sets["rank"].iloc[random] % count])
     model = high.index[pd.MultiIndex.from_frame(high[["group", "rank"]]).get_indexer(keys)]
     height, width = shape
+    own, new = (height[model], width[model]), (height[random], width[random])
+    whole = (boxes[model] == _of_images(own)).all(axis=1)
     boxes = boxes.copy()
-    boxes[random] = moved_to_image(boxes[model], (height[model], width[model]), (height[random], width[random]))
+    boxes[random] = np.where(whole[:, None], _of_images(new), moved_to_image(boxes[model], own, new))
     return boxes
 
 
 def whole_images(boxes: Boxes, which: np.ndarray, shape: Shape) -> Boxes:
     """Replace the boxes of `which` by the whole image."""
+    return np.where(which[:, None], _of_images(shape), boxes)
+
+
+def _of_images(shape: Shape) -> Boxes:
+    """Return the boxes that hold images of these heights and widths."""
     height, width = shape
-    whole = np.column_stack([np.zeros_like(width), np.zeros_like(height), width, height])
-    return np.where(which[:, None], whole, boxes)
+    return np.column_stack([np.zeros_like(width), np.zeros_like(height), width, height])
 
 
 def crop_table(sets: pd.DataFrame, boxes: Boxes, empty: np.ndarray) -> pd.DataFrame:

@@ -22,6 +22,12 @@ def test_a_random_image_has_the_box_of_its_groups_crop_of_the_same_rank_and_so_o
     assert found[4:].tolist() == BOXES[[2, 0, 1, 0]].tolist()
 
 
+def test_random_images_stay_whole_if_the_groups_crops_are_whole_images():
+    shape = np.array([64, 40, 30, 64, 30, 64, 50, 40]), np.array([40, 64, 64, 64, 64, 30, 70, 40])
+    whole = whole_images(BOXES, np.ones(8, dtype=bool), shape)
+    assert random_like_high(SETS, whole, shape).tolist() == whole.tolist()
+
+
 def test_the_order_of_rows_does_not_matter():
     order = np.random.default_rng(0).permutation(8)
     shuffled = SETS.iloc[order].reset_index(drop=True)
