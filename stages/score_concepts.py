@@ -38,12 +38,13 @@ def run(params: Params, name: str) -> StageSummary:
     embeddings = crop_embeddings(name, corpus)
     recall = {} if corpus.index is None else _recall(corpus, embeddings, params)
     captions = _captioned(params, name, corpus, embeddings - read_centre(params.concepts, embeddings.shape[1]))
-    if params.concepts.ranking == "correlation":
+    by_correlation = params.concepts.ranking == "correlation"
+    if by_correlation:
         following = _following(name, groups, corpus, params.concepts)
         explanation = _by_correlation(captions, crops, groups, corpus, params, following)
     else:
         explanation = _explain(captions, crops, groups, corpus, params)
-    table = concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)
+    table = concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts, by_correlation)
     high = (crops["role"] == "high").to_numpy()
     evidence = evidence_table(
         table, crops[high].reset_index(drop=True), Captioned(captions.captions[high], captions.weights[high]), corpus

@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 CAPTIONS_AT_ONCE = 65_536  # retrieved captions whose mentions are in memory
 
 
-def concept_table(explanation: Explanation, corpus: Corpus, groups: np.ndarray, settings: Concepts) -> pd.DataFrame:
+def concept_table(
+    explanation: Explanation, corpus: Corpus, groups: np.ndarray, settings: Concepts, by_correlation: bool = False
+) -> pd.DataFrame:
     """List the `top` kept words and phrases of each group, and the `top` removed by the contrast.
 
     The columns are described in docs/artifacts.md.
+
+    Parameters
+    ----------
+    by_correlation : whether concepts are ranked by how well they follow the group, and not by Eq. 1.
     """
     scores = explanation.scores
     low, high = interval(scores.score, scores.error, settings.confidence)
@@ -39,7 +45,7 @@ def concept_table(explanation: Explanation, corpus: Corpus, groups: np.ndarray, 
             "interval_low": low,
             "interval_high": high,
             "support": scores.support,
-            "weak": is_weak(explanation, low, settings.ranking),
+            "weak": is_weak(explanation, low, by_correlation),
             "kept": explanation.kept,
             "reason": np.where(explanation.kept, "", CONTRASTS[settings.contrast].why(settings)),
             "order": scores.group,
@@ -54,13 +60,13 @@ def concept_table(explanation: Explanation, corpus: Corpus, groups: np.ndarray, 
 
 
 def is_weak(
-    explanation: Explanation, interval_low: Float[np.ndarray, " entries"], ranking: str
+    explanation: Explanation, interval_low: Float[np.ndarray, " entries"], by_correlation: bool
 ) -> Bool[np.ndarray, " entries"]:
     """Tell which concepts may be chance: by Eq. 1, those whose interval reaches the score on random crops, or is not known.
 
     A correlation over all images does not ask the crops: those that do not follow the group are weak.
     """
-    if ranking == "correlation":
+    if by_correlation:
         return ~(explanation.value > 0)
     return ~(interval_low > explanation.scores.prior)
 
