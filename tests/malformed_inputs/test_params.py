@@ -96,6 +96,7 @@ ROWS = [
     Row("a number in other notation", replaced("  sigma: 5.0  ", "  sigma: 5e0  "), Read({"find_groups.sigma": 5.0})),
     Row("a list for a number", replaced("  sigma: 5.0  ", "  sigma: [5.0]  "), Refused("find_groups.sigma: should be a valid number")),
     Row("limits the wrong way round", replaced("  diameters: [18, 32] ", "  diameters: [32, 18] "), Refused(r"render_scenes: diameters must be \[smallest, largest\]")),
+    Row("words of the corpus ranked by Eq. 1", replaced("  words_from: captions ", "  words_from: corpus "), Refused("concepts: words_from: corpus needs ranking: correlation")),
     Row("an encoder of no kind", encoder("a").replace(b"a: {kind: scenes, ", b"a: {"), Refused("encoders.a: .*kind")),
     Row("an encoder of unknown kind", encoder("a").replace(b"a: {kind: scenes, ", b"a: {kind: magic, "), Refused("encoders.a: .*'magic' .*expected tags: 'scenes'")),
     Row("a name with a slash", encoder("a/b"), Refused("encoders.a/b: .*should match pattern")),
