@@ -130,9 +130,10 @@ audit: .bootstrap/bin/uv
 $(BIN)/python: .bootstrap/bin/uv
 	@.bootstrap/bin/uv venv -q --allow-existing -p $(PYTHON) .venv
 
+# Compiled by all cores now, and not by one process in the middle of the first run.
 $(INSTALLED): $(REQUIREMENTS) $(BIN)/python
 	@echo "Installing $(REQUIREMENTS) into .venv ..."
-	@.bootstrap/bin/uv pip install -q -p $(BIN)/python --require-hashes -r $(REQUIREMENTS)
+	@.bootstrap/bin/uv pip install -q --compile-bytecode -p $(BIN)/python --require-hashes -r $(REQUIREMENTS)
 	@.bootstrap/bin/uv pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
