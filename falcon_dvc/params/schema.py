@@ -645,7 +645,7 @@ class ImageTextAlignment(Weights):
     images: str
     towers: Annotated[tuple[TowerSpec, ...], Field(strict=False, min_length=1)]
     sentences: str | None = None
-    conse: Annotated[float, Field(ge=0)] = 0.5
+    conse: Annotated[float, Field(ge=0)] = 0.75
     top: Count = 10
     ridge: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = (0.1, 0.3, 1.0, 3.0, 10.0)
     whitening: Positive | None = 2.0

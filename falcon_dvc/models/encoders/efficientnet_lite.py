@@ -190,6 +190,21 @@ def imagenet_synsets() -> list[str]:
     return _packaged("timm", "data/_info/imagenet_synsets.txt").read_text(encoding="utf-8").split()
 
 
+def class_texts(ids: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Describe classes to a sentence encoder: ImageNet's by their name and WordNet's definition, as timm ships it.
+
+    A sentence encoder that has only the name reads "French horn" as food. Other classes keep their name.
+
+    Parameters
+    ----------
+    ids
+        The synset of each class, if it has one.
+    """
+    lines = _packaged("timm", "data/_info/imagenet_synset_to_definition.txt").read_text(encoding="utf-8").splitlines()
+    definitions = dict(line.split("\t", 1) for line in lines)
+    return [f"{name}, {definitions[key]}" if key in definitions else name for key, name in zip(ids, names, strict=True)]
+
+
 def _packaged(package: str, path: str) -> Path:
     """Return the path of a file of an installed package, without importing the package."""
     spec = find_spec(package)

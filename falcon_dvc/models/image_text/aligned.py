@@ -32,7 +32,8 @@ from scipy.special import softmax
 from falcon_dvc.artifacts.formats import write_bytes
 from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.image_text.base import PARAM, Picture, sha256
-from falcon_dvc.models.image_text.conse import SentenceEncoder, convex_combination, folder_digest, installed_sentences
+from falcon_dvc.models.encoders.efficientnet_lite import class_texts
+from falcon_dvc.models.image_text.conse import SentenceEncoder, convex_combination, digest_of, folder_digest, installed_sentences
 from falcon_dvc.models.image_text.towers import Towers, spread_evenly
 from falcon_dvc.placeholders import existing
 
@@ -112,7 +113,7 @@ class ClassNames:
     towers
         Networks, one of which has a classifier.
     embed : callable
-        From the names of the classes to their embeddings.
+        From texts, one for each class, to their embeddings.
     top : int
         Number of classes in an image's embedding.
     param : str
@@ -132,8 +133,13 @@ class ClassNames:
         self._embed, self._top = embed, top
 
     @cached_property
+    def texts(self) -> list[str]:
+        """What the sentence encoder reads for each class."""
+        return class_texts(self._classifier.ids, self._classifier.names)
+
+    @cached_property
     def _embeddings(self) -> Float32[np.ndarray, "classes dim"]:
-        return self._embed(list(self._classifier.names))
+        return self._embed(self.texts)
 
     def __call__(self, features: Float[np.ndarray, "images features"]) -> Float[np.ndarray, "images dim"]:
         """Return unit rows."""
@@ -167,7 +173,8 @@ class Aligned:
         _check_parts(path, alignment, self._towers, self._sentences, config)
         self._class_names = ClassNames(self._towers, self.embed_texts, config["top"], path) if self._weight else None
         self.dim = self._sentences.dim
-        self.fingerprint, self.preprocessing = f"aligned:{sha256(path)}", self._towers.preprocessing()
+        texts = "" if self._class_names is None else f":{digest_of(self._class_names.texts)}"
+        self.fingerprint, self.preprocessing = f"aligned:{sha256(path)}{texts}", self._towers.preprocessing()
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
         """Return unit rows, one for each image of any size."""

@@ -1,4 +1,4 @@
-"""ConSE: a joint image-text encoder from a classifier and the sentence embeddings of its class names.
+"""ConSE: a joint image-text encoder from a classifier and the sentence embeddings of its classes.
 
 References
 ----------
@@ -6,7 +6,7 @@ Norouzi et al., Zero-Shot Learning by Convex Combination of Semantic Embeddings,
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,9 @@ from falcon_dvc.errors import UserError, one_line
 from falcon_dvc.models.encoders.efficientnet_lite import (
     MISSING_PACKAGES,
     EfficientNetLite,
+    class_texts,
     imagenet_class_names,
+    imagenet_synsets,
     weights_path,
 )
 from falcon_dvc.models.encoders.hooked import HookedEncoder
@@ -112,7 +114,7 @@ class ConSE:
         self, top: int, device: str = "cpu", classifier: Any | None = None, sentences: str | None = None
     ) -> None:
         self._top = top
-        self._classifier, self._names, classifier_digest, self.preprocessing = load_classifier(classifier, device)
+        self._classifier, self._texts, classifier_digest, self.preprocessing = load_classifier(classifier, device)
         folder = Path(sentences) if sentences is not None else installed_sentences()
         sentences_digest = sha256(folder / "model.safetensors") if sentences is None else folder_digest(folder)
         self._sentences = SentenceEncoder(folder, device)
@@ -121,8 +123,8 @@ class ConSE:
 
     @cached_property
     def _class_embeddings(self) -> Float32[np.ndarray, "classes dim"]:
-        """Embeddings of the class names, computed for the first image, because texts do not need them."""
-        return self._sentences.embed(self._names)
+        """Embeddings of the classes, computed for the first image, because texts do not need them."""
+        return self._sentences.embed(self._texts)
 
     def embed_images(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images dim"]:
         """Return unit rows, one for each image of any size."""
@@ -141,8 +143,8 @@ class ConSE:
         return self._sentences.embed(texts)
 
 
-def load_classifier(spec: Any | None, device: str) -> tuple[Classifier, Sequence[str], str, str]:
-    """Load a classifier; return it with its class names, the digest of its weights, and a description of its preprocessing.
+def load_classifier(spec: Any | None, device: str) -> tuple[Classifier, list[str], str, str]:
+    """Load a classifier; return it with the texts of its classes, the digest of its weights, and a description of its preprocessing.
 
     Raises
     ------
@@ -153,25 +155,31 @@ def load_classifier(spec: Any | None, device: str) -> tuple[Classifier, Sequence
         variant, param = (DEFAULT_VARIANT, PARAM) if spec is None else (spec.variant, f"{PARAM}.classifier")
         network = EfficientNetLite(variant, device, param)
         seen = f"as EfficientNet-Lite{variant}"
-        return network, imagenet_class_names(), sha256(weights_path(variant, param)), seen
+        texts = class_texts(imagenet_synsets(), imagenet_class_names())
+        return network, texts, f"{sha256(weights_path(variant, param))}:{digest_of(texts)}", seen
     return _hooked_classifier(spec, device, f"{PARAM}.classifier")
 
 
-def _hooked_classifier(spec: Any, device: str, param: str) -> tuple[Classifier, Sequence[str], str, str]:
+def _hooked_classifier(spec: Any, device: str, param: str) -> tuple[Classifier, list[str], str, str]:
     """Load a network by name with its classifier."""
     network = HookedEncoder(spec, device, param)
     outputs, classes = network.outputs(), network.classes
     if outputs is None:
         raise UserError(f"{param}: this network has no classifier with weights; name one that was trained to classify")
     names = imagenet_class_names() if classes == IMAGENET else list(classes or ())
+    ids = imagenet_synsets() if classes == IMAGENET else names
     if len(names) != outputs:
         known = f"{len(names)} names are given" if names else "their names are not known"
         raise UserError(
             f"{param}: the classifier has {outputs} outputs, and {known}; list their names in classes, or use another network"
         )
-    seen = network.described_preparation()
-    digest = hashlib.sha256("\n".join([network.weights_digest(), seen, *names]).encode()).hexdigest()
-    return network, names, digest, seen
+    seen, texts = network.described_preparation(), class_texts(ids, names)
+    return network, texts, digest_of([network.weights_digest(), seen, *texts]), seen
+
+
+def digest_of(texts: Iterable[str]) -> str:
+    """Return the SHA-256 of texts in their order."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def folder_digest(folder: Path) -> str:

@@ -11,9 +11,14 @@ from hypothesis.extra import numpy as hnp
 from pydantic import TypeAdapter, ValidationError
 
 from falcon_dvc.errors import UserError
-from falcon_dvc.models.encoders.efficientnet_lite import weights_path
+from falcon_dvc.models.encoders.efficientnet_lite import (
+    class_texts,
+    imagenet_class_names,
+    imagenet_synsets,
+    weights_path,
+)
 from falcon_dvc.models.image_text.base import sha256
-from falcon_dvc.models.image_text.conse import convex_combination, imagenet_class_names, installed_sentences
+from falcon_dvc.models.image_text.conse import convex_combination, digest_of, installed_sentences
 from falcon_dvc.models.image_text.load import load_image_text
 from falcon_dvc.params.schema import ClassifierSpec, ImageTextSpec
 from tests.support.image_text_encoders import IMAGES, any_conse, network, spec_of
@@ -30,8 +35,9 @@ def test_class_names_find_their_class(conse):
 
 @pytest.mark.usefixtures("conse")
 def test_without_other_networks_fingerprint_and_preprocessing_are_as_they_were(conse):
-    weights = (weights_path(2), installed_sentences() / "model.safetensors")
-    assert conse.fingerprint == ":".join(["conse", "10", *map(sha256, weights)])
+    network, sentences = sha256(weights_path(2)), sha256(installed_sentences() / "model.safetensors")
+    texts = class_texts(imagenet_synsets(), imagenet_class_names())
+    assert conse.fingerprint == ":".join(["conse", "10", network, digest_of(texts), sentences])
     assert conse.preprocessing == "as EfficientNet-Lite2"
 
 
@@ -119,7 +125,20 @@ def test_any_classifier_embeds_images_by_its_own_probabilities(monkeypatch):
 @pytest.mark.usefixtures("sentences")
 def test_imagenet_stands_for_the_thousand_names():
     encoder = any_conse(classes="imagenet")
-    assert encoder._names == imagenet_class_names()
+    assert encoder._texts == class_texts(imagenet_synsets(), imagenet_class_names())
+
+
+def test_imagenet_classes_are_described_and_others_keep_their_name():
+    horn = imagenet_class_names().index("French horn")
+    described = class_texts([imagenet_synsets()[horn], "thing", "horn"], ["French horn", "thing", "French horn"])
+    assert described[0].startswith("French horn, a brass musical instrument") and described[1:] == ["thing", "French horn"]
+    assert all(", " in text for text in class_texts(imagenet_synsets(), imagenet_class_names()))
+
+
+def test_a_definition_brings_a_class_to_what_it_is(conse):
+    names = ["French horn", *class_texts(["n03394916"], ["French horn"])]
+    name, described = conse.embed_texts(names) @ conse.embed_texts(["tuba", "food"]).T
+    assert described[0] - described[1] > name[0] - name[1]
 
 
 @pytest.mark.usefixtures("sentences")
