@@ -131,7 +131,10 @@ def test_imagenet_stands_for_the_thousand_names():
 def test_imagenet_classes_are_described_and_others_keep_their_name():
     horn = imagenet_class_names().index("French horn")
     described = class_texts([imagenet_synsets()[horn], "thing", "horn"], ["French horn", "thing", "French horn"])
-    assert described[0].startswith("French horn, a brass musical instrument") and described[1:] == ["thing", "French horn"]
+    assert described[0].startswith("French horn, a brass musical instrument") and described[1:] == [
+        "thing",
+        "French horn",
+    ]
     assert all(", " in text for text in class_texts(imagenet_synsets(), imagenet_class_names()))
 
 
