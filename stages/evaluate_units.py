@@ -93,7 +93,7 @@ def _embedded(
 
     encoder = load_image_text(params.image_text, best_device(params.device))
     texts = [params.evaluate_units.template.replace("{}", name) for name in classifier.names]
-    crops = embed_crops(params.data, encoder, rows, boxes, params.mine_crops.batch_size, work)
+    crops = embed_crops(params, encoder, rows, boxes, work)
     return crops, encoder.embed_texts(texts)
 
 

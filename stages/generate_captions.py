@@ -60,14 +60,16 @@ def _texts(params: Params, crops: np.ndarray, checkpoint: Checkpoint) -> list[st
     """Generate a text for each crop; finished ones are read from the checkpoint."""
     from falcon_dvc.captioner import load_captioner
     from falcon_dvc.compute.device import best_device
-    from falcon_dvc.crops.embedding import batches_of_crops, pictures
+    from falcon_dvc.crops.embedding import batches_of_crops, in_batches, pictures
     from falcon_dvc.images.open import open_images
 
     settings, finished = params.generate_captions, checkpoint.finished
     captioner = load_captioner(settings, best_device(params.device))
     texts: list[str] = json.loads(checkpoint.saved["texts"].tobytes()) if finished else []
     source = open_images(params.data, read_table(paths.IMAGES))
-    batches = batches_of_crops(source, crops, finished, settings.batch_size, "captioning crops", list, pictures)
+    batches = batches_of_crops(
+        source, in_batches(crops[finished:], settings.batch_size), "captioning crops", list, pictures
+    )
     with closing(batches):
         for batch in batches:
             texts += captioner.captions(batch)

@@ -17,7 +17,10 @@ from jaxtyping import Float, Int
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import MADE_AGAIN, read_array, read_json, read_table
+from falcon_dvc.compute.device import best_device
+from falcon_dvc.compute.executor import PerProcess, Task
 from falcon_dvc.compute.prefetch import collated, prefetched
+from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import Checkpoint, Resumable
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Picture, cut
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from falcon_dvc.models.image_text.base import ImageTextEncoder
-    from falcon_dvc.params.schema import Data, Params
+    from falcon_dvc.params.schema import Data, ImageTextSpec, Params
 
 CROPS_AN_IMAGE = 8  # crops that take as much memory as an image with its maps
 IMAGES_AT_ONCE = 32  # images whose maps are in memory
@@ -53,15 +56,14 @@ def embeddings_of_crops(
     """
     if params.mine_crops.embed == "maps":
         return embed_boxes(encoder, rows, boxes)
-    return embed_crops(params.data, encoder, rows, boxes, params.mine_crops.batch_size, work, name)
+    return embed_crops(params, encoder, rows, boxes, work, name)
 
 
 def embed_crops(
-    data: "Data",
+    params: "Params",
     encoder: "ImageTextEncoder",
     rows: Int[np.ndarray, " crops"],
     boxes: Int[np.ndarray, "crops 4"],
-    batch_size: int,
     work: Resumable,
     name: str = "crops",
 ) -> Float[np.ndarray, "crops dim"]:
@@ -69,24 +71,56 @@ def embed_crops(
 
     Parameters
     ----------
-    data : the section `data` of params.yaml.
+    encoder : that of ``image_text``.
     rows : each crop's row in ``data/images.parquet``.
     boxes : left, top, right, bottom in pixels of the original.
     work : saves finished embeddings under `name`, so that a stopped stage can resume.
     """
-    crops, place = different_crops(rows, boxes)
+    (crops, place), batch_size = different_crops(rows, boxes), params.mine_crops.batch_size
     depends_on = {"encoder": encoder.fingerprint, "batch_size": batch_size}
-    checkpoint = checkpoint_of_crops(work, name, data, crops, depends_on)
+    checkpoint = checkpoint_of_crops(work, name, params.data, crops, depends_on)
     embedded, first = checkpoint.array("embedded.npy", (len(crops), encoder.dim), np.float32), checkpoint.finished
-    source = open_images(data, read_table(paths.IMAGES))
-    prepared = batches_of_crops(source, crops, first, batch_size, "embedding crops", encoder.prepare, collated)
-    with closing(prepared):
-        for batch in prepared:
-            embedded[first : first + len(batch)] = encoder.embed_prepared(batch)
-            first += len(batch)
+    with closing(_passes(params, encoder, crops[first:], batch_size, "embedding crops", "embed_prepared")) as found:
+        for rows_of_batch in found:
+            embedded[first : first + len(rows_of_batch)] = rows_of_batch
+            first += len(rows_of_batch)
             checkpoint.save(first)
     checkpoint.save(first, at_once=True)
     return embedded[place]
+
+
+def _passes(
+    params: "Params", encoder: "ImageTextEncoder", crops: Crops, batch_size: int, description: str, method: str
+) -> Generator[Any, None, None]:
+    """Yield what a method of the encoder returns for each batch of crops, in order and with progress.
+
+    In this process, the next batches are prepared meanwhile. Elsewhere each batch is a task.
+    """
+    batches = in_batches(crops, batch_size)
+    with executor_of(params, description) as executor:
+        if executor.distributed:
+            opened = PerProcess(_opened, params.data, params.image_text, params.device)
+            tasks = (Task(f"images {batch[0, 0]}-{batch[-1, 0]}", (batch, method)) for batch in batches)
+            found = executor.map(_on_worker, tasks, opened, accelerated=True)
+            yield from track(found, description, total=len(batches))
+            return
+        source = open_images(params.data, read_table(paths.IMAGES))
+        with closing(batches_of_crops(source, batches, description, encoder.prepare, collated)) as ready:
+            yield from map(getattr(encoder, method), ready)
+
+
+def _opened(data: "Data", image_text: "ImageTextSpec", asked: str) -> tuple[ImageSource, "ImageTextEncoder"]:
+    """Open the images and load the image-text encoder, in any process."""
+    from falcon_dvc.models.image_text.load import load_image_text
+
+    return open_images(data, read_table(paths.IMAGES)), load_image_text(image_text, best_device(asked))
+
+
+def _on_worker(opened: PerProcess, batch: Crops, method: str) -> Any:
+    """Compute one batch in a worker."""
+    source, encoder = opened()
+    pieces = [job() for job in _jobs(source, encoder.prepare, batch)]
+    return getattr(encoder, method)(collated(pieces))
 
 
 def embed_images(
@@ -107,30 +141,27 @@ def embed_images(
     nothing, settings = np.zeros(len(images), dtype=int), params.mine_crops
     boxes = np.column_stack([nothing, nothing, images["width"], images["height"]])
     if settings.embed == "crops":
-        return embed_crops(params.data, encoder, np.arange(len(images)), boxes, settings.batch_size, work, "images")
+        return embed_crops(params, encoder, np.arange(len(images)), boxes, work, "images")
     if not hasattr(encoder, "embed_with_maps"):
         raise UserError("mine_crops.embed: maps needs image_text of kind aligned in float32; set it to crops")
     batch_size = max(1, settings.batch_size // CROPS_AN_IMAGE)
     crops = np.column_stack([np.arange(len(images)), boxes])
     depends_on = {"encoder": encoder.fingerprint, "batch_size": batch_size, "by": "maps"}
     checkpoint = checkpoint_of_crops(work, "maps", params.data, crops, depends_on)
-    _embed_with_maps(params.data, encoder, crops, batch_size, checkpoint)
+    _embed_with_maps(params, encoder, crops, batch_size, checkpoint)
     for array in checkpoint.arrays:
         if array.startswith(MAPS):
             checkpoint.move(array, folder / array)
     return np.array(checkpoint.array("embedded.npy", (len(crops), encoder.dim), np.float32))
 
 
-def _embed_with_maps(data: "Data", encoder: Any, crops: Crops, batch_size: int, checkpoint: Checkpoint) -> None:
+def _embed_with_maps(params: "Params", encoder: Any, crops: Crops, batch_size: int, checkpoint: Checkpoint) -> None:
     """Fill the arrays of a checkpoint: ``embedded.npy``, and the maps of each network in half precision."""
     embedded, first = checkpoint.array("embedded.npy", (len(crops), encoder.dim), np.float32), checkpoint.finished
-    source = open_images(data, read_table(paths.IMAGES))
-    with closing(
-        batches_of_crops(source, crops, first, batch_size, "embedding images", encoder.prepare, collated)
-    ) as ready:
-        for batch in ready:
-            rows = slice(first, first + len(batch))
-            embedded[rows], maps = encoder.embed_with_maps(batch)
+    with closing(_passes(params, encoder, crops[first:], batch_size, "embedding images", "embed_with_maps")) as found:
+        for embedded_batch, maps in found:
+            rows = slice(first, first + len(embedded_batch))
+            embedded[rows] = embedded_batch
             for number, own in enumerate(maps):
                 checkpoint.array(f"{MAPS}{number}.npy", (len(crops), *own.shape[1:]), np.float16)[rows] = own
             first = rows.stop
@@ -191,8 +222,8 @@ def embed_pictures(
     boxes : left, top, right, bottom in pixels of the image.
     """
     crops, place = different_crops(rows, boxes)
-    batches = batches_of_crops(source, crops, 0, batch_size, "embedding crops", list, pictures)
-    return np.concatenate([embed(batch) for batch in batches])[place]
+    ready = batches_of_crops(source, in_batches(crops, batch_size), "embedding crops", list, pictures)
+    return np.concatenate([embed(batch) for batch in ready])[place]
 
 
 def checkpoint_of_crops(
@@ -211,24 +242,26 @@ def different_crops(
     return different, which.reshape(-1)
 
 
+def in_batches(crops: Crops, size: int) -> list[Crops]:
+    """Divide crops, in their order."""
+    return [crops[start : start + size] for start in range(0, len(crops), size)]
+
+
 def batches_of_crops(
     source: ImageSource,
-    crops: Crops,
-    first: int,
-    batch_size: int,
+    batches: Sequence[Crops],
     description: str,
     prepare: Callable[[Sequence[Picture]], Cut],
     join: Callable[[list[tuple[int, Cut]]], Ready],
 ) -> Generator[Ready, None, None]:
-    """Yield the prepared batches of `different_crops` from the `first` on, in order, with progress.
+    """Yield batches of `different_crops` as a network takes them, in order and with progress.
 
     Parameters
     ----------
-    source : the images; the first column of `crops` is a row of it.
+    source : the images; the first column of `batches` is a row of it.
     prepare : prepares the crops of one image; called from several threads.
     join : joins pairs of an image's row and its prepared crops, in any order, to a batch.
     """
-    batches = [crops[start : start + batch_size] for start in range(first, len(crops), batch_size)]
     ready = prefetched(batches, partial(_jobs, source, prepare), join)
     return track((batch for _, batch in ready), description, total=len(batches))
 

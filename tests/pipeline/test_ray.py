@@ -19,18 +19,19 @@ from falcon_dvc.artifacts.formats import write_array
 from falcon_dvc.compute import resume
 from falcon_dvc.compute.executor import Local, PerProcess, Task
 from falcon_dvc.compute.resolve import executor_of
-from falcon_dvc.compute.resume import Checkpoint
+from falcon_dvc.compute.resume import Checkpoint, resumable
 from falcon_dvc.concepts.retrieval import write_index
 from falcon_dvc.concepts.scoring import corpus as corpora
 from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.explanation import Settings
+from falcon_dvc.crops import embedding
 from falcon_dvc.embeddings import UnitRows, open_embeddings
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import merge, read_yaml, validated
 from stages import build_caption_index, collect_images, extract_activations
 from tests.support.image_sources import as_folder
 from tests.support.paths import ROOT
-from tests.support.ray_shards import Letters, counted
+from tests.support.ray_shards import Letters, Means, counted, images_and_means
 from tests.support.sample_images import coloured
 from trials.tiny import fingerprints
 
@@ -202,6 +203,21 @@ def test_activations_are_those_of_one_process_to_the_byte(on_ray, executor, tmp_
         found.append(fingerprints(tmp_path, ("data/activations",)))
         shutil.rmtree(tmp_path / "data/activations")
     assert found[0] == found[1] and len(found[0]) == 3
+
+
+def test_embeddings_of_crops_are_those_of_one_process_to_the_byte(on_ray, executor, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(embedding, "_opened", images_and_means)
+    as_folder(Path("pictures"), {str(number): coloured(number) for number in range(20)})
+    changes = {"data": {"source": "images", "images": "pictures"}, "mine_crops": {"batch_size": 8}}
+    collect_images.run(params_with(changes))
+    rows, boxes = np.arange(60) % 20, np.array([[0, 0, 2 + number % 3, 3] for number in range(60)])
+    found = []
+    for where in ({}, on_ray):
+        with resumable("test") as work:
+            found.append(embedding.embed_crops(params_with({**changes, **where}), Means(), rows, boxes, work))
+    np.testing.assert_array_equal(*found)
+    assert len(np.unique(found[0], axis=0)) == 60
 
 
 # ---- A node that dies; the last test of the cluster

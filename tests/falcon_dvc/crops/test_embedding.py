@@ -19,7 +19,7 @@ CROPS = np.array([[0, 0, 0, 2, 2], [0, 1, 0, 2, 2], [2, 0, 0, 1, 1], [2, 0, 0, 2
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_crops_come_in_order_and_an_image_is_decoded_once_for_a_batch(size):
     source = Pictures()
-    found = embedding.batches_of_crops(source, CROPS, 1, size, "crops", list, embedding.pictures)
+    found = embedding.batches_of_crops(source, embedding.in_batches(CROPS[1:], size), "crops", list, embedding.pictures)
     batches = [[(int(crop[0, 0, 0]), *crop.shape[1::-1]) for crop in batch] for batch in found]
     expected = [(0, 1, 2), (2, 1, 1), (2, 2, 2), (3, 2, 1)]
     assert batches == [expected[start : start + size] for start in range(0, 4, size)]
