@@ -11,6 +11,7 @@ import pandas as pd
 from falcon_dvc.api.captions import ImageText, corpus_of, different_texts, image_text_of, listed
 from falcon_dvc.api.encoders import Activations, activations_of
 from falcon_dvc.api.images import pictures
+from falcon_dvc.api.quantiles import quantile_table
 from falcon_dvc.api.results import BOX, Explained, caption_table
 from falcon_dvc.api.settings import Settings, checked
 from falcon_dvc.concepts.scoring.corpus import Corpus
@@ -40,6 +41,7 @@ def explain(
     caption_embeddings: Any = None,
     settings: Settings | None = None,
     seed: int | None = None,
+    quantiles: bool = False,
 ) -> Explained:
     """Explain features of an encoder by the words of captions.
 
@@ -63,6 +65,8 @@ def explain(
         By default those of params.yaml.
     seed : int, optional
         Of the random images; by default ``settings.find_groups.seed``.
+    quantiles : bool
+        Measure whether the first words hold below the maximum: one pass of the image-text encoder over the whole images.
 
     Returns
     -------
@@ -85,7 +89,10 @@ def explain(
     embeddings = _embedded(source, towers, crops, sections.mine_crops.batch_size, corpus.embeddings.shape[1])
     captioned, concepts = _concepts(embeddings, crops, groups, corpus, sections.concepts)
     of_crops = caption_table(crops, captioned, embeddings, corpus, texts)
-    return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), source)
+    below = (
+        quantile_table(activations.features, groups, concepts, source, towers, corpus, sections) if quantiles else None
+    )
+    return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), source, below)
 
 
 def _embedded(source: ImageSource, towers: ImageText, crops: pd.DataFrame, batch_size: int, width: int) -> np.ndarray:

@@ -38,6 +38,7 @@ class FeatureExplanation:
     faithfulness : how well its first word follows it on held-out images.
     measured : its row of the explainability table; None if it was not measured.
     truth : its row of the truth table; None if the truth is not known.
+    quantiles : its rows of the table of quantiles, the largest activations first; empty for a group.
     """
 
     encoder: str
@@ -48,6 +49,7 @@ class FeatureExplanation:
     faithfulness: Faithfulness
     measured: Any | None
     truth: Any | None
+    quantiles: list[SimpleNamespace]
 
 
 def run(params: Keys, target: str, open_it: bool = False) -> None:
@@ -111,6 +113,7 @@ def collect(encoder: str, group: str, truth_known: bool) -> FeatureExplanation:
         faithfulness=faithfulness_by_group(encoder, group).get(group, NOT_MEASURED),
         measured=_row(paths.EXPLAINABILITY / f"{encoder}.parquet", group),
         truth=_row(paths.table(f"{encoder}_truth"), group) if truth_known else None,
+        quantiles=read_records(paths.table(f"{encoder}_quantiles"), group=group),
     )
 
 
@@ -145,7 +148,7 @@ def show(explanation: FeatureExplanation) -> None:
         terminal.plain(f"{explanation.encoder}:{explanation.group}: {_members(explanation.row)}"), style="bold"
     )
     measured = (_faithfulness(explanation.faithfulness), _coherence(explanation.measured), _truth(explanation.truth))
-    for line in (*measured, *_doubts(explanation)):
+    for line in (*measured, *_below_maximum(explanation.quantiles), *_doubts(explanation)):
         console.print(terminal.plain(line))
     kept = [row for row in explanation.concepts if row.kept]
     removed = [row for row in explanation.concepts if not row.kept]
@@ -190,6 +193,19 @@ def _coherence(measured: Any | None) -> str:
         f"coherence {measured.coherence:.2f}, z {measured.z:.1f}: {verdict} "
         f"(released rule {measured.released_coherence:.2f}: {released})"
     )
+
+
+def _below_maximum(quantiles: Sequence[SimpleNamespace]) -> list[str]:
+    """State the mean score of the first word by part of the activations; nothing if it was not measured."""
+    if not quantiles or not quantiles[0].holds_to:
+        return []
+    first = quantiles[0]
+    percentile = int(float(first.holds_to))
+    holds = {100: "does not hold in the top decile", 0: "holds wherever the feature is active"}
+    said = holds.get(percentile, f"holds down to the {percentile}th percentile of the activations")
+    parts = [f"{float(row.score):.2f} in {row.part.replace('_', ' ')}" for row in quantiles if row.score]
+    scores = f"its score: {', '.join(parts)}, by chance {float(first.chance):.2f}"
+    return [f"below the maximum: the first word {said}", scores]
 
 
 def _doubts(explanation: FeatureExplanation) -> list[str]:

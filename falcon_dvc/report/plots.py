@@ -63,6 +63,8 @@ OF_ENCODERS = (
          "{}: coherence against random crops", ("{}",)),
     Plot("{}_scores", "ranked", "group_by_rank", "value", "feature or group, best first", "score of the first concept",
          "{}: scores of first concepts", ("{}",)),
+    Plot("{}_quantiles", "shares", "score", "images", "mean score of the first word", "",
+         "{}: first words below the maximum", ("{}",)),
     Plot("{}_evaluation", "shares", "top1", "truth", "first concept is right", "",
          "{}: right concepts, by kind of truth", ("{}",)),
     Plot("{}_methods", "shares", "top1", "method", "first concept is right", "", "{}: right concepts, by method", ("{}",)),

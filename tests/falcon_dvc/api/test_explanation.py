@@ -62,6 +62,15 @@ def test_the_tables_say_which_crops_and_captions_it_comes_from(explained):
     assert len(explained.heatmaps) == len(explained.crops)
 
 
+def test_quantiles_of_the_first_words_are_measured_if_asked_for(explained):
+    found = run(quantiles=True)
+    same(found, explained)
+    assert explained.quantiles is None and found.quantiles["group"].nunique() == len(found.groups)
+    red = found.quantiles.set_index(["group", "part"]).loc["f0"]
+    assert red.loc["top_decile", "word"] == "red" and red.loc["top_decile", "lift"] > 2
+    assert red["images"].sum() == len(IMAGES) and red.loc["deciles_6_to_10", "score"] < red.loc["top_decile", "score"]
+
+
 def test_the_strongest_crops_are_drawn(explained):
     drawn = np.asarray(explained.picture(1, count=3, size=20))
     assert drawn.shape == (20, 60, 3) and drawn[10, 10].argmax() == 1

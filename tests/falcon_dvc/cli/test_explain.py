@@ -67,6 +67,8 @@ def params(tmp_path, monkeypatch):
     )
     truth = {"kind": "object", "value": "boat", "correlation": 0.8, "clear": True, "hit_first": True, "hit_five": True}
     write_table(paths.table("simclr_truth"), pd.DataFrame({"group": ["f0"], **truth}))
+    below = {"part": ["top_decile", "deciles_2_to_5", "not_active"], "score": [0.9, np.nan, 0.1], "chance": 0.2}
+    write_table(paths.table("simclr_quantiles"), pd.DataFrame({"group": ["f0"] * 3, **below, "holds_to": [60] * 3}))
     write_table(paths.table("synonyms"), pd.DataFrame({"concept": ["emerald"], "synonyms": ["green; lime"]}))
     return params
 
@@ -77,6 +79,8 @@ def test_everything_that_is_known(params, capsys):
     for part in (
         "simclr:f0",
         "fires on 30 images",
+        "the first word holds down to the 60th percentile of the activations",
+        "its score: 0.90 in top decile, 0.10 in not active, by chance 0.20",
         "[bold]boat[/]",
         "0.60-0.95",
         "striped boat",
