@@ -38,6 +38,7 @@ def explain(
     image_text: Any,
     *,
     features: Iterable[int] | None = None,
+    basis: Any = None,
     caption_embeddings: Any = None,
     settings: Settings | None = None,
     seed: int | None = None,
@@ -59,6 +60,10 @@ def explain(
         as functions. The model is set to evaluation mode and single precision.
     features : iterable of int, optional
         Numbers of the features to explain, and groups of these features; by default all.
+    basis : str, path, array or mapping, optional
+        What the activations are expressed in, in place of their channels: ``"pca:64"`` (or ``ica``, ``nmf``, ``random``), a
+        file or folder of a sparse autoencoder, a ``.npy`` file or an array with directions (features, channels), or the
+        entry ``basis`` of params.yaml, for instance ``{"fit": "pca", "components": 64, "both_signs": True}``.
     caption_embeddings : (captions, dim) array, optional
         Embeddings of the captions by the same image-text encoder.
     settings : Settings, optional
@@ -81,7 +86,7 @@ def explain(
     sections, captions = checked(settings or Settings(), seed), listed(captions)
     texts = different_texts(captions)
     source, towers = PicturesInMemory(pictures(images)), image_text_of(image_text)
-    activations = activations_of(encoder, source, sections.extract_activations)
+    activations = activations_of(encoder, source, sections.extract_activations, basis)
     groups, sets = _images(activations.features, _chosen(features, activations.features.shape[1]), sections.find_groups)
     corpus = corpus_of(texts, caption_embeddings, len(captions), towers, sections.parse_captions)
     heatmaps, boxes = _boxes(activations, source, groups, sets, sections.mine_crops)

@@ -197,3 +197,8 @@ def test_importing_the_package_imports_neither_torch_nor_pandas():
     assert set(falcon_dvc.__all__) <= set(dir(falcon_dvc))
     with pytest.raises(AttributeError, match="no attribute 'explains'"):
         _ = falcon_dvc.explains
+
+
+def test_directions_are_explained_in_place_of_channels():
+    found = run(basis=np.eye(4)[[2, 0]])
+    assert first(found) == {"f0": "blue", "f1": "red"}
