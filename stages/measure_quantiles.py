@@ -14,6 +14,7 @@ from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.crops.heatmaps import Boxes, CropRule, crop_boxes, group_heatmaps
 from falcon_dvc.evaluation.class_truth import KIND, LEAST_CLASSES, words_of_classes
+from falcon_dvc.evaluation.frequency import distribution, frequencies
 from falcon_dvc.evaluation.ground_truth import attributes_of, names_of_attributes
 from falcon_dvc.evaluation.quantile_table import Activated, Labels, measure_quantiles, quantile_metrics
 from falcon_dvc.evaluation.quantiles import PARTS
@@ -37,11 +38,14 @@ def run(params: Params, name: str) -> StageSummary:
     rows = heldout if len(heldout) else probe
     activations = read_rows(paths.groups(name) / "activations.npy", len(images), paths.IMAGES)
     activated = Activated(activations, rows, single["members"].to_numpy(dtype=int))
+    frequency = frequencies(activations, probe)
     labels, scores = _labels(params, images.iloc[rows]), image_scores(corpus)[rows].tocsc()
     intervals = settings.confidence, settings.seed
     found = measure_quantiles(features, activated, scores, corpus.vocabulary, labels, *intervals)
-    metrics = quantile_metrics(found.table, settings)
-    write_table(paths.table(f"{name}_quantiles"), found.table)
+    own = np.repeat(frequency[activated.columns], len(PARTS))
+    metrics = quantile_metrics(found.table, settings) | _metrics_of(frequency)
+    write_table(paths.table(f"{name}_quantiles"), found.table.assign(frequency=own))
+    write_table(paths.plot(f"{name}_frequency"), _distribution(frequency, len(probe)))
     write_table(paths.quantiles(name), _examples(params, name, single, activated, found.examples))
     write_table(paths.plot(f"{name}_quantiles"), _bars(metrics))
     write_json(paths.metrics(f"quantiles_{name}"), {"held_out": int(len(heldout) > 0), **metrics})
@@ -100,6 +104,18 @@ def _boxes(params: Params, name: str, images: pd.DataFrame, rows: np.ndarray, me
     settings = params.mine_crops
     rule = CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
     return crop_boxes(heatmaps, fields[rows], (height, width), rule)
+
+
+def _metrics_of(frequency: np.ndarray) -> dict:
+    """Compute the median frequency of all features that are not 0 on all probe images."""
+    fires = frequency[frequency > 0]
+    return {"median_frequency": float(np.median(fires))} if len(fires) else {}
+
+
+def _distribution(frequency: np.ndarray, images: int) -> pd.DataFrame:
+    """List the bins of the frequencies for the plot."""
+    edges, counts = distribution(frequency, images)
+    return pd.DataFrame({"log10_frequency": edges[:-1], "to": edges[1:], "features": counts})
 
 
 def _bars(metrics: dict) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -196,16 +197,20 @@ def _coherence(measured: Any | None) -> str:
 
 
 def _below_maximum(quantiles: Sequence[SimpleNamespace]) -> list[str]:
-    """State the mean score of the first word by part of the activations; nothing if it was not measured."""
-    if not quantiles or not quantiles[0].holds_to:
+    """State how often the feature is not 0, and the mean score of the first word by part of the activations."""
+    if not quantiles:
         return []
     first = quantiles[0]
+    share = float(first.frequency)
+    often = f"not 0 on a share of {share:.2g} of the images (log10 {math.log10(share):.2f})" if share else "always 0"
+    if not first.holds_to:
+        return [often]
     percentile = int(float(first.holds_to))
     holds = {100: "does not hold in the top decile", 0: "holds wherever the feature is active"}
     said = holds.get(percentile, f"holds down to the {percentile}th percentile of the activations")
     parts = [f"{float(row.score):.2f} in {row.part.replace('_', ' ')}" for row in quantiles if row.score]
     scores = f"its score: {', '.join(parts)}, by chance {float(first.chance):.2f}"
-    return [f"below the maximum: the first word {said}", scores]
+    return [often, f"below the maximum: the first word {said}", scores]
 
 
 def _doubts(explanation: FeatureExplanation) -> list[str]:

@@ -49,6 +49,7 @@ WHOLE = {
     "own less other words": "fall of the named one less that of the others",
     "holds to median": "percentile of the activations down to which the first word holds, median",
     "permuted holds to median": "percentile with permuted words (control), median",
+    "median frequency": "share of images on which a feature is not 0, median",
     "never above 0": "features that are never above 0 on these images",
     "without a word": "features without a word",
     "score median": "mean score, median over features",

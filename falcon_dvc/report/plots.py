@@ -65,6 +65,8 @@ OF_ENCODERS = (
          "{}: scores of first concepts", ("{}",)),
     Plot("{}_quantiles", "shares", "score", "images", "mean score of the first word", "",
          "{}: first words below the maximum", ("{}",)),
+    Plot("{}_frequency", "histogram", "log10_frequency", "features", "log10 of the share of images on which a feature is not 0",
+         "features", "{}: frequency of the features", ("{}",)),
     Plot("{}_evaluation", "shares", "top1", "truth", "first concept is right", "",
          "{}: right concepts, by kind of truth", ("{}",)),
     Plot("{}_methods", "shares", "top1", "method", "first concept is right", "", "{}: right concepts, by method", ("{}",)),
