@@ -44,7 +44,8 @@ def run(params: Params, name: str) -> StageSummary:
     found = measure_quantiles(features, activated, scores, corpus.vocabulary, labels, *intervals)
     own = np.repeat(frequency[activated.columns], len(PARTS))
     metrics = quantile_metrics(found.table, settings) | _metrics_of(frequency)
-    write_table(paths.table(f"{name}_quantiles"), found.table.assign(frequency=own))
+    sides = {"side": np.repeat(single["side"].to_numpy(), len(PARTS))} if "side" in single else {}
+    write_table(paths.table(f"{name}_quantiles"), found.table.assign(frequency=own, **sides))
     write_table(paths.plot(f"{name}_frequency"), _distribution(frequency, len(probe)))
     write_table(paths.quantiles(name), _examples(params, name, single, activated, found.examples))
     write_table(paths.plot(f"{name}_quantiles"), _bars(metrics))

@@ -52,6 +52,11 @@ def prepared_basis(given: Any, channels: int, batches: Callable[[], Iterable[Bat
     return signed(fit_basis(vectors, spec.fit, spec.components, spec.seed, "basis"), spec, "basis")
 
 
+def has_two_sides(given: Any) -> bool:
+    """Return whether a basis divides each direction into two features."""
+    return isinstance(given, Mapping) and bool(given.get("both_signs"))
+
+
 def _directions(matrix: np.ndarray, channels: int) -> Basis:
     import torch
 

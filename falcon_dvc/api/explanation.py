@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from falcon_dvc.api.bases import has_two_sides
 from falcon_dvc.api.captions import ImageText, corpus_of, different_texts, image_text_of, listed
 from falcon_dvc.api.encoders import Activations, activations_of
 from falcon_dvc.api.images import pictures
@@ -24,6 +25,7 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.groups.activations import highly_activating
 from falcon_dvc.groups.image_sets import compared_activations, image_sets
 from falcon_dvc.groups.search import explained_groups
+from falcon_dvc.groups.sides import with_sides
 from falcon_dvc.images.source import ImageSource, PicturesInMemory
 from falcon_dvc.members import membership
 
@@ -87,7 +89,9 @@ def explain(
     texts = different_texts(captions)
     source, towers = PicturesInMemory(pictures(images)), image_text_of(image_text)
     activations = activations_of(encoder, source, sections.extract_activations, basis)
-    groups, sets = _images(activations.features, _chosen(features, activations.features.shape[1]), sections.find_groups)
+    width = activations.features.shape[1]
+    groups, sets = _images(activations.features, _chosen(features, width), sections.find_groups)
+    groups = with_sides(groups, width) if has_two_sides(basis) else groups
     corpus = corpus_of(texts, caption_embeddings, len(captions), towers, sections.parse_captions)
     heatmaps, boxes = _boxes(activations, source, groups, sets, sections.mine_crops)
     crops = crop_table(sets, boxes, empty(heatmaps)).assign(activation=sets["activation"])

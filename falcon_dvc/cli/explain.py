@@ -167,7 +167,9 @@ def show(explanation: FeatureExplanation) -> None:
 
 def _members(row: Any) -> str:
     if " " not in str(row.members):
-        return f"feature {row.members}, fires on {row.support} images"
+        opposite = getattr(row, "opposite", "")
+        side = f" ({row.side} side; the other side is {opposite})" if opposite else ""
+        return f"feature {row.members}{side}, fires on {row.support} images"
     members = " + ".join(str(row.members).split())
     return f"features {members}, together on {row.support} images, {row.lift:.1f} x chance"
 

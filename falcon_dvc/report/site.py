@@ -341,6 +341,7 @@ def _write_feature(
         "images": int((site.images["split"] == "probe").sum()),
         "before": links[place - 1] if place else None,
         "after": links[place + 1] if place + 1 < len(links) else None,
+        "opposite": explained.link_of.get(card.opposite),
         "members": [(member, explained.link_of.get(f"f{member}")) for member in card.members],
         "groups": explained.groups_of.get(card.members[0], [])[:GROUPS] if len(card.members) == 1 else [],
         "one_reason": reasons.pop() if len(reasons) == 1 else None,

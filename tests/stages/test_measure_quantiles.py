@@ -80,6 +80,12 @@ def test_a_feature_without_a_word_is_not_measured():
     assert read_json(paths.metrics("quantiles_a"))["without_a_word"] == 1
 
 
+def test_sides_of_directions_are_named(spaces):
+    groups = read_table(paths.groups("a") / "groups.parquet")
+    write_table(paths.groups("a") / "groups.parquet", groups.assign(side=["positive", "negative", "negative", ""]))
+    assert measured().groupby("group")["side"].first().tolist() == ["positive", "negative", "negative"]
+
+
 def test_blocks_of_features_change_nothing(monkeypatch):
     whole = measured()
     monkeypatch.setattr(quantile_table, "FEATURES_AT_ONCE", 2)

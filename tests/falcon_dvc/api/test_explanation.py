@@ -202,3 +202,13 @@ def test_importing_the_package_imports_neither_torch_nor_pandas():
 def test_directions_are_explained_in_place_of_channels():
     found = run(basis=np.eye(4)[[2, 0]])
     assert first(found) == {"f0": "blue", "f1": "red"}
+
+
+def test_both_sides_of_directions_are_named_and_know_each_other(tmp_path):
+    np.save(tmp_path / "w.npy", np.array([[1.0, -1, 0, 0], [0, 0, 0, 1]]))  # red against green, and a constant
+    found = run(basis={"directions": str(tmp_path / "w.npy"), "both_signs": True})
+    words, groups = first(found), found.groups.set_index("group")
+    assert words["f0"] == "red" and words["f2"] == "green"
+    assert groups.loc["f0", ["side", "opposite"]].tolist() == ["positive", "f2"]
+    assert groups.loc["f2", ["side", "opposite"]].tolist() == ["negative", "f0"]
+    assert found.summary()["side"].tolist() == found.groups["side"].tolist()

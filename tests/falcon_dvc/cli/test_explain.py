@@ -78,6 +78,13 @@ def params(tmp_path, monkeypatch):
     return params
 
 
+def test_the_side_of_a_direction_is_named(params, capsys):
+    path = paths.groups("simclr") / "groups.parquet"
+    write_table(path, read_table(path).assign(side=["positive", "negative", ""], opposite=["f3", "f0", ""]))
+    explain.run(params, "simclr:0")
+    assert "feature 0 (positive side; the other side is f3), fires on 30 images" in capsys.readouterr().out
+
+
 def test_everything_that_is_known(params, capsys):
     explain.run(params, "simclr:0")
     text = capsys.readouterr().out
