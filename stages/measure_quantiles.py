@@ -16,7 +16,14 @@ from falcon_dvc.crops.heatmaps import Boxes, CropRule, crop_boxes, group_heatmap
 from falcon_dvc.evaluation.class_truth import KIND, LEAST_CLASSES, words_of_classes
 from falcon_dvc.evaluation.frequency import distribution, frequencies
 from falcon_dvc.evaluation.ground_truth import attributes_of, names_of_attributes
-from falcon_dvc.evaluation.quantile_table import Activated, Labels, measure_quantiles, quantile_metrics
+from falcon_dvc.evaluation.quantile_table import (
+    Activated,
+    Labels,
+    Quantiles,
+    measure_quantiles,
+    quantile_metrics,
+    with_frequency,
+)
 from falcon_dvc.evaluation.quantiles import PARTS
 from falcon_dvc.evaluation.whole_images import image_scores
 from falcon_dvc.members import membership
@@ -29,32 +36,43 @@ WORDS = {"first_word": "", "permuted_words": ", permuted words"}  # bars of the 
 
 def run(params: Params, name: str) -> StageSummary:
     """Write how the first word of each feature of the encoder `name` scores by part of its activation, with examples."""
-    settings, images, corpus = params.measure_quantiles, read_table(paths.IMAGES), read_corpus()
-    groups = read_table(paths.groups(name) / "groups.parquet")
+    images, groups = read_table(paths.IMAGES), read_table(paths.groups(name) / "groups.parquet")
     single = groups[groups["size"] == 1].reset_index(drop=True)
-    listed = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
-    features = single[["group"]].assign(words=[listed.get(group, []) for group in single["group"]])
     probe, heldout = (np.flatnonzero(images["split"] == split) for split in ("probe", "test"))
     rows = heldout if len(heldout) else probe
     activations = read_rows(paths.groups(name) / "activations.npy", len(images), paths.IMAGES)
     activated = Activated(activations, rows, single["members"].to_numpy(dtype=int))
+    found = _measured(params, name, single, activated, images)
     frequency = frequencies(activations, probe)
-    labels, scores = _labels(params, images.iloc[rows]), image_scores(corpus)[rows].tocsc()
-    intervals = settings.confidence, settings.seed
-    found = measure_quantiles(features, activated, scores, corpus.vocabulary, labels, *intervals)
-    own = np.repeat(frequency[activated.columns], len(PARTS))
-    metrics = quantile_metrics(found.table, settings) | _metrics_of(frequency)
-    sides = {"side": np.repeat(single["side"].to_numpy(), len(PARTS))} if "side" in single else {}
-    write_table(paths.table(f"{name}_quantiles"), found.table.assign(frequency=own, **sides))
-    write_table(paths.plot(f"{name}_frequency"), _distribution(frequency, len(probe)))
+    table = with_frequency(found.table, single, frequency[activated.columns])
+    write_table(paths.table(f"{name}_quantiles"), table)
     write_table(paths.quantiles(name), _examples(params, name, single, activated, found.examples))
-    write_table(paths.plot(f"{name}_quantiles"), _bars(metrics))
-    write_json(paths.metrics(f"quantiles_{name}"), {"held_out": int(len(heldout) > 0), **metrics})
+    write_table(paths.plot(f"{name}_frequency"), _distribution(frequency, len(probe)))
+    _write_metrics(params, name, table, frequency, held_out=len(heldout) > 0)
     return StageSummary(
-        read={"features": len(features), "held-out images" if len(heldout) else "probe images": len(rows)},
+        read={"features": len(single), "held-out images" if len(heldout) else "probe images": len(rows)},
         lacking=[] if len(heldout) else ["no image is held out, so the images that chose the words also measure them"],
-        wrote={f"rows to {paths.table(f'{name}_quantiles')}": len(found.table)},
+        wrote={f"rows to {paths.table(f'{name}_quantiles')}": len(table)},
     )
+
+
+def _measured(params: Params, name: str, single: pd.DataFrame, activated: Activated, images: pd.DataFrame) -> Quantiles:
+    """Measure the first words on the images that count."""
+    settings, corpus = params.measure_quantiles, read_corpus()
+    listed = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
+    features = single[["group"]].assign(words=[listed.get(group, []) for group in single["group"]])
+    scores = image_scores(corpus)[activated.rows].tocsc()
+    labels = _labels(params, images.iloc[activated.rows])
+    return measure_quantiles(features, activated, scores, corpus.vocabulary, labels, settings.confidence, settings.seed)
+
+
+def _write_metrics(params: Params, name: str, table: pd.DataFrame, frequency: np.ndarray, held_out: bool) -> None:
+    """Write the medians over features, and those that the plot shows."""
+    fires = frequency[frequency > 0]
+    often = {"median_frequency": float(np.median(fires))} if len(fires) else {}
+    metrics = quantile_metrics(table, params.measure_quantiles)
+    write_table(paths.plot(f"{name}_quantiles"), _bars(metrics))
+    write_json(paths.metrics(f"quantiles_{name}"), {"held_out": int(held_out), **often, **metrics})
 
 
 def _labels(params: Params, images: pd.DataFrame) -> Labels | None:
@@ -105,12 +123,6 @@ def _boxes(params: Params, name: str, images: pd.DataFrame, rows: np.ndarray, me
     settings = params.mine_crops
     rule = CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
     return crop_boxes(heatmaps, fields[rows], (height, width), rule)
-
-
-def _metrics_of(frequency: np.ndarray) -> dict:
-    """Compute the median frequency of all features that are not 0 on all probe images."""
-    fires = frequency[frequency > 0]
-    return {"median_frequency": float(np.median(fires))} if len(fires) else {}
 
 
 def _distribution(frequency: np.ndarray, images: int) -> pd.DataFrame:

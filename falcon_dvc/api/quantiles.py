@@ -11,7 +11,8 @@ from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.scores import crop_scores
 from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.crops.embedding import embed_pictures
-from falcon_dvc.evaluation.quantile_table import Activated, measure_quantiles
+from falcon_dvc.evaluation.frequency import frequencies
+from falcon_dvc.evaluation.quantile_table import Activated, measure_quantiles, with_frequency
 from falcon_dvc.groups.image_sets import compared_activations
 from falcon_dvc.images.source import ImageSource
 
@@ -42,4 +43,5 @@ def quantile_table(
     values = compared_activations(features, sections.find_groups.normalise)
     activated = Activated(values, rows, single["members"].to_numpy(dtype=int))
     intervals = settings.confidence, sections.find_groups.seed
-    return measure_quantiles(words, activated, scores, corpus.vocabulary, None, *intervals).table
+    table = measure_quantiles(words, activated, scores, corpus.vocabulary, None, *intervals).table
+    return with_frequency(table, single, frequencies(values, rows)[activated.columns])

@@ -116,6 +116,18 @@ def measure_quantiles(
     return Quantiles(pd.concat(tables, ignore_index=True), rows)
 
 
+def with_frequency(table: pd.DataFrame, groups: pd.DataFrame, frequency: np.ndarray) -> pd.DataFrame:
+    """Add to a table of parts how often each feature is not 0, and which side of a direction it is.
+
+    Parameters
+    ----------
+    groups : the features in the order of the table, with the column ``side`` if they are sides of directions.
+    frequency : of each of them (`evaluation.frequency`).
+    """
+    of_features = {"frequency": frequency} | ({"side": groups["side"].to_numpy()} if "side" in groups else {})
+    return table.assign(**{key: np.repeat(values, len(PARTS)) for key, values in of_features.items()})
+
+
 def _block(
     groups: pd.Series,
     decile: np.ndarray,
