@@ -82,6 +82,11 @@ def facets(name: str) -> Path:
     return DATA / "facets" / f"{name}.parquet"
 
 
+def quantiles(name: str) -> Path:
+    """Return the table of the example images below the maximum of every feature."""
+    return DATA / "quantiles" / f"{name}.parquet"
+
+
 def transfers(pair: str) -> Path:
     """Return the table of the held-out images of each transferred group, selected through the map."""
     return TRANSFERS / f"{pair}.parquet"

@@ -17,7 +17,9 @@ from falcon_dvc.groups.activations import (
 from falcon_dvc.groups.choice import chosen_features
 from falcon_dvc.groups.image_sets import compared_activations, firing_thresholds, image_sets
 from falcon_dvc.groups.search import explained_groups
+from falcon_dvc.groups.sides import count_sides, with_sides
 from falcon_dvc.groups.unexplained import unexplained
+from falcon_dvc.models.bases.sides import has_both_signs
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import FindGroups, Params
@@ -48,6 +50,8 @@ def run(params: Params, name: str) -> StageSummary:
     lacking = unexplained(explained, fires, chosen, search["single"], settings)
     if not len(groups):
         raise NothingFiresError(f"encoders.{name}: {_nothing(lacking)}")
+    if has_both_signs(paths.basis(name)):
+        statistics = with_sides(statistics, features.shape[1])
     sets = image_sets(explained, fires, groups, statistics["group"].to_numpy(), settings)
     sets["image"] = table["image"].to_numpy()[probe[sets.pop("row")]]
     write_array(paths.groups(name) / "activations.npy", activations)
@@ -56,7 +60,9 @@ def run(params: Params, name: str) -> StageSummary:
     write_array(paths.groups(name) / "thresholds.npy", firing_thresholds(explained, fires))
     summary = _summary(name, fires.shape, len(chosen), search | lacking, len(groups), len(sets), settings)
     metrics = {"chosen_features": len(chosen), "features_of_the_encoder": fires.shape[1]} if choice else {}
-    write_json(paths.metrics(f"search_{name}"), {**metrics, **search, **lacking, **summary.metrics})
+    write_json(
+        paths.metrics(f"search_{name}"), {**metrics, **count_sides(statistics), **search, **lacking, **summary.metrics}
+    )
     return summary
 
 

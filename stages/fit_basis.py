@@ -76,13 +76,17 @@ def _vectors(params: Params, name: str, replicas: list[Encoder], spec: Basis) ->
     generator = np.random.default_rng(spec.seed)
     if len(probe) > spec.vectors:
         probe = np.sort(generator.choice(probe, spec.vectors, replace=False))
+    from falcon_dvc.models.bases.fit import drawn_positions
+
     most = spec.vectors // len(probe)
-    parts = [_drawn(vectors, most, generator) for vectors in _of_images(params, name, replicas, probe)]
+    parts = [drawn_positions(vectors, most, generator) for vectors in _of_images(params, name, replicas, probe)]
     return np.concatenate(parts)
 
 
 def _of_images(params: Params, name: str, replicas: list[Encoder], rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the vectors of each batch of images that the basis applies to: (images, positions, channels)."""
+    from falcon_dvc.models.bases.fit import positions_of
+
     settings, param = params.extract_activations, f"encoders.{name}"
     images = read_table(paths.IMAGES).iloc[rows].reset_index(drop=True)
     starts = range(0, len(rows), settings.batch_size)
@@ -91,13 +95,4 @@ def _of_images(params: Params, name: str, replicas: list[Encoder], rows: np.ndar
     with closing(track(passes, f"activations of {name} for its basis", total=len(batches))) as tracked:
         for batch, features, maps in tracked:
             check_finite(features, batch, settings.precision, param)
-            yield features[:, None] if maps is None else maps.reshape(*maps.shape[:2], -1).transpose(0, 2, 1)
-
-
-def _drawn(vectors: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw positions of each image, at most so many."""
-    images, positions, channels = vectors.shape
-    if positions <= most:
-        return vectors.reshape(-1, channels)
-    chosen = np.sort(generator.permuted(np.tile(np.arange(positions), (images, 1)), axis=1)[:, :most], axis=1)
-    return np.take_along_axis(vectors, chosen[:, :, None], axis=1).reshape(-1, channels)
+            yield positions_of(features, maps)

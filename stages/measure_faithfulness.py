@@ -15,7 +15,7 @@ from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.errors import UserError
-from falcon_dvc.evaluation.faithfulness import faithfulness, reference_level, scores_of, words_of_others
+from falcon_dvc.evaluation.faithfulness import faithfulness, incidence, reference_level, scores_of, words_of_others
 from falcon_dvc.evaluation.hand_made_sets import first_word, random_sets, sets_of_classes
 from falcon_dvc.evaluation.statistics import bootstrap_weights, interval_of_correlations
 from falcon_dvc.evaluation.whole_images import image_scores
@@ -81,7 +81,7 @@ def _measured(
 ) -> pd.DataFrame:
     """Add the correlation of each row with its first word, its interval, that with the word of another row, and the excess."""
     settings, vocabulary = params.measure_faithfulness, corpus.vocabulary
-    own, table = _incidence(table["words"], vocabulary), _with_first_word(table)
+    own, table = incidence(table["words"].tolist(), vocabulary), _with_first_word(table)
     word = pd.Index(vocabulary).get_indexer(table["word"])
     generator = np.random.default_rng(settings.seed)
     other = words_of_others(word, own, generator)
@@ -100,13 +100,6 @@ def _measured(
 def _with_first_word(table: pd.DataFrame) -> pd.DataFrame:
     """Replace the words of each row by the first one, "" if there is none."""
     return table.assign(word=[next(iter(words), "") for words in table["words"]]).drop(columns="words")
-
-
-def _incidence(words: pd.Series, vocabulary: np.ndarray) -> sparse.csr_array:
-    """Mark the words of each row: sparse 0/1 (rows, words)."""
-    row = np.repeat(np.arange(len(words)), words.map(len))
-    column = pd.Index(vocabulary).get_indexer([word for own in words for word in own])
-    return sparse.csr_array((np.ones(len(row)), (row, column)), shape=(len(words), len(vocabulary)))
 
 
 def _references(params: Params, name: str, heldout: np.ndarray, features: int) -> np.ndarray:

@@ -46,6 +46,7 @@ TINY = {
     "measure_explainability": {"null_sets": 50, "bootstrap": 50},
     "caption_images": {"least_mentions": 2},
     "measure_faithfulness": {"reference_encoders": 2, "bootstrap": 50},
+    "measure_quantiles": {"bootstrap": 50},
     "evaluate_concepts": {"bootstrap": 50, "clear": 0.1},
     "evaluate_units": {"encoders": ["supervised"], "bootstrap": 50},
     "failures": {"bootstrap": 50, "permutations": 2, "controls": 2},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from falcon_dvc.api.bases import arrays_in_basis, prepared_basis
 from falcon_dvc.crops.heatmaps import Boxes, Heatmaps, group_heatmaps
 from falcon_dvc.errors import UserError
 from falcon_dvc.progress import track
@@ -133,8 +134,10 @@ class Activations:
         return np.concatenate(heatmaps)
 
 
-def activations_of(encoder: Any, source: ImageSource, settings: ExtractActivations) -> Activations:
-    """Compute the activations of all images, or check given ones.
+def activations_of(
+    encoder: Any, source: ImageSource, settings: ExtractActivations, basis: Any | None = None
+) -> Activations:
+    """Compute the activations of all images, or check given ones; express them in a basis if one is given.
 
     Raises
     ------
@@ -144,14 +147,35 @@ def activations_of(encoder: Any, source: ImageSource, settings: ExtractActivatio
     if isinstance(encoder, np.ndarray):
         encoder = (encoder, None)
     given = isinstance(encoder, tuple)
-    found = _given(encoder, source) if given else _computed(_as_encoder(encoder), source, settings)
+    if given:
+        found = _given(encoder, source, basis)
+    else:
+        found = _computed(_in_basis(_as_encoder(encoder), source, settings, basis), source, settings)
     if not np.isfinite(found.features).all():
         image = int(np.flatnonzero(~np.isfinite(found.features).all(axis=1))[0])
         raise UserError(f"encoder: its features hold NaN or infinite values (image {image}); check the weights")
     return found
 
 
-def _given(arrays: tuple, source: ImageSource) -> Activations:
+def _in_basis(encoder: Any, source: ImageSource, settings: ExtractActivations, basis: Any | None) -> Any:
+    """Return the encoder in a basis.
+
+    Raises
+    ------
+    UserError
+        If the encoder takes none.
+    """
+    if basis is None:
+        return encoder
+    if not hasattr(encoder, "in_basis"):
+        raise UserError(
+            f"basis: a {type(encoder).__name__} takes none; give a torch module, the result of network, or arrays"
+        )
+    found = prepared_basis(basis, encoder.width, lambda: _passes(encoder, source, settings), len(source))
+    return encoder.in_basis(found)
+
+
+def _given(arrays: tuple, source: ImageSource, basis: Any | None = None) -> Activations:
     """Check features and maps that are given as arrays."""
     if len(arrays) != 2:
         raise UserError(f"encoder: a tuple of {len(arrays)}; {KINDS}")
@@ -162,7 +186,12 @@ def _given(arrays: tuple, source: ImageSource) -> Activations:
         raise UserError(f"encoder: {len(features)} rows of features, but {len(source)} images; give one row an image")
     if maps is not None and (maps.ndim != 4 or maps.shape[:2] != features.shape):
         raise UserError(f"encoder: maps are {_shown(maps)}; give (images, features, height, width)")
-    return Activations(features.astype(np.float32), _half(maps), _whole(source))
+    features = features.astype(np.float32)
+    if basis is not None:
+        whole = [(features, maps)]
+        found = prepared_basis(basis, features.shape[1], lambda: whole, len(source))
+        features, maps = arrays_in_basis(features, maps, found)
+    return Activations(features, _half(maps), _whole(source))
 
 
 def _shown(array: np.ndarray | None) -> str:

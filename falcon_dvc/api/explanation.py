@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from falcon_dvc.api.bases import has_two_sides
 from falcon_dvc.api.captions import ImageText, corpus_of, different_texts, image_text_of, listed
 from falcon_dvc.api.encoders import Activations, activations_of
 from falcon_dvc.api.images import pictures
+from falcon_dvc.api.quantiles import quantile_table
 from falcon_dvc.api.results import BOX, Explained, caption_table
 from falcon_dvc.api.settings import Settings, checked
 from falcon_dvc.concepts.scoring.corpus import Corpus
@@ -23,6 +25,7 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.groups.activations import highly_activating
 from falcon_dvc.groups.image_sets import compared_activations, image_sets
 from falcon_dvc.groups.search import explained_groups
+from falcon_dvc.groups.sides import with_sides
 from falcon_dvc.images.source import ImageSource, PicturesInMemory
 from falcon_dvc.members import membership
 
@@ -37,9 +40,11 @@ def explain(
     image_text: Any,
     *,
     features: Iterable[int] | None = None,
+    basis: Any = None,
     caption_embeddings: Any = None,
     settings: Settings | None = None,
     seed: int | None = None,
+    quantiles: bool = False,
 ) -> Explained:
     """Explain features of an encoder by the words of captions.
 
@@ -57,12 +62,18 @@ def explain(
         as functions. The model is set to evaluation mode and single precision.
     features : iterable of int, optional
         Numbers of the features to explain, and groups of these features; by default all.
+    basis : str, path, array or mapping, optional
+        What the activations are expressed in, in place of their channels: ``"pca:64"`` (or ``ica``, ``nmf``, ``random``), a
+        file or folder of a sparse autoencoder, a ``.npy`` file or an array with directions (features, channels), or the
+        entry ``basis`` of params.yaml, for instance ``{"fit": "pca", "components": 64, "both_signs": True}``.
     caption_embeddings : (captions, dim) array, optional
         Embeddings of the captions by the same image-text encoder.
     settings : Settings, optional
         By default those of params.yaml.
     seed : int, optional
         Of the random images; by default ``settings.find_groups.seed``.
+    quantiles : bool
+        Measure whether the first words hold below the maximum: one pass of the image-text encoder over the whole images.
 
     Returns
     -------
@@ -77,15 +88,20 @@ def explain(
     sections, captions = checked(settings or Settings(), seed), listed(captions)
     texts = different_texts(captions)
     source, towers = PicturesInMemory(pictures(images)), image_text_of(image_text)
-    activations = activations_of(encoder, source, sections.extract_activations)
-    groups, sets = _images(activations.features, _chosen(features, activations.features.shape[1]), sections.find_groups)
+    activations = activations_of(encoder, source, sections.extract_activations, basis)
+    width = activations.features.shape[1]
+    groups, sets = _images(activations.features, _chosen(features, width), sections.find_groups)
+    groups = with_sides(groups, width) if has_two_sides(basis) else groups
     corpus = corpus_of(texts, caption_embeddings, len(captions), towers, sections.parse_captions)
     heatmaps, boxes = _boxes(activations, source, groups, sets, sections.mine_crops)
     crops = crop_table(sets, boxes, empty(heatmaps)).assign(activation=sets["activation"])
     embeddings = _embedded(source, towers, crops, sections.mine_crops.batch_size, corpus.embeddings.shape[1])
     captioned, concepts = _concepts(embeddings, crops, groups, corpus, sections.concepts)
     of_crops = caption_table(crops, captioned, embeddings, corpus, texts)
-    return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), source)
+    below = (
+        quantile_table(activations.features, groups, concepts, source, towers, corpus, sections) if quantiles else None
+    )
+    return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), source, below)
 
 
 def _embedded(source: ImageSource, towers: ImageText, crops: pd.DataFrame, batch_size: int, width: int) -> np.ndarray:

@@ -41,6 +41,9 @@ class Explained:
         ``activation`` (row-normalised).
     heatmaps : (crops, height, width) uint8 array
         Where the group fires in what the encoder sees of the image; 255 is the maximum.
+    quantiles : DataFrame or None
+        Four rows for each feature, if they were asked for: the mean score of the first word by part of the activation.
+        The columns are those of ``E_quantiles.csv``. The images that chose the words also measure them.
     """
 
     groups: pd.DataFrame
@@ -49,6 +52,7 @@ class Explained:
     crops: pd.DataFrame
     heatmaps: np.ndarray
     _source: ImageSource
+    quantiles: pd.DataFrame | None = None
 
     def summary(self) -> pd.DataFrame:
         """List each group with kept words and phrases, and removed words, as texts."""

@@ -212,6 +212,15 @@ def init(
     features: Annotated[
         str, typer.Option(help="Features to explain: 3,17,200, a file of numbers, or random:30. By default all.")
     ] = "",
+    basis: Annotated[
+        str,
+        typer.Option(
+            help="Explain SAE latents, directions or components: a file, folder, pca:64, ica:64, nmf:64, random:64."
+        ),
+    ] = "",
+    both_signs: Annotated[
+        bool, typer.Option("--both-signs", help="Divide each feature of the basis into its positive and negative side.")
+    ] = False,
     image_text: Annotated[
         str, typer.Option(help="open_clip:MODEL/TAG, open_clip:MODEL with a file, or conse, which needs no download.")
     ] = "",
@@ -250,6 +259,8 @@ def init(
         layer=layer,
         pooling=pooling,
         features=features,
+        basis=basis,
+        both_signs=both_signs,
         image_text=image_text,
         image_text_checkpoint=image_text_checkpoint,
         pairs=pairs,

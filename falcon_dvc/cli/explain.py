@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class FeatureExplanation:
     faithfulness : how well its first word follows it on held-out images.
     measured : its row of the explainability table; None if it was not measured.
     truth : its row of the truth table; None if the truth is not known.
+    quantiles : its rows of the table of quantiles, the largest activations first; empty for a group.
     """
 
     encoder: str
@@ -48,6 +50,7 @@ class FeatureExplanation:
     faithfulness: Faithfulness
     measured: Any | None
     truth: Any | None
+    quantiles: list[SimpleNamespace]
 
 
 def run(params: Keys, target: str, open_it: bool = False) -> None:
@@ -111,6 +114,7 @@ def collect(encoder: str, group: str, truth_known: bool) -> FeatureExplanation:
         faithfulness=faithfulness_by_group(encoder, group).get(group, NOT_MEASURED),
         measured=_row(paths.EXPLAINABILITY / f"{encoder}.parquet", group),
         truth=_row(paths.table(f"{encoder}_truth"), group) if truth_known else None,
+        quantiles=read_records(paths.table(f"{encoder}_quantiles"), group=group),
     )
 
 
@@ -145,7 +149,7 @@ def show(explanation: FeatureExplanation) -> None:
         terminal.plain(f"{explanation.encoder}:{explanation.group}: {_members(explanation.row)}"), style="bold"
     )
     measured = (_faithfulness(explanation.faithfulness), _coherence(explanation.measured), _truth(explanation.truth))
-    for line in (*measured, *_doubts(explanation)):
+    for line in (*measured, *_below_maximum(explanation.quantiles), *_doubts(explanation)):
         console.print(terminal.plain(line))
     kept = [row for row in explanation.concepts if row.kept]
     removed = [row for row in explanation.concepts if not row.kept]
@@ -163,7 +167,9 @@ def show(explanation: FeatureExplanation) -> None:
 
 def _members(row: Any) -> str:
     if " " not in str(row.members):
-        return f"feature {row.members}, fires on {row.support} images"
+        opposite = getattr(row, "opposite", "")
+        side = f" ({row.side} side; the other side is {opposite})" if opposite else ""
+        return f"feature {row.members}{side}, fires on {row.support} images"
     members = " + ".join(str(row.members).split())
     return f"features {members}, together on {row.support} images, {row.lift:.1f} x chance"
 
@@ -190,6 +196,23 @@ def _coherence(measured: Any | None) -> str:
         f"coherence {measured.coherence:.2f}, z {measured.z:.1f}: {verdict} "
         f"(released rule {measured.released_coherence:.2f}: {released})"
     )
+
+
+def _below_maximum(quantiles: Sequence[SimpleNamespace]) -> list[str]:
+    """State how often the feature is not 0, and the mean score of the first word by part of the activations."""
+    if not quantiles:
+        return []
+    first = quantiles[0]
+    share = float(first.frequency)
+    often = f"not 0 on a share of {share:.2g} of the images (log10 {math.log10(share):.2f})" if share else "always 0"
+    if not first.holds_to:
+        return [often]
+    percentile = int(float(first.holds_to))
+    holds = {100: "does not hold in the top decile", 0: "holds wherever the feature is active"}
+    said = holds.get(percentile, f"holds down to the {percentile}th percentile of the activations")
+    parts = [f"{float(row.score):.2f} in {row.part.replace('_', ' ')}" for row in quantiles if row.score]
+    scores = f"its score: {', '.join(parts)}, by chance {float(first.chance):.2f}"
+    return [often, f"below the maximum: the first word {said}", scores]
 
 
 def _doubts(explanation: FeatureExplanation) -> list[str]:

@@ -61,7 +61,7 @@ def run(request: Request, say: Callable[[str], None]) -> None:
         caption_column=request.caption_column,
         encoder=with_paths(encoder, write),
         image_text=with_paths(image_text, write),
-        control=control,
+        control=with_paths(control, write) if control else None,
         settings=settings,
         fails=matched > 0,
         alignment=with_paths(alignment_entry(request.pairs), write) if request.pairs else None,
@@ -156,6 +156,7 @@ def _described_encoder(request: Request, network: EncoderFound, images: Images, 
     weights = f"; {network.weights}" if network.weights else ""
     yield f"encoder     {request.encoder}: {network.features} features{at}{some}{weights}"
     yield from (f"layer       {remark}" for remark in network.remarks)
+    yield from [f"basis       {network.basis}"] if network.basis else []
     yield f"classifier  {_classifier_note(network, images, matched)}"
 
 

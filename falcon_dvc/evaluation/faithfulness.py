@@ -12,7 +12,10 @@ random weights, whose features were explained by the whole pipeline (`p_values`)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 from scipy import sparse
 
@@ -79,6 +82,13 @@ def reference_level(
         found = np.concatenate([correlations_with_words(copy, scores[:, words]) for copy in references])
         level[words] = np.quantile(found, quantile, axis=0)
     return level
+
+
+def incidence(words: Sequence[Sequence[str]], vocabulary: np.ndarray) -> sparse.csr_array:
+    """Mark the words of each row: sparse 0/1 (rows, words of the vocabulary)."""
+    row = np.repeat(np.arange(len(words)), [len(own) for own in words])
+    column = pd.Index(vocabulary).get_indexer([word for own in words for word in own])
+    return sparse.csr_array((np.ones(len(row)), (row, column)), shape=(len(words), len(vocabulary)))
 
 
 def words_of_others(

@@ -77,10 +77,13 @@ def heldout_attributes(folder: str) -> tuple[np.ndarray, pd.DataFrame]:
     """
     images = read_table(paths.IMAGES)
     rows = np.flatnonzero(images["split"] == "test")
-    attributes = images.iloc[rows][["image"]].merge(
-        read_table(f"{folder}/attributes.parquet"), on="image", how="left", validate="one_to_one"
-    )
-    return rows, attributes_table(attributes)
+    return rows, attributes_of(images["image"].iloc[rows], folder)
+
+
+def attributes_of(images: pd.Series, folder: str) -> pd.DataFrame:
+    """Read the attributes of some images of the synthetic data set, by name: one bool column for each (kind, value)."""
+    attributes = read_table(f"{folder}/attributes.parquet")
+    return attributes_table(images.to_frame("image").merge(attributes, on="image", how="left", validate="one_to_one"))
 
 
 def attributes_table(attributes: pd.DataFrame) -> pd.DataFrame:
@@ -163,7 +166,7 @@ def selectivity_of(
     names : words that name each attribute.
     """
     words, which = np.unique(table["first_concept"].to_numpy(dtype=str), return_inverse=True)
-    labels = _labels(words, attributes, names)
+    labels = labels_of_words(words, attributes, names)
     feature = table["group"].str.removeprefix("f").astype(int).to_numpy()
     matrices = {
         "pearson": selectivity.pearson(activations, labels),
@@ -174,8 +177,8 @@ def selectivity_of(
     return table.assign(auprc=selectivity.average_precision(activations[:, feature], labels[:, which]), **pairs)
 
 
-def _labels(words: np.ndarray, attributes: pd.DataFrame, names: Mapping[Attribute, set[str]]) -> np.ndarray:
-    """Find the images (rows) that have an attribute that the word (column) names."""
+def labels_of_words(words: np.ndarray, attributes: pd.DataFrame, names: Mapping[Attribute, set[str]]) -> np.ndarray:
+    """Find the images that have an attribute that a word names: bool (images, words)."""
     named = np.array([[word in names.get(column, ()) for word in words] for column in attributes.columns])
     # A count is at most the number of attributes, which float32 holds exactly; a product of bools would be slow.
     return attributes.to_numpy(dtype=np.float32) @ named.astype(np.float32) > 0

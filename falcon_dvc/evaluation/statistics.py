@@ -124,6 +124,22 @@ def mean_with_interval(
     return {name: float(values.mean()), "interval_low": low, "interval_high": high}
 
 
+def median_with_interval(values: Float[np.ndarray, " items"], settings: Resampling) -> dict[str, float]:
+    """Compute the median over items with its bootstrap interval, as metrics; empty if there are no items.
+
+    Items that were not measured (NaN) are left out.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return {}
+    drawn = np.random.default_rng(settings.seed).integers(0, len(values), (settings.bootstrap, len(values)))
+    low, high = np.quantile(
+        np.median(values[drawn], axis=1), [0.5 - settings.confidence / 2, 0.5 + settings.confidence / 2]
+    )
+    return {"median": float(np.median(values)), "interval_low": float(low), "interval_high": float(high)}
+
+
 def paired_difference(
     own: Float[np.ndarray, " items"], other: Float[np.ndarray, " items"], settings: Resampling
 ) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Histograms of the activations of groups, and neighbours by the correlation of activations."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,13 +18,15 @@ Activations = Float[np.ndarray, "images features"]
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts of images by the value of a group.
+    """Counts of images by the value of a group, without those on which it is 0.
 
     Attributes
     ----------
     counts : images in each of `BINS` bins of equal width from `low` to `high`.
     threshold : the group fires on values from here on; None if it is not known.
     relative : whether the value is the smallest ratio of a member's activation to its threshold.
+    zeros : images on which the value is 0; they are among the counts if it is 0 on all.
+    images : number of all images.
     """
 
     counts: list[int]
@@ -31,6 +34,18 @@ class Histogram:
     high: float
     threshold: float | None
     relative: bool
+    zeros: int = 0
+    images: int = 0
+
+    @property
+    def frequency(self) -> float:
+        """Share of the images on which the value is not 0."""
+        return 1 - self.zeros / max(self.images, 1)
+
+    @property
+    def log10_frequency(self) -> float:
+        """Logarithm of the frequency; NaN if the value is 0 on all images."""
+        return math.log10(self.frequency) if self.frequency else math.nan
 
 
 def histogram(normalised: Activations, thresholds: Float[np.ndarray, " features"], members: Sequence[int]) -> Histogram:
@@ -39,9 +54,12 @@ def histogram(normalised: Activations, thresholds: Float[np.ndarray, " features"
     relative = len(members) > 1 and bool((np.isfinite(threshold) & (threshold > 0)).all())
     values = (columns / threshold).min(axis=1) if relative else columns.mean(axis=1)
     fires_from = 1.0 if relative else float(threshold[0]) if len(members) == 1 and np.isfinite(threshold[0]) else None
-    low, high = float(values.min()), float(values.max())
-    counts, _ = np.histogram(values, bins=BINS, range=(low, high if high > low else low + 1.0))
-    return Histogram(counts.tolist(), low, high if high > low else low + 1.0, fires_from, relative)
+    drawn = values[values != 0] if values.any() else values
+    low, high = float(drawn.min()), float(drawn.max())
+    high = high if high > low else low + 1.0
+    counts, _ = np.histogram(drawn, bins=BINS, range=(low, high))
+    zeros = len(values) - int(np.count_nonzero(values))
+    return Histogram(counts.tolist(), low, high, fires_from, relative, zeros, len(values))
 
 
 def standardised(normalised: Activations, members: Members) -> Float[np.ndarray, "groups images"]:

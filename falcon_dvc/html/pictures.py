@@ -205,6 +205,23 @@ def cut_outs(images: ImageSource, crops: pd.DataFrame, size: int) -> list[Pictur
     return for_each_image(images, rows, lambda image, place: cut_out(image, tuple(boxes[place]), size))
 
 
+def boxed_images(images: ImageSource, crops: pd.DataFrame, size: int) -> list[Tile]:
+    """Draw the whole image of every crop as a tile of `size` pixels, with the box of the crop unless it is the whole image.
+
+    Parameters
+    ----------
+    crops : as for `cut_outs`.
+    """
+    boxes = crops[["left", "top", "right", "bottom"]].to_numpy().tolist()
+
+    def draw(image: Picture, place: int) -> Tile:
+        left, top, right, bottom = boxes[place]
+        whole = (left, top, right, bottom) == (0, 0, image.shape[1], image.shape[0])
+        return tile(whole_image(image, size) if whole else draw_box_on(image, (left, top, right, bottom), size), size)
+
+    return for_each_image(images, crops["row"].tolist(), draw)
+
+
 def draw_crops(
     images: ImageSource, shown: pd.DataFrame, heat: UInt8[np.ndarray, "crops rows columns"], size: int
 ) -> list[tuple[Tile, Tile]]:

@@ -834,6 +834,10 @@ class FindFacets(Resampled):
     least_difference: Between
 
 
+class MeasureQuantiles(Resampled):
+    pass
+
+
 class EvaluateConcepts(Resampled):
     clear: Between
 
@@ -1004,6 +1008,7 @@ class Params(Section):
     measure_explainability: MeasureExplainability
     measure_faithfulness: MeasureFaithfulness
     find_facets: FindFacets
+    measure_quantiles: MeasureQuantiles
     evaluate_concepts: EvaluateConcepts
     evaluate_classes: EvaluateClasses
     evaluate_human_captions: EvaluateHumanCaptions

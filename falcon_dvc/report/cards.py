@@ -96,6 +96,8 @@ class Card:
 
     Attributes
     ----------
+    side : of a direction that it is: ``positive`` or ``negative``; "" if directions are not divided. `opposite` is the id of
+        the other side.
     faithfulness : how well its first word follows it on held-out images.
     doubts : why it is not explained; empty if it is.
     left_out : number of weak concepts that are not listed.
@@ -104,6 +106,8 @@ class Card:
     encoder: str
     group: str
     members: list[int]
+    side: str
+    opposite: str
     support: int
     lift: float
     p_value: float
@@ -224,6 +228,8 @@ def _card(
         encoder=name,
         group=row.group,
         members=row.member,
+        side=_text(getattr(row, "side", "")),
+        opposite=_text(getattr(row, "opposite", "")),
         support=int(row.support),
         lift=float(row.lift),
         p_value=float(row.p_value),

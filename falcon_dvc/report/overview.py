@@ -66,6 +66,17 @@ GLANCE = {
         ("… of those that other features' words name (control)", "ablation", "other_words_fall.mean"),
         ("… size of its change by random directions (control)", "ablation", "own_word_random_change.mean"),
     ),
+    "Below the maximum: the first word on images that activate the feature less": (
+        ("lift of the word's score in the top decile, median", "quantiles", "top_decile.first_word.lift.median"),
+        ("… in deciles 2 to 5", "quantiles", "deciles_2_to_5.first_word.lift.median"),
+        ("… in deciles 6 to 10", "quantiles", "deciles_6_to_10.first_word.lift.median"),
+        (
+            "features whose word holds in deciles 2 to 5, share",
+            "quantiles",
+            "deciles_2_to_5.first_word.above_chance.share",
+        ),
+        ("… with permuted words (control)", "quantiles", "deciles_2_to_5.permuted_words.above_chance.share"),
+    ),
     "Failures of the classifier": (
         ("accuracy of the linear probe", "probe", "accuracy.share"),
         ("… with permuted labels (control)", "probe", "permuted_labels.share"),
@@ -130,6 +141,11 @@ OF_ENCODERS = (
         "What features do",
         "A feature is removed from held-out images, or increased: which logit or cosine changes? Logits are compared with their mean.",
         "ablation",
+    ),
+    (
+        "Below the maximum",
+        "The first word by decile of the activations above 0: its mean score, and the share of images that show it.",
+        "quantiles",
     ),
     ("Failures", "What a classifier gets wrong, whether its causes are named, and what repairs it.", "failures"),
 )

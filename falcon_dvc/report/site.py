@@ -43,6 +43,8 @@ from falcon_dvc.report.facets import read_follows
 from falcon_dvc.report.failures import EXAMPLES, Failures, collect_failures, some_clear
 from falcon_dvc.report.pages import TEMPLATES, render, style
 from falcon_dvc.report.plots import Drawn, draw_plots
+from falcon_dvc.report.quantiles import EXAMPLES as BELOW_MAXIMUM
+from falcon_dvc.report.quantiles import example_pictures, read_below_maximum
 from falcon_dvc.report.search_index import index, script
 from falcon_dvc.report.synonyms import read_synonyms
 from falcon_dvc.report.transfers import IMAGES, TransferPage, collect_transfer
@@ -192,7 +194,7 @@ def write_site(params: Params, folder: Path) -> str:
 
 
 def _write_assets(site: Site) -> None:
-    widest = max(site.columns, COVERS, COLUMNS, EXAMPLES, 2 * IMAGES)
+    widest = max(site.columns, COVERS, COLUMNS, EXAMPLES, BELOW_MAXIMUM, 2 * IMAGES)
     write_text(site.folder / "site.css", style(widest))
     for name in SCRIPTS:
         write_text(site.folder / name, (TEMPLATES / name).read_text(encoding="utf-8"))
@@ -210,12 +212,18 @@ def _write_encoder(site: Site, explained: ExplainedEncoder, drawn: Mapping[str, 
     truths, sheets, added = {}, crop_sheets(on_sheets), read_additions(explained)
     followed = read_follows(name, shown, on_sheets, site.columns)
     effects = read_effects(name) if name in site.params.ablate_features.encoders else {}
+    below = read_below_maximum(name)
+    _write_examples(site, explained)
     captions = _captions_of(explained.tables)
     cards = collect_cards(name, explained.tables, captions, crops_by_group(shown), _histograms(site, explained))
     for card in track(cards, f"Pages of {name}", total=len(places)):
         truths[card.group] = card.truth
         extras: dict[str, Any] = {"sheet": sheets.get(card.group), "added": added.get(card.group)}
-        extras |= {"followed": followed.get(card.group), "effect": effects.get(card.group)}
+        extras |= {
+            "followed": followed.get(card.group),
+            "effect": effects.get(card.group),
+            "below": below.get(card.group),
+        }
         _write_feature(site, explained, card, alike, places[card.group], **extras)
     known = any(truths.values())
     content = {"encoder": explained, "known": known, "first": WITHOUT_SCRIPT, "drawn": drawn.get(name, [])}
@@ -290,6 +298,16 @@ def _write_crop_sheets(site: Site, explained: ExplainedEncoder, on_sheets: pd.Da
             write_bytes(site.folder / explained.name / f"{group}-crops.jpg", jpeg(picture))
 
 
+def _write_examples(site: Site, explained: ExplainedEncoder) -> None:
+    """Write a picture of images below the maximum of each feature, a row for each part."""
+    groups = [link.group for link in explained.links]
+    starts = range(0, len(groups), SHEET)
+    for start in track(starts, f"Images below the maximum of {explained.name}", total=len(starts)):
+        together = groups[start : start + SHEET]
+        for group, tiles in example_pictures(explained.name, together, site.images, site.source, site.size):
+            site.picture(f"{explained.name}/{group}-below.webp", tiles, BELOW_MAXIMUM)
+
+
 def _cover(picture: Tile) -> Tile:
     """Scale a crop to the size of a cover."""
     from PIL import Image
@@ -323,6 +341,7 @@ def _write_feature(
         "images": int((site.images["split"] == "probe").sum()),
         "before": links[place - 1] if place else None,
         "after": links[place + 1] if place + 1 < len(links) else None,
+        "opposite": explained.link_of.get(card.opposite),
         "members": [(member, explained.link_of.get(f"f{member}")) for member in card.members],
         "groups": explained.groups_of.get(card.members[0], [])[:GROUPS] if len(card.members) == 1 else [],
         "one_reason": reasons.pop() if len(reasons) == 1 else None,

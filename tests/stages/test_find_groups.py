@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_array, write_table
@@ -52,6 +53,19 @@ def test_planted_pair_is_the_first_group(planted):
     assert pair["members"] == "0 1" and pair["support"] == 20 and pair["significant"]
     images = sets[(sets["group"] == pair["group"]) & (sets["role"] == "high")]["image"]
     assert set(images) <= {f"i{row:03d}" for row in range(20)} and len(images) == 15
+
+
+def test_sides_of_directions_are_named_in_tables_and_metrics(planted):
+    find_groups.run(planted, "e")
+    assert "side" not in read_table(paths.groups("e") / "groups.parquet")
+    paths.basis("e").parent.mkdir()
+    save_file({}, paths.basis("e"), {"basis": '{"both_signs": true}'})
+    find_groups.run(planted, "e")
+    groups, search = read_table(paths.groups("e") / "groups.parquet"), read_json(paths.metrics("search_e"))
+    sides = groups.set_index("group")
+    assert sides.loc["f0", ["side", "opposite"]].tolist() == ["positive", "f4"]
+    assert sides.loc["f4", ["side", "opposite"]].tolist() == ["negative", "f0"]
+    assert search["positive_sides"] + search["negative_sides"] == (groups["size"] == 1).sum()
 
 
 def test_a_pair_with_nearly_the_images_of_a_member_is_left_out_and_counted(planted):

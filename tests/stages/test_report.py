@@ -130,6 +130,18 @@ def test_pages_are_small(site):
     assert not {place: len(text) for place, text in site[1].items() if len(text.encode()) > LARGEST}
 
 
+def test_both_sides_of_a_direction_are_named_and_linked(here):
+    params = small(encoders=("first",))
+    write_artefacts(params, singles=3, groups=0)
+    path = paths.groups("first") / "groups.parquet"
+    write_table(path, read_table(path).assign(side=["positive", "negative", "positive"], opposite=["f1", "f0", "f3"]))
+    report.run(params)
+    positive, negative, alone = (pages()[f"site/first/f{feature}.html"] for feature in range(3))
+    assert "<small>f0 (positive side)</small>" in positive and "<title>f1 (negative side)" in negative
+    assert '; the other side is <a href="f1.html">f1' in positive and '<a href="f0.html">f0' in negative
+    assert "the other side is f3, which is not explained" in alone
+
+
 def test_pages_say_what_a_feature_does_and_what_random_directions_do(site):
     pages = [re.sub(r"<[^>]+>", "", site[1][f"site/first/f{feature}.html"]) for feature in range(4)]
     assert (
@@ -296,7 +308,8 @@ def test_weak_concepts_are_grey_and_cut(doubtful):
 
 def test_one_crop_has_no_interval(doubtful):
     text = doubtful["site/first/f2.html"]
-    assert 'class="interval"' not in text and "fewer than two crops" in text and "nan" not in text
+    said = text.partition('class="said"')[2].partition('class="quantiles"')[0]
+    assert 'class="interval"' not in said and "fewer than two crops" in text and "nan" not in text
 
 
 def test_without_sheets_no_page_shows_one(doubtful):

@@ -67,6 +67,7 @@ SMALL = {
     "analyse_groups": {"bootstrap": 20},
     "measure_explainability": {"null_sets": 10, "bootstrap": 20},
     "find_facets": {"bootstrap": 20},
+    "measure_quantiles": {"bootstrap": 20},
     "measure_faithfulness": {"reference_encoders": 1, "bootstrap": 20},
     "evaluate_units": {"encoders": ["one"], "thresholds": [0.5], "bootstrap": 20},
     "failures": {"encoders": ["one"], "bootstrap": 20, "permutations": 2, "controls": 2},
@@ -82,7 +83,14 @@ ONCE = (
 )
 OF_ENCODERS = (
     ("extract_activations", "find_groups", "mine_crops", "extract_references"),
-    ("score_concepts", "analyse_groups", "measure_explainability", "measure_faithfulness", "find_facets"),
+    (
+        "score_concepts",
+        "analyse_groups",
+        "measure_explainability",
+        "measure_faithfulness",
+        "find_facets",
+        "measure_quantiles",
+    ),
     (),
 )
 

@@ -154,6 +154,8 @@ def _write_encoder(name, images, singles, groups, evaluation, text, rng):
     write_table(paths.EXPLAINABILITY / f"{name}.parquet", _explainability(names, members, rng))
     write_table(paths.facets(name), _facets(names[:singles], text))
     write_table(paths.table(f"{name}_word_sets"), _word_sets(names[:singles], text))
+    write_table(paths.table(f"{name}_quantiles"), _quantiles(names[:singles], evaluation, text))
+    write_table(paths.quantiles(name), _below_maximum(names[:singles], images))
     shares = {"groups": ["single"], "share": [0.6], "interval_low": [0.5], "interval_high": [0.7]}
     write_table(paths.plot(f"{name}_interpretable"), pd.DataFrame(shares))
     write_json(paths.metrics(f"explainability_{name}"), _explainability_metrics(singles))
@@ -303,6 +305,29 @@ def _facets(features, text):
         (features[0], 2, 3, 0.3, "", "8 7 9"),
     ]
     return pd.DataFrame(rows, columns=["group", "facet", "crops", "share", "words", "ranks"])
+
+
+def _quantiles(features, evaluation, text):
+    """First words that hold to the 30th percentile; what images show is known if there is an evaluation."""
+    parts = ("top_decile", "deciles_2_to_5", "deciles_6_to_10", "not_active")
+    table = pd.DataFrame([(feature, part) for feature in features for part in parts], columns=["group", "part"])
+    score = np.tile([0.9, 0.6, 0.3, 0.05], len(features))
+    numbers = {"images": 5, "score": score, "score_low": score - 0.05, "score_high": score + 0.05, "chance": 0.1}
+    table = table.assign(word=text, **numbers, lift=10 * score, holds_to=30, frequency=0.5)
+    shown = {"shown": score, "shown_low": score - 0.05, "shown_high": score + 0.05, "shown_by_chance": 0.2}
+    return table.assign(**shown) if evaluation else table
+
+
+def _below_maximum(features, images):
+    """Two images of each of the parts below the top."""
+    rows = [
+        (feature, part, rank, 0.5 - rank / 10, images["image"].iloc[-1 - rank], 4, 4, 20, 20)
+        for feature in features
+        for part in ("deciles_2_to_5", "deciles_6_to_10")
+        for rank in range(2)
+    ]
+    sides = ["left", "top", "right", "bottom"]
+    return pd.DataFrame(rows, columns=["group", "part", "rank", "activation", "image", *sides])
 
 
 def _word_sets(features, text):

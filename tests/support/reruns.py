@@ -208,6 +208,11 @@ class OtherSettings:
         """The templates of a list of words."""
         self.run(("build_caption_index",), data={"caption_format": "vocabulary"})
 
+    def classes(self) -> None:
+        """Images of a user, whose labels say what they show."""
+        for encoder in self.params.encoders:
+            self.run(("measure_quantiles", encoder), worlds=[])
+
     def image_sources(self) -> None:
         """The user's own images. What it takes to list them is read by every stage that opens them."""
         pictures = {str(number): coloured(number) for number in range(4)}
@@ -246,6 +251,7 @@ def other_settings(folder: Path, params: Params, read: Reads, scratch: Path) -> 
         other.heatmaps_by_gradients()
         other.captioner()
         other.vocabulary()
+        other.classes()
         other.image_sources()
     other.kinds_and_names()
     return other.read

@@ -70,6 +70,7 @@ TINY = {
     "measure_explainability": {"null_sets": 10, "bootstrap": 10},
     "caption_images": {"least_mentions": 1},
     "measure_faithfulness": {"reference_encoders": 1, "bootstrap": 10},
+    "measure_quantiles": {"bootstrap": 10},
     "evaluate_concepts": {"bootstrap": 10, "clear": 0.1},
     "evaluate_units": {"encoders": ["supervised"], "bootstrap": 10, "thresholds": [0.6]},
     "failures": {"bootstrap": 10, "permutations": 1, "controls": 1, "pairs": 1},

@@ -31,6 +31,7 @@ DECODED = 2000  # images that are decoded; of more, as many evenly spaced ones
 BATCHES = 25  # batches of captions that are read, about 200 000 captions
 FEWEST_CAPTIONS = 5  # as many as a crop retrieves
 IMAGENET_OUTPUTS = 1000
+IN_BASIS = "the network's classifier reads the channels of a layer, not the features of a basis"
 IMAGES_OF_CLASS = 10  # of which some are held out, and three must remain to fit a probe
 
 
@@ -88,6 +89,8 @@ class EncoderFound:
         Why there is no classifier; "" if there is one.
     remarks : sequence of str
         What there is to say about the default layer.
+    basis : str
+        What the features are in place of channels; "" if they are channels.
     """
 
     features: int
@@ -97,6 +100,7 @@ class EncoderFound:
     classifier: LinearClassifier | None
     without: str
     remarks: Sequence[str] = ()
+    basis: str = ""
 
 
 @contextmanager
@@ -108,6 +112,9 @@ def in_terms_of_options(name: str) -> Iterator[None]:
         "data.captions": "--captions",
         "data.caption_column": "--caption-column",
         **{f"{encoder}.{key}": f"--{key}" for key in ("checkpoint", "layer", "pooling", "classes", "head", "features")},
+        **{f"{encoder}.basis.{key}": "--basis" for key in ("sae", "directions", "components", "fit")},
+        f"{encoder}.basis.both_signs": "--both-signs",
+        f"{encoder}.basis": "--basis",
         encoder: "--encoder",
     }
     try:
@@ -188,23 +195,53 @@ def find_encoder(entry: Entry, name: str) -> EncoderFound:
     param, spec = f"encoders.{name}", _spec(entry)
     if spec.kind == "efficientnet_lite":
         encoder: Any = load_encoder(spec, param=param)
-        classifier = _fitting(linear_classifier(spec, param), encoder.width)
-        return EncoderFound(encoder.width, _explained(entry, encoder.width), "", "", classifier, "")
+        width, basis = _features(spec, encoder.width, param)
+        classifier = None if basis and not spec.head else _fitting(linear_classifier(spec, param), width)
+        without = IN_BASIS if classifier is None else ""
+        return EncoderFound(width, _explained(entry, width), "", "", classifier, without, basis=basis)
     check_names(spec, param)
     encoder, spec = _built(spec, param)
-    classifier, without = _classifier(encoder, spec, entry, param)
-    explained, layers = _explained(entry, encoder.width), _layers(encoder)
-    return EncoderFound(encoder.width, explained, layers, _loaded(encoder), classifier, without, encoder.remarks)
+    width, basis = _features(spec, encoder.width, param)
+    classifier, without = _classifier(encoder, spec, entry, width, param)
+    explained, layers = _explained(entry, width), _layers(encoder)
+    return EncoderFound(width, explained, layers, _loaded(encoder), classifier, without, encoder.remarks, basis)
 
 
-def _classifier(encoder: HookedEncoder, spec: Any, entry: Entry, param: str) -> tuple[LinearClassifier | None, str]:
+def _features(spec: Any, channels: int, param: str) -> tuple[int, str]:
+    """Return the number of features, and what they are in place of channels; "" if they are channels.
+
+    Raises
+    ------
+    UserError
+        If the basis cannot be read, or does not fit the layer.
+    """
+    if spec.basis is None:
+        return channels, ""
+    sides = "; each has two sides" if spec.basis.both_signs else ""
+    if spec.basis.fit:
+        count = spec.basis.components * (2 if spec.basis.both_signs else 1)
+        if spec.basis.components > channels:
+            raise UserError(
+                f"{param}.basis.components {spec.basis.components}: the layer has {channels} channels; ask for fewer components"
+            )
+        return count, f"{count} features: {spec.basis.fit} of {channels} channels, fitted by the run{sides}"
+    from falcon_dvc.models.bases.prepare import basis_without_fit
+
+    basis = basis_without_fit(spec.basis, channels, f"{param}.basis")
+    return basis.width, f"{basis.width} features of {channels} channels, read as {basis.description['format']}{sides}"
+
+
+def _classifier(
+    encoder: HookedEncoder, spec: Any, entry: Entry, width: int, param: str
+) -> tuple[LinearClassifier | None, str]:
     """Return the classifier of the features, or None and why there is none."""
     untrained = "random" in (entry.get("weights"), entry.get("pretrained")) and not entry.get("head")
-    if spec.classes and not untrained:
-        classifier = _fitting(linear_classifier(spec, param), encoder.width)
+    readable = spec.basis is None or spec.head is not None
+    if spec.classes and not untrained and readable:
+        classifier = _fitting(linear_classifier(spec, param), width)
         if classifier:
             return classifier, ""
-    without = _why_no_classifier(encoder, spec, untrained)
+    without = _why_no_classifier(encoder, spec, untrained) if readable else IN_BASIS
     if entry.get("classes"):
         raise UserError(f"--classes: {without}; leave it out")
     return None, without
@@ -233,8 +270,8 @@ def _spec(entry: Entry) -> Any:
         return TypeAdapter(EncoderSpec).validate_python(with_paths(network, str))
     except ValidationError as error:
         problem = error.errors()[0]
-        key = str(problem["loc"][-1])
-        option = f"--{key}" if key in entry else "--encoder"
+        key = next((str(key) for key in problem["loc"] if key in entry), "encoder")
+        option = f"--{key}"
         raise UserError(f"{option}: {problem['msg'].removeprefix('Value error, ')}; see docs/encoders.md") from error
 
 

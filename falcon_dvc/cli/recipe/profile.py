@@ -169,6 +169,7 @@ def _encoders(recipe: Recipe) -> list[str]:
         "checkpoint": recipe.notes["checkpoint"],
         "classes": "names of the classifier's outputs, in their order",
         "head": "weight and bias of a linear classifier on these features",
+        "basis": "what the features are, in place of the channels of the layer (docs/bases.md)",
         "features": "only these are explained",
     }
     lines = [_line(2, key, value, comments.get(key, "")) for key, value in recipe.encoder.items()]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.models.bases.request import basis_entry
 from falcon_dvc.models.encoders.packaged import is_packaged
 from falcon_dvc.models.open_clip import FOLDER, NAMED, REPOSITORIES
 from falcon_dvc.placeholders import refuse_placeholders
@@ -39,6 +40,8 @@ class Request:
     layer: str = ""
     pooling: str = ""
     features: str = ""
+    basis: str = ""
+    both_signs: bool = False
     image_text: str = ""
     image_text_checkpoint: Path | None = None
     pairs: Path | None = None
@@ -70,9 +73,19 @@ def encoder_entry(request: Request) -> Entry:
         "pooling": request.pooling,
         "classes": class_names(request.classes),
         "head": request.head,
+        "basis": _basis(request),
         "features": chosen_features(request.features),
     }
     return entry | {key: value for key, value in options.items() if value}
+
+
+def _basis(request: Request) -> Entry | None:
+    """Return what the features are expressed in, in place of the channels of the layer; None without a choice."""
+    if not request.basis:
+        if request.both_signs:
+            raise UserError("--both-signs: divides the features of a basis; name one with --basis")
+        return None
+    return basis_entry(request.basis, "--basis") | ({"both_signs": True} if request.both_signs else {})
 
 
 def _lite(request: Request, variant: str) -> Entry:
@@ -231,7 +244,10 @@ def alignment_entry(pairs: Path) -> Entry:
 
 def with_paths(entry: Entry, write: Any) -> Entry:
     """Return the entry with its paths as texts, each by a call of `write`."""
-    texts = {key: write(value) if isinstance(value, Path) else value for key, value in entry.items()}
+    texts = {
+        key: write(value) if isinstance(value, Path) else with_paths(value, write) if isinstance(value, dict) else value
+        for key, value in entry.items()
+    }
     name = str(entry.get("name"))
     return {**texts, "name": f"{FOLDER}{write(Path(name.removeprefix(FOLDER)))}"} if name.startswith(FOLDER) else texts
 

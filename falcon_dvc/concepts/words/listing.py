@@ -34,8 +34,9 @@ def first_concepts(table: pd.DataFrame) -> pd.Series:
 
 
 def explanations_in_words(groups: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """List each group with members, support, kept words and phrases, and removed words."""
+    """List each group with members, side (if it has one), support, kept words and phrases, and removed words."""
     removed = table[~table["kept"]].assign(kept=True)
     columns = {"words": in_words(table), "phrases": in_words(table, "phrase"), "removed": in_words(removed)}
     texts = {column: groups["group"].map(text).fillna("") for column, text in columns.items()}
-    return groups[["group", "members", "size", "support"]].assign(**texts)
+    own = [key for key in ("group", "members", "side", "size", "support") if key in groups]
+    return groups[own].assign(**texts)

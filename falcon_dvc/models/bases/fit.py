@@ -54,6 +54,24 @@ def fit_basis(vectors: Vectors, method: str, components: int, seed: int, param: 
     return replace(basis, description=description)
 
 
+def positions_of(
+    features: Float32[np.ndarray, "images channels"], maps: Float32[np.ndarray, "images channels rows columns"] | None
+) -> Float32[np.ndarray, "images positions channels"]:
+    """Return the vectors of images that a basis applies to: those at the positions of maps, else the features."""
+    return features[:, None] if maps is None else maps.reshape(*maps.shape[:2], -1).transpose(0, 2, 1)
+
+
+def drawn_positions(
+    vectors: Float32[np.ndarray, "images positions channels"], most: int, generator: np.random.Generator
+) -> Vectors:
+    """Draw positions of each image, at most so many."""
+    images, positions, channels = vectors.shape
+    if positions <= most:
+        return vectors.reshape(-1, channels)
+    chosen = np.sort(generator.permuted(np.tile(np.arange(positions), (images, 1)), axis=1)[:, :most], axis=1)
+    return np.take_along_axis(vectors, chosen[:, :, None], axis=1).reshape(-1, channels)
+
+
 def _model(method: str, components: int, seed: int) -> Any:
     from sklearn.decomposition import NMF, PCA, FastICA
 

@@ -13,6 +13,7 @@ Both are ``ReLU(sum_j d_j A_j)`` up to the factor 1/P. The box and the shown hea
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,22 @@ class HookedEncoder:
         self._readouts = Readouts([self._readout(layers, choice.layer, spec, param) for choice in chosen], param)
         self.width = self._readouts.width
         self._refuse_random(param)
+
+    def in_basis(self, basis: "Basis", param: str = "basis") -> "HookedEncoder":
+        """Return an encoder of the same network whose features are those of a basis.
+
+        Raises
+        ------
+        UserError
+            If the features come from several layers.
+        """
+        if len(self._readouts) > 1:
+            raise UserError(f"{param}: belongs to one layer; explain each layer alone")
+        changed = copy(self)
+        changed._basis = basis.to(self.device)
+        changed._readouts = Readouts([replace(readout, basis=changed._basis) for readout in self._readouts], param)
+        changed.width = changed._readouts.width
+        return changed
 
     @property
     def description(self) -> dict[str, Any]:

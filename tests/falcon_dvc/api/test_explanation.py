@@ -62,6 +62,16 @@ def test_the_tables_say_which_crops_and_captions_it_comes_from(explained):
     assert len(explained.heatmaps) == len(explained.crops)
 
 
+def test_quantiles_of_the_first_words_are_measured_if_asked_for(explained):
+    found = run(quantiles=True)
+    same(found, explained)
+    assert explained.quantiles is None and found.quantiles["group"].nunique() == len(found.groups)
+    red = found.quantiles.set_index(["group", "part"]).loc["f0"]
+    assert red.loc["top_decile", "word"] == "red" and red.loc["top_decile", "lift"] > 2
+    assert (red["frequency"] == 1).all() and red["images"].sum() == len(IMAGES)
+    assert red.loc["deciles_6_to_10", "score"] < red.loc["top_decile", "score"]
+
+
 def test_the_strongest_crops_are_drawn(explained):
     drawn = np.asarray(explained.picture(1, count=3, size=20))
     assert drawn.shape == (20, 60, 3) and drawn[10, 10].argmax() == 1
@@ -188,3 +198,18 @@ def test_importing_the_package_imports_neither_torch_nor_pandas():
     assert set(falcon_dvc.__all__) <= set(dir(falcon_dvc))
     with pytest.raises(AttributeError, match="no attribute 'explains'"):
         _ = falcon_dvc.explains
+
+
+def test_directions_are_explained_in_place_of_channels():
+    found = run(basis=np.eye(4)[[2, 0]])
+    assert first(found) == {"f0": "blue", "f1": "red"}
+
+
+def test_both_sides_of_directions_are_named_and_know_each_other(tmp_path):
+    np.save(tmp_path / "w.npy", np.array([[1.0, -1, 0, 0], [0, 0, 0, 1]]))  # red against green, and a constant
+    found = run(basis={"directions": str(tmp_path / "w.npy"), "both_signs": True})
+    words, groups = first(found), found.groups.set_index("group")
+    assert words["f0"] == "red" and words["f2"] == "green"
+    assert groups.loc["f0", ["side", "opposite"]].tolist() == ["positive", "f2"]
+    assert groups.loc["f2", ["side", "opposite"]].tolist() == ["negative", "f0"]
+    assert found.summary()["side"].tolist() == found.groups["side"].tolist()

@@ -67,8 +67,22 @@ def params(tmp_path, monkeypatch):
     )
     truth = {"kind": "object", "value": "boat", "correlation": 0.8, "clear": True, "hit_first": True, "hit_five": True}
     write_table(paths.table("simclr_truth"), pd.DataFrame({"group": ["f0"], **truth}))
+    below = {
+        "part": ["top_decile", "deciles_2_to_5", "not_active"],
+        "score": [0.9, np.nan, 0.1],
+        "chance": 0.2,
+        "frequency": 0.01,
+    }
+    write_table(paths.table("simclr_quantiles"), pd.DataFrame({"group": ["f0"] * 3, **below, "holds_to": [60] * 3}))
     write_table(paths.table("synonyms"), pd.DataFrame({"concept": ["emerald"], "synonyms": ["green; lime"]}))
     return params
+
+
+def test_the_side_of_a_direction_is_named(params, capsys):
+    path = paths.groups("simclr") / "groups.parquet"
+    write_table(path, read_table(path).assign(side=["positive", "negative", ""], opposite=["f3", "f0", ""]))
+    explain.run(params, "simclr:0")
+    assert "feature 0 (positive side; the other side is f3), fires on 30 images" in capsys.readouterr().out
 
 
 def test_everything_that_is_known(params, capsys):
@@ -77,6 +91,9 @@ def test_everything_that_is_known(params, capsys):
     for part in (
         "simclr:f0",
         "fires on 30 images",
+        "not 0 on a share of 0.01 of the images (log10 -2.00)",
+        "the first word holds down to the 60th percentile of the activations",
+        "its score: 0.90 in top decile, 0.10 in not active, by chance 0.20",
         "[bold]boat[/]",
         "0.60-0.95",
         "striped boat",

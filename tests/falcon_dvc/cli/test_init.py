@@ -227,6 +227,10 @@ def test_released_weights_are_not_downloaded(project, monkeypatch):
             (*CATDOG, "--image-text", "open_clip:RN50", "--image-text-checkpoint", "none.pt"),
             ["--image-text-checkpoint none.pt", "no such file"],
         ),
+        ((*NETWORK, *CHECKPOINT, "--basis", "w.npy"), ["--basis w.npy: no such file", "pca:64"]),
+        ((*NETWORK, *CHECKPOINT, "--basis", "pca:97"), ["--basis 97", "has 96 channels"]),
+        ((*NETWORK, *CHECKPOINT, "--basis", "nmf:9", "--classes", "cat,dog"), ["--classes", "leave it out"]),
+        ((*NETWORK, *CHECKPOINT, "--both-signs"), ["--both-signs", "--basis"]),
         ((*CATDOG, "--images", "nowhere"), ["--images", "nowhere", "no folder"]),
         ((*CATDOG, "--images", "weights"), ["--images", "no images under weights"]),
         ((*CATDOG, "--images", "pictures/cat"), ["--images: 15 readable images", "at least 25"]),
@@ -259,6 +263,18 @@ def test_too_few_captions_and_pictures_that_are_none(project):
 )
 def test_names_that_a_profile_cannot_have(project, name, words):
     assert_one_line(init(project, *CATDOG, *DATA, name=name), *words)
+
+
+def test_a_basis_replaces_the_channels_of_the_encoder_and_of_its_control(with_many):
+    np.save(with_many / "w.npy", np.eye(7, 96, dtype=np.float32))
+    result = init(with_many, *NETWORK, *CHECKPOINT, *DATA, "--basis", "w.npy", "--both-signs")
+    assert "basis       14 features of 96 channels, read as directions; each has two sides" in result.stdout, (
+        result.stderr
+    )
+    assert "classifier  off: the network's classifier reads the channels" in result.stdout
+    params = load_params(prepare("mine") / "params.yaml")
+    encoder, control = params.encoders["mine"].basis, params.encoders["mine_untrained"].basis
+    assert encoder == control and encoder.directions == "../../w.npy" and encoder.both_signs and encoder.digest
 
 
 def test_an_existing_profile_is_replaced_only_if_that_is_meant(project):

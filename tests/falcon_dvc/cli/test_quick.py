@@ -61,6 +61,7 @@ def folder(tmp_path_factory):
         paths.EXPLAINABILITY / "simclr.parquet": {"group": "f3", "released_interpretable": True, **measured},
         paths.EXPLAINED: {"encoder": "simclr", "group": "f3", "kind": "feature", "explained": True, "pearson": 0.5},
         paths.table("simclr_truth"): {"group": "f0"},
+        paths.table("simclr_quantiles"): {"group": "f0"},
         paths.table("synonyms"): {"concept": "boat", "synonyms": "vessel"},
     }
     for path, row in tables.items():

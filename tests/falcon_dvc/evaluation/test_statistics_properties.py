@@ -12,6 +12,7 @@ from falcon_dvc.evaluation.statistics import (
     bootstrap_weights,
     interval_of_correlations,
     mean_over_worlds,
+    median_with_interval,
     paired_difference,
     sign_test,
     standardised,
@@ -78,3 +79,12 @@ def test_finite_features_keep_their_values(columns):
 def test_a_difference_is_positive_if_its_whole_interval_is(value, below, above):
     found = is_positive(Figure(value, value - below, value + above))
     assert (found == "holds") == (value - below > 0) and (found == "does not hold") == (value + above < 0)
+
+
+@given(ITEMS)
+def test_the_median_lies_in_its_interval_of_values_and_what_was_not_measured_does_not_count(values):
+    found = median_with_interval(values, SETTINGS)
+    assert found["median"] == np.median(values)
+    assert values.min() <= found["interval_low"] <= found["interval_high"] <= values.max()
+    assert median_with_interval(np.append(values, np.nan), SETTINGS) == found
+    assert median_with_interval(np.full(2, np.nan), SETTINGS) == {}

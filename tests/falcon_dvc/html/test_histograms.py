@@ -35,6 +35,15 @@ def test_a_group_without_usable_thresholds_has_no_line(threshold):
     assert found.threshold is None and not found.relative
 
 
+def test_images_without_activation_are_counted_and_not_drawn():
+    values = np.array([[0.0, 0.5, 0.0, 2.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]]).T
+    found = histogram(values, np.array([0.5]), [0])
+    assert (found.zeros, sum(found.counts), found.low, found.high) == (7, 3, 0.5, 2.0)
+    assert found.frequency == pytest.approx(0.3) and found.log10_frequency == pytest.approx(np.log10(0.3))
+    never = histogram(0 * values, np.array([np.inf]), [0])
+    assert never.frequency == 0 and np.isnan(never.log10_frequency) and sum(never.counts) == 10
+
+
 def test_a_constant_feature_is_no_error():
     found = histogram(np.full((20, 1), 0.25, dtype=np.float32), np.array([np.inf]), [0])
     assert sum(found.counts) == 20 and found.high > found.low and found.threshold is None

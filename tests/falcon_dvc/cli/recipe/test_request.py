@@ -172,6 +172,11 @@ def test_malformed_options_of_the_image_text_encoder(options, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
+def test_paths_inside_of_an_entry_are_written_too():
+    entry = with_paths({"basis": {"sae": Path("sae"), "k": 3}, "checkpoint": FILE}, lambda path: f"../../{path}")
+    assert entry == {"basis": {"sae": "../../sae", "k": 3}, "checkpoint": "../../x.pth"}
+
+
 def test_a_folder_that_a_name_holds_is_written_as_a_path():
     entry = {"kind": "open_clip", "name": "local-dir:a/b", "pretrained": "name", "head": FILE}
     written = with_paths(entry, lambda path: f"../../{path}")

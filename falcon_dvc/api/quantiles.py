@@ -1,0 +1,47 @@
+"""Measure in memory whether the first word of a feature holds below its maximum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from falcon_dvc.api.captions import ImageText
+from falcon_dvc.api.settings import Sections
+from falcon_dvc.concepts.scoring.corpus import Corpus
+from falcon_dvc.concepts.scoring.scores import crop_scores
+from falcon_dvc.concepts.words.listing import listed_words
+from falcon_dvc.crops.embedding import embed_pictures
+from falcon_dvc.evaluation.frequency import frequencies
+from falcon_dvc.evaluation.quantile_table import Activated, measure_quantiles, with_frequency
+from falcon_dvc.groups.image_sets import compared_activations
+from falcon_dvc.images.source import ImageSource
+
+
+def quantile_table(
+    features: np.ndarray,
+    groups: pd.DataFrame,
+    concepts: pd.DataFrame,
+    source: ImageSource,
+    towers: ImageText,
+    corpus: Corpus,
+    sections: Sections,
+) -> pd.DataFrame:
+    """Tabulate the score of the first word of each feature by part of its activation, over all images.
+
+    Parameters
+    ----------
+    features : (images, features) array.
+    groups, concepts : as in `Explained`.
+    """
+    rows, settings = np.arange(len(source)), sections.concepts
+    boxes = np.array([(0, 0, *source.load(row).shape[1::-1]) for row in range(len(source))])
+    embeddings = embed_pictures(source, towers.embed_images, rows, boxes, sections.mine_crops.batch_size)
+    found = corpus.captioned(embeddings, settings, settings.shards if settings.normaliser == "shard" else None)
+    scores = crop_scores(found.captions, found.weights, corpus.mentions).tocsc()
+    single, listed = groups[groups["size"] == 1], listed_words(concepts)
+    words = single[["group"]].assign(words=[listed.get(group, []) for group in single["group"]])
+    values = compared_activations(features, sections.find_groups.normalise)
+    activated = Activated(values, rows, single["members"].to_numpy(dtype=int))
+    intervals = settings.confidence, sections.find_groups.seed
+    table = measure_quantiles(words, activated, scores, corpus.vocabulary, None, *intervals).table
+    return with_frequency(table, single, frequencies(values, rows)[activated.columns])
