@@ -88,6 +88,10 @@ def test_one_thing_is_one_word_and_facet_and_two_are_two(here):
     words, facets = read_table(paths.table("e_word_sets")), read_table(paths.facets("e"))
     assert dict(zip(words["group"], words["follows"], strict=True)) == {"f0": 1, "f1": 2}
     assert [set(text.split("; ")) for text in words["words"]] == [{"boat"}, {"car", "dog"}]
+    assert words["sentence"][0].startswith("boat (R² 0.9") and " or " in words["sentence"][1]
+    assert list(words["directions"]) == ["raises", "raises; raises"] and list(words["not_words"].fillna("")) == ["", ""]
+    gains = [[float(gain) for gain in str(text).split("; ")] for text in words["gains"]]
+    assert [len(some) for some in gains] == [1, 2] and min(map(min, gains)) > 0.08
     assert words["r2_1"][0] > 0.9 > words["r2_1"][1] and words["r2_2"][1] > 0.9
     assert list(zip(facets["group"], facets["facet"], facets["words"], strict=True)) == [
         ("f0", 1, "boat:1.00"),
@@ -101,6 +105,7 @@ def test_one_thing_is_one_word_and_facet_and_two_are_two(here):
     assert examples[0] == "f0-0; f0-1; f0-2"
     assert all(text.startswith("f1-") and text.count("; ") == 2 for text in examples[1:])
     metrics = read_json(paths.metrics("facets_e"))
+    assert metrics["with_not"]["share"] == metrics["with_and"]["share"] == 0 and metrics["median_r2_of_set"] > 0.9
     assert metrics["follow_several"]["share"] == 0.5 and metrics["several_facets"]["share"] == 0.5
     assert metrics["permuted_images"]["follow_nothing"]["share"] == 1
     assert abs(metrics["permuted_images"]["median_r2"]["words_1"]) < 0.1 < metrics["median_r2"]["words_1"]

@@ -14,6 +14,7 @@ from PIL import Image
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_array, write_json, write_table
 from falcon_dvc.groups.image_sets import compared_activations
+from tests.support.word_sets import word_set
 
 WORDS = ("boat", "ship", "red", "striped", "water", "grass", "tree", "flower", "umbrella", "night")
 PHRASES = ("red boat", "striped cup", "the grass", "a small ship on water")
@@ -307,10 +308,10 @@ def _facets(features, text):
 
 def _word_sets(features, text):
     """The first feature follows two words, the second none, and all others one; R² of the third was not measured."""
-    follows = np.array([2, 0, *[1] * len(features)])[: len(features)]
-    r2 = np.where(np.arange(len(features)) == 2, np.nan, 0.25)
-    words = [f"{text.replace('; ', ' ')}; boat", "", *["boat"] * len(features)][: len(features)]
-    return pd.DataFrame({"group": features, "follows": follows, "words": words, "r2_1": r2, "r2_2": 2 * r2})
+    several = word_set("", [text.replace("; ", " "), "boat"], ["sand"], r2=0.5)
+    unmeasured, one = word_set("", ["boat"]), word_set("", ["boat"], r2=0.25)
+    rows = [several, word_set("", [], r2=0.0), unmeasured, *[one] * len(features)]
+    return pd.concat(rows[: len(features)], ignore_index=True).assign(group=features)
 
 
 def write_explained(encoders, verdict=True):
