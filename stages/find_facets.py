@@ -15,9 +15,13 @@ from falcon_dvc.artifacts.formats import read_rows, read_table, write_json, writ
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned
+from falcon_dvc.concepts.words.listing import listed_words
+from falcon_dvc.concepts.words.sentences import entries
 from falcon_dvc.evaluation.explaining_sets import ExplainingSets, explaining_sets
 from falcon_dvc.evaluation.facet_words import CaptionedCrops, facet_table
+from falcon_dvc.evaluation.ground_truth import read_judge
 from falcon_dvc.evaluation.set_tables import set_table
+from falcon_dvc.evaluation.set_truth import judged_sets, set_metrics
 from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.evaluation.whole_images import image_scores
 from falcon_dvc.evaluation.word_sets import Division, WordSets, divided, permuted, word_sets
@@ -42,11 +46,17 @@ def run(params: Params, name: str) -> StageSummary:
     facets = facet_table(names, sets, crops, corpus, params.concepts, settings.least_difference)
     write_table(paths.facets(name), facets)
     write_table(paths.table(f"{name}_facets"), _with_examples(facets, crops.table))
-    write_table(paths.table(f"{name}_word_sets"), set_table(features["group"], sets, explaining, corpus.vocabulary))
+    words, of_truth = _with_truth(params, name, set_table(features["group"], sets, explaining, corpus.vocabulary))
+    write_table(paths.table(f"{name}_word_sets"), words)
     several = facets["group"].value_counts().reindex(features["group"]).to_numpy() > 1
-    metrics = _metrics(sets, settings) | _relations(explaining, settings)
-    metrics |= {"several_facets": mean_with_interval(several, settings)}
-    write_json(paths.metrics(f"facets_{name}"), metrics | {"permuted_images": _metrics(control, settings)})
+    metrics = {
+        **_metrics(sets, settings),
+        **_relations(explaining, settings),
+        "several_facets": mean_with_interval(several, settings),
+        **of_truth,
+        "permuted_images": _metrics(control, settings),
+    }
+    write_json(paths.metrics(f"facets_{name}"), metrics)
     held = len(division.heldout)
     return StageSummary(
         read={"features": len(features), "crops": len(crops.table), "held-out images": held},
@@ -86,6 +96,22 @@ def _word_sets(
         replace(explaining, words=concept[explaining.words]),
         control,
     )
+
+
+def _with_truth(params: Params, name: str, words: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
+    """Judge the words of each set by the attributes that its feature follows: the table with what is right, and metrics.
+
+    Without a synthetic data set, nothing is known, and the table stays as it is.
+    """
+    if not params.worlds:
+        return words, {}
+    settings = params.find_facets
+    judge = read_judge(params.data.images, name, settings.least_correlation)
+    lists = (words[column].map(entries) for column in ("words", "not_words"))
+    sets = dict(zip(words["group"], zip(*lists, strict=True), strict=True))
+    ranked = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
+    judged = judged_sets(judge, sets, ranked, settings.least_correlation, np.random.default_rng(settings.seed))
+    return words.merge(judged, on="group", how="left", validate="one_to_one"), {"truth": set_metrics(judged, settings)}
 
 
 def _crops(name: str, corpus: Corpus) -> CaptionedCrops:

@@ -13,6 +13,7 @@ from falcon_dvc.api.encoders import Activations, activations_of
 from falcon_dvc.api.images import pictures
 from falcon_dvc.api.results import BOX, Explained, caption_table
 from falcon_dvc.api.settings import Settings, checked
+from falcon_dvc.api.word_sets import sets_of_words
 from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned, explain_crops
 from falcon_dvc.concepts.scoring.tables import concept_table
@@ -62,7 +63,8 @@ def explain(
     settings : Settings, optional
         By default those of params.yaml.
     seed : int, optional
-        Of the random images; by default ``settings.find_groups.seed``.
+        Of the random images, and of the images that choose words, judge them, and measure R²; by default
+        ``settings.find_groups.seed`` and ``settings.find_facets.seed``.
 
     Returns
     -------
@@ -80,16 +82,28 @@ def explain(
     activations = activations_of(encoder, source, sections.extract_activations)
     groups, sets = _images(activations.features, _chosen(features, activations.features.shape[1]), sections.find_groups)
     corpus = corpus_of(texts, caption_embeddings, len(captions), towers, sections.parse_captions)
+    width, batch_size = corpus.embeddings.shape[1], sections.mine_crops.batch_size
     heatmaps, boxes = _boxes(activations, source, groups, sets, sections.mine_crops)
     crops = crop_table(sets, boxes, empty(heatmaps)).assign(activation=sets["activation"])
-    embeddings = _embedded(source, towers, crops, sections.mine_crops.batch_size, corpus.embeddings.shape[1])
+    embeddings = _embedded(source, towers, crops, batch_size, width)
     captioned, concepts = _concepts(embeddings, crops, groups, corpus, sections.concepts)
     of_crops = caption_table(crops, captioned, embeddings, corpus, texts)
-    return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), source)
+    whole = _embedded(source, towers, _whole_images(source), batch_size, width)
+    words = sets_of_words(activations.features, whole, groups, corpus, sections)
+    return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), words, source)
+
+
+def _whole_images(source: ImageSource) -> pd.DataFrame:
+    """List every image with the box of the whole image, as the table of crops."""
+    sides = np.array([source.load(row).shape[:2] for row in range(len(source))])
+    nothing = np.zeros(len(sides), dtype=int)
+    return pd.DataFrame(np.column_stack([nothing, nothing, sides[:, 1], sides[:, 0]]), columns=BOX).assign(
+        image=np.arange(len(sides))
+    )
 
 
 def _embedded(source: ImageSource, towers: ImageText, crops: pd.DataFrame, batch_size: int, width: int) -> np.ndarray:
-    """Embed the crops.
+    """Embed crops of images.
 
     Raises
     ------

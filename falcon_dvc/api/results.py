@@ -41,6 +41,9 @@ class Explained:
         ``activation`` (row-normalised).
     heatmaps : (crops, height, width) uint8 array
         Where the group fires in what the encoder sees of the image; 255 is the maximum.
+    sets : DataFrame
+        The words that each feature follows over whole images: ``group``, ``sentence`` ("blue or purple, not sand (R² 0.61)"),
+        ``words`` (that raise it), ``not_words`` (that lower it), ``gains``, ``gains_low``, ``gains_high``, ``r2``, ...
     """
 
     groups: pd.DataFrame
@@ -48,11 +51,19 @@ class Explained:
     captions: pd.DataFrame
     crops: pd.DataFrame
     heatmaps: np.ndarray
+    sets: pd.DataFrame
     _source: ImageSource
 
+    @property
+    def sentence(self) -> dict[str, str]:
+        """The words that each feature follows, as a sentence; "" if it follows none."""
+        return dict(zip(self.sets["group"], self.sets["sentence"], strict=True))
+
     def summary(self) -> pd.DataFrame:
-        """List each group with kept words and phrases, and removed words, as texts."""
-        return explanations_in_words(self.groups, self.concepts)
+        """List each group with its sentence, kept words and phrases, and removed words, as texts."""
+        table = explanations_in_words(self.groups, self.concepts)
+        table.insert(table.columns.get_loc("words"), "sentence", table["group"].map(self.sentence).fillna(""))
+        return table
 
     def picture(self, feature: int | str, count: int = 8, size: int = 96) -> Image.Image:
         """Draw the strongest crops of a feature or group side by side.

@@ -832,6 +832,7 @@ class FindFacets(Resampled):
     candidates: Annotated[int, Field(ge=1, le=1000)]
     least_gain: Between
     least_difference: Between
+    least_correlation: Between
 
 
 class EvaluateConcepts(Resampled):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 OTHER = {"and": "or", "or": "and"}
 DIRECTIONS = {1: "raises", -1: "lowers"}  # names in the tables
 SEPARATOR = "; "
+SET_COLUMNS = ("words", "not_words", "directions", "gains", "gains_low", "gains_high")  # that `words_of_set` reads
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class SetWord:
 
 def words_of_set(row: Mapping[str, Any]) -> list[SetWord]:
     """Read the words of a row of ``NAME_word_sets.csv``: those that raise the feature, then those that lower it."""
-    words = [*_listed_in(row["words"]), *_listed_in(row["not_words"])]
-    raises = [direction == DIRECTIONS[1] for direction in _listed_in(row["directions"])]
+    words = [*entries(row["words"]), *entries(row["not_words"])]
+    raises = [direction == DIRECTIONS[1] for direction in entries(row["directions"])]
     # A cell that starts with "-" was escaped by an apostrophe.
-    numbers = (map(float, _listed_in(row[f"gains{end}"].lstrip("'"))) for end in ("", "_low", "_high"))
+    numbers = (map(float, entries(row[f"gains{end}"].lstrip("'"))) for end in ("", "_low", "_high"))
     return [SetWord(*values) for values in zip(words, raises, *numbers, strict=True)]
 
 
@@ -46,7 +47,8 @@ def listed(words: Iterable[str]) -> str:
     return SEPARATOR.join(word.replace(";", ",") for word in words)
 
 
-def _listed_in(cell: str) -> list[str]:
+def entries(cell: str) -> list[str]:
+    """Read the entries of a cell that `listed` wrote."""
     return [entry for entry in cell.split(SEPARATOR) if entry]
 
 

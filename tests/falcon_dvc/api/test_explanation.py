@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -72,10 +73,10 @@ def test_the_strongest_crops_are_drawn(explained):
 
 def test_it_is_shown_as_a_table_without_markup_of_captions():
     found = run(captions=[f"{text} <script>" for text in CAPTIONS], settings=FEW)
-    concepts = found.concepts.assign(concept="<script>")
-    shown = type(found)(found.groups, concepts, found.captions, found.crops, found.heatmaps, None)._repr_html_()
+    tables = {"concepts": found.concepts.assign(concept="<script>"), "sets": found.sets.assign(sentence="<script>")}
+    shown = replace(found, **tables)._repr_html_()
     assert "red" in found._repr_html_() and "&lt;script&gt;" in shown and "<script" not in shown
-    assert repr(found) == f"Explained(4 groups, {len(concepts)} concepts, {len(found.crops)} crops)"
+    assert repr(found) == f"Explained(4 groups, {len(found.concepts)} concepts, {len(found.crops)} crops)"
 
 
 def test_arrays_are_explained_as_the_network_that_gives_them(explained, activations):
@@ -188,3 +189,26 @@ def test_importing_the_package_imports_neither_torch_nor_pandas():
     assert set(falcon_dvc.__all__) <= set(dir(falcon_dvc))
     with pytest.raises(AttributeError, match="no attribute 'explains'"):
         _ = falcon_dvc.explains
+
+
+class SeesSaturation(NamesColours):
+    """Names the strongest colour, so that a whole image is named after its square."""
+
+    def embed_images(self, images):
+        strongest = [
+            image.reshape(-1, 3)[np.ptp(image.reshape(-1, 3).astype(int), axis=1).argmax()] for image in images
+        ]
+        return _rows([[*np.maximum(colour.astype(float) - 128, 1), 1] for colour in strongest])
+
+
+def _rows(values):
+    rows = np.array(values, dtype=np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_each_feature_has_a_sentence_of_the_words_that_it_follows():
+    found = run(image_text=SeesSaturation())
+    assert list(found.sentence) == [f"f{number}" for number in range(len(found.sets))]
+    for number, colour in enumerate(COLOURS):
+        assert found.sentence[f"f{number}"].startswith(f"{colour} (R² ")
+    assert found.sets["r2"][:3].min() > 0.5 and set(found.summary()["sentence"]) == set(found.sentence.values())

@@ -13,6 +13,7 @@ from falcon_dvc.cli import explain, find
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.keys import read_keys
 from tests.support.paths import ROOT
+from tests.support.word_sets import word_set
 
 HOSTILE = "[bold]boat[/]\x1b[31m"
 COLUMNS = ["group", "kind", "rank", "concept", "score", "kept"]
@@ -68,6 +69,8 @@ def params(tmp_path, monkeypatch):
     truth = {"kind": "object", "value": "boat", "correlation": 0.8, "clear": True, "hit_first": True, "hit_five": True}
     write_table(paths.table("simclr_truth"), pd.DataFrame({"group": ["f0"], **truth}))
     write_table(paths.table("synonyms"), pd.DataFrame({"concept": ["emerald"], "synonyms": ["green; lime"]}))
+    sets = [word_set("f0", [HOSTILE, "blue"], ["sand"], r2=0.61, both=[(0, 1)]), word_set("f3", [])]
+    write_table(paths.table("simclr_word_sets"), pd.concat(sets))
     return params
 
 
@@ -87,6 +90,19 @@ def test_everything_that_is_known(params, capsys):
     assert "water" in text and "its low score [red]" in text
     assert text.index("that weighs most") < text.index("one that weighs less")
     assert "\x1b" not in text and "\x07" not in text
+
+
+def test_the_set_of_words_is_told_as_a_sentence_with_gains(params, capsys):
+    explain.run(params, "simclr:0")
+    text = capsys.readouterr().out
+    assert "follows: [bold]boat[/] [31m and blue, not sand (R² 0.61)" in text
+    assert "blue 0.20 (-0.01-0.30), not sand 0.20" in text
+    explain.run(params, "simclr:3")
+    assert "follows nothing that single words name" in capsys.readouterr().out
+    explain.run(params, "simclr:gab")
+    assert "follows" not in capsys.readouterr().out
+    find.run(params, "striped", "simclr", top=9)
+    assert "[31m and blue" in capsys.readouterr().out
 
 
 def test_words_that_may_be_chance_have_a_question_mark(params, capsys):
