@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 SHOWN = 4  # concepts listed of a match
-SENTENCE = 30  # characters of what a feature follows
+SENTENCE = 26  # characters of what a feature follows
 
 
 @dataclass(frozen=True)

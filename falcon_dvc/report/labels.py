@@ -69,6 +69,14 @@ WHOLE = {
     "full": "of the unseen space",
     "dimensions": "number of dimensions",
     "agreement": "agreement with the explained space",
+    "follow nothing share": "follow nothing, share",
+    "follow one share": "follow one word, share",
+    "follow several share": "follow several words, share",
+    "with not share": "with a word that lowers the feature (not), share",
+    "with and share": "with words that raise it only together (and), share",
+    "several facets share": "with several facets, share",
+    "median r2 of set": "R² of the set on held-out images, median",
+    "permuted images": "permuted images (control)",
 }
 # Words of keys that are no words of the language, or that are defined elsewhere.
 PARTS = {
@@ -88,6 +96,9 @@ PARTS = {
     "clip dissect": "CLIP-Dissect, as released",
     "caption correlation": "correlation with captions",
     "falcon less this": "FALCON less this, on the same features",
+    "set less this f1": "F1 of the set less this, on the same features",
+    "set less this exact": "exact sets less this, on the same features",
+    "f1": "F1",
     "p value": "p-value",
     "dropped share": "left out of the",
     "lift beyond parts": "lift beyond that of smaller sets",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon_dvc.artifacts.formats import read_table, write_table
-from falcon_dvc.concepts.words.sentences import SetWord, sentence, words_of_set
+from falcon_dvc.concepts.words.sentences import SetWord, entries, listed, sentence, words_of_set
 from tests.support.word_sets import word_set
 
 WORDS = ["blue", "purple", "water", "boat"]
@@ -69,3 +69,12 @@ def test_the_words_of_a_table_are_read_back(tmp_path):
     found = words_of_set(row)
     assert [(one.word, one.raises) for one in found] == [("a, b", True), ("boat", True), ("sand", False)]
     assert found[0] == SetWord("a, b", True, 0.2, -0.1, 0.3)
+
+
+@given(st.lists(st.text("ab; &,'", min_size=1).filter(lambda word: word.strip(" ,;")), max_size=4))
+def test_a_cell_holds_as_many_words_as_were_listed(words):
+    words = [" ".join(word.split()) for word in words]
+    assert entries(listed(words)) == [word.replace(";", ",") for word in words]
+    none = dict.fromkeys(("not_words", "gains", "gains_low", "gains_high"), listed(["0.1"] * len(words)))
+    row = {"words": listed(words), "directions": listed(["raises"] * len(words)), **none, "not_words": ""}
+    assert [one.word for one in words_of_set(row)] == entries(row["words"])
