@@ -16,7 +16,7 @@ from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.cli.records import read_records
 from falcon_dvc.cli.verdicts import faithfulness_by_group
 from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE, NOT_MEASURED, Faithfulness, doubts
-from falcon_dvc.concepts.words.sentences import SET_COLUMNS, words_of_set
+from falcon_dvc.concepts.words.sentences import PAIR_COLUMNS, SET_COLUMNS, Together, pairs_of, words_of_set
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class FeatureExplanation:
     captions : captions with the largest weights for the first concepts, by concept.
     faithfulness : how well its first word follows it on held-out images.
     follows : its row of the table of word sets; None for a group of several features.
+    together : what it follows with another feature, or what its two members follow together.
     measured : its row of the explainability table; None if it was not measured.
     truth : its row of the truth table; None if the truth is not known.
     """
@@ -49,6 +50,7 @@ class FeatureExplanation:
     captions: dict[str, list[str]]
     faithfulness: Faithfulness
     follows: SimpleNamespace | None
+    together: list[Together]
     measured: Any | None
     truth: Any | None
 
@@ -105,14 +107,17 @@ def collect(encoder: str, group: str, truth_known: bool) -> FeatureExplanation:
     """Read the results of a feature or group from the artefacts of the stages."""
     concepts = read_records(paths.concepts(encoder) / "concepts.parquet", group=group)
     concepts.sort(key=lambda row: (not row.kept, row.kind != "word", row.rank))
+    row = _row(paths.groups(encoder) / "groups.parquet", group)
+    pairs = map(vars, read_records(paths.table(f"{encoder}_pairs"), PAIR_COLUMNS))
     return FeatureExplanation(
         encoder=encoder,
         group=group,
-        row=_row(paths.groups(encoder) / "groups.parquet", group),
+        row=row,
         concepts=concepts,
         captions=_captions(encoder, group, concepts),
         faithfulness=faithfulness_by_group(encoder, group).get(group, NOT_MEASURED),
         follows=_row(paths.table(f"{encoder}_word_sets"), group, ["group", "sentence", *SET_COLUMNS]),
+        together=pairs_of(pairs, str(row.members)) if row else [],
         measured=_row(paths.EXPLAINABILITY / f"{encoder}.parquet", group),
         truth=_row(paths.table(f"{encoder}_truth"), group) if truth_known else None,
     )
@@ -150,6 +155,7 @@ def show(explanation: FeatureExplanation) -> None:
     )
     measured = (
         *_follows(explanation.follows),
+        *(line for pair in explanation.together for line in (pair.text, pair.of_gain)),
         _faithfulness(explanation.faithfulness),
         _coherence(explanation.measured),
         _truth(explanation.truth),

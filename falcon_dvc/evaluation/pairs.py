@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,17 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
+from falcon_dvc.concepts.words.sentences import AND
+from falcon_dvc.evaluation.faithfulness import correlations_with_words
 from falcon_dvc.evaluation.ground_truth import Attribute
 from falcon_dvc.evaluation.group_selectivity import beside_control, compared
-from falcon_dvc.evaluation.pair_choice import common_images, different_words, disjoint_pairs, with_random_partners
+from falcon_dvc.evaluation.pair_choice import (
+    common_images,
+    different_words,
+    disjoint_pairs,
+    occurring_conjunctions,
+    with_random_partners,
+)
 from falcon_dvc.evaluation.pair_labels import halves, judged
 from falcon_dvc.evaluation.statistics import bootstrap_weights, paired_difference
 
@@ -88,12 +97,13 @@ def measured_pairs(
     common = common_images(explained.fires[choosing])
     tables = []
     for choice in settings.choice:
-        pairs, eligible = _chosen(choice, explained, cofiring, common, settings)
+        pairs, eligible = _chosen(choice, explained, cofiring, common, choosing, settings)
         partners = with_random_partners(pairs, eligible, np.random.default_rng([settings.seed, 1]))
         paired = partners[:, 1] >= 0
         measure = _Measure(explained, common, truth, choosing, judging, weights, settings)
-        control = measure.table(partners[paired]).set_index(np.flatnonzero(paired)).add_prefix("control_")
-        tables.append(measure.table(pairs).assign(choice=choice).join(control.drop(columns="control_first")))
+        table = measure.table(pairs)
+        control = measure.control(partners[paired], table["label"][paired])
+        tables.append(table.assign(choice=choice).join(control))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -104,7 +114,12 @@ def halves_of(images: int, generator: np.random.Generator) -> tuple[Int[np.ndarr
 
 
 def _chosen(
-    choice: str, explained: Explained, cofiring: list[list[int]], common: np.ndarray, settings: AnalyseGroups
+    choice: str,
+    explained: Explained,
+    cofiring: list[list[int]],
+    common: np.ndarray,
+    choosing: np.ndarray,
+    settings: AnalyseGroups,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose pairs as places among the explained features, and find the pairs that random partners may form."""
     place = pd.Index(explained.features)
@@ -114,7 +129,20 @@ def _chosen(
     known, number = np.unique(explained.first_words.astype(str), return_inverse=True)
     eligible = different_words(np.where(known[number] == "", -1, number))
     together = eligible & (common >= settings.least_common)
+    if choice == "conjunction":
+        together &= _conjunctions(explained, choosing, settings)
     return disjoint_pairs(together, settings.most_pairs, np.random.default_rng([settings.seed, 0])), eligible
+
+
+def _conjunctions(explained: Explained, choosing: np.ndarray, settings: AnalyseGroups) -> np.ndarray:
+    """Find the pairs of features whose first words occur together, by the images that choose labels."""
+    column = pd.Index(explained.words).get_indexer(explained.first_words)
+    known, word = np.unique(column, return_inverse=True)
+    scores = explained.scores[choosing][:, np.maximum(known, 0)]
+    correlation = correlations_with_words(explained.activations[choosing], scores.tocsc())
+    present = (scores > 0).toarray()
+    limits = (settings.least_common, settings.least_own, settings.most_other)
+    return occurring_conjunctions(np.where(column < 0, -1, word), present, correlation, *limits)
 
 
 @dataclass(frozen=True)
@@ -139,9 +167,9 @@ class _Measure:
             {
                 "first": [f"f{feature}" for feature in explained.features[pairs[:, 0]]],
                 "second": [f"f{feature}" for feature in explained.features[pairs[:, 1]]],
-                "first_words": [" & ".join(explained.first_words[pair]) for pair in pairs],
+                "first_words": [AND.join(explained.first_words[pair]) for pair in pairs],
                 "common_images": self.common[pairs[:, 0], pairs[:, 1]],
-                "label": [" & ".join(dict.fromkeys(label)) for label in words],
+                "label": [AND.join(dict.fromkeys(label)) for label in words],
                 "two_words": found.labels[:, 0] != found.labels[:, 1],
                 "selectivity": found.gain.group,
                 "member_selectivity": found.gain.member,
@@ -151,8 +179,24 @@ class _Measure:
         )
         return table if self.truth is None else table.assign(**_against_truth(pairs, words, self.truth))
 
+    def control(self, partners: np.ndarray, labels: pd.Series) -> pd.DataFrame:
+        """Measure pairs with random partners, by the places of the true pairs.
 
-def _against_truth(pairs: np.ndarray, words: np.ndarray, truth: Truth) -> dict[str, list]:
+        The joint activation with a random partner has a label of its own, which may name it rightly. So what is right is judged
+        by the labels of the true pairs: these should not name what a random partner follows.
+
+        Parameters
+        ----------
+        labels : of the true pairs, by place.
+        """
+        table = self.table(partners).set_index(labels.index).drop(columns="first")
+        if self.truth is not None:
+            words = [label.split(AND) for label in labels]
+            table = table.assign(**_against_truth(partners, words, self.truth))
+        return table.add_prefix("control_")
+
+
+def _against_truth(pairs: np.ndarray, words: Iterable[Iterable[str]], truth: Truth) -> dict[str, list]:
     """Find whether the words of each label name exactly the attributes of the members.
 
     ``exact_pair`` is NaN if both members follow the same attribute, ``exact_conjunction`` also if no image has both.
@@ -164,7 +208,7 @@ def _against_truth(pairs: np.ndarray, words: np.ndarray, truth: Truth) -> dict[s
     ]
     differ, occur = ([len({*both}) > 1 for both in followed], [frozenset(both) in truth.together for both in followed])
     return {
-        "attributes": [" & ".join(value for _, value in dict.fromkeys(both)) for both in followed],
+        "attributes": [AND.join(value for _, value in dict.fromkeys(both)) for both in followed],
         "exact_pair": np.where(differ, exact, np.nan).tolist(),
         "exact_conjunction": np.where(np.logical_and(differ, occur), exact, np.nan).tolist(),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,67 @@ OTHER = {"and": "or", "or": "and"}
 DIRECTIONS = {1: "raises", -1: "lowers"}  # names in the tables
 SEPARATOR = "; "
 SET_COLUMNS = ("words", "not_words", "directions", "gains", "gains_low", "gains_high")  # that `words_of_set` reads
+AND = " & "  # between the words of a pair of features in the tables
+CONJUNCTION, COFIRING = "conjunction", "cofiring"  # how pairs are chosen
+PAIR_COLUMNS = (
+    *("choice", "first", "second", "first_words", "label", "two_words"),
+    *("gain", "gain_low", "gain_high", "beats_best_member", "control_gain"),
+)
+
+
+@dataclass(frozen=True)
+class Together:
+    """What a pair of features follows together.
+
+    Attributes
+    ----------
+    first, second : names of the features.
+    text : ``f12 and f40 together: striped and boat; alone: striped, boat``.
+    gain, low, high : gain of the pair over its best member, with the interval.
+    control : gain of the first feature with a random partner; NaN if it has no other partner.
+    new : whether two words name it, and it follows them better than each of its members does.
+    """
+
+    first: str
+    second: str
+    text: str
+    gain: float
+    low: float
+    high: float
+    control: float
+    new: bool
+
+    @property
+    def of_gain(self) -> str:
+        """Say what the pair gains, and whether its words are a new conjunction."""
+        control = "" if isnan(self.control) else f", with a random partner {self.control:.2f}"
+        verdict = "a new conjunction" if self.new else "no new conjunction"
+        return f"gain over the best member {self.gain:.2f} ({self.low:.2f} to {self.high:.2f}){control}: {verdict}"
+
+
+def together(row: Mapping[str, Any]) -> Together:
+    """Read a row of ``NAME_pairs.csv``."""
+    label, alone = " and ".join(row["label"].split(AND)), ", ".join(row["first_words"].split(AND))
+    text = f"{row['first']} and {row['second']} together: {label}; alone: {alone}"
+    gain, low, high, control = (
+        float(row[name] if row[name] != "" else "nan") for name in ("gain", "gain_low", "gain_high", "control_gain")
+    )
+    new = bool(row["two_words"]) and bool(row["beats_best_member"])
+    return Together(row["first"], row["second"], text, gain, low, high, control, new)
+
+
+def pairs_of(rows: Iterable[Mapping[str, Any]], members: str) -> list[Together]:
+    """Read what is known of a feature or group: the conjunction that a feature belongs to, or what a pair follows.
+
+    Parameters
+    ----------
+    rows : of ``NAME_pairs.csv``.
+    members : numbers of the features, ``"12 40"``.
+    """
+    features = {f"f{member}" for member in members.split()}
+    choice = CONJUNCTION if len(features) == 1 else COFIRING
+    some = [row for row in rows if row["choice"] == choice]
+    return [together(row) for row in some if features <= {row["first"], row["second"]}]
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,18 @@ VERDICTS = pd.DataFrame(
 )
 
 
+def pair(choice, first, second):
+    """What `analyse_groups` writes of a pair."""
+    numbers = {
+        "gain": 0.21,
+        "gain_low": 0.14,
+        "gain_high": 0.28,
+        "control_gain": np.nan if choice == "cofiring" else 0.1,
+    }
+    words = {"first_words": f"{HOSTILE} & red", "label": "red & boat", "two_words": True, "beats_best_member": True}
+    return {"choice": choice, "first": f"f{first}", "second": f"f{second}", **words, **numbers}
+
+
 @pytest.fixture
 def params(tmp_path, monkeypatch):
     """Artefacts of one encoder, with hostile text."""
@@ -71,6 +83,7 @@ def params(tmp_path, monkeypatch):
     write_table(paths.table("synonyms"), pd.DataFrame({"concept": ["emerald"], "synonyms": ["green; lime"]}))
     sets = [word_set("f0", [HOSTILE, "blue"], ["sand"], r2=0.61, both=[(0, 1)]), word_set("f3", [])]
     write_table(paths.table("simclr_word_sets"), pd.concat(sets))
+    write_table(paths.table("simclr_pairs"), pd.DataFrame([pair("cofiring", 0, 3), pair("conjunction", 0, 7)]))
     return params
 
 
@@ -103,6 +116,19 @@ def test_the_set_of_words_is_told_as_a_sentence_with_gains(params, capsys):
     assert "follows" not in capsys.readouterr().out
     find.run(params, "striped", "simclr", top=9)
     assert "[31m and b" in capsys.readouterr().out
+
+
+def test_a_pair_is_told_with_what_its_members_are_alone(params, capsys):
+    explain.run(params, "simclr:gab")
+    text = capsys.readouterr().out
+    assert "f0 and f3 together: red and boat; alone: [bold]boat[/] [31m, red" in text
+    assert "gain over the best member 0.21 (0.14 to 0.28): a new conjunction" in text and "f7" not in text
+    explain.run(params, "simclr:0")
+    text = capsys.readouterr().out
+    assert "f0 and f7 together" in text and "(0.14 to 0.28), with a random partner 0.10: a new" in text
+    assert "f3 together" not in text
+    explain.run(params, "simclr:3")
+    assert "together" not in capsys.readouterr().out
 
 
 def test_words_that_may_be_chance_have_a_question_mark(params, capsys):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon_dvc.artifacts.formats import read_table, write_table
-from falcon_dvc.concepts.words.sentences import SetWord, entries, listed, sentence, words_of_set
+from falcon_dvc.concepts.words.sentences import SetWord, entries, listed, pairs_of, sentence, together, words_of_set
 from tests.support.word_sets import word_set
 
 WORDS = ["blue", "purple", "water", "boat"]
@@ -78,3 +78,26 @@ def test_a_cell_holds_as_many_words_as_were_listed(words):
     none = dict.fromkeys(("not_words", "gains", "gains_low", "gains_high"), listed(["0.1"] * len(words)))
     row = {"words": listed(words), "directions": listed(["raises"] * len(words)), **none, "not_words": ""}
     assert [one.word for one in words_of_set(row)] == entries(row["words"])
+
+
+@given(st.booleans(), st.booleans(), st.floats(-1, 1), st.integers(0, 9))
+def test_a_pair_is_a_new_conjunction_if_two_words_gain(two, beats, gain, control):
+    row = {
+        "choice": "cofiring",
+        "first": "f1",
+        "second": "f2",
+        "first_words": "boat & ",
+        "label": "boat & red" if two else "boat",
+    }
+    row |= {"two_words": two, "beats_best_member": beats, "gain": gain, "gain_low": gain, "gain_high": gain}
+    found = together(row | {"control_gain": control / 10 if control else ""})
+    assert found.new == (two and beats) and found.text.startswith(
+        f"f1 and f2 together: boat{' and red' if two else ''}; "
+    )
+    assert ("random partner" in found.of_gain) == bool(control) and ("no new" in found.of_gain) != found.new
+    assert [len(pairs_of([row | {"control_gain": ""}], members)) for members in ("1 2", "2 1", "1", "1 2 3")] == [
+        1,
+        1,
+        0,
+        0,
+    ]
