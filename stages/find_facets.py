@@ -150,7 +150,8 @@ def _metrics(sets: WordSets, settings: FindFacets) -> dict:
 
 def _relations(explaining: ExplainingSets, settings: FindFacets) -> dict:
     """Compute how many features have a "not" or an "and", and the median R² of all words on held-out images."""
-    lowered, together = (explaining.direction < 0).any(axis=1), explaining.together.any(axis=(1, 2))
+    lowered = np.logical_or.reduce(explaining.direction < 0, axis=1)
+    together = np.logical_or.reduce(explaining.together, axis=(1, 2))
     measured = len(explaining.r2) and np.isfinite(explaining.r2).all()
     return {
         "with_not": mean_with_interval(lowered, settings),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from falcon_dvc.evaluation.ground_truth import Attribute, Judge
+from falcon_dvc.evaluation.ground_truth import Attribute, Judge, attributes_of_words
 from falcon_dvc.evaluation.statistics import Resampling, correlations, mean_with_interval, paired_difference
 
 Named = frozenset[tuple[str, Attribute]]  # (direction, attribute)
@@ -36,7 +36,7 @@ def followed_attributes(judge: Judge, least: float) -> dict[str, Named]:
 
 
 def _marked(which: Bool[np.ndarray, "features attributes"], attributes: Sequence[Attribute]) -> list[list[Attribute]]:
-    return [[attributes[column] for column in np.flatnonzero(row)] for row in which]
+    return [[attributes[column] for column in np.flatnonzero(row).tolist()] for row in which]
 
 
 def _directed(attributes: Iterable[Attribute], direction: str) -> Named:
@@ -89,7 +89,7 @@ def judged_sets(
     """
     truth, groups = followed_attributes(judge, least), judge.truth["group"].to_list()
     other = dict(zip(groups, _others(groups, generator), strict=True))
-    attribute_of = {word: attribute for attribute, words in reversed(judge.names.items()) for word in words}
+    attribute_of = attributes_of_words(judge.names)
 
     def judged(group: str) -> dict[str, float]:
         (raising, lowering), words, follows = sets[group], ranked.get(group, []), truth[group]

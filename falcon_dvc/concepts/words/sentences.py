@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Bool
 
+    Relation = Bool[np.ndarray, "words words"]
+
 OTHER = {"and": "or", "or": "and"}
 DIRECTIONS = {1: "raises", -1: "lowers"}  # names in the tables
 SEPARATOR = "; "
@@ -117,7 +119,7 @@ def entries(cell: str) -> list[str]:
 def sentence(
     words: Sequence[str],
     opposed: Sequence[str],
-    together: Bool[np.ndarray, "words words"] | Sequence[Sequence[bool]],
+    together: Relation,
     r2: float,
 ) -> str:
     """Write words with their relations as a sentence; "" without words.
@@ -134,7 +136,7 @@ def sentence(
     return f"{text} (R² {r2:.2f})" if text and r2 == r2 else text
 
 
-def _joined(words: Sequence[str], places: list[int], together: Sequence, depth: int) -> str:
+def _joined(words: Sequence[str], places: list[int], together: Relation, depth: int) -> str:
     """Join the words at some places.
 
     Words that "or" does not link are joined by "and", and the other way round. Of words that both link, all are joined by
@@ -148,7 +150,7 @@ def _joined(words: Sequence[str], places: list[int], together: Sequence, depth: 
     return " or ".join(words[place] for place in places)
 
 
-def _linked(places: list[int], together: Sequence, relation: str) -> list[list[int]]:
+def _linked(places: list[int], together: Relation, relation: str) -> list[list[int]]:
     """Divide places into those that one relation links, directly or through others; in order of their first places."""
     parts: list[list[int]] = []
     for place in places:
