@@ -26,7 +26,7 @@ OR, AND, NOT, ONLY_NOT, NOTHING = range(5)
 def planted(seed, images=IMAGES):
     """Features of words 0 or 1, of 2 and 3, of 4 and not 5, of not 6, and of nothing; and the scores of words."""
     rng = np.random.default_rng(seed)
-    scores = np.where(rng.random((images, WORDS)) < 0.35, rng.uniform(0.6, 1, (images, WORDS)), 0.0)
+    scores = np.where(rng.random((images, WORDS)) < 0.5, rng.uniform(0.6, 1, (images, WORDS)), 0.0)
     has = scores > 0
     features = [
         has[:, 0] | has[:, 1],
