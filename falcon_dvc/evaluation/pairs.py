@@ -22,14 +22,15 @@ from falcon_dvc.evaluation.pair_choice import (
     occurring_conjunctions,
     with_random_partners,
 )
-from falcon_dvc.evaluation.pair_labels import halves, judged
-from falcon_dvc.evaluation.statistics import bootstrap_weights, paired_difference
+from falcon_dvc.evaluation.pair_labels import Half, gain_of_labels, halves, judged
+from falcon_dvc.evaluation.statistics import bootstrap_weights, mean_with_interval, paired_difference
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import AnalyseGroups
 
 # Of more features or images, as many are drawn: the pairs grow with the square of the features, the bootstrap with the images.
 MOST_FEATURES, MOST_IMAGES = 2048, 20_000
+SAME_WORDS = "control_same_words_gain"  # gain of a random partner with the label of the true pair
 MEANS = {
     "gain": "mean",
     "own_word_gain": "mean",
@@ -101,8 +102,8 @@ def measured_pairs(
         partners = with_random_partners(pairs, eligible, np.random.default_rng([settings.seed, 1]))
         paired = partners[:, 1] >= 0
         measure = _Measure(explained, common, truth, choosing, judging, weights, settings)
-        table = measure.table(pairs)
-        control = measure.control(partners[paired], table["label"][paired])
+        table, labels = measure.table(pairs)
+        control = measure.control(partners[paired], labels[paired]).set_index(np.flatnonzero(paired))
         tables.append(table.assign(choice=choice).join(control))
     return pd.concat(tables, ignore_index=True)
 
@@ -157,10 +158,13 @@ class _Measure:
     weights: np.ndarray
     settings: AnalyseGroups
 
-    def table(self, pairs: np.ndarray) -> pd.DataFrame:
-        """Label pairs on one half of the images and judge them on the other; a row for each pair, by place."""
+    def _halves(self, pairs: np.ndarray) -> tuple[Half, Half]:
+        return halves(self.explained.activations, pairs, self.explained.scores, self.choosing, self.judging)
+
+    def table(self, pairs: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+        """Label pairs on one half of the images and judge them on the other: a row for each pair, and numbers of its words."""
         settings, explained = self.settings, self.explained
-        choose, judge = halves(explained.activations, pairs, explained.scores, self.choosing, self.judging)
+        choose, judge = self._halves(pairs)
         found = judged(choose, judge, settings.candidates, self.weights, settings.confidence)
         words = explained.words[found.labels]
         table = pd.DataFrame(
@@ -177,22 +181,24 @@ class _Measure:
                 "own_word_gain": found.own_word_gain,
             }
         )
-        return table if self.truth is None else table.assign(**_against_truth(pairs, words, self.truth))
+        table = table if self.truth is None else table.assign(**_against_truth(pairs, words, self.truth))
+        return table, found.labels
 
-    def control(self, partners: np.ndarray, labels: pd.Series) -> pd.DataFrame:
-        """Measure pairs with random partners, by the places of the true pairs.
+    def control(self, partners: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+        """Measure pairs with random partners.
 
-        The joint activation with a random partner has a label of its own, which may name it rightly. So what is right is judged
-        by the labels of the true pairs: these should not name what a random partner follows.
+        The joint activation with a random partner has a label of its own, which may name it rightly. So the labels of the true
+        pairs are judged too: they should neither name what a random partner follows, nor be followed as well.
 
         Parameters
         ----------
-        labels : of the true pairs, by place.
+        labels : numbers of the words of the true pairs.
         """
-        table = self.table(partners).set_index(labels.index).drop(columns="first")
+        table, _ = self.table(partners)
+        same = gain_of_labels(self._halves(partners)[1], labels, self.weights, self.settings.confidence)
+        table = table.drop(columns="first").assign(same_words_gain=same.group - same.member)
         if self.truth is not None:
-            words = [label.split(AND) for label in labels]
-            table = table.assign(**_against_truth(partners, words, self.truth))
+            table = table.assign(**_against_truth(partners, self.explained.words[labels], self.truth))
         return table.add_prefix("control_")
 
 
@@ -227,7 +233,16 @@ def _of_choice(table: pd.DataFrame, settings: AnalyseGroups) -> dict[str, Any]:
             both = table[[name, f"control_{name}"]].astype(float).dropna()
             own, control = both.to_numpy().T
             metrics |= _unless_empty(f"{name}_less_control", paired_difference(own, control, settings))
-    return metrics
+    return metrics | (_same_words(table, settings) if len(table) else {})
+
+
+def _same_words(table: pd.DataFrame, settings: AnalyseGroups) -> dict[str, Any]:
+    """Compare the gain of pairs with that of random partners with the same words."""
+    own, control = table[["gain", SAME_WORDS]].astype(float).dropna().to_numpy().T
+    return {
+        **_unless_empty("gain_control_same_words", mean_with_interval(control, settings, "mean")),
+        **_unless_empty("gain_less_control_same_words", paired_difference(own, control, settings)),
+    }
 
 
 def _unless_empty(name: str, metrics: dict[str, float]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ WHOLE = {
     "permuted words": "share, with permuted words (control)",
     "gain mean": "gain over the best member, mean",
     "gain control mean": "gain with random partners (control), mean",
+    "gain control same words mean": "gain with random partners and the same words (control), mean",
     "outputs": "number of logits, or of words",
     "fall mean": "largest fall of a logit or cosine, mean",
     "random fall mean": "largest fall by random directions (control), mean",

@@ -323,7 +323,7 @@ def _pairs(groups, text):
         {"choice": ["conjunction", *["cofiring"] * (len(members) - 1)], "first": first, "second": second}
     )
     table = table.assign(first_words=f"{text} & red", label=f"red & {text}", two_words=True, beats_best_member=True)
-    return table.assign(gain=0.21, gain_low=0.14, gain_high=0.28, control_gain=0.1)
+    return table.assign(gain=0.21, gain_low=0.14, gain_high=0.28, control_same_words_gain=0.1)
 
 
 def write_explained(encoders, verdict=True):

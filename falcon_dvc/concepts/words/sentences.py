@@ -22,7 +22,7 @@ AND = " & "  # between the words of a pair of features in the tables
 CONJUNCTION, COFIRING = "conjunction", "cofiring"  # how pairs are chosen
 PAIR_COLUMNS = (
     *("choice", "first", "second", "first_words", "label", "two_words"),
-    *("gain", "gain_low", "gain_high", "beats_best_member", "control_gain"),
+    *("gain", "gain_low", "gain_high", "beats_best_member", "control_same_words_gain"),
 )
 
 
@@ -35,7 +35,7 @@ class Together:
     first, second : names of the features.
     text : ``f12 and f40 together: striped and boat; alone: striped, boat``.
     gain, low, high : gain of the pair over its best member, with the interval.
-    control : gain of the first feature with a random partner; NaN if it has no other partner.
+    control : gain of the first feature with a random partner and the same words; NaN if it has no other partner.
     new : whether two words name it, and it follows them better than each of its members does.
     """
 
@@ -51,7 +51,7 @@ class Together:
     @property
     def of_gain(self) -> str:
         """Say what the pair gains, and whether its words are a new conjunction."""
-        control = "" if isnan(self.control) else f", with a random partner {self.control:.2f}"
+        control = "" if isnan(self.control) else f", with a random partner and the same words {self.control:.2f}"
         verdict = "a new conjunction" if self.new else "no new conjunction"
         return f"gain over the best member {self.gain:.2f} ({self.low:.2f} to {self.high:.2f}){control}: {verdict}"
 
@@ -61,7 +61,8 @@ def together(row: Mapping[str, Any]) -> Together:
     label, alone = " and ".join(row["label"].split(AND)), ", ".join(row["first_words"].split(AND))
     text = f"{row['first']} and {row['second']} together: {label}; alone: {alone}"
     gain, low, high, control = (
-        float(row[name] if row[name] != "" else "nan") for name in ("gain", "gain_low", "gain_high", "control_gain")
+        float(row[name] if row[name] != "" else "nan")
+        for name in ("gain", "gain_low", "gain_high", "control_same_words_gain")
     )
     new = bool(row["two_words"]) and bool(row["beats_best_member"])
     return Together(row["first"], row["second"], text, gain, low, high, control, new)

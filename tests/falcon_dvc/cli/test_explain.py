@@ -49,7 +49,7 @@ def pair(choice, first, second):
         "gain": 0.21,
         "gain_low": 0.14,
         "gain_high": 0.28,
-        "control_gain": np.nan if choice == "cofiring" else 0.1,
+        "control_same_words_gain": np.nan if choice == "cofiring" else 0.1,
     }
     words = {"first_words": f"{HOSTILE} & red", "label": "red & boat", "two_words": True, "beats_best_member": True}
     return {"choice": choice, "first": f"f{first}", "second": f"f{second}", **words, **numbers}
@@ -125,7 +125,9 @@ def test_a_pair_is_told_with_what_its_members_are_alone(params, capsys):
     assert "gain over the best member 0.21 (0.14 to 0.28): a new conjunction" in text and "f7" not in text
     explain.run(params, "simclr:0")
     text = capsys.readouterr().out
-    assert "f0 and f7 together" in text and "(0.14 to 0.28), with a random partner 0.10: a new" in text
+    assert (
+        "f0 and f7 together" in text and "(0.14 to 0.28), with a random partner and the same words 0.10: a new" in text
+    )
     assert "f3 together" not in text
     explain.run(params, "simclr:3")
     assert "together" not in capsys.readouterr().out

@@ -51,6 +51,7 @@ def test_a_label_is_judged_by_the_attributes_of_a_random_partner_too(explained):
     """The joint activation with a random partner has its own words, which name it rightly: that is no control."""
     table = measured_pairs(explained, [], TRUTH, settings(choice=["different_words"]))
     assert (table["control_exact_pair"] == 0).all(), "the words of the true pair do not name what the partner follows"
+    assert (table["control_same_words_gain"] < table["gain"]).all()
     named = [set(label.split(" & ")) for label in table["control_label"]]
     followed = [set(text.split(" & ")) for text in table["control_attributes"]]
     assert named == followed, "the partner's own label is right"

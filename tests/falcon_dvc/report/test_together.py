@@ -11,7 +11,7 @@ GROUPS = pd.DataFrame({"group": ["f0", "f1", "f2", "gab", "gcd"], "members": ["0
 
 def pair(choice, first, second, **changes):
     words = {"first_words": "striped & boat", "label": "striped & boat", "two_words": True, "beats_best_member": True}
-    numbers = {"gain": 0.2, "gain_low": 0.1, "gain_high": 0.3, "control_gain": ""}
+    numbers = {"gain": 0.2, "gain_low": 0.1, "gain_high": 0.3, "control_same_words_gain": ""}
     return {"choice": choice, "first": first, "second": second, **words, **numbers, **changes}
 
 
@@ -19,7 +19,7 @@ def test_a_group_of_two_has_its_pair_and_a_feature_its_conjunction(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     rows = [pair("different_words", "f1", "f2"), pair("cofiring", "f0", "f2", two_words=False, label="boat")]
     rows += [
-        pair("conjunction", "f0", "f1", control_gain=0.1),
+        pair("conjunction", "f0", "f1", control_same_words_gain=0.1),
         pair("conjunction", "f2", "f9", beats_best_member=False),
     ]
     write_table(paths.table("e_pairs"), pd.DataFrame(rows))
@@ -32,7 +32,7 @@ def test_a_group_of_two_has_its_pair_and_a_feature_its_conjunction(tmp_path, mon
     }
     assert found["gab"].of_gain == "gain over the best member 0.20 (0.10 to 0.30): no new conjunction"
     assert [one.of_gain for one in new] == [
-        "gain over the best member 0.20 (0.10 to 0.30), with a random partner 0.10: a new conjunction"
+        "gain over the best member 0.20 (0.10 to 0.30), with a random partner and the same words 0.10: a new conjunction"
     ]
 
 

@@ -90,12 +90,14 @@ def test_a_pair_is_a_new_conjunction_if_two_words_gain(two, beats, gain, control
         "label": "boat & red" if two else "boat",
     }
     row |= {"two_words": two, "beats_best_member": beats, "gain": gain, "gain_low": gain, "gain_high": gain}
-    found = together(row | {"control_gain": control / 10 if control else ""})
+    found = together(row | {"control_same_words_gain": control / 10 if control else ""})
     assert found.new == (two and beats) and found.text.startswith(
         f"f1 and f2 together: boat{' and red' if two else ''}; "
     )
     assert ("random partner" in found.of_gain) == bool(control) and ("no new" in found.of_gain) != found.new
-    assert [len(pairs_of([row | {"control_gain": ""}], members)) for members in ("1 2", "2 1", "1", "1 2 3")] == [
+    assert [
+        len(pairs_of([row | {"control_same_words_gain": ""}], members)) for members in ("1 2", "2 1", "1", "1 2 3")
+    ] == [
         1,
         1,
         0,
