@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from falcon_dvc.api import (
         Concepts,
         ExtractActivations,
+        FindFacets,
         FindGroups,
         MineCrops,
         ParseCaptions,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Concepts",
     "ExtractActivations",
+    "FindFacets",
     "FindGroups",
     "MineCrops",
     "ParseCaptions",

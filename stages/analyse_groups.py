@@ -14,6 +14,7 @@ from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.concepts.words.listing import first_concepts, in_words, listed_words
 from falcon_dvc.evaluation.ground_truth import (
     Attribute,
+    attributes_of_words,
     attributes_together,
     heldout_attributes,
     names_of_attributes,
@@ -100,8 +101,7 @@ def _partners(groups: pd.DataFrame, activations: np.ndarray, thresholds: np.ndar
 
 def _attributes_of_words(params: Params) -> dict[str, Attribute]:
     """Read the attribute that each word names; of several, the first in the lexicon."""
-    names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
-    return {word: attribute for attribute, words in reversed(names.items()) for word in words}
+    return attributes_of_words(names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet")))
 
 
 # ---- Pairs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,13 @@ from falcon_dvc.artifacts.formats import read_rows, read_table, write_json, writ
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned
+from falcon_dvc.concepts.words.listing import listed_words
+from falcon_dvc.concepts.words.sentences import entries
+from falcon_dvc.evaluation.explaining_sets import ExplainingSets, explaining_sets
 from falcon_dvc.evaluation.facet_words import CaptionedCrops, facet_table
+from falcon_dvc.evaluation.ground_truth import read_judge
+from falcon_dvc.evaluation.set_tables import set_table
+from falcon_dvc.evaluation.set_truth import judged_sets, set_metrics
 from falcon_dvc.evaluation.statistics import mean_with_interval
 from falcon_dvc.evaluation.whole_images import image_scores
 from falcon_dvc.evaluation.word_sets import Division, WordSets, divided, permuted, word_sets
@@ -32,16 +39,24 @@ def run(params: Params, name: str) -> StageSummary:
     groups = read_table(paths.groups(name) / "groups.parquet")
     features = groups.loc[groups["size"] == 1, ["group", "members"]]
     division = divided(_hashes(images["image"]), (images["split"] == "probe").to_numpy())
-    sets, control = _word_sets(_activations(name, features["members"], len(images)), corpus, division, settings)
+    activations = _activations(name, features["members"], len(images))
+    sets, explaining, control = _word_sets(activations, corpus, division, settings)
     crops = _crops(name, corpus)
     names = features["group"].to_numpy()
     facets = facet_table(names, sets, crops, corpus, params.concepts, settings.least_difference)
     write_table(paths.facets(name), facets)
     write_table(paths.table(f"{name}_facets"), _with_examples(facets, crops.table))
-    write_table(paths.table(f"{name}_word_sets"), _table(features["group"], sets, corpus))
+    words, of_truth = _with_truth(params, name, set_table(features["group"], sets, explaining, corpus.vocabulary))
+    write_table(paths.table(f"{name}_word_sets"), words)
     several = facets["group"].value_counts().reindex(features["group"]).to_numpy() > 1
-    metrics = _metrics(sets, settings) | {"several_facets": mean_with_interval(several, settings)}
-    write_json(paths.metrics(f"facets_{name}"), metrics | {"permuted_images": _metrics(control, settings)})
+    metrics = {
+        **_metrics(sets, settings),
+        **_relations(explaining, settings),
+        "several_facets": mean_with_interval(several, settings),
+        **of_truth,
+        "permuted_images": _metrics(control, settings),
+    }
+    write_json(paths.metrics(f"facets_{name}"), metrics)
     held = len(division.heldout)
     return StageSummary(
         read={"features": len(features), "crops": len(crops.table), "held-out images": held},
@@ -64,8 +79,8 @@ def _activations(name: str, members: pd.Series, images: int) -> np.ndarray:
 
 def _word_sets(
     activations: np.ndarray, corpus: Corpus, division: Division, settings: FindFacets
-) -> tuple[WordSets, WordSets]:
-    """Choose the words of each feature, and of the same features with permuted images; words are concepts of the corpus."""
+) -> tuple[WordSets, ExplainingSets, WordSets]:
+    """Choose the words of each feature, explain it by them, and choose words for permuted images; words are concepts."""
     words = np.flatnonzero(~corpus.mentions.phrase)
     scores = image_scores(corpus)[:, words]
     generator = np.random.default_rng(settings.seed)
@@ -73,8 +88,30 @@ def _word_sets(
         word_sets(values, scores, division, settings.most_words, settings.candidates, settings.least_gain)
         for values in (activations, permuted(activations, division, generator))
     )
+    rule = (settings.candidates, settings.least_gain, settings.confidence)
+    explaining = explaining_sets(activations, scores, division, found, *rule)
     concept = np.append(words, -1)
-    return WordSets(concept[found.words], found.count, found.r2), control
+    return (
+        replace(found, words=concept[found.words]),
+        replace(explaining, words=concept[explaining.words]),
+        control,
+    )
+
+
+def _with_truth(params: Params, name: str, words: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
+    """Judge the words of each set by the attributes that its feature follows: the table with what is right, and metrics.
+
+    Without a synthetic data set, nothing is known, and the table stays as it is.
+    """
+    if not params.worlds:
+        return words, {}
+    settings = params.find_facets
+    judge = read_judge(params.data.images, name, settings.least_correlation)
+    lists = (words[column].map(entries) for column in ("words", "not_words"))
+    sets = dict(zip(words["group"], zip(*lists, strict=True), strict=True))
+    ranked = listed_words(read_table(paths.concepts(name) / "concepts.parquet"))
+    judged = judged_sets(judge, sets, ranked, settings.least_correlation, np.random.default_rng(settings.seed))
+    return words.merge(judged, on="group", how="left", validate="one_to_one"), {"truth": set_metrics(judged, settings)}
 
 
 def _crops(name: str, corpus: Corpus) -> CaptionedCrops:
@@ -85,13 +122,6 @@ def _crops(name: str, corpus: Corpus) -> CaptionedCrops:
         read_rows(paths.concepts(name) / f"{of}.npy", len(table), path) for of in ("captions", "weights")
     )
     return CaptionedCrops(table, crop_embeddings(name, corpus), Captioned(captions, weights))
-
-
-def _table(features: pd.Series, sets: WordSets, corpus: Corpus) -> pd.DataFrame:
-    """List for each feature how many words count, which these are, and R² on held-out images after 1, 2, ... words."""
-    words = ["; ".join(corpus.vocabulary[chosen[:count]]) for chosen, count in zip(sets.words, sets.count, strict=True)]
-    table = pd.DataFrame({"group": features.to_numpy(), "follows": sets.count, "words": words})
-    return table.assign(**{f"r2_{step + 1}": sets.r2[:, step] for step in range(sets.r2.shape[1])})
 
 
 def _with_examples(facets: pd.DataFrame, crops: pd.DataFrame) -> pd.DataFrame:
@@ -115,4 +145,16 @@ def _metrics(sets: WordSets, settings: FindFacets) -> dict:
         "features": len(sets.count),
         **shares,
         "median_r2": {f"words_{step + 1}": float(value) for step, value in enumerate(medians)},
+    }
+
+
+def _relations(explaining: ExplainingSets, settings: FindFacets) -> dict:
+    """Compute how many features have a "not" or an "and", and the median R² of all words on held-out images."""
+    lowered = np.logical_or.reduce(explaining.direction < 0, axis=1)
+    together = np.logical_or.reduce(explaining.together, axis=(1, 2))
+    measured = len(explaining.r2) and np.isfinite(explaining.r2).all()
+    return {
+        "with_not": mean_with_interval(lowered, settings),
+        "with_and": mean_with_interval(together, settings),
+        **({"median_r2_of_set": float(np.median(explaining.r2))} if measured else {}),
     }

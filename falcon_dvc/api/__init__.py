@@ -2,11 +2,20 @@
 
 from falcon_dvc.api.encoders import network
 from falcon_dvc.api.explanation import explain
-from falcon_dvc.api.settings import Concepts, ExtractActivations, FindGroups, MineCrops, ParseCaptions, Settings
+from falcon_dvc.api.settings import (
+    Concepts,
+    ExtractActivations,
+    FindFacets,
+    FindGroups,
+    MineCrops,
+    ParseCaptions,
+    Settings,
+)
 
 __all__ = [
     "Concepts",
     "ExtractActivations",
+    "FindFacets",
     "FindGroups",
     "MineCrops",
     "ParseCaptions",

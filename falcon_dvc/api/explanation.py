@@ -15,6 +15,7 @@ from falcon_dvc.api.images import pictures
 from falcon_dvc.api.quantiles import quantile_table
 from falcon_dvc.api.results import BOX, Explained, caption_table
 from falcon_dvc.api.settings import Settings, checked
+from falcon_dvc.api.word_sets import sets_of_words, word_scores
 from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned, explain_crops
 from falcon_dvc.concepts.scoring.tables import concept_table
@@ -44,7 +45,6 @@ def explain(
     caption_embeddings: Any = None,
     settings: Settings | None = None,
     seed: int | None = None,
-    quantiles: bool = False,
 ) -> Explained:
     """Explain features of an encoder by the words of captions.
 
@@ -54,7 +54,7 @@ def explain(
         A module with known preprocessing, the result of `network`, an object of the protocol ``Encoder``, features
         (images, features), or features with the maps (images, features, height, width) that they are pooled from.
     images : iterable of PIL images and arrays of bytes or uint16, or one tensor (images, 3, height, width)
-        All are explained; none is held out.
+        All are explained. One in five measures R² of the words that a feature follows, and chooses none of them.
     captions : iterable of str
         Texts that may describe the images. Only their words can become concepts.
     image_text : tuple, object, or pair of functions
@@ -71,9 +71,8 @@ def explain(
     settings : Settings, optional
         By default those of params.yaml.
     seed : int, optional
-        Of the random images; by default ``settings.find_groups.seed``.
-    quantiles : bool
-        Measure whether the first words hold below the maximum: one pass of the image-text encoder over the whole images.
+        Of the random images, and of the images that choose words, judge them, and measure R²; by default
+        ``settings.find_groups.seed`` and ``settings.find_facets.seed``.
 
     Returns
     -------
@@ -93,19 +92,30 @@ def explain(
     groups, sets = _images(activations.features, _chosen(features, width), sections.find_groups)
     groups = with_sides(groups, width) if has_two_sides(basis) else groups
     corpus = corpus_of(texts, caption_embeddings, len(captions), towers, sections.parse_captions)
+    width, batch_size = corpus.embeddings.shape[1], sections.mine_crops.batch_size
     heatmaps, boxes = _boxes(activations, source, groups, sets, sections.mine_crops)
     crops = crop_table(sets, boxes, empty(heatmaps)).assign(activation=sets["activation"])
-    embeddings = _embedded(source, towers, crops, sections.mine_crops.batch_size, corpus.embeddings.shape[1])
+    embeddings = _embedded(source, towers, crops, batch_size, width)
     captioned, concepts = _concepts(embeddings, crops, groups, corpus, sections.concepts)
     of_crops = caption_table(crops, captioned, embeddings, corpus, texts)
-    below = (
-        quantile_table(activations.features, groups, concepts, source, towers, corpus, sections) if quantiles else None
+    whole = _embedded(source, towers, _whole_images(source), batch_size, width)
+    scores = word_scores(whole, corpus, sections.concepts)
+    words = sets_of_words(activations.features, scores, groups, corpus, sections)
+    below = quantile_table(activations.features, scores, groups, concepts, corpus, sections)
+    return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), words, below, source)
+
+
+def _whole_images(source: ImageSource) -> pd.DataFrame:
+    """List every image with the box of the whole image, as the table of crops."""
+    sides = np.array([source.load(row).shape[:2] for row in range(len(source))])
+    nothing = np.zeros(len(sides), dtype=int)
+    return pd.DataFrame(np.column_stack([nothing, nothing, sides[:, 1], sides[:, 0]]), columns=BOX).assign(
+        image=np.arange(len(sides))
     )
-    return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), source, below)
 
 
 def _embedded(source: ImageSource, towers: ImageText, crops: pd.DataFrame, batch_size: int, width: int) -> np.ndarray:
-    """Embed the crops.
+    """Embed crops of images.
 
     Raises
     ------

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
-from falcon_dvc.api.captions import ImageText
 from falcon_dvc.api.settings import Sections
 from falcon_dvc.concepts.scoring.corpus import Corpus
-from falcon_dvc.concepts.scoring.scores import crop_scores
 from falcon_dvc.concepts.words.listing import listed_words
-from falcon_dvc.crops.embedding import embed_pictures
 from falcon_dvc.evaluation.frequency import frequencies
 from falcon_dvc.evaluation.quantile_table import Activated, measure_quantiles, with_frequency
 from falcon_dvc.groups.image_sets import compared_activations
-from falcon_dvc.images.source import ImageSource
 
 
 def quantile_table(
     features: np.ndarray,
+    scores: sparse.csr_array,
     groups: pd.DataFrame,
     concepts: pd.DataFrame,
-    source: ImageSource,
-    towers: ImageText,
     corpus: Corpus,
     sections: Sections,
 ) -> pd.DataFrame:
@@ -31,17 +27,14 @@ def quantile_table(
     Parameters
     ----------
     features : (images, features) array.
+    scores : of the concepts of the corpus in whole images, sparse (images, concepts).
     groups, concepts : as in `Explained`.
     """
-    rows, settings = np.arange(len(source)), sections.concepts
-    boxes = np.array([(0, 0, *source.load(row).shape[1::-1]) for row in range(len(source))])
-    embeddings = embed_pictures(source, towers.embed_images, rows, boxes, sections.mine_crops.batch_size)
-    found = corpus.captioned(embeddings, settings, settings.shards if settings.normaliser == "shard" else None)
-    scores = crop_scores(found.captions, found.weights, corpus.mentions).tocsc()
+    rows, settings = np.arange(len(features)), sections.concepts
     single, listed = groups[groups["size"] == 1], listed_words(concepts)
     words = single[["group"]].assign(words=[listed.get(group, []) for group in single["group"]])
     values = compared_activations(features, sections.find_groups.normalise)
     activated = Activated(values, rows, single["members"].to_numpy(dtype=int))
     intervals = settings.confidence, sections.find_groups.seed
-    table = measure_quantiles(words, activated, scores, corpus.vocabulary, None, *intervals).table
+    table = measure_quantiles(words, activated, scores.tocsc(), corpus.vocabulary, None, *intervals).table
     return with_frequency(table, single, frequencies(values, rows)[activated.columns])

@@ -41,9 +41,12 @@ class Explained:
         ``activation`` (row-normalised).
     heatmaps : (crops, height, width) uint8 array
         Where the group fires in what the encoder sees of the image; 255 is the maximum.
-    quantiles : DataFrame or None
-        Four rows for each feature, if they were asked for: the mean score of the first word by part of the activation.
-        The columns are those of ``E_quantiles.csv``. The images that chose the words also measure them.
+    sets : DataFrame
+        The words that each feature follows over whole images: ``group``, ``sentence`` ("blue or purple, not sand (R² 0.61)"),
+        ``words`` (that raise it), ``not_words`` (that lower it), ``gains``, ``gains_low``, ``gains_high``, ``r2``, ...
+    quantiles : DataFrame
+        Four rows for each feature: the mean score of the first word by part of the activation. The columns are those of
+        ``E_quantiles.csv``. The images that chose the words also measure them.
     """
 
     groups: pd.DataFrame
@@ -51,12 +54,20 @@ class Explained:
     captions: pd.DataFrame
     crops: pd.DataFrame
     heatmaps: np.ndarray
+    sets: pd.DataFrame
+    quantiles: pd.DataFrame
     _source: ImageSource
-    quantiles: pd.DataFrame | None = None
+
+    @property
+    def sentence(self) -> dict[str, str]:
+        """The words that each feature follows, as a sentence; "" if it follows none."""
+        return dict(zip(self.sets["group"], self.sets["sentence"], strict=True))
 
     def summary(self) -> pd.DataFrame:
-        """List each group with kept words and phrases, and removed words, as texts."""
-        return explanations_in_words(self.groups, self.concepts)
+        """List each group with its sentence, kept words and phrases, and removed words, as texts."""
+        table = explanations_in_words(self.groups, self.concepts)
+        table.insert(table.columns.get_loc("words"), "sentence", table["group"].map(self.sentence).fillna(""))
+        return table
 
     def picture(self, feature: int | str, count: int = 8, size: int = 96) -> Image.Image:
         """Draw the strongest crops of a feature or group side by side.

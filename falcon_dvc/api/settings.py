@@ -97,6 +97,20 @@ class Concepts:
 
 
 @dataclass(frozen=True)
+class FindFacets:
+    """Which words a feature follows; see the section `find_facets` in params.yaml. The rest of it is for facets and measurements."""
+
+    seed: int = 0
+    most_words: int = 5
+    candidates: int = 50
+    least_gain: float = 0.08
+    least_difference: float = 0.1
+    least_correlation: float = 0.3
+    bootstrap: int = 1000
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings of `explain`. A section replaces that of params.yaml: ``Settings(concepts=Concepts(contrast="off"))``."""
 
@@ -105,6 +119,7 @@ class Settings:
     mine_crops: MineCrops = field(default_factory=MineCrops)
     parse_captions: ParseCaptions = field(default_factory=ParseCaptions)
     concepts: Concepts = field(default_factory=Concepts)
+    find_facets: FindFacets = field(default_factory=FindFacets)
 
 
 @dataclass(frozen=True)
@@ -116,6 +131,7 @@ class Sections:
     mine_crops: schema.MineCrops
     parse_captions: schema.ParseCaptions
     concepts: schema.Concepts
+    find_facets: schema.FindFacets
 
 
 def checked(settings: Settings, seed: int | None = None) -> Sections:
@@ -123,7 +139,7 @@ def checked(settings: Settings, seed: int | None = None) -> Sections:
 
     Parameters
     ----------
-    seed : replaces ``find_groups.seed`` if given.
+    seed : replaces ``find_groups.seed`` and ``find_facets.seed`` if given.
 
     Raises
     ------
@@ -135,7 +151,8 @@ def checked(settings: Settings, seed: int | None = None) -> Sections:
     from falcon_dvc.params import schema
 
     if seed is not None:
-        settings = replace(settings, find_groups=replace(settings.find_groups, seed=seed))
+        sections = {name: replace(getattr(settings, name), seed=seed) for name in ("find_groups", "find_facets")}
+        settings = replace(settings, **sections)
     _refuse_what_stages_do(settings)
     try:
         return Sections(
@@ -144,6 +161,7 @@ def checked(settings: Settings, seed: int | None = None) -> Sections:
             schema.MineCrops(**asdict(settings.mine_crops)),
             schema.ParseCaptions(**asdict(settings.parse_captions)),
             schema.Concepts(**asdict(settings.concepts)),
+            schema.FindFacets(**asdict(settings.find_facets)),
         )
     except ValidationError as error:
         raise UserError(_one_line(error)) from error

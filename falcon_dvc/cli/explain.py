@@ -17,6 +17,7 @@ from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.cli.records import read_records
 from falcon_dvc.cli.verdicts import faithfulness_by_group
 from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE, NOT_MEASURED, Faithfulness, doubts
+from falcon_dvc.concepts.words.sentences import PAIR_COLUMNS, SET_COLUMNS, Together, pairs_of, words_of_set
 from falcon_dvc.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class FeatureExplanation:
     concepts : its rows of ``concepts.parquet``, the kept ones first, words before phrases, by rank.
     captions : captions with the largest weights for the first concepts, by concept.
     faithfulness : how well its first word follows it on held-out images.
+    follows : its row of the table of word sets; None for a group of several features.
+    together : what it follows with another feature, or what its two members follow together.
     measured : its row of the explainability table; None if it was not measured.
     truth : its row of the truth table; None if the truth is not known.
     quantiles : its rows of the table of quantiles, the largest activations first; empty for a group.
@@ -48,6 +51,8 @@ class FeatureExplanation:
     concepts: list[SimpleNamespace]
     captions: dict[str, list[str]]
     faithfulness: Faithfulness
+    follows: SimpleNamespace | None
+    together: list[Together]
     measured: Any | None
     truth: Any | None
     quantiles: list[SimpleNamespace]
@@ -105,22 +110,26 @@ def collect(encoder: str, group: str, truth_known: bool) -> FeatureExplanation:
     """Read the results of a feature or group from the artefacts of the stages."""
     concepts = read_records(paths.concepts(encoder) / "concepts.parquet", group=group)
     concepts.sort(key=lambda row: (not row.kept, row.kind != "word", row.rank))
+    row = _row(paths.groups(encoder) / "groups.parquet", group)
+    pairs = map(vars, read_records(paths.table(f"{encoder}_pairs"), PAIR_COLUMNS))
     return FeatureExplanation(
         encoder=encoder,
         group=group,
-        row=_row(paths.groups(encoder) / "groups.parquet", group),
+        row=row,
         concepts=concepts,
         captions=_captions(encoder, group, concepts),
         faithfulness=faithfulness_by_group(encoder, group).get(group, NOT_MEASURED),
+        follows=_row(paths.table(f"{encoder}_word_sets"), group, ["group", "sentence", *SET_COLUMNS]),
+        together=pairs_of(pairs, str(row.members)) if row else [],
         measured=_row(paths.EXPLAINABILITY / f"{encoder}.parquet", group),
         truth=_row(paths.table(f"{encoder}_truth"), group) if truth_known else None,
         quantiles=read_records(paths.table(f"{encoder}_quantiles"), group=group),
     )
 
 
-def _row(path: Path, group: str) -> Any | None:
+def _row(path: Path, group: str, columns: Sequence[str] = ()) -> Any | None:
     """Return the row of a group in a table; None if there is none."""
-    return next(iter(read_records(path, group=group)), None)
+    return next(iter(read_records(path, columns, group)), None)
 
 
 def _captions(encoder: str, group: str, concepts: Sequence[SimpleNamespace]) -> dict[str, list[str]]:
@@ -148,7 +157,13 @@ def show(explanation: FeatureExplanation) -> None:
     console.print(
         terminal.plain(f"{explanation.encoder}:{explanation.group}: {_members(explanation.row)}"), style="bold"
     )
-    measured = (_faithfulness(explanation.faithfulness), _coherence(explanation.measured), _truth(explanation.truth))
+    measured = (
+        *_follows(explanation.follows),
+        *(line for pair in explanation.together for line in (pair.text, pair.of_gain)),
+        _faithfulness(explanation.faithfulness),
+        _coherence(explanation.measured),
+        _truth(explanation.truth),
+    )
     for line in (*measured, *_below_maximum(explanation.quantiles), *_doubts(explanation)):
         console.print(terminal.plain(line))
     kept = [row for row in explanation.concepts if row.kept]
@@ -172,6 +187,19 @@ def _members(row: Any) -> str:
         return f"feature {row.members}{side}, fires on {row.support} images"
     members = " + ".join(str(row.members).split())
     return f"features {members}, together on {row.support} images, {row.lift:.1f} x chance"
+
+
+def _follows(row: SimpleNamespace | None) -> list[str]:
+    """State the words that the feature follows, and what each adds to R² on images that did not choose it."""
+    if row is None:
+        return []
+    if not row.sentence:
+        return ["follows nothing that single words name"]
+    gains = ", ".join(
+        f"{'' if one.raises else 'not '}{one.word} {one.gain:.2f} ({one.low:.2f}-{one.high:.2f})"
+        for one in words_of_set(vars(row))
+    )
+    return [f"follows: {row.sentence}", f"gain in R² of each word: {gains}"]
 
 
 def _faithfulness(found: Faithfulness) -> str:

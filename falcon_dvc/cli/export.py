@@ -12,6 +12,7 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.cli.errors import require_encoder
+from falcon_dvc.concepts.words.sentences import SET_COLUMNS
 from falcon_dvc.errors import UserError
 from falcon_dvc.groups.choice import chosen_features
 from falcon_dvc.params.load import read_yaml
@@ -105,6 +106,7 @@ def _features(params: Params, name: str, concepts: pd.DataFrame) -> pd.DataFrame
     table.insert(5, "control", bool(params.encoders[name].control_of))
     # A group's kept words stand first, by rank.
     table = table.join(kept.drop_duplicates("group").set_index("group")[FIRST].rename(columns=NAMES), on="group")
+    table = table.join(_word_sets(name), on="group")
     table = table.join(_held_out(faithfulness), on="group")
     measured = explainability.set_index("group")[MEASURED]
     table = table.join(measured.rename(columns=NAMES), on="group")
@@ -112,6 +114,12 @@ def _features(params: Params, name: str, concepts: pd.DataFrame) -> pd.DataFrame
         truth = read_table(paths.table(f"{name}_truth")).set_index("group")[TRUTH]
         table = table.join(truth.add_prefix("truth_"), on="group")
     return table.astype({"support": "Int64", "crops": "Int64"})  # both are missing where nothing was measured
+
+
+def _word_sets(name: str) -> pd.DataFrame:
+    """Read the words that each feature follows, with the sentence; a group of several features has none."""
+    table = read_table(paths.table(f"{name}_word_sets")).set_index("group")[["sentence", "r2", *SET_COLUMNS]]
+    return table.rename(columns={column: f"set_{column}" for column in table.columns[1:]})
 
 
 def _held_out(faithfulness: Mapping[str, Faithfulness]) -> pd.DataFrame:

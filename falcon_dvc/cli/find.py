@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 SHOWN = 4  # concepts listed of a match
+SENTENCE = 26  # characters of what a feature follows
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Match:
     explained : whether its words can be trusted.
     score : minimum over the words of the best score of a matching concept.
     concepts : matching concepts with their scores, best first; a weak one has a question mark.
+    follows : the words that the feature follows, as a sentence; "" for a group of several features.
     """
 
     encoder: str
@@ -41,6 +43,7 @@ class Match:
     explained: bool
     score: float
     concepts: list[tuple[str, float]]
+    follows: str = ""
 
 
 def run(params: Keys, query: str, encoder: str | None, top: int) -> None:
@@ -59,7 +62,9 @@ def run(params: Keys, query: str, encoder: str | None, top: int) -> None:
     names = [name for name in params.encoders if name not in params.controls] if encoder is None else [encoder]
     tables = {name: _kept(name) for name in names}
     matches = matching_features(words, tables, leading_synonyms(), params.language)
-    _show(matches, top, _no_match(words, tables.values(), params.language) if not matches else "")
+    follows = {name: _sentences(name) for name in {match.encoder for match in matches[:top]}}
+    shown = [replace(match, follows=follows[match.encoder].get(match.group, "")) for match in matches[:top]]
+    _show(shown, len(matches), _no_match(words, tables.values(), params.language) if not matches else "")
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,12 @@ def _kept(encoder: str) -> list[Concept]:
     kept = [row for row in rows if row.kept and str(row.group) in members]
     explained = explained_groups(encoder, kept)
     return [_concept(row, members[str(row.group)], str(row.group) in explained) for row in kept]
+
+
+def _sentences(encoder: str) -> dict[str, str]:
+    """Read what the features of an encoder follow, by feature."""
+    rows = read_records(paths.table(f"{encoder}_word_sets"), ["group", "sentence"])
+    return {str(row.group): str(row.sentence) for row in rows}
 
 
 def _concept(row: Any, members: str, explained: bool) -> Concept:
@@ -155,22 +166,26 @@ def _contains(concept: str, forms: Iterable[str]) -> bool:
     return any(form in concept for form in forms)
 
 
-def _show(matches: Sequence[Match], top: int, instead: str) -> None:
+def _show(matches: Sequence[Match], count: int, instead: str) -> None:
+    """Print the best of `count` matches."""
     console = terminal.console()
     if not matches:
         console.print(terminal.plain(instead))
         return
-    table = terminal.table("feature", "members", "explained", "score", "concepts that match", right=("score",))
-    for match in matches[:top]:
+    columns = ("feature", "members", "explained", "score", "concepts that match", "follows")
+    table = terminal.table(*columns, right=("score",))
+    for match in matches:
         concepts = ", ".join(f"{concept} {score:.2f}" for concept, score in match.concepts[:SHOWN])
         name = terminal.plain(f"{match.encoder}:{match.group}")
-        explained = "yes" if match.explained else "no"
-        table.add_row(name, terminal.plain(match.members), explained, f"{match.score:.2f}", terminal.plain(concepts))
+        texts = (terminal.plain(concepts), terminal.plain(match.follows, SENTENCE))
+        table.add_row(
+            name, terminal.plain(match.members), "yes" if match.explained else "no", f"{match.score:.2f}", *texts
+        )
     console.print(table)
-    if any(concept.endswith("?") for match in matches[:top] for concept, _ in match.concepts[:SHOWN]):
+    if any(concept.endswith("?") for match in matches for concept, _ in match.concepts[:SHOWN]):
         console.print(MAY_BE_CHANCE)
-    if len(matches) > top:
-        console.print(f"{len(matches) - top} more; --top shows them")
+    if count > len(matches):
+        console.print(f"{count - len(matches)} more; --top shows them")
 
 
 def _no_match(words: Sequence[str], tables: Iterable[Sequence[Concept]], language: str) -> str:

@@ -131,6 +131,11 @@ def names_of_attributes(lexicon: pd.DataFrame) -> dict[Attribute, set[str]]:
     return names
 
 
+def attributes_of_words(names: Mapping[Attribute, set[str]]) -> dict[str, Attribute]:
+    """Find the attribute that each word names; of several, the first in the lexicon."""
+    return {word: attribute for attribute, words in reversed(list(names.items())) for word in words}
+
+
 def with_rank_of_truth(
     truth: pd.DataFrame, listed: Mapping[str, list[str]], names: Mapping[Attribute, set[str]]
 ) -> pd.DataFrame:

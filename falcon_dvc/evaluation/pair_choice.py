@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from numpy.random import Generator
 from scipy import sparse
 
@@ -26,6 +26,40 @@ def common_images(fires: Bool[np.ndarray, "images features"]) -> Int[np.ndarray,
     """Count the images on which both features of each pair fire."""
     firing = sparse.csr_array(fires, dtype=np.int32)
     return (firing.T @ firing).toarray()
+
+
+def occurring_conjunctions(
+    words: Int[np.ndarray, " features"],
+    present: Bool[np.ndarray, "images words"],
+    correlation: Float[np.ndarray, "features words"],
+    least_images: int,
+    least_own: float,
+    most_other: float,
+) -> Relation:
+    """Find the pairs of features whose words occur together, while each feature follows its own word and not the other's.
+
+    So there are images that both words describe, and no member names the conjunction by itself.
+
+    Parameters
+    ----------
+    words : number of each feature's first word; -1 for a feature without a word, which has no partner.
+    present : whether an image has the word among its captions.
+    correlation : of each feature with each word.
+    least_images : images with both words, at least.
+    least_own : correlation of each feature with its own word, at least.
+    most_other : correlation of each feature with the other's word, at most.
+    """
+    together = common_images(present)[np.ix_(words, words)]
+    with_words = correlation[:, words]
+    follows = (words >= 0) & (np.diagonal(with_words) >= least_own)
+    other = np.maximum(with_words, with_words.T)
+    return (
+        (together >= least_images)
+        & (other <= most_other)
+        & follows[:, None]
+        & follows[None, :]
+        & different_words(words)
+    )
 
 
 def disjoint_pairs(eligible: Relation, most: int, generator: Generator) -> Pairs:

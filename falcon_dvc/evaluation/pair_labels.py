@@ -124,8 +124,19 @@ def judged(
     weights : bootstrap samples of the judging images, see `statistics.bootstrap_weights`.
     """
     labels = chosen_labels(choose, candidates)
-    target = joint_scores(judge.scores, labels)
-    gain = gain_of_scores(judge.joint, judge.members, target, weights, confidence)
+    gain = gain_of_labels(judge, labels, weights, confidence)
     own = np.stack([scores_of(judge.scores, word) for word in best_words(choose).T], axis=2)
-    of_members = weighted_correlations(judge.members, own, np.full((1, len(target)), 1 / len(target)))[0]
+    of_members = weighted_correlations(judge.members, own, np.full((1, len(own)), 1 / len(own)))[0]
     return Judged(labels, gain, gain.group - of_members.max(axis=1, initial=-1))
+
+
+def gain_of_labels(
+    judge: Half, labels: Labels, weights: Float[np.ndarray, "samples images"], confidence: float
+) -> Gain:
+    """Compare how well the joint activations and the best members of pairs follow given labels.
+
+    Parameters
+    ----------
+    weights : bootstrap samples of the images, see `statistics.bootstrap_weights`.
+    """
+    return gain_of_scores(judge.joint, judge.members, joint_scores(judge.scores, labels), weights, confidence)

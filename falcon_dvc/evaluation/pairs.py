@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +11,26 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
+from falcon_dvc.concepts.words.sentences import AND
+from falcon_dvc.evaluation.faithfulness import correlations_with_words
 from falcon_dvc.evaluation.ground_truth import Attribute
 from falcon_dvc.evaluation.group_selectivity import beside_control, compared
-from falcon_dvc.evaluation.pair_choice import common_images, different_words, disjoint_pairs, with_random_partners
-from falcon_dvc.evaluation.pair_labels import halves, judged
-from falcon_dvc.evaluation.statistics import bootstrap_weights, paired_difference
+from falcon_dvc.evaluation.pair_choice import (
+    common_images,
+    different_words,
+    disjoint_pairs,
+    occurring_conjunctions,
+    with_random_partners,
+)
+from falcon_dvc.evaluation.pair_labels import Half, gain_of_labels, halves, judged
+from falcon_dvc.evaluation.statistics import bootstrap_weights, mean_with_interval, paired_difference
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import AnalyseGroups
 
 # Of more features or images, as many are drawn: the pairs grow with the square of the features, the bootstrap with the images.
 MOST_FEATURES, MOST_IMAGES = 2048, 20_000
+SAME_WORDS = "control_same_words_gain"  # gain of a random partner with the label of the true pair
 MEANS = {
     "gain": "mean",
     "own_word_gain": "mean",
@@ -88,12 +98,13 @@ def measured_pairs(
     common = common_images(explained.fires[choosing])
     tables = []
     for choice in settings.choice:
-        pairs, eligible = _chosen(choice, explained, cofiring, common, settings)
+        pairs, eligible = _chosen(choice, explained, cofiring, common, choosing, settings)
         partners = with_random_partners(pairs, eligible, np.random.default_rng([settings.seed, 1]))
         paired = partners[:, 1] >= 0
         measure = _Measure(explained, common, truth, choosing, judging, weights, settings)
-        control = measure.table(partners[paired]).set_index(np.flatnonzero(paired)).add_prefix("control_")
-        tables.append(measure.table(pairs).assign(choice=choice).join(control.drop(columns="control_first")))
+        table, labels = measure.table(pairs)
+        control = measure.control(partners[paired], labels[paired]).set_index(np.flatnonzero(paired))
+        tables.append(table.assign(choice=choice).join(control))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -104,7 +115,12 @@ def halves_of(images: int, generator: np.random.Generator) -> tuple[Int[np.ndarr
 
 
 def _chosen(
-    choice: str, explained: Explained, cofiring: list[list[int]], common: np.ndarray, settings: AnalyseGroups
+    choice: str,
+    explained: Explained,
+    cofiring: list[list[int]],
+    common: np.ndarray,
+    choosing: np.ndarray,
+    settings: AnalyseGroups,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose pairs as places among the explained features, and find the pairs that random partners may form."""
     place = pd.Index(explained.features)
@@ -114,7 +130,20 @@ def _chosen(
     known, number = np.unique(explained.first_words.astype(str), return_inverse=True)
     eligible = different_words(np.where(known[number] == "", -1, number))
     together = eligible & (common >= settings.least_common)
+    if choice == "conjunction":
+        together &= _conjunctions(explained, choosing, settings)
     return disjoint_pairs(together, settings.most_pairs, np.random.default_rng([settings.seed, 0])), eligible
+
+
+def _conjunctions(explained: Explained, choosing: np.ndarray, settings: AnalyseGroups) -> np.ndarray:
+    """Find the pairs of features whose first words occur together, by the images that choose labels."""
+    column = pd.Index(explained.words).get_indexer(explained.first_words)
+    known, word = np.unique(column, return_inverse=True)
+    scores = explained.scores[choosing][:, np.maximum(known, 0)]
+    correlation = correlations_with_words(explained.activations[choosing], scores.tocsc())
+    present = (scores > 0).toarray()
+    limits = (settings.least_common, settings.least_own, settings.most_other)
+    return occurring_conjunctions(np.where(column < 0, -1, word), present, correlation, *limits)
 
 
 @dataclass(frozen=True)
@@ -129,19 +158,22 @@ class _Measure:
     weights: np.ndarray
     settings: AnalyseGroups
 
-    def table(self, pairs: np.ndarray) -> pd.DataFrame:
-        """Label pairs on one half of the images and judge them on the other; a row for each pair, by place."""
+    def _halves(self, pairs: np.ndarray) -> tuple[Half, Half]:
+        return halves(self.explained.activations, pairs, self.explained.scores, self.choosing, self.judging)
+
+    def table(self, pairs: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+        """Label pairs on one half of the images and judge them on the other: a row for each pair, and numbers of its words."""
         settings, explained = self.settings, self.explained
-        choose, judge = halves(explained.activations, pairs, explained.scores, self.choosing, self.judging)
+        choose, judge = self._halves(pairs)
         found = judged(choose, judge, settings.candidates, self.weights, settings.confidence)
         words = explained.words[found.labels]
         table = pd.DataFrame(
             {
                 "first": [f"f{feature}" for feature in explained.features[pairs[:, 0]]],
                 "second": [f"f{feature}" for feature in explained.features[pairs[:, 1]]],
-                "first_words": [" & ".join(explained.first_words[pair]) for pair in pairs],
+                "first_words": [AND.join(explained.first_words[pair]) for pair in pairs],
                 "common_images": self.common[pairs[:, 0], pairs[:, 1]],
-                "label": [" & ".join(dict.fromkeys(label)) for label in words],
+                "label": [AND.join(dict.fromkeys(label)) for label in words],
                 "two_words": found.labels[:, 0] != found.labels[:, 1],
                 "selectivity": found.gain.group,
                 "member_selectivity": found.gain.member,
@@ -149,10 +181,28 @@ class _Measure:
                 "own_word_gain": found.own_word_gain,
             }
         )
-        return table if self.truth is None else table.assign(**_against_truth(pairs, words, self.truth))
+        table = table if self.truth is None else table.assign(**_against_truth(pairs, words, self.truth))
+        return table, found.labels
+
+    def control(self, partners: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+        """Measure pairs with random partners.
+
+        The joint activation with a random partner has a label of its own, which may name it rightly. So the labels of the true
+        pairs are judged too: they should neither name what a random partner follows, nor be followed as well.
+
+        Parameters
+        ----------
+        labels : numbers of the words of the true pairs.
+        """
+        table, _ = self.table(partners)
+        same = gain_of_labels(self._halves(partners)[1], labels, self.weights, self.settings.confidence)
+        table = table.drop(columns="first").assign(same_words_gain=same.group - same.member)
+        if self.truth is not None:
+            table = table.assign(**_against_truth(partners, self.explained.words[labels], self.truth))
+        return table.add_prefix("control_")
 
 
-def _against_truth(pairs: np.ndarray, words: np.ndarray, truth: Truth) -> dict[str, list]:
+def _against_truth(pairs: np.ndarray, words: Iterable[Iterable[str]], truth: Truth) -> dict[str, list]:
     """Find whether the words of each label name exactly the attributes of the members.
 
     ``exact_pair`` is NaN if both members follow the same attribute, ``exact_conjunction`` also if no image has both.
@@ -164,7 +214,7 @@ def _against_truth(pairs: np.ndarray, words: np.ndarray, truth: Truth) -> dict[s
     ]
     differ, occur = ([len({*both}) > 1 for both in followed], [frozenset(both) in truth.together for both in followed])
     return {
-        "attributes": [" & ".join(value for _, value in dict.fromkeys(both)) for both in followed],
+        "attributes": [AND.join(value for _, value in dict.fromkeys(both)) for both in followed],
         "exact_pair": np.where(differ, exact, np.nan).tolist(),
         "exact_conjunction": np.where(np.logical_and(differ, occur), exact, np.nan).tolist(),
     }
@@ -183,7 +233,16 @@ def _of_choice(table: pd.DataFrame, settings: AnalyseGroups) -> dict[str, Any]:
             both = table[[name, f"control_{name}"]].astype(float).dropna()
             own, control = both.to_numpy().T
             metrics |= _unless_empty(f"{name}_less_control", paired_difference(own, control, settings))
-    return metrics
+    return metrics | (_same_words(table, settings) if len(table) else {})
+
+
+def _same_words(table: pd.DataFrame, settings: AnalyseGroups) -> dict[str, Any]:
+    """Compare the gain of pairs with that of random partners with the same words."""
+    own, control = table[["gain", SAME_WORDS]].astype(float).dropna().to_numpy().T
+    return {
+        **_unless_empty("gain_control_same_words", mean_with_interval(control, settings, "mean")),
+        **_unless_empty("gain_less_control_same_words", paired_difference(own, control, settings)),
+    }
 
 
 def _unless_empty(name: str, metrics: dict[str, float]) -> dict[str, Any]:

@@ -105,27 +105,31 @@ def _word_sets(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Choose the words of a block of features: words, their number, and R² on held-out images."""
     standard = standardised(activations)
-    words = _candidates(standard[division.fit], scores[division.fit], candidates)
+    words = likely_words(standard[division.fit], scores[division.fit], candidates)
     fit, judge, heldout = (
-        _sums(standard[rows], scores[rows], words) for rows in (division.fit, division.judge, division.heldout)
+        sums_over(standard[rows], scores[rows], words) for rows in (division.fit, division.judge, division.heldout)
     )
     columns = forward(fit, steps)
-    gain = np.diff(r2(fit, judge, columns), axis=1, prepend=0)
-    count = np.logical_and.accumulate(np.round(gain, DECIMALS) >= least_gain, axis=1).sum(axis=1)
+    count = counted(np.diff(r2(fit, judge, columns), axis=1, prepend=0), least_gain)
     word_of_column = np.column_stack([np.full(len(words), -1), words])
     chosen = np.take_along_axis(word_of_column, np.maximum(columns, 0), axis=1)
     return chosen, count, r2(fit + judge, heldout, columns)
 
 
-def _candidates(
-    activations: np.ndarray, scores: sparse.csr_array, count: int
+def counted(gain: PerStep, least: float) -> Int[np.ndarray, " features"]:
+    """Count the first steps whose gain is at least `least`, up to the first that gains less."""
+    return np.logical_and.accumulate(np.round(gain, DECIMALS) >= least, axis=1).sum(axis=1)
+
+
+def likely_words(
+    activations: np.ndarray, scores: sparse.csr_array, count: int, sign: int = 1
 ) -> Int[np.ndarray, "features candidates"]:
-    """Find the words that correlate most with each feature, in ascending order of their numbers."""
-    correlation = np.round(correlations_with_words(activations, sparse.csc_array(scores)), DECIMALS)
+    """Find the words whose correlation with each feature, times `sign`, is largest, in ascending order of their numbers."""
+    correlation = np.round(sign * correlations_with_words(activations, sparse.csc_array(scores)), DECIMALS)
     return np.sort(np.argsort(-correlation, axis=1, kind="stable")[:, :count], axis=1)
 
 
-def _sums(activations: np.ndarray, scores: sparse.csr_array, words: Int[np.ndarray, "features candidates"]) -> Sums:
+def sums_over(activations: np.ndarray, scores: sparse.csr_array, words: Int[np.ndarray, "features candidates"]) -> Sums:
     """Sum over images, for each feature with its candidates."""
     used, place = np.unique(words, return_inverse=True)
     table = sparse.hstack([np.ones((len(activations), 1)), scores[:, used]], format="csr")
@@ -138,10 +142,17 @@ def _sums(activations: np.ndarray, scores: sparse.csr_array, words: Int[np.ndarr
     )
 
 
-def forward(fit: Sums, steps: int) -> Int[np.ndarray, "features steps"]:
-    """Choose for each feature the column that explains most of the rest with a positive sign, `steps` times.
+def forward(
+    fit: Sums, steps: int, known: Int[np.ndarray, "features known"] | None = None, sign: int = 1
+) -> Int[np.ndarray, "features steps"]:
+    """Choose for each feature the column that explains most of the rest with one sign, `steps` times.
 
     What the chosen columns explain is removed from all others, so each step compares gains.
+
+    Parameters
+    ----------
+    known : columns that are chosen already; -1 for none.
+    sign : of the coefficient of a column that may be chosen: 1 or -1.
 
     Returns
     -------
@@ -150,10 +161,12 @@ def forward(fit: Sums, steps: int) -> Int[np.ndarray, "features steps"]:
     own = np.einsum("fcc->fc", fit.gram)
     every = np.arange(len(own))
     gram, cross = _without(fit.gram, fit.cross, np.zeros(len(own), dtype=int), every)
+    for column in () if known is None else known.T:
+        gram, cross = _without(gram, cross, column, np.flatnonzero(column >= 0))
     chosen = np.full((len(own), steps), -1)
     for step in range(steps):
         left = np.einsum("fcc->fc", gram)
-        usable = (left > DEPENDENT * own) & (cross > 0)
+        usable = (left > DEPENDENT * own) & (sign * cross > 0)
         gain = np.divide(cross**2, left, out=np.zeros_like(cross), where=usable)
         share = np.round(gain / np.maximum(fit.square, 1e-300)[:, None], DECIMALS)
         best = share.argmax(axis=1)
@@ -191,14 +204,26 @@ def r2(fit: Sums, judge: Sums, columns: Int[np.ndarray, "features steps"]) -> Pe
 
 def _r2(fit: Sums, judge: Sums, columns: np.ndarray, deviation: np.ndarray) -> Float[np.ndarray, " features"]:
     """Compute R² with the constant and the columns of one step."""
-    columns = np.column_stack([np.zeros(len(columns), dtype=int), columns])
-    gram, cross = _selected(fit, columns)
-    coefficients = np.linalg.solve(gram, cross[:, :, None])[:, :, 0]
+    columns, coefficients = with_coefficients(fit, columns)
     gram, cross = _selected(judge, columns)
     fitted = np.einsum("fc,fcd,fd->f", coefficients, gram, coefficients)
     error = judge.square - 2 * np.einsum("fc,fc->f", coefficients, cross) + fitted
     known = deviation > DEPENDENT * judge.square
     return 1 - np.divide(error, deviation, out=np.ones_like(error), where=known)
+
+
+def with_coefficients(
+    fit: Sums, columns: Int[np.ndarray, "features chosen"]
+) -> tuple[Int[np.ndarray, "features all"], Float[np.ndarray, "features all"]]:
+    """Fit the constant (column 0, first) and the chosen columns; a missing column (-1) has the coefficient 0.
+
+    Returns
+    -------
+    The columns with the constant, and their coefficients.
+    """
+    columns = np.column_stack([np.zeros(len(columns), dtype=int), columns])
+    gram, cross = _selected(fit, columns)
+    return columns, np.linalg.solve(gram, cross[:, :, None])[:, :, 0]
 
 
 def _selected(sums: Sums, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -803,8 +803,10 @@ class Resampled(Section):
 
 
 class AnalyseGroups(Resampled):
-    choice: tuple[Literal["different_words", "cofiring"], ...] = Field(strict=False)
+    choice: tuple[Literal["different_words", "cofiring", "conjunction"], ...] = Field(strict=False)
     least_common: Count
+    least_own: Annotated[float, Field(ge=-1, le=1)]
+    most_other: Annotated[float, Field(ge=-1, le=1)]
     most_pairs: Count
     candidates: Count
 
@@ -832,6 +834,7 @@ class FindFacets(Resampled):
     candidates: Annotated[int, Field(ge=1, le=1000)]
     least_gain: Between
     least_difference: Between
+    least_correlation: Between
 
 
 class MeasureQuantiles(Resampled):

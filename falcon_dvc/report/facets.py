@@ -10,6 +10,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
+from falcon_dvc.concepts.words.sentences import SetWord, words_of_set
 from falcon_dvc.members import member_lists
 from falcon_dvc.report.crops import COLUMNS
 
@@ -50,16 +51,15 @@ class Follows:
 
     Attributes
     ----------
-    count : number of words that count.
-    words : these words.
-    r2_first, r2_all : R² on held-out images with the first word, and with all words that count; NaN if not measured.
+    sentence : its words with their relations and R² on held-out images; "" if it follows no word.
+    words : these words, with what each adds to R².
+    r2_first : R² on held-out images with the first word; NaN if not measured.
     facets : the largest first; one if its crops are alike.
     """
 
-    count: int
-    words: list[str]
+    sentence: str
+    words: list[SetWord]
     r2_first: float
-    r2_all: float
     facets: list[Facet]
 
 
@@ -101,6 +101,5 @@ def _scored(text: str) -> list[tuple[str, float]]:
 
 
 def _follows(row: Mapping[Any, Any], facets: list[Facet]) -> Follows:
-    count = int(row["follows"])
-    first, last = (float(pd.to_numeric(row.get(f"r2_{step}"), errors="coerce")) for step in (1, max(count, 1)))
-    return Follows(count, [word for word in str(row["words"]).split("; ") if word], first, last, facets)
+    first = float(pd.to_numeric(row.get("r2_1"), errors="coerce"))
+    return Follows(str(row["sentence"]), words_of_set(row), first, facets)

@@ -32,6 +32,7 @@ WHOLE = {
     "permuted words": "share, with permuted words (control)",
     "gain mean": "gain over the best member, mean",
     "gain control mean": "gain with random partners (control), mean",
+    "gain control same words mean": "gain with random partners and the same words (control), mean",
     "outputs": "number of logits, or of words",
     "fall mean": "largest fall of a logit or cosine, mean",
     "random fall mean": "largest fall by random directions (control), mean",
@@ -83,6 +84,14 @@ WHOLE = {
     "full": "of the unseen space",
     "dimensions": "number of dimensions",
     "agreement": "agreement with the explained space",
+    "follow nothing share": "follow nothing, share",
+    "follow one share": "follow one word, share",
+    "follow several share": "follow several words, share",
+    "with not share": "with a word that lowers the feature (not), share",
+    "with and share": "with words that raise it only together (and), share",
+    "several facets share": "with several facets, share",
+    "median r2 of set": "R² of the set on held-out images, median",
+    "permuted images": "permuted images (control)",
 }
 # Words of keys that are no words of the language, or that are defined elsewhere.
 PARTS = {
@@ -102,6 +111,9 @@ PARTS = {
     "clip dissect": "CLIP-Dissect, as released",
     "caption correlation": "correlation with captions",
     "falcon less this": "FALCON less this, on the same features",
+    "set less this f1": "F1 of the set less this, on the same features",
+    "set less this exact": "exact sets less this, on the same features",
+    "f1": "F1",
     "p value": "p-value",
     "dropped share": "left out of the",
     "lift beyond parts": "lift beyond that of smaller sets",

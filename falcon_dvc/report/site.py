@@ -47,6 +47,7 @@ from falcon_dvc.report.quantiles import EXAMPLES as BELOW_MAXIMUM
 from falcon_dvc.report.quantiles import example_pictures, read_below_maximum
 from falcon_dvc.report.search_index import index, script
 from falcon_dvc.report.synonyms import read_synonyms
+from falcon_dvc.report.together import read_together
 from falcon_dvc.report.transfers import IMAGES, TransferPage, collect_transfer
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ def _write_encoder(site: Site, explained: ExplainedEncoder, drawn: Mapping[str, 
     places = {link.group: place for place, link in enumerate(explained.links)}
     truths, sheets, added = {}, crop_sheets(on_sheets), read_additions(explained)
     followed = read_follows(name, shown, on_sheets, site.columns)
+    of_pairs, conjunctions = read_together(name, explained.groups)
     effects = read_effects(name) if name in site.params.ablate_features.encoders else {}
     below = read_below_maximum(name)
     _write_examples(site, explained)
@@ -223,11 +225,12 @@ def _write_encoder(site: Site, explained: ExplainedEncoder, drawn: Mapping[str, 
             "followed": followed.get(card.group),
             "effect": effects.get(card.group),
             "below": below.get(card.group),
+            "together": of_pairs.get(card.group),
         }
         _write_feature(site, explained, card, alike, places[card.group], **extras)
     known = any(truths.values())
     content = {"encoder": explained, "known": known, "first": WITHOUT_SCRIPT, "drawn": drawn.get(name, [])}
-    content["lacking"] = overview.lacking_of_encoder(name)
+    content |= {"lacking": overview.lacking_of_encoder(name), "conjunctions": conjunctions}
     site.page(f"{name}/index.html", "encoder", name, **content)
     return {group: truth for group, truth in truths.items() if truth}
 

@@ -7,13 +7,15 @@ import pandas as pd
 import pytest
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_json, read_table, write_array, write_json, write_table
+from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_array, write_json, write_table
 from falcon_dvc.concepts.scoring.explanation import Settings
 from falcon_dvc.errors import UserError
+from falcon_dvc.evaluation.ground_truth import KINDS
 from stages import find_facets
 
 IMAGES, CROPS, LOW = 200, 40, 6
 THINGS = ["boat", "car", "dog", "tree"]
+OTHERS = pd.DataFrame([(kind, "other", kind) for kind in KINDS if kind != "object"], columns=["kind", "value", "word"])
 FOLLOWED = {"f0": [0], "f1": [1, 2]}
 
 
@@ -24,11 +26,18 @@ class Concepts(Settings):
 
 
 def params():
-    settings = {"seed": 0, "most_words": 3, "candidates": 4, "least_gain": 0.08, "least_difference": 0.1}
+    settings = {
+        "seed": 0,
+        "most_words": 3,
+        "candidates": 4,
+        "least_gain": 0.08,
+        "least_difference": 0.1,
+        "least_correlation": 0.3,
+    }
     intervals = {"bootstrap": 20, "confidence": 0.95}
     constants = {"low_cut": 0.1, "relative_cut": 0.67, "gamma": 0.25, "top": 3}
     concepts = Concepts(captions_per_image=1, temperature=1.0, normaliser="retrieved", contrast="relative", **constants)
-    return SimpleNamespace(find_facets=SimpleNamespace(**settings, **intervals), concepts=concepts)
+    return SimpleNamespace(worlds=(), find_facets=SimpleNamespace(**settings, **intervals), concepts=concepts)
 
 
 def write(order, heldout=True):
@@ -88,6 +97,10 @@ def test_one_thing_is_one_word_and_facet_and_two_are_two(here):
     words, facets = read_table(paths.table("e_word_sets")), read_table(paths.facets("e"))
     assert dict(zip(words["group"], words["follows"], strict=True)) == {"f0": 1, "f1": 2}
     assert [set(text.split("; ")) for text in words["words"]] == [{"boat"}, {"car", "dog"}]
+    assert words["sentence"][0].startswith("boat (R² 0.9") and " or " in words["sentence"][1]
+    assert list(words["directions"]) == ["raises", "raises; raises"] and list(words["not_words"].fillna("")) == ["", ""]
+    gains = [[float(gain) for gain in str(text).split("; ")] for text in words["gains"]]
+    assert [len(some) for some in gains] == [1, 2] and min(map(min, gains)) > 0.08
     assert words["r2_1"][0] > 0.9 > words["r2_1"][1] and words["r2_2"][1] > 0.9
     assert list(zip(facets["group"], facets["facet"], facets["words"], strict=True)) == [
         ("f0", 1, "boat:1.00"),
@@ -101,6 +114,7 @@ def test_one_thing_is_one_word_and_facet_and_two_are_two(here):
     assert examples[0] == "f0-0; f0-1; f0-2"
     assert all(text.startswith("f1-") and text.count("; ") == 2 for text in examples[1:])
     metrics = read_json(paths.metrics("facets_e"))
+    assert metrics["with_not"]["share"] == metrics["with_and"]["share"] == 0 and metrics["median_r2_of_set"] > 0.9
     assert metrics["follow_several"]["share"] == 0.5 and metrics["several_facets"]["share"] == 0.5
     assert metrics["permuted_images"]["follow_nothing"]["share"] == 1
     assert abs(metrics["permuted_images"]["median_r2"]["words_1"]) < 0.1 < metrics["median_r2"]["words_1"]
@@ -113,6 +127,26 @@ def test_the_order_of_the_images_changes_no_table(here):
         find_facets.run(params(), "e")
         found.append([path.read_bytes() for path in outputs()[:3]])
     assert found[0] == found[1]
+
+
+def test_sets_are_judged_by_the_attributes_of_a_synthetic_data_set(here):
+    write(np.arange(IMAGES))
+    thing = np.array(THINGS)[read_array(paths.IMAGE_CAPTIONS / "captions.npy")[:, 0]]
+    kinds = {kind: "other" for kind in KINDS if kind != "object"}
+    write_table(
+        "scenes/attributes.parquet",
+        pd.DataFrame({"image": [f"i{row}" for row in range(IMAGES)], "object": thing, **kinds}),
+    )
+    write_table("scenes/lexicon.parquet", pd.DataFrame({"kind": "object", "value": THINGS, "word": THINGS}))
+    write_table("scenes/lexicon.parquet", pd.concat([read_table("scenes/lexicon.parquet"), OTHERS]))
+    ranking = {"group": ["f0", "f1"], "kind": "word", "rank": 1, "concept": ["boat", "car"], "kept": True}
+    write_table(paths.concepts("e") / "concepts.parquet", pd.DataFrame(ranking))
+    known = params()
+    known.worlds, known.data = ("scenes",), SimpleNamespace(images="scenes")
+    find_facets.run(known, "e")
+    table, metrics = read_table(paths.table("e_word_sets")), read_json(paths.metrics("facets_e"))["truth"]
+    assert table["attributes"].tolist() == ["boat", "car; dog"] and table["set_exact"].tolist() == [1, 1]
+    assert metrics["set"]["f1"]["mean"] == 1 > metrics["first"]["f1"]["mean"] > metrics["permuted_words"]["f1"]["mean"]
 
 
 def test_without_held_out_images_r2_is_not_measured(here):

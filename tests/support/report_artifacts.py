@@ -14,6 +14,7 @@ from PIL import Image
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_array, write_json, write_table
 from falcon_dvc.groups.image_sets import compared_activations
+from tests.support.word_sets import word_set
 
 WORDS = ("boat", "ship", "red", "striped", "water", "grass", "tree", "flower", "umbrella", "night")
 PHRASES = ("red boat", "striped cup", "the grass", "a small ship on water")
@@ -156,6 +157,7 @@ def _write_encoder(name, images, singles, groups, evaluation, text, rng):
     write_table(paths.table(f"{name}_word_sets"), _word_sets(names[:singles], text))
     write_table(paths.table(f"{name}_quantiles"), _quantiles(names[:singles], evaluation, text))
     write_table(paths.quantiles(name), _below_maximum(names[:singles], images))
+    write_table(paths.table(f"{name}_pairs"), _pairs(table, text))
     shares = {"groups": ["single"], "share": [0.6], "interval_low": [0.5], "interval_high": [0.7]}
     write_table(paths.plot(f"{name}_interpretable"), pd.DataFrame(shares))
     write_json(paths.metrics(f"explainability_{name}"), _explainability_metrics(singles))
@@ -332,10 +334,21 @@ def _below_maximum(features, images):
 
 def _word_sets(features, text):
     """The first feature follows two words, the second none, and all others one; R² of the third was not measured."""
-    follows = np.array([2, 0, *[1] * len(features)])[: len(features)]
-    r2 = np.where(np.arange(len(features)) == 2, np.nan, 0.25)
-    words = [f"{text.replace('; ', ' ')}; boat", "", *["boat"] * len(features)][: len(features)]
-    return pd.DataFrame({"group": features, "follows": follows, "words": words, "r2_1": r2, "r2_2": 2 * r2})
+    several = word_set("", [text.replace("; ", " "), "boat"], ["sand"], r2=0.5)
+    unmeasured, one = word_set("", ["boat"]), word_set("", ["boat"], r2=0.25)
+    rows = [several, word_set("", [], r2=0.0), unmeasured, *[one] * len(features)]
+    return pd.concat(rows[: len(features)], ignore_index=True).assign(group=features)
+
+
+def _pairs(groups, text):
+    """The groups of two, and a new conjunction of the first two features."""
+    members = [["0", "1"], *groups.loc[groups["size"] == 2, "members"].str.split()]
+    first, second = ([f"f{some[place]}" for some in members] for place in (0, 1))
+    table = pd.DataFrame(
+        {"choice": ["conjunction", *["cofiring"] * (len(members) - 1)], "first": first, "second": second}
+    )
+    table = table.assign(first_words=f"{text} & red", label=f"red & {text}", two_words=True, beats_best_member=True)
+    return table.assign(gain=0.21, gain_low=0.14, gain_high=0.28, control_same_words_gain=0.1)
 
 
 def write_explained(encoders, verdict=True):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -62,11 +63,9 @@ def test_the_tables_say_which_crops_and_captions_it_comes_from(explained):
     assert len(explained.heatmaps) == len(explained.crops)
 
 
-def test_quantiles_of_the_first_words_are_measured_if_asked_for(explained):
-    found = run(quantiles=True)
-    same(found, explained)
-    assert explained.quantiles is None and found.quantiles["group"].nunique() == len(found.groups)
-    red = found.quantiles.set_index(["group", "part"]).loc["f0"]
+def test_quantiles_of_the_first_words_are_measured(explained):
+    assert explained.quantiles["group"].nunique() == len(explained.groups)
+    red = explained.quantiles.set_index(["group", "part"]).loc["f0"]
     assert red.loc["top_decile", "word"] == "red" and red.loc["top_decile", "lift"] > 2
     assert (red["frequency"] == 1).all() and red["images"].sum() == len(IMAGES)
     assert red.loc["deciles_6_to_10", "score"] < red.loc["top_decile", "score"]
@@ -82,10 +81,10 @@ def test_the_strongest_crops_are_drawn(explained):
 
 def test_it_is_shown_as_a_table_without_markup_of_captions():
     found = run(captions=[f"{text} <script>" for text in CAPTIONS], settings=FEW)
-    concepts = found.concepts.assign(concept="<script>")
-    shown = type(found)(found.groups, concepts, found.captions, found.crops, found.heatmaps, None)._repr_html_()
+    tables = {"concepts": found.concepts.assign(concept="<script>"), "sets": found.sets.assign(sentence="<script>")}
+    shown = replace(found, **tables)._repr_html_()
     assert "red" in found._repr_html_() and "&lt;script&gt;" in shown and "<script" not in shown
-    assert repr(found) == f"Explained(4 groups, {len(concepts)} concepts, {len(found.crops)} crops)"
+    assert repr(found) == f"Explained(4 groups, {len(found.concepts)} concepts, {len(found.crops)} crops)"
 
 
 def test_arrays_are_explained_as_the_network_that_gives_them(explained, activations):
@@ -213,3 +212,26 @@ def test_both_sides_of_directions_are_named_and_know_each_other(tmp_path):
     assert groups.loc["f0", ["side", "opposite"]].tolist() == ["positive", "f2"]
     assert groups.loc["f2", ["side", "opposite"]].tolist() == ["negative", "f0"]
     assert found.summary()["side"].tolist() == found.groups["side"].tolist()
+
+
+class SeesSaturation(NamesColours):
+    """Names the strongest colour, so that a whole image is named after its square."""
+
+    def embed_images(self, images):
+        strongest = [
+            image.reshape(-1, 3)[np.ptp(image.reshape(-1, 3).astype(int), axis=1).argmax()] for image in images
+        ]
+        return _rows([[*np.maximum(colour.astype(float) - 128, 1), 1] for colour in strongest])
+
+
+def _rows(values):
+    rows = np.array(values, dtype=np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_each_feature_has_a_sentence_of_the_words_that_it_follows():
+    found = run(image_text=SeesSaturation())
+    assert list(found.sentence) == [f"f{number}" for number in range(len(found.sets))]
+    for number, colour in enumerate(COLOURS):
+        assert found.sentence[f"f{number}"].startswith(f"{colour} (R² ")
+    assert found.sets["r2"][:3].min() > 0.5 and set(found.summary()["sentence"]) == set(found.sentence.values())

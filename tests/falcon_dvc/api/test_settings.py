@@ -20,7 +20,8 @@ def test_the_defaults_are_those_of_params_yaml():
 
 
 def test_a_seed_replaces_that_of_the_settings():
-    assert checked(Settings(), seed=7).find_groups.seed == 7
+    sections = checked(Settings(), seed=7)
+    assert sections.find_groups.seed == sections.find_facets.seed == 7
 
 
 @pytest.mark.parametrize(

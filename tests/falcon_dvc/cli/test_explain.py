@@ -13,6 +13,7 @@ from falcon_dvc.cli import explain, find
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.keys import read_keys
 from tests.support.paths import ROOT
+from tests.support.word_sets import word_set
 
 HOSTILE = "[bold]boat[/]\x1b[31m"
 COLUMNS = ["group", "kind", "rank", "concept", "score", "kept"]
@@ -40,6 +41,18 @@ VERDICTS = pd.DataFrame(
         "explained": [None, True, False, True, False],
     }
 )
+
+
+def pair(choice, first, second):
+    """What `analyse_groups` writes of a pair."""
+    numbers = {
+        "gain": 0.21,
+        "gain_low": 0.14,
+        "gain_high": 0.28,
+        "control_same_words_gain": np.nan if choice == "cofiring" else 0.1,
+    }
+    words = {"first_words": f"{HOSTILE} & red", "label": "red & boat", "two_words": True, "beats_best_member": True}
+    return {"choice": choice, "first": f"f{first}", "second": f"f{second}", **words, **numbers}
 
 
 @pytest.fixture
@@ -75,6 +88,9 @@ def params(tmp_path, monkeypatch):
     }
     write_table(paths.table("simclr_quantiles"), pd.DataFrame({"group": ["f0"] * 3, **below, "holds_to": [60] * 3}))
     write_table(paths.table("synonyms"), pd.DataFrame({"concept": ["emerald"], "synonyms": ["green; lime"]}))
+    sets = [word_set("f0", [HOSTILE, "blue"], ["sand"], r2=0.61, both=[(0, 1)]), word_set("f3", [])]
+    write_table(paths.table("simclr_word_sets"), pd.concat(sets))
+    write_table(paths.table("simclr_pairs"), pd.DataFrame([pair("cofiring", 0, 3), pair("conjunction", 0, 7)]))
     return params
 
 
@@ -104,6 +120,34 @@ def test_everything_that_is_known(params, capsys):
     assert "water" in text and "its low score [red]" in text
     assert text.index("that weighs most") < text.index("one that weighs less")
     assert "\x1b" not in text and "\x07" not in text
+
+
+def test_the_set_of_words_is_told_as_a_sentence_with_gains(params, capsys):
+    explain.run(params, "simclr:0")
+    text = capsys.readouterr().out
+    assert "follows: [bold]boat[/] [31m and blue, not sand (R² 0.61)" in text
+    assert "blue 0.20 (-0.01-0.30), not sand 0.20" in text
+    explain.run(params, "simclr:3")
+    assert "follows nothing that single words name" in capsys.readouterr().out
+    explain.run(params, "simclr:gab")
+    assert "follows" not in capsys.readouterr().out
+    find.run(params, "striped", "simclr", top=9)
+    assert "[31m and b" in capsys.readouterr().out
+
+
+def test_a_pair_is_told_with_what_its_members_are_alone(params, capsys):
+    explain.run(params, "simclr:gab")
+    text = capsys.readouterr().out
+    assert "f0 and f3 together: red and boat; alone: [bold]boat[/] [31m, red" in text
+    assert "gain over the best member 0.21 (0.14 to 0.28): a new conjunction" in text and "f7" not in text
+    explain.run(params, "simclr:0")
+    text = capsys.readouterr().out
+    assert (
+        "f0 and f7 together" in text and "(0.14 to 0.28), with a random partner and the same words 0.10: a new" in text
+    )
+    assert "f3 together" not in text
+    explain.run(params, "simclr:3")
+    assert "together" not in capsys.readouterr().out
 
 
 def test_words_that_may_be_chance_have_a_question_mark(params, capsys):

@@ -99,6 +99,15 @@ def test_a_feature_has_its_verdict_and_the_numbers_behind_it(made):
     assert [told[name, "f0"]["control"] for name in ENCODERS] == ["False", "False", "True"]
 
 
+def test_a_feature_has_its_sentence_and_the_words_of_it(made):
+    told = {row["group"]: row for row in rows(made, "features") if row["encoder"] == "simclr"}
+    assert (
+        told["f0"]["sentence"].endswith(" or boat, not sand (R² 0.50)") and told["f3"]["sentence"] == "boat (R² 0.25)"
+    )
+    assert told["f3"]["set_words"] == "boat" and told["f3"]["set_gains"] == told["f0"]["set_gains"].split("; ")[0]
+    assert told["f6"]["sentence"] == "" and all(not row["sentence"] for name, row in told.items() if name[0] == "g")
+
+
 def test_the_concepts_are_those_of_the_run_in_its_order(made):
     expected = [
         (name, *row)

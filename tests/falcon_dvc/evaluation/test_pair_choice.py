@@ -4,7 +4,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon_dvc.evaluation.pair_choice import common_images, different_words, disjoint_pairs, with_random_partners
+from falcon_dvc.evaluation.pair_choice import (
+    common_images,
+    different_words,
+    disjoint_pairs,
+    occurring_conjunctions,
+    with_random_partners,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -26,6 +32,22 @@ def test_words_differ_only_between_features_that_have_one(words):
 def test_common_images_are_counted(seed):
     fires = np.random.default_rng(seed).random((20, 5)) < 0.4
     assert np.array_equal(common_images(fires), (fires[:, :, None] & fires[:, None, :]).sum(axis=0))
+
+
+@given(SEEDS)
+def test_words_of_a_conjunction_occur_together_and_each_member_follows_its_own(seed):
+    rng = np.random.default_rng(seed)
+    words, present, correlation = rng.integers(-1, 4, 6), rng.random((30, 4)) < 0.5, rng.uniform(-0.2, 0.8, (6, 4))
+    found = occurring_conjunctions(words, present, correlation, 8, 0.4, 0.3)
+    for one, other in np.ndindex(found.shape):
+        first, second = words[[one, other]]
+        assert found[one, other] == (
+            first != second
+            and min(first, second) >= 0
+            and (present[:, first] & present[:, second]).sum() >= 8
+            and min(correlation[one, first], correlation[other, second]) >= 0.4
+            and max(correlation[one, second], correlation[other, first]) <= 0.3
+        )
 
 
 @given(SEEDS, st.integers(0, 5))

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from falcon_dvc.evaluation.conjunction import conjunction, gain_of_scores, gain_over_best_member
-from falcon_dvc.evaluation.pair_labels import Half, best_words, chosen_labels, halves, joint_scores, judged
+from falcon_dvc.evaluation.pair_labels import (
+    Half,
+    best_words,
+    chosen_labels,
+    gain_of_labels,
+    halves,
+    joint_scores,
+    judged,
+)
 from falcon_dvc.evaluation.statistics import bootstrap_weights
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -73,6 +81,8 @@ def test_the_order_of_features_does_not_matter(seed):
     assert np.array_equal(found.labels, swapped.labels)
     assert np.allclose(found.gain.low, swapped.gain.low) and np.allclose(found.own_word_gain, swapped.own_word_gain)
     assert np.array_equal(found.gain.best, 1 - swapped.gain.best)
+    given_labels = gain_of_labels(halved(*data)[1], found.labels, weights(5), 0.95)
+    assert np.array_equal(given_labels.group, found.gain.group) and np.array_equal(given_labels.low, found.gain.low)
 
 
 @FEW

@@ -47,6 +47,29 @@ def test_pairs_of_different_words_name_their_attributes_and_beat_their_members(e
     assert (table["control_second"] != table["second"]).all() and table["control_gain"].notna().all()
 
 
+def test_a_label_is_judged_by_the_attributes_of_a_random_partner_too(explained):
+    """The joint activation with a random partner has its own words, which name it rightly: that is no control."""
+    table = measured_pairs(explained, [], TRUTH, settings(choice=["different_words"]))
+    assert (table["control_exact_pair"] == 0).all(), "the words of the true pair do not name what the partner follows"
+    assert (table["control_same_words_gain"] < table["gain"]).all()
+    named = [set(label.split(" & ")) for label in table["control_label"]]
+    followed = [set(text.split(" & ")) for text in table["control_attributes"]]
+    assert named == followed, "the partner's own label is right"
+
+
+def test_a_conjunction_needs_images_with_both_words(explained):
+    apart = explained.scores.toarray()
+    apart[apart[:, 2] > 0, 3] = 0
+    chosen = settings(choice=["conjunction"], least_own=0.3)
+    never = replace(explained, scores=sparse.csr_array(apart))
+    words = [set(measured_pairs(one, [], TRUTH, chosen)["first_words"]) for one in (explained, never)]
+    assert words[0] and not words[1] & {"sand & striped", "striped & sand"}
+    table = measured_pairs(explained, [], TRUTH, chosen)
+    assert (table["exact_pair"] == 1).all() and (table["control_exact_pair"] != 1).all()
+    unlike = replace(explained, first_words=np.array([*WORDS[[1, 0, 3, 2, 1]], ""], dtype=object))
+    assert not len(measured_pairs(unlike, [], TRUTH, chosen)), "no feature follows its first word"
+
+
 def test_cofiring_pairs_are_the_groups_given_and_redundant_ones_are_no_conjunctions(explained):
     table = measured_pairs(explained, [[10, 14], [10, 11], [10, 99]], TRUTH, settings(choice=["cofiring"]))
     assert table[["first", "second"]].to_numpy().tolist() == [["f10", "f14"], ["f10", "f11"]], "f99 is not explained"
@@ -76,6 +99,7 @@ def test_without_pairs_there_is_only_their_number(explained):
     assert pair_metrics(measured_pairs(explained, [], TRUTH, chosen), chosen) == {
         "different_words": {"pairs": 0},
         "cofiring": {"pairs": 0},
+        "conjunction": {"pairs": 0},
     }
 
 

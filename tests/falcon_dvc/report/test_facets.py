@@ -6,9 +6,11 @@ import pytest
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_table
+from falcon_dvc.concepts.words.sentences import SetWord
 from falcon_dvc.html.markup import environment
 from falcon_dvc.report.facets import Example, Facet, Follows, read_follows
 from tests.support.pages import ATTACK
+from tests.support.word_sets import word_set
 
 
 def crops(group, count, role="high"):
@@ -22,8 +24,7 @@ def tables(tmp_path, monkeypatch):
     ranks = ["19 5 18 2", "3 0 1", "1 0"]
     words = ["boat:0.90; a:b:0.40", "", "car:1.00"]
     write_table(paths.facets("e"), pd.DataFrame(facets).assign(ranks=ranks, words=words))
-    sets = {"group": ["f0", "f1"], "follows": [2, 0], "words": ["boat; car", ""], "r2_1": [0.25, ""], "r2_2": [0.5, ""]}
-    write_table(paths.table("e_word_sets"), pd.DataFrame(sets))
+    write_table(paths.table("e_word_sets"), pd.concat([word_set("f0", ["boat"], ["car"], r2=0.5), word_set("f1", [])]))
 
 
 def test_words_numbers_and_places_of_the_most_typical_crops_are_read(tables):
@@ -33,7 +34,8 @@ def test_words_numbers_and_places_of_the_most_typical_crops_are_read(tables):
     first, second = found["f0"].facets
     assert first.words == [("boat", 0.9), ("a:b", 0.4)] and second.words == []
     assert first.examples == [Example("f0-crops.jpg", 16, column, row) for column, row in ((2, 1), (5, 0), (2, 0))]
-    assert (found["f0"].count, found["f0"].r2_first, found["f0"].r2_all) == (2, 0.25, 0.5)
+    assert (found["f0"].sentence, found["f0"].r2_first) == ("boat, not car (R² 0.50)", 0.25)
+    assert found["f0"].words == [SetWord("boat", True, 0.2, -0.01, 0.3), SetWord("car", False, 0.2, -0.01, 0.3)]
     assert found["f1"].facets[0].examples == [Example("f1.webp", 13, 1, 0), Example("f1.webp", 13, 0, 0)]
     assert found["f1"].words == [] and np.isnan(found["f1"].r2_first)
 
@@ -48,17 +50,19 @@ def facet(*words):
 
 
 def test_a_feature_with_two_facets_shows_them_escaped():
-    text = shown(Follows(2, [ATTACK, "boat"], 0.25, 0.5, [facet(ATTACK, "red"), facet()]))
-    assert "follows 2 things" in text and "R² 0.25 with one word, 0.50 with 2" in text
+    words = [SetWord(ATTACK, True, 0.31, 0.2, 0.4), SetWord("boat", False, 0.1, 0.05, 0.15)]
+    text = shown(Follows(f"{ATTACK}, not boat (R² 0.50)", words, 0.25, [facet(ATTACK, "red"), facet()]))
+    assert "not boat (R² 0.50)" in text and "not <bdi>boat</bdi> 0.10 (0.05–0.15)" in text
+    assert "with the first word alone 0.25" in text
     assert text.count("<li>") == 2 and text.count("<img") == 6 and "no concept" in text
     assert "<script" not in text and "onerror=" not in text.replace("&#34;", "").split("&lt;")[0]
 
 
 def test_a_feature_with_one_facet_has_a_line_alone():
-    text = shown(Follows(1, ["boat"], 0.25, 0.25, [facet("boat")]))
-    assert "follows 1 thing:" in text and "with one word)" in text and "<section" not in text
+    text = shown(Follows("boat (R² 0.25)", [SetWord("boat", True, 0.3, 0.2, 0.4)], 0.25, [facet("boat")]))
+    assert "boat (R² 0.25)" in text and "alone" not in text and "<section" not in text
 
 
 def test_what_was_not_measured_is_not_shown():
-    text = shown(Follows(0, [], float("nan"), float("nan"), []))
+    text = shown(Follows("", [], float("nan"), []))
     assert text.strip() == "follows nothing that single words name"
