@@ -11,6 +11,7 @@ import pytest
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_table
 from tests.support.paths import ROOT
+from tests.support.word_sets import word_set
 
 SLOW = (
     "rich",
@@ -66,6 +67,8 @@ def folder(tmp_path_factory):
     }
     for path, row in tables.items():
         write_table(folder / path, pd.DataFrame([row]))
+    write_table(folder / paths.table("simclr_word_sets"), word_set("f3", ["boat"], r2=0.5))
+    write_table(folder / paths.table("simclr_pairs"), pd.DataFrame({"choice": []}))
     return folder
 
 
