@@ -21,9 +21,11 @@ from jaxtyping import Float32, UInt8
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from falcon_dvc.activations.sparse_maps import pooled_features
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Box, resized
 from falcon_dvc.models.encoders.random_weights import drawn_again
+from falcon_dvc.models.encoders.readouts import SparsePass
 
 if TYPE_CHECKING:
     from falcon_dvc.models.bases.basis import Basis
@@ -109,6 +111,15 @@ class EfficientNetLite:
         maps = np.concatenate([chunk.cpu().numpy() for chunk, _ in found])
         sums = [rows for _, rows in found if rows is not None]
         return maps.mean(axis=(2, 3)), maps, np.concatenate(sums) if sums else None
+
+    @torch.inference_mode()
+    def forward_sparse(self, batch: torch.Tensor) -> SparsePass:
+        """Return what `forward_measured` returns of an encoder with a basis, as the values that are not 0."""
+        from falcon_dvc.models.bases.sparse_codes import sparse_maps
+
+        assert self._basis is not None, "only an encoder with a basis"
+        maps, sums = sparse_maps(torch.cat([chunk.float() for chunk in self._maps(batch)]), self._basis)
+        return pooled_features(maps, "mean"), maps, sums
 
     def activation_maps(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images features rows columns"]:
         """Return the output of the last convolution after its ReLU6; its mean over positions is the feature vector.
