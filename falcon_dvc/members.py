@@ -1,6 +1,6 @@
 """Read and write the members of a group as tables store them: ``3 17``."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -18,7 +18,11 @@ def member_lists(texts: Iterable[str]) -> list[list[int]]:
 
 def membership(texts: Iterable[str], features: int) -> sparse.csr_array:
     """Read the features of each group as a sparse 0/1 matrix (groups, features)."""
-    members = member_lists(texts)
+    return incidence(member_lists(texts), features)
+
+
+def incidence(members: Sequence[Sequence[int]], features: int) -> sparse.csr_array:
+    """Mark the features of each group as a sparse 0/1 matrix (groups, features)."""
     group = np.repeat(np.arange(len(members)), [len(group) for group in members])
     column = np.array([member for group in members for member in group], dtype=int)
     return sparse.csr_array((np.ones(len(group)), (group, column)), shape=(len(members), features))

@@ -144,7 +144,7 @@ class Tiles:
         """Yield for each tile with some of the rows: their places in `rows`, the tile, and their rows in the tile."""
         order = np.argsort(rows, kind="stable")
         tile, first = np.unique(rows[order] // self.layout.rows_of_a_tile, return_index=True)
-        for number, places in zip(tile.tolist(), np.split(order, first[1:]), strict=True):
+        for number, places in zip(tile.tolist(), np.split(order, first)[1:], strict=True):
             yield places, self.read(number), rows[places] - self.layout.rows(number).start
 
 
@@ -172,13 +172,13 @@ def read_tile(folder: Path, layout: Layout, tile: int, least: int) -> sparse.csr
     path = _file(folder, tile)
     try:
         tensors = load(path.read_bytes())
-        return _checked(*(tensors[name] for name in PARTS), layout, least)
+        return _checked(layout, least, **{name: tensors[name] for name in PARTS})
     except (OSError, SafetensorError, KeyError, ValueError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: no rows of a sparse array ({one_line(error)}); {MADE_AGAIN}") from error
 
 
 def _checked(
-    starts: np.ndarray, columns: np.ndarray, values: np.ndarray, layout: Layout, least: int
+    layout: Layout, least: int, starts: np.ndarray, columns: np.ndarray, values: np.ndarray
 ) -> sparse.csr_array:
     """Return the rows; every index is checked before it is used.
 

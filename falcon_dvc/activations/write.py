@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -11,11 +12,13 @@ from scipy import sparse
 from falcon_dvc.activations.sparse_maps import SparseMaps
 from falcon_dvc.activations.tiles import TileWriter, layout_of
 from falcon_dvc.artifacts.formats import write_array
-from falcon_dvc.compute.resume import Checkpoint
+
+if TYPE_CHECKING:
+    from falcon_dvc.compute.resume import Checkpoint
 
 LARGEST_HALF = float(np.finfo(np.float16).max)  # larger values of maps would become infinite
-Features = np.ndarray | sparse.csr_array
-Maps = np.ndarray | SparseMaps
+Features: TypeAlias = np.ndarray | sparse.csr_array
+Maps: TypeAlias = np.ndarray | SparseMaps
 
 
 def write_batch(work: Checkpoint, images: int, rows: range, features: Features, maps: Maps | None) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
+from falcon_dvc.activations.stored import open_rows
 from falcon_dvc.artifacts.formats import read_table, write_json, write_table
 from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.errors import UserError

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -10,7 +10,7 @@ from scipy import sparse
 
 from falcon_dvc.threads import in_blocks
 
-Features = Float[np.ndarray, "images features"] | sparse.csr_array
+Features: TypeAlias = Float[np.ndarray, "images features"] | sparse.csr_array
 Fires = Bool[np.ndarray, "images features"]
 
 CONSTANT = 1e-9  # a range of values below this is rounding
@@ -50,7 +50,7 @@ def finite_features(features: Features) -> Features:
 
 def dense(values: Features) -> Float[np.ndarray, "images features"]:
     """Return a part of a matrix that may be sparse as a dense array."""
-    return values.toarray() if sparse.issparse(values) else values
+    return values if isinstance(values, np.ndarray) else values.toarray()
 
 
 def _by_features(fires: Callable[[Features], Fires], normalised: Features) -> Fires:
@@ -303,9 +303,9 @@ def _cosine_outside(
 
 def _squared_lengths(normalised: Features) -> Float[np.ndarray, " images"]:
     """Compute the sum of squares of each row."""
-    if sparse.issparse(normalised):
-        return normalised.multiply(normalised).sum(axis=1)
-    return np.einsum("ij,ij->i", normalised, normalised)
+    if isinstance(normalised, np.ndarray):
+        return np.einsum("ij,ij->i", normalised, normalised)
+    return normalised.multiply(normalised).sum(axis=1)
 
 
 def varies(normalised: Features) -> Bool[np.ndarray, " features"]:

@@ -75,7 +75,7 @@ def _other_rules(
 
     A laxer rule keeps the features that are explained already, so it is tried on a sample of the others.
     """
-    sample = _sampled(few, len(normalised))
+    sample = _sampled(few, normalised.shape[0])
     columns, scale = dense(normalised[:, sample]), len(few) / max(len(sample), 1)
 
     def enough(fires: np.ndarray) -> int:
@@ -94,7 +94,7 @@ def _by_quantile(
     normalised: Features, features: Int[np.ndarray, " of"], explained: int, settings: FindGroups
 ) -> dict[str, dict[str, float]]:
     """Propose the rule by which each feature has a threshold of its own, if it explains more."""
-    sample = _sampled(features, len(normalised))
+    sample = _sampled(features, normalised.shape[0])
     support = fires_by_quantile(dense(normalised[:, sample]), settings.quantile).sum(axis=0)
     enough = round(len(features) / len(sample) * int((support >= settings.min_images).sum()))
     return {"rule_quantile": {"explained": enough}} if enough > explained else {}

@@ -146,7 +146,9 @@ class ExplainedEncoder:
         not_chosen : whether the features that were not chosen follow the groups.
         """
         others = [[int(link.group[1:])] for link in self.not_chosen] if not_chosen else []
-        return Space(self.activations(sampled(probe_rows(images))), [*self.groups["member"], *others])
+        return Space(
+            np.asfortranarray(self.activations(sampled(probe_rows(images)))), [*self.groups["member"], *others]
+        )
 
 
 def probe_rows(images: pd.DataFrame) -> np.ndarray:
