@@ -45,7 +45,7 @@ def run(params: Params, name: str) -> StageSummary:
     groups = read_table(paths.groups(name) / "groups.parquet")
     groups = groups[groups["size"] == 1]["group"].to_numpy()
     feature = np.array([int(group[1:]) for group in groups])
-    activations = open_rows(paths.groups(name) / "activations").columns(feature, described.rows).astype(np.float64)
+    activations = open_rows(paths.groups(name) / "activations").rows(described.rows)[:, feature].astype(np.float64)
     first = {
         method: pd.Series(groups).map({group: next(iter(own), "") for group, own in words.items()}).fillna("")
         for method, words in comparison.words_of_methods(params, name).items()

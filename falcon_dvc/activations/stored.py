@@ -51,7 +51,9 @@ class DenseRows:
 
     def columns(self, columns: Index, rows: Index = slice(None)) -> np.ndarray:
         """Return some columns."""
-        return self._array[np.ix_(_numbers(rows, self.shape[0]), _numbers(columns, self.shape[1]))]
+        if isinstance(rows, slice):
+            return self._array[rows][:, columns]
+        return self._array[np.ix_(rows, _numbers(columns, self.shape[1]))]
 
 
 class SparseRows:
@@ -68,11 +70,11 @@ class SparseRows:
 
     def columns(self, columns: Index, rows: Index = slice(None)) -> np.ndarray:
         """Return some columns."""
-        rows, chosen = _numbers(rows, self.shape[0]), np.arange(self.shape[1])[columns]
-        found = np.empty((len(rows), len(chosen)), dtype=np.float32)
-        for places, tile, own in self._tiles.of_rows(rows):
-            of_tile = tile[own]
-            found[places] = (of_tile if len(chosen) == self.shape[1] else of_tile[:, chosen]).toarray()
+        numbers, chosen = _numbers(rows, self.shape[0]), _numbers(columns, self.shape[1])
+        whole = isinstance(columns, slice) and columns == slice(None)
+        found = np.empty((len(numbers), len(chosen)), dtype=np.float32)
+        for places, tile, own in self._tiles.of_rows(numbers):
+            found[places] = (tile[own] if whole else tile[own][:, chosen]).toarray()
         return found
 
 
@@ -101,14 +103,14 @@ class SparseMapsFile:
         total = np.zeros((len(images), self._cells), dtype=np.float32)
         for places, tile, own in self._tiles.of_rows(images[crop]):
             add_members(total, self._maps(tile), crop[places], own, feature[places])
-        return np.maximum(total, 0).reshape(len(images), *self.shape[2:])
+        return np.maximum(total, 0, out=total).reshape(len(images), *self.shape[2:])
 
     def heatmaps(self, images: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Compute the heatmap of each crop's direction, as `falcon_dvc.crops.heatmaps.heatmaps_of` does of dense maps."""
         total = np.zeros((len(images), self._cells), dtype=np.float32)
         for places, tile, own in self._tiles.of_rows(images):
             total[places] = summed_maps(self._maps(tile), own, directions[places])
-        return np.maximum(total, 0).reshape(len(images), *self.shape[2:])
+        return np.maximum(total, 0, out=total).reshape(len(images), *self.shape[2:])
 
     @property
     def _cells(self) -> int:
