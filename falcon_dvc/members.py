@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy import sparse
 
+IMAGES_AT_ONCE = 1024  # images whose activations are in memory in double precision
+
 
 def as_text(members: Iterable[int]) -> str:
     """Write feature numbers as one text, separated by spaces."""
@@ -31,4 +33,8 @@ def incidence(members: Sequence[Sequence[int]], features: int) -> sparse.csr_arr
 def mean_of_members(activations: np.ndarray, members: Iterable[str]) -> np.ndarray:
     """Compute the activations of groups, (images, groups), from those of features, (images, features): the mean of the members."""
     of_groups = membership(members, activations.shape[1])
-    return (of_groups @ activations.T.astype(np.float64)).T / of_groups.sum(axis=1)
+    means, size = np.empty((len(activations), of_groups.shape[0])), of_groups.sum(axis=1)
+    for start in range(0, len(activations), IMAGES_AT_ONCE):
+        rows = slice(start, start + IMAGES_AT_ONCE)
+        means[rows] = (of_groups @ activations[rows].T.astype(np.float64)).T / size
+    return means
