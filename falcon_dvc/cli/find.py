@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from falcon_dvc import paths
@@ -150,7 +151,7 @@ def _match(name: str, concepts: Sequence[Concept], with_word: Sequence[Set[str]]
     if not all(matching):
         return None
     score = min(max(scores) for scores in matching)
-    best_first = sorted(concepts, key=lambda concept: -concept.score)
+    best_first = sorted(concepts, key=attrgetter("score"), reverse=True)
     listed = [(f"{each.concept}{'?' if each.weak else ''}", each.score) for each in best_first]
     return Match(name, concepts[0].group, concepts[0].members, concepts[0].explained, score, listed)
 

@@ -109,8 +109,7 @@ def test_a_basis_of_other_activations_and_dead_latents_are_said(here):
     assert "of 4 features of the basis never fire" in dead
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max"])
-@pytest.mark.parametrize("heatmap_layer", [{}, {"heatmap_layer": "conv1"}], ids=["own maps", "gradients"])
+@pytest.mark.parametrize(("pooling", "heatmap_layer"), [("mean", {}), ("max", {}), ("max", {"heatmap_layer": "conv1"})])
 def test_the_same_features_and_maps_are_stored_dense_or_sparse(here, monkeypatch, pooling, heatmap_layer):
     write_saelens(here / "sae", arrays(0, channels=32, features=40), architecture="topk", k=3)
     spec = {**RESNET, **heatmap_layer, "pooling": pooling, "basis": {"sae": "sae"}}
