@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_rows, read_table, write_json, write_table
+from falcon_dvc.activations.stored import Rows, open_rows
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.concepts.words.listing import first_concepts, in_words, listed_words
@@ -77,15 +78,15 @@ def _summary(name: str, table: pd.DataFrame, pairs: pd.DataFrame, settings: Anal
 def _heldout(params: Params, name: str, groups: pd.DataFrame) -> HeldOut:
     """Read attributes and features of the images of split `test`, joined by image."""
     rows, attributes = heldout_attributes(params.data.images)
-    activations = read_array(paths.groups(name) / "activations.npy")
+    activations = open_rows(paths.groups(name) / "activations")
     thresholds = read_array(paths.groups(name) / "thresholds.npy")
     partners = _partners(groups, activations, thresholds, chosen=params.encoders[name].features is not None)
     settings = params.analyse_groups
     weights = bootstrap_weights(len(rows), settings.bootstrap, np.random.default_rng(settings.seed))
-    return HeldOut(attributes, activations[rows].astype(np.float64), thresholds, partners, weights)
+    return HeldOut(attributes, activations.rows(rows).astype(np.float64), thresholds, partners, weights)
 
 
-def _partners(groups: pd.DataFrame, activations: np.ndarray, thresholds: np.ndarray, chosen: bool) -> np.ndarray:
+def _partners(groups: pd.DataFrame, activations: Rows, thresholds: np.ndarray, chosen: bool) -> np.ndarray:
     """Find the features that random groups may contain: bool, (features,).
 
     They are the features that are explained. If features were chosen, the others that fire as often are among them too.
@@ -95,7 +96,7 @@ def _partners(groups: pd.DataFrame, activations: np.ndarray, thresholds: np.ndar
     partners[single["members"].astype(int)] = True
     if chosen and len(single):
         probe = np.flatnonzero(read_table(paths.IMAGES)["split"] == "probe")
-        partners |= often_firing(activations, probe, thresholds, single["support"].min())
+        partners |= often_firing(activations.rows, probe, thresholds, single["support"].min())
     return partners
 
 
@@ -123,7 +124,7 @@ def _explained(name: str, groups: pd.DataFrame, concepts: pd.DataFrame, seed: in
     features = _at_most(MOST_FEATURES, groups.loc[groups["size"] == 1, "members"].astype(int).to_numpy(), seed)
     probe = _at_most(MOST_IMAGES, np.flatnonzero(images["split"] == "probe"), seed)
     words = read_table(paths.IMAGE_CAPTIONS / "words.parquet")["concept"].to_numpy()
-    activations = read_rows(paths.groups(name) / "activations.npy", len(images), paths.IMAGES)[np.ix_(probe, features)]
+    activations = open_rows(paths.groups(name) / "activations", len(images), paths.IMAGES).columns(features, probe)
     fires = activations >= read_array(paths.groups(name) / "thresholds.npy")[features]
     first = pd.Series([f"f{feature}" for feature in features], dtype=object).map(first_concepts(concepts))
     scores = image_scores(corpus)[probe][:, words]
@@ -138,7 +139,7 @@ def _at_most(count: int, rows: np.ndarray, seed: int) -> np.ndarray:
 def _truth(params: Params, name: str, features: np.ndarray) -> Truth:
     """Find the attribute that each feature follows most on the held-out images."""
     rows, attributes = heldout_attributes(params.data.images)
-    activations = read_array(paths.groups(name) / "activations.npy")[np.ix_(rows, features)]
+    activations = open_rows(paths.groups(name) / "activations").columns(features, rows)
     followed = truth_of(activations.astype(np.float64), attributes, least=-1)
     of_features = list(zip(followed["kind"], followed["value"], strict=True))
     return Truth(of_features, _attributes_of_words(params), attributes_together(attributes))

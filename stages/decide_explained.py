@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.activations.stored import open_rows
+from falcon_dvc.artifacts.formats import read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.evaluation.explained import controls_of, decided, enough, shares
 from falcon_dvc.groups.choice import number_chosen
@@ -75,7 +76,7 @@ def _why(name: str, tables: dict[str, pd.DataFrame], params: Params) -> str:
 def _metrics(name: str, table: pd.DataFrame, params: Params) -> dict[str, Any]:
     """Compute the metrics of one encoder; only its number of rows if nothing was measured."""
     chosen = number_chosen(params.encoders[name].features)
-    width = read_array(paths.groups(name) / "activations.npy").shape[1]
+    width = open_rows(paths.groups(name) / "activations").shape[1]
     controls = {"controls": len(_controls(name, params))} if "explained" in table else {}
     measured = (
         shares(table, width if chosen is None else chosen, params.measure_faithfulness) if "pearson" in table else {}

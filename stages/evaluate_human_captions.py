@@ -10,7 +10,8 @@ import pandas as pd
 from scipy import sparse
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.activations.stored import open_rows
+from falcon_dvc.artifacts.formats import read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.captions.pairs import read_pairs
 from falcon_dvc.concepts.retrieval.index import read_columns
@@ -44,7 +45,7 @@ def run(params: Params, name: str) -> StageSummary:
     groups = read_table(paths.groups(name) / "groups.parquet")
     groups = groups[groups["size"] == 1]["group"].to_numpy()
     feature = np.array([int(group[1:]) for group in groups])
-    activations = read_array(paths.groups(name) / "activations.npy")[described.rows][:, feature].astype(np.float64)
+    activations = open_rows(paths.groups(name) / "activations").rows(described.rows)[:, feature].astype(np.float64)
     first = {
         method: pd.Series(groups).map({group: next(iter(own), "") for group, own in words.items()}).fillna("")
         for method, words in comparison.words_of_methods(params, name).items()

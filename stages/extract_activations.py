@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from falcon_dvc import paths
+from falcon_dvc.activations.write import Features, Maps, fires, write_batch
 from falcon_dvc.artifacts.formats import read_table, write_array, write_json
 from falcon_dvc.artifacts.shortfalls import of_activations
 from falcon_dvc.artifacts.summary import StageSummary
@@ -22,13 +24,13 @@ from falcon_dvc.images.open import open_images, which_images
 from falcon_dvc.images.source import ImageSource
 from falcon_dvc.models.encoders.heads import read_head
 from falcon_dvc.models.encoders.load import Encoder, load_encoder
-from falcon_dvc.models.encoders.passes import check_finite, measured_activations
+from falcon_dvc.models.encoders.passes import check_finite, few_values, measured_activations
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
-    from falcon_dvc.params.schema import Data, EncoderSpec, ExtractActivations, Params
+    from falcon_dvc.params.schema import Data, EncoderSpec, Params
 
-Pass = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]  # features, maps and sums of a batch
+Pass = tuple[Features, Maps | None, np.ndarray | None]  # features, maps and sums of a batch
 
 
 def run(params: Params, name: str) -> StageSummary:
@@ -49,8 +51,7 @@ def run(params: Params, name: str) -> StageSummary:
     _check_head(params.encoders[name], encoder.width, f"encoders.{name}")
     fields = [encoder.field(width, height) for width, height in zip(table["width"], table["height"], strict=True)]
     folder = paths.activations(name)
-    for old in ("maps.npy", "encoder.json"):  # files of another kind of encoder, if a user runs the stage directly
-        (folder / old).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # files of another kind of encoder, if a user runs the stage directly
     write_array(folder / "fields.npy", np.array(fields, dtype=np.int32))
     unused = _describe(encoder, folder, params.encoders[name].head)
     depends_on = {
@@ -61,7 +62,7 @@ def run(params: Params, name: str) -> StageSummary:
     with executor_of(params, "extract_activations") as executor, resumable(f"extract_activations-{name}") as work:
         images = work.checkpoint("images", depends_on, [paths.IMAGES, paths.basis(name)])
         probe = (table["split"] == "probe").to_numpy()
-        found = _extract(opened, images, params.extract_activations, name, executor, probe)
+        found = _extract(opened, images, params, name, executor, probe)
         for array in images.arrays:
             images.move(array, folder / array)
     metrics = _metrics(found, encoder.width, paths.basis(name))
@@ -120,7 +121,7 @@ def _opened(data: Data, spec: EncoderSpec, name: str, asked: str) -> tuple[Image
 
 
 def _extract(
-    opened: PerProcess, work: Checkpoint, settings: ExtractActivations, name: str, executor: Executor, probe: np.ndarray
+    opened: PerProcess, work: Checkpoint, params: Params, name: str, executor: Executor, probe: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Write features, and maps if there are any, to disk; only a few batches are in memory.
 
@@ -129,43 +130,43 @@ def _extract(
     dict of str to array
         Of the probe images: which features are ever not 0 (`fires`), and what the explained variance needs (`sums`).
     """
-    source, (encoder, *_) = opened()
+    (source, (encoder, *_)), settings = opened(), params.extract_activations
     found = work.saved or {"fires": np.zeros(encoder.width, dtype=bool)}
-    features = work.array("features.npy", (len(source), encoder.width), np.float32)
+    sparse = few_values(params.encoders[name], source, encoder, settings.precision)
     starts = range(work.finished, len(source), settings.batch_size)
     batches = [range(start, min(start + settings.batch_size, len(source))) for start in starts]
-    passes = _passes(opened, batches, settings.precision, executor)
+    passes = _passes(opened, batches, settings.precision, sparse, executor)
     with closing(track(passes, f"activations of {name}", total=len(batches))) as tracked:
-        for rows, (features_of_batch, maps, sums) in zip(batches, tracked, strict=True):
-            check_finite(features_of_batch, rows, settings.precision, f"encoders.{name}")
-            features[rows.start : rows.stop] = features_of_batch
-            if maps is not None:
-                work.array("maps.npy", (len(source), *maps.shape[1:]), np.float16)[rows.start : rows.stop] = maps
+        for rows, (features, maps, sums) in zip(batches, tracked, strict=True):
+            check_finite(features, rows, settings.precision, f"encoders.{name}")
+            write_batch(work, len(source), rows, features, maps)
             own = probe[rows.start : rows.stop]
-            found = {**found, "fires": found["fires"] | (features_of_batch[own] != 0).any(axis=0)}
+            found = {**found, "fires": found["fires"] | fires(features[own])}
             if sums is not None:
                 found["sums"] = found.get("sums", 0) + sums[own].sum(axis=0)
             work.save(rows.stop, at_once=False, **found)
     return found
 
 
-def _passes(opened: PerProcess, batches: list[range], precision: str, executor: Executor) -> Iterator[Pass]:
+def _passes(
+    opened: PerProcess, batches: list[range], precision: str, sparse: bool, executor: Executor
+) -> Iterator[Pass]:
     """Yield features, maps and sums of each batch.
 
     In this process all batches run in one pass. Elsewhere each batch is a task.
     """
     if executor.distributed:
-        tasks = (Task(f"images {rows.start}-{rows.stop - 1}", (rows, precision)) for rows in batches)
+        tasks = (Task(f"images {rows.start}-{rows.stop - 1}", (rows, precision, sparse)) for rows in batches)
         yield from executor.map(_pass, tasks, opened, accelerated=True)
         return
     source, replicas = opened()
-    for _, features, maps, sums in measured_activations(source, replicas, batches, precision):
+    for _, features, maps, sums in measured_activations(source, replicas, batches, precision, sparse):
         yield features, maps, sums
 
 
-def _pass(opened: PerProcess, rows: range, precision: str) -> Pass:
+def _pass(opened: PerProcess, rows: range, precision: str, sparse: bool) -> Pass:
     """Compute one batch in a worker."""
     source, replicas = opened()
-    ((_, features, maps, sums),) = measured_activations(source, replicas, [rows], precision)
+    ((_, features, maps, sums),) = measured_activations(source, replicas, [rows], precision, sparse)
     # In the type that is written, which halves the transfer.
-    return features, None if maps is None else maps.astype(np.float16), sums
+    return features, maps.astype(np.float16) if isinstance(maps, np.ndarray) else maps, sums

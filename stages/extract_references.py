@@ -15,7 +15,7 @@ from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.device import all_devices
 from falcon_dvc.images.open import open_images
 from falcon_dvc.models.encoders.load import Encoder, load_encoder
-from falcon_dvc.models.encoders.passes import activations, check_finite
+from falcon_dvc.models.encoders.passes import check_finite, few_values, measured_activations
 from falcon_dvc.models.encoders.random_weights import NoRandomCopyError, random_copy
 from falcon_dvc.progress import track
 
@@ -62,11 +62,13 @@ def _fill(features: np.ndarray, params: Params, name: str, heldout: pd.DataFrame
     starts = range(0, len(heldout), settings.batch_size)
     batches = [range(start, min(start + settings.batch_size, len(heldout))) for start in starts]
     replicas = _replicas(params, name, number, all_devices(params.device))
-    passes = activations(open_images(params.data, heldout), replicas, batches, settings.precision)
+    source = open_images(params.data, heldout)
+    sparse = few_values(params.encoders[name], source, replicas[0], settings.precision)
+    passes = measured_activations(source, replicas, batches, settings.precision, sparse)
     with closing(track(passes, f"random copy {number + 1} of {name}", total=len(batches))) as tracked:
-        for rows, found, _ in tracked:
+        for rows, found, *_ in tracked:
             check_finite(found, rows, settings.precision, param)
-            features[rows.start : rows.stop] = found
+            features[rows.start : rows.stop] = found.toarray() if sparse else found
 
 
 def _replicas(params: Params, name: str, number: int, devices: Sequence[str]) -> list[Encoder]:

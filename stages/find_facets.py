@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
+from falcon_dvc.activations.stored import open_rows
 from falcon_dvc.artifacts.formats import read_rows, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_corpus
@@ -74,7 +75,7 @@ def _hashes(names: Iterable[str]) -> np.ndarray:
 def _activations(name: str, members: pd.Series, images: int) -> np.ndarray:
     """Read the activations of single features on all images."""
     column = [feature for (feature,) in member_lists(members)]
-    return read_rows(paths.groups(name) / "activations.npy", images, paths.IMAGES)[:, column]
+    return open_rows(paths.groups(name) / "activations", images, paths.IMAGES).columns(np.array(column, dtype=int))
 
 
 def _word_sets(

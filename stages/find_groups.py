@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_rows, read_table, write_array, write_json, write_table
+from falcon_dvc.activations.stored import Rows, open_rows
+from falcon_dvc.activations.write import write_rows
+from falcon_dvc.artifacts.formats import read_table, write_array, write_json, write_table
 from falcon_dvc.artifacts.shortfalls import FEW_IMAGES, of_features
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.errors import UserError
@@ -15,7 +18,7 @@ from falcon_dvc.groups.activations import (
     highly_activating,
 )
 from falcon_dvc.groups.choice import chosen_features
-from falcon_dvc.groups.image_sets import compared_activations, firing_thresholds, image_sets
+from falcon_dvc.groups.image_sets import compared_activations, compared_sparse, firing_thresholds, image_sets
 from falcon_dvc.groups.search import explained_groups
 from falcon_dvc.groups.sides import count_sides, with_sides
 from falcon_dvc.groups.unexplained import unexplained
@@ -41,7 +44,7 @@ def run(params: Params, name: str) -> StageSummary:
     chosen = chosen_features(choice, features.shape[1], name)
     if not len(probe):
         raise NothingFiresError(f"encoders.{name}: no image is explained, all are held out; lower data.heldout")
-    activations = compared_activations(features, settings.normalise)
+    activations = _compared(features, settings)
     explained = activations[probe].astype(np.float64)
     fires = highly_activating(
         explained, settings.rule, top_k=settings.top_k, quantile=settings.quantile, sigma=settings.sigma
@@ -54,7 +57,7 @@ def run(params: Params, name: str) -> StageSummary:
         statistics = with_sides(statistics, features.shape[1])
     sets = image_sets(explained, fires, groups, statistics["group"].to_numpy(), settings)
     sets["image"] = table["image"].to_numpy()[probe[sets.pop("row")]]
-    write_array(paths.groups(name) / "activations.npy", activations)
+    write_rows(paths.groups(name) / "activations", activations)
     write_table(paths.groups(name) / "groups.parquet", statistics)
     write_table(paths.groups(name) / "sets.parquet", sets)
     write_array(paths.groups(name) / "thresholds.npy", firing_thresholds(explained, fires))
@@ -108,7 +111,14 @@ def _nothing(lacking: dict) -> str:
     )
 
 
-def _features(name: str, images: int) -> np.ndarray:
+def _compared(features: Rows, settings: FindGroups) -> np.ndarray | sparse.csr_array:
+    """Compute the activations by which images are ranked; sparse, if the features are."""
+    if features.sparse:
+        return compared_sparse(features.rows, features.shape, settings.normalise)
+    return compared_activations(features.rows(slice(None)), settings.normalise)
+
+
+def _features(name: str, images: int) -> Rows:
     """Read the features of all images.
 
     Raises
@@ -116,8 +126,8 @@ def _features(name: str, images: int) -> np.ndarray:
     UserError
         If the file holds no features, or features of other images.
     """
-    path = paths.activations(name) / "features.npy"
-    features = read_rows(path, images, paths.IMAGES)
+    path = paths.activations(name) / "features"
+    features = open_rows(path, images, paths.IMAGES)
     if not features.shape[1]:
-        raise UserError(f"{path}: holds no feature; run `dvc repro` to make it again")
+        raise UserError(f"{path}.npy: holds no feature; run `dvc repro` to make it again")
     return features

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_rows, read_table, write_json
+from falcon_dvc.activations.stored import open_rows
+from falcon_dvc.artifacts.formats import read_table, write_json
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.errors import UserError
 from falcon_dvc.evaluation.statistics import mean_with_interval
@@ -30,7 +31,9 @@ def run(params: Params, name: str) -> StageSummary:
         If the images have too few labels.
     """
     settings, images = params.fit_probe, read_table(paths.IMAGES)
-    features = read_rows(paths.activations(name) / "features.npy", len(images), paths.IMAGES).astype(np.float64)
+    features = (
+        open_rows(paths.activations(name) / "features", len(images), paths.IMAGES).rows(slice(None)).astype(np.float64)
+    )
     names = _names(images)
     number = pd.Index(names).get_indexer(images["label"])
     probe, heldout = (np.flatnonzero((images["split"] == split) & (number >= 0)) for split in ("probe", "test"))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
+from falcon_dvc.activations.stored import open_rows
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.evaluation.explainability import measure_coherence
@@ -26,7 +27,7 @@ def run(params: Params, name: str) -> StageSummary:
     embeddings = read_array(paths.crops(name) / "embeddings.npy")
     images = read_table(paths.IMAGES)
     measured = measure_coherence(groups, crops, embeddings, images, settings)
-    features = read_array(paths.groups(name) / "activations.npy").shape[1]
+    features = open_rows(paths.groups(name) / "activations").shape[1]
     chosen = number_chosen(params.encoders[name].features)
     write_table(paths.EXPLAINABILITY / f"{name}.parquet", measured)
     write_table(paths.plot(f"{name}_coherence"), measured[["group", "size", "coherence", "null_mean", "null_high"]])

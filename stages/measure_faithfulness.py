@@ -10,7 +10,8 @@ import pandas as pd
 from scipy import sparse
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import MADE_AGAIN, read_array, read_rows, read_table, write_table
+from falcon_dvc.activations.stored import open_rows
+from falcon_dvc.artifacts.formats import MADE_AGAIN, read_array, read_table, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
@@ -36,10 +37,10 @@ def run(params: Params, name: str) -> StageSummary:
         words=[listed.get(group, []) for group in groups["group"]],
     )
     if len(heldout):
-        activations = read_rows(paths.groups(name) / "activations.npy", len(images), paths.IMAGES)
+        activations = open_rows(paths.groups(name) / "activations", len(images), paths.IMAGES)
         scores, references = image_scores(corpus), _references(params, name, heldout, activations.shape[1])
         parts = [
-            (table, mean_of_members(activations[heldout], groups["members"])),
+            (table, mean_of_members(activations.rows(heldout), groups["members"])),
             *_hand_made(images, scores, corpus, params),
         ]
         table = pd.concat(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_rows, read_table, write_json, write_table
+from falcon_dvc.activations.stored import SparseMapsFile, open_rows
+from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.scoring.corpus import read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
-from falcon_dvc.crops.heatmaps import Boxes, CropRule, crop_boxes, group_heatmaps
+from falcon_dvc.crops.heatmaps import Boxes, CropRule, Heatmaps, crop_boxes, group_heatmaps
 from falcon_dvc.evaluation.class_truth import KIND, LEAST_CLASSES, words_of_classes
 from falcon_dvc.evaluation.frequency import distribution, frequencies
 from falcon_dvc.evaluation.ground_truth import attributes_of, names_of_attributes
@@ -40,13 +42,13 @@ def run(params: Params, name: str) -> StageSummary:
     single = groups[groups["size"] == 1].reset_index(drop=True)
     probe, heldout = (np.flatnonzero(images["split"] == split) for split in ("probe", "test"))
     rows = heldout if len(heldout) else probe
-    activations = read_rows(paths.groups(name) / "activations.npy", len(images), paths.IMAGES)
+    activations = open_rows(paths.groups(name) / "activations", len(images), paths.IMAGES)
     activated = Activated(activations, rows, single["members"].to_numpy(dtype=int))
     found = _measured(params, name, single, activated, images)
     frequency = frequencies(activations, probe)
     table = with_frequency(found.table, single, frequency[activated.columns])
     write_table(paths.table(f"{name}_quantiles"), table)
-    write_table(paths.quantiles(name), _examples(params, name, single, activated, found.examples))
+    write_table(paths.quantiles(name), _examples(params, name, single, rows, found))
     write_table(paths.plot(f"{name}_frequency"), _distribution(frequency, len(probe)))
     _write_metrics(params, name, table, frequency, held_out=len(heldout) > 0)
     return StageSummary(
@@ -90,39 +92,49 @@ def _labels(params: Params, images: pd.DataFrame) -> Labels | None:
     return Labels(known, pd.DataFrame({(KIND, label): labels[known] == label for label in classes}), named)
 
 
-def _examples(
-    params: Params, name: str, single: pd.DataFrame, activated: Activated, examples: dict[str, np.ndarray]
-) -> pd.DataFrame:
-    """List the example images of each part with their activations, and boxes where stored maps locate the feature."""
-    parts = [_examples_of(part, found, single, activated) for part, found in examples.items()]
+def _examples(params: Params, name: str, single: pd.DataFrame, rows: np.ndarray, found: Quantiles) -> pd.DataFrame:
+    """List the example images of each part with their activations, and boxes where stored maps locate the feature.
+
+    Parameters
+    ----------
+    rows : images that count.
+    """
+    parts = [_examples_of(part, places, found.activations[part], single) for part, places in found.examples.items()]
     table = pd.concat(parts, ignore_index=True)
-    images, row = read_table(paths.IMAGES), table.pop("row").to_numpy()
-    box = _boxes(params, name, images, row, single["members"].iloc[table.pop("feature")])
+    row = rows[table.pop("place").to_numpy()]
+    box = _boxes(params, name, row, single["members"].iloc[table.pop("feature")])
     sides = {side: box[:, place] for place, side in enumerate(("left", "top", "right", "bottom"))}
-    return table.assign(image=images["image"].to_numpy()[row], **sides)
+    return table.assign(image=read_table(paths.IMAGES)["image"].to_numpy()[row], **sides)
 
 
-def _examples_of(part: str, examples: np.ndarray, single: pd.DataFrame, activated: Activated) -> pd.DataFrame:
-    feature, rank = np.nonzero(examples >= 0)
-    row = activated.rows[examples[feature, rank]]
-    activation = activated.values[row, activated.columns[feature]]
+def _examples_of(part: str, places: np.ndarray, activations: np.ndarray, single: pd.DataFrame) -> pd.DataFrame:
+    feature, rank = np.nonzero(places >= 0)
+    place, activation = places[feature, rank], activations[feature, rank]
     group = single["group"].to_numpy()[feature]
     return pd.DataFrame(
-        {"group": group, "part": part, "rank": rank, "activation": activation, "row": row, "feature": feature}
+        {"group": group, "part": part, "rank": rank, "activation": activation, "place": place, "feature": feature}
     )
 
 
-def _boxes(params: Params, name: str, images: pd.DataFrame, rows: np.ndarray, members: pd.Series) -> Boxes:
+def _boxes(params: Params, name: str, rows: np.ndarray, members: pd.Series) -> Boxes:
     """Find the box of a feature in each image; the whole image if there are no maps, since gradients would take too long."""
+    images, settings = read_table(paths.IMAGES), params.mine_crops
     height, width = (images[side].to_numpy()[rows] for side in ("height", "width"))
-    path = paths.activations(name) / "maps.npy"
-    if not path.exists():
+    heatmaps = _heatmaps(paths.activations(name), rows, members)
+    if heatmaps is None:
         return np.column_stack([np.zeros_like(width), np.zeros_like(height), width, height])
-    maps, fields = read_array(path), read_array(paths.activations(name) / "fields.npy")
-    heatmaps = group_heatmaps(maps, rows, membership(members, maps.shape[1]))
-    settings = params.mine_crops
     rule = CropRule(settings.crop, settings.threshold, settings.margin, settings.min_size)
+    fields = read_array(paths.activations(name) / "fields.npy")
     return crop_boxes(heatmaps, fields[rows], (height, width), rule)
+
+
+def _heatmaps(folder: Path, rows: np.ndarray, members: pd.Series) -> Heatmaps | None:
+    """Compute heatmaps from stored maps, dense or sparse; None if there are none."""
+    which = membership(members, open_rows(folder / "features").shape[1])
+    if (folder / "maps").is_dir():
+        return SparseMapsFile(folder / "maps").group_heatmaps(rows, which)
+    dense = folder / "maps.npy"
+    return group_heatmaps(read_array(dense), rows, which) if dense.exists() else None
 
 
 def _distribution(frequency: np.ndarray, images: int) -> pd.DataFrame:

@@ -9,7 +9,8 @@ import pandas as pd
 from scipy import sparse
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_json, write_table
+from falcon_dvc.activations.stored import open_rows
+from falcon_dvc.artifacts.formats import read_table, write_array, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import resumable
 from falcon_dvc.crops.boxes import boxes_by_role, crop_table
@@ -53,7 +54,7 @@ def run(params: Params, name: str) -> StageSummary:
 
 def _members(name: str, sets: pd.DataFrame) -> sparse.csr_array:
     """Read the features whose maps give each row's heatmap: sparse 0/1, (rows, features)."""
-    width = read_array(paths.activations(name) / "features.npy").shape[1]
+    width = open_rows(paths.activations(name) / "features").shape[1]
     groups = read_table(paths.groups(name) / "groups.parquet")
     return membership(groups["members"], width)[pd.Index(groups["group"]).get_indexer(sets["group"])]
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_json, write_table
+from falcon_dvc.activations.stored import open_rows
+from falcon_dvc.artifacts.formats import read_table, write_array, write_json, write_table
 from falcon_dvc.artifacts.shortfalls import of_concepts
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resolve import executor_of
@@ -119,7 +120,7 @@ def _explain(
 def _following(name: str, groups: pd.DataFrame, corpus: Corpus, settings: Concepts) -> Following:
     """Read what the groups and the words do on the probe images."""
     probe, whole = np.flatnonzero(read_table(paths.IMAGES)["split"] == "probe"), read_whole_images(corpus)
-    activations = mean_of_members(read_array(paths.groups(name) / "activations.npy")[probe], groups["members"])
+    activations = mean_of_members(open_rows(paths.groups(name) / "activations").rows(probe), groups["members"])
     constants = settings.word_weight, settings.nearest_weight, settings.word_sharpness
     return Following(activations, whole.scores[probe], whole.words, whole.embeddings[probe], whole.texts, *constants)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.activations.stored import open_rows
+from falcon_dvc.artifacts.formats import read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resume import Resumable, resumable
 from falcon_dvc.concepts.words.listing import in_words, listed_words
@@ -68,7 +69,7 @@ def _read(explained: str, unseen: str) -> Spaces:
     images = read_table(paths.IMAGES)
     rows = np.flatnonzero(images["split"] == "probe")
     own, other = (
-        read_array(paths.activations(name) / "features.npy")[rows].astype(np.float64) for name in (explained, unseen)
+        open_rows(paths.activations(name) / "features").rows(rows).astype(np.float64) for name in (explained, unseen)
     )
     groups = read_table(paths.groups(explained) / "groups.parquet")
     members = membership(groups["members"], own.shape[1]).toarray()

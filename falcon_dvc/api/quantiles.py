@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from falcon_dvc.activations.rows import DenseRows
 from falcon_dvc.api.settings import Sections
 from falcon_dvc.concepts.scoring.corpus import Corpus
 from falcon_dvc.concepts.words.listing import listed_words
@@ -33,7 +34,7 @@ def quantile_table(
     rows, settings = np.arange(len(features)), sections.concepts
     single, listed = groups[groups["size"] == 1], listed_words(concepts)
     words = single[["group"]].assign(words=[listed.get(group, []) for group in single["group"]])
-    values = compared_activations(features, sections.find_groups.normalise)
+    values = DenseRows(compared_activations(features, sections.find_groups.normalise))
     activated = Activated(values, rows, single["members"].to_numpy(dtype=int))
     intervals = settings.confidence, sections.find_groups.seed
     table = measure_quantiles(words, activated, scores.tocsc(), corpus.vocabulary, None, *intervals).table

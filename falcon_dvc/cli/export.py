@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
+from falcon_dvc.activations.stored import open_rows
+from falcon_dvc.artifacts.formats import read_table, write_json, write_table
 from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.concepts.words.sentences import SET_COLUMNS
 from falcon_dvc.errors import UserError
@@ -91,7 +92,7 @@ def _tables(params: Params, name: str, texts: pd.Series, captions: int) -> dict[
 def _features(params: Params, name: str, concepts: pd.DataFrame) -> pd.DataFrame:
     """List every feature and group of an encoder, explained or not, in one row each."""
     groups = pd.DataFrame(read_table(paths.groups(name) / "groups.parquet"))
-    width = read_array(paths.activations(name) / "features.npy").shape[1]
+    width = open_rows(paths.activations(name) / "features").shape[1]
     table = _all_features(groups, width)
     kept = concepts[concepts["kept"]]
     explainability, faithfulness = read_table(paths.EXPLAINABILITY / f"{name}.parquet"), read_faithfulness_of(name)

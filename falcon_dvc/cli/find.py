@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from falcon_dvc import paths
@@ -119,9 +120,12 @@ def matching_features(
     synonyms : the concept that stands for each synonym.
     language : code of the language of the captions.
     """
-    lemmas = {concept.concept.casefold() for table in tables.values() for concept in table} | set(synonyms)
+    names = {concept.concept for table in tables.values() for concept in table}
+    lemmas = {name.casefold() for name in names} | set(synonyms)
     forms = [_forms(word, synonyms, lemmas, language) for word in words]
-    matches = [match for name, table in tables.items() for match in _of_encoder(name, table, forms)]
+    # Thousands of features share few concepts, so each concept is compared once.
+    with_word = [{name for name in names if _contains(name.casefold(), forms_of)} for forms_of in forms]
+    matches = [match for name, table in tables.items() for match in _of_encoder(name, table, with_word)]
     return sorted(matches, key=lambda match: -match.score)
 
 
@@ -141,23 +145,24 @@ def _lemma(word: str, language: str) -> str:
     return known_form(word, language).casefold() if respelled(word, language).strip() else ""
 
 
-def _of_encoder(name: str, concepts: Iterable[Concept], forms: Sequence[frozenset[str]]) -> list[Match]:
-    """Find the matches of one encoder, in the order of its groups."""
+def _of_encoder(name: str, concepts: Iterable[Concept], with_word: Sequence[Set[str]]) -> list[Match]:
+    """Find the matches of one encoder, in the order of its groups. `with_word` has the concepts that match each word."""
+    wanted: Set[str] = frozenset().union(*with_word)
     groups: dict[str, list[Concept]] = {}
     for concept in concepts:
-        groups.setdefault(concept.group, []).append(concept)
-    matches = (_match(name, of_group, forms) for of_group in groups.values())
+        if concept.concept in wanted:
+            groups.setdefault(concept.group, []).append(concept)
+    matches = (_match(name, of_group, with_word) for of_group in groups.values())
     return [match for match in matches if match]
 
 
-def _match(name: str, concepts: Sequence[Concept], forms: Sequence[frozenset[str]]) -> Match | None:
-    """Match the concepts of one group; None if a word matches none of them."""
-    matching = [[each for each in concepts if _contains(each.concept.casefold(), forms_of)] for forms_of in forms]
+def _match(name: str, concepts: Sequence[Concept], with_word: Sequence[Set[str]]) -> Match | None:
+    """Match the concepts of one group that match any word; None if a word matches none of them."""
+    matching = [[each.score for each in concepts if each.concept in names] for names in with_word]
     if not all(matching):
         return None
-    score = min(max(concept.score for concept in found) for found in matching)
-    either = [concept for concept in concepts if any(concept in found for found in matching)]
-    best_first = sorted(either, key=lambda concept: -concept.score)
+    score = min(max(scores) for scores in matching)
+    best_first = sorted(concepts, key=attrgetter("score"), reverse=True)
     listed = [(f"{each.concept}{'?' if each.weak else ''}", each.score) for each in best_first]
     return Match(name, concepts[0].group, concepts[0].members, concepts[0].explained, score, listed)
 

@@ -13,12 +13,12 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -32,6 +32,15 @@ FOLDER = paths.DATA / ".checkpoints"
 STATE = "state.safetensors"
 SECONDS = 10.0  # between two saves: the most work that can be lost
 LIBRARIES = ("numpy", "scipy", "torch", "torchvision", "open_clip_torch", "pillow")
+
+
+class _Flushed(Protocol):
+    def flush(self) -> object:
+        """Bring everything to the disk."""
+        ...
+
+
+Flushed = TypeVar("Flushed", bound=_Flushed)
 
 
 class Checkpoint:
@@ -54,7 +63,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path, depends_on: str) -> None:
         self._folder, self._depends_on = folder, depends_on
-        self._arrays: dict[str, np.memmap] = {}
+        self._arrays: dict[str, Any] = {}  # each has a method `flush`
         self.finished, self.saved, self._earlier = self._earlier_state()
         if not self.finished:
             shutil.rmtree(folder, ignore_errors=True)
@@ -68,7 +77,7 @@ class Checkpoint:
                 saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
         except (OSError, SafetensorError):
             return 0, {}, []
-        whole = all((self._folder / name).is_file() for name in state["arrays"])
+        whole = all((self._folder / name).exists() for name in state["arrays"])
         return (
             (state["finished"], saved, state["arrays"])
             if whole and state["depends_on"] == self._depends_on
@@ -90,6 +99,19 @@ class Checkpoint:
         """
         if name not in self._arrays:
             self._arrays[name] = self._opened(self._folder / name, shape, dtype)
+        return self._arrays[name]
+
+    def opened(self, name: str, opens: Callable[[Path], Flushed]) -> Flushed:
+        """Return what writes a folder of the checkpoint, opened at the first call. A save flushes it.
+
+        Raises
+        ------
+        UserError
+            If the disk is full.
+        """
+        if name not in self._arrays:
+            with reporting_full_disk(self._folder / name):
+                self._arrays[name] = opens(self._folder / name)
         return self._arrays[name]
 
     def _opened(self, path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
@@ -121,10 +143,12 @@ class Checkpoint:
         self._time = time.monotonic()
 
     def move(self, name: str, path: Path) -> None:
-        """Move a complete array to its final path."""
+        """Move a complete array or folder to its final path."""
         if name in self._arrays:
             self._arrays.pop(name).flush()
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
         os.replace(self._folder / name, path)
 
 

@@ -201,6 +201,10 @@ def crop_boxes(heatmaps: Heatmaps, fields: Boxes, shape: tuple[np.ndarray, np.nd
 
 def as_bytes(heatmaps: Heatmaps) -> UInt8[np.ndarray, "crops height width"]:
     """Scale each heatmap to a maximum of 255; an empty one stays zero."""
-    peak = heatmaps.max(axis=(1, 2), keepdims=True, initial=0)
-    share = np.divide(heatmaps, peak, out=np.zeros_like(heatmaps), where=peak > 0)
-    return np.rint(255 * share).astype(np.uint8)
+    scaled = np.empty(heatmaps.shape, dtype=np.uint8)
+    for start in range(0, len(heatmaps), CROPS_AT_ONCE):
+        block = heatmaps[start : start + CROPS_AT_ONCE]
+        peak = block.max(axis=(1, 2), keepdims=True, initial=0)
+        share = np.divide(block, peak, out=np.zeros_like(block), where=peak > 0)
+        scaled[start : start + CROPS_AT_ONCE] = np.rint(255 * share)
+    return scaled

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from falcon_dvc import paths
+from falcon_dvc.activations.stored import SparseMapsFile
 from falcon_dvc.artifacts.formats import read_array, read_table
 from falcon_dvc.compute.resume import Resumable
 from falcon_dvc.crops.heatmaps import Boxes, CropRule, Heatmaps, crop_boxes, group_heatmaps, heatmaps_of
@@ -44,6 +45,7 @@ class Localisation:
     def __init__(self, params: Params, name: str, work: Resumable) -> None:
         self._params, self._name, self._work = params, name, work
         self._maps = paths.activations(name) / "maps.npy"
+        self._sparse = self._maps.with_suffix("")
 
     def of_groups(self, rows: np.ndarray, members: sparse.csr_array) -> Heatmaps:
         """Compute one heatmap for each row, of the sum of its features in the image.
@@ -55,6 +57,8 @@ class Localisation:
         members : sparse 0/1 (crops, features)
             The features of each row.
         """
+        if self._sparse.exists():
+            return SparseMapsFile(self._sparse).group_heatmaps(rows, members)
         if self._maps.exists():
             return group_heatmaps(read_array(self._maps), rows, members)
         content = _digest(rows, members.indptr, members.indices)
@@ -62,6 +66,8 @@ class Localisation:
 
     def of_directions(self, rows: np.ndarray, directions: np.ndarray) -> Heatmaps:
         """Compute one heatmap for each row, of a direction (crops, features) in feature space."""
+        if self._sparse.exists():
+            return SparseMapsFile(self._sparse).heatmaps(rows, directions)
         if self._maps.exists():
             return heatmaps_of(read_array(self._maps)[rows], directions)
         return self._by_gradients(rows, lambda batch: directions[batch], _digest(rows, directions))

@@ -77,7 +77,7 @@ def words_of_classes(classes: Sequence[str], params: Params) -> dict[str, set[st
 def readable(label: str) -> str:
     """Return the name of a class as text: of a synset its name in ImageNet, of another label its words."""
     if SYNSET.fullmatch(label):
-        from falcon_dvc.models.encoders.efficientnet_lite import imagenet_class_names, imagenet_synsets
+        from falcon_dvc.models.imagenet import imagenet_class_names, imagenet_synsets
 
         names = dict(zip(imagenet_synsets(), imagenet_class_names(), strict=True))
         if label in names:

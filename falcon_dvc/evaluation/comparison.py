@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table
+from falcon_dvc.activations.stored import open_rows
+from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.concepts.scoring.corpus import Corpus, read_corpus
 from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.evaluation.ground_truth import Judge
@@ -59,8 +60,8 @@ def _of_whole_images(name: str, crops: CaptionedCrops, corpus: Corpus, top: int)
     """Compute the words of the methods that read whole images, and of the contrast as a projection of embeddings."""
     whole, probe = read_whole_images(corpus), np.flatnonzero(read_table(paths.IMAGES)["split"] == "probe")
     raw, activations = (
-        read_array(folder(name) / file)
-        for folder, file in ((paths.activations, "features.npy"), (paths.groups, "activations.npy"))
+        open_rows(path).rows(slice(None))
+        for path in (paths.activations(name) / "features", paths.groups(name) / "activations")
     )
     feature = np.array([int(group[1:]) for group in crops.groups])
     values = {method: all_of[feature] for method, all_of in rankings(probe, whole, raw, activations).items()}

@@ -19,7 +19,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy import sparse
 
-from falcon_dvc.evaluation.statistics import standardised
+from falcon_dvc.evaluation.statistics import PAIRS_AT_ONCE, standardised
 
 WORDS_AT_ONCE = 512  # words whose correlations with all reference features are in memory
 FEATURES_AT_ONCE = 256  # features that are in memory in double precision
@@ -38,8 +38,12 @@ def faithfulness(
     scores : scores of all words on the same images, sparse (images, words).
     word : the column of `scores` that belongs to each column of activations; -1 if there is no word.
     """
-    columns = scores_of(scores, word)
-    return np.einsum("ij,ij->j", standardised(activations), standardised(columns)) / len(activations)
+    found = np.empty(len(word))
+    for start in range(0, len(word), PAIRS_AT_ONCE):
+        pairs = slice(start, start + PAIRS_AT_ONCE)
+        columns = standardised(scores_of(scores, word[pairs]))
+        found[pairs] = np.einsum("ij,ij->j", standardised(activations[:, pairs]), columns) / len(activations)
+    return found
 
 
 def scores_of(scores: sparse.csc_array, word: Int[np.ndarray, " pairs"]) -> Float[np.ndarray, "images pairs"]:

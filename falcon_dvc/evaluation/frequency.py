@@ -3,22 +3,22 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-IMAGES_AT_ONCE = 4096  # images in memory
+from falcon_dvc.activations.rows import Rows
+
+IMAGES_AT_ONCE = 1024  # images in memory
 BIN = 0.25  # width of a bin, in powers of ten
 
 
-def frequencies(
-    activations: Float[np.ndarray, "images features"], rows: Int[np.ndarray, " rows"]
-) -> Float[np.ndarray, " features"]:
+def frequencies(activations: Rows, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " features"]:
     """Compute the share of the images in `rows` on which each feature is not 0; 0 without images.
 
     Parameters
     ----------
-    activations : may be memory-mapped; a block of images is read at a time.
+    activations : (images, features), of which a block of images is read at a time.
     """
     count = np.zeros(activations.shape[1])
     for start in range(0, len(rows), IMAGES_AT_ONCE):
-        count += np.count_nonzero(activations[rows[start : start + IMAGES_AT_ONCE]], axis=0)
+        count += np.count_nonzero(activations.rows(rows[start : start + IMAGES_AT_ONCE]), axis=0)
     return count / max(len(rows), 1)
 
 

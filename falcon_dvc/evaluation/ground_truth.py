@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table
+from falcon_dvc.activations.stored import open_rows
+from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.concepts.words.parsing import concepts_of
 from falcon_dvc.evaluation import selectivity
 from falcon_dvc.evaluation.statistics import clear_truth, correlations
@@ -64,7 +65,7 @@ def judge_of(
     ----------
     attributes : of these images, one bool column for each (kind, value). clear : least correlation of a clear truth.
     """
-    activations = read_array(paths.groups(name) / "activations.npy")[rows]
+    activations = open_rows(paths.groups(name) / "activations").rows(rows)
     truth = truth_of(activations, attributes, clear)
     explained = truth["group"].isin(read_table(paths.groups(name) / "groups.parquet")["group"])
     return Judge(truth[explained].reset_index(drop=True), activations, attributes, names)

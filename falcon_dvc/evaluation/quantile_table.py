@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from falcon_dvc.activations.rows import Rows
 from falcon_dvc.evaluation.faithfulness import incidence, words_of_others
 from falcon_dvc.evaluation.ground_truth import Attribute, labels_of_words
 from falcon_dvc.evaluation.quantiles import (
@@ -39,16 +40,16 @@ class Activated:
 
     Attributes
     ----------
-    values : (all images, all features), may be memory-mapped. `rows` and `columns` are the images and features that count.
+    values : (all images, all features). `rows` and `columns` are the images and features that count.
     """
 
-    values: np.ndarray
+    values: Rows
     rows: np.ndarray
     columns: np.ndarray
 
     def block(self, features: slice) -> np.ndarray:
         """Read some of the features: (rows, features)."""
-        return self.values[np.ix_(self.rows, self.columns[features])]
+        return self.values.columns(self.columns[features], self.rows)
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,17 @@ class Labels:
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Hold the table of the parts, and the rows of the example images (features, `EXAMPLES`) of each part in `BELOW`."""
+    """Hold the table of the parts, and examples of each part in `BELOW`.
+
+    Attributes
+    ----------
+    examples : places of images among those that count, (features, `EXAMPLES`), -1 where there are fewer.
+    activations : of the examples.
+    """
 
     table: pd.DataFrame
     examples: dict[str, np.ndarray]
+    activations: dict[str, np.ndarray]
 
 
 def measure_quantiles(
@@ -106,14 +114,17 @@ def measure_quantiles(
     other = words_of_others(own, incidence(words, vocabulary), np.random.default_rng(seed))
     starts = range(0, max(len(features), 1), FEATURES_AT_ONCE)
     blocks = [slice(start, start + FEATURES_AT_ONCE) for start in starts]
-    tables, examples = [], []
+    tables, examples, activations = [], [], []
     for block in track(blocks, "quantiles", total=len(blocks)):
         values = activated.block(block)
         decile, concepts = deciles_of(values), {OWN: own[block], PERMUTED: other[block]}
         tables.append(_block(features["group"].iloc[block], decile, concepts, scores, vocabulary, labels, confidence))
         examples.append({part: spread_examples(values, decile, part, EXAMPLES) for part in BELOW})
-    rows = {part: np.concatenate([some[part] for some in examples]) for part in BELOW}
-    return Quantiles(pd.concat(tables, ignore_index=True), rows)
+        activations.append({part: np.take_along_axis(values, rows.T, axis=0).T for part, rows in examples[-1].items()})
+    found = (
+        {part: np.concatenate([some[part] for some in all_]) for part in BELOW} for all_ in (examples, activations)
+    )
+    return Quantiles(pd.concat(tables, ignore_index=True), *found)
 
 
 def with_frequency(table: pd.DataFrame, groups: pd.DataFrame, frequency: np.ndarray) -> pd.DataFrame:

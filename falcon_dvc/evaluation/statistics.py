@@ -10,6 +10,7 @@ from scipy.special import bdtr, expit, logit, stdtr, stdtrit
 # Of the variance of a share over worlds: this share of the binomial one, so that equal worlds have an interval too.
 LEAST_VARIANCE = 0.25
 CONSTANT = 1e-12  # a spread below this share of the largest value is rounding
+PAIRS_AT_ONCE = 2048  # matched columns whose standardised values are in memory
 
 
 def correlations(
@@ -65,8 +66,11 @@ def interval_of_correlations(
     confidence: float,
 ) -> tuple[Float[np.ndarray, " pairs"], Float[np.ndarray, " pairs"]]:
     """Compute the percentile interval of the correlation of matched columns over bootstrap samples of the images."""
-    drawn = weighted_correlations(values, targets, weights)
-    low, high = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
+    low, high = np.empty((2, values.shape[1]))
+    for start in range(0, values.shape[1], PAIRS_AT_ONCE):
+        pairs = slice(start, start + PAIRS_AT_ONCE)
+        drawn = weighted_correlations(values[:, pairs], targets[:, pairs], weights)
+        low[pairs], high[pairs] = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
     return low, high
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array
+from falcon_dvc.activations.stored import open_rows
 from falcon_dvc.errors import UserError
 from falcon_dvc.failures.probes import read_probe
 from falcon_dvc.models.encoders.classifiers import LinearClassifier, linear_classifier
@@ -37,11 +37,11 @@ def read_features(name: str, images: int, width: int) -> np.ndarray:
     UserError
         If there are other numbers of images or features.
     """
-    path = paths.activations(name) / "features.npy"
-    features = read_array(path)
+    path = paths.activations(name) / "features"
+    features = open_rows(path)
     if features.shape != (images, width):
         raise UserError(
-            f"{path}: shape {features.shape} does not fit {images} images and a classifier of {width} features; "
+            f"{path}.npy: shape {features.shape} does not fit {images} images and a classifier of {width} features; "
             f"run `dvc repro -f extract_activations@{name}`"
         )
-    return features
+    return features.rows(slice(None))

@@ -1,6 +1,8 @@
 """Select the images that activate a feature highly (step 2) and those that do so lowly (step 7)."""
 
-from typing import Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -8,10 +10,11 @@ from scipy import sparse
 
 from falcon_dvc.threads import in_blocks
 
-Features = Float[np.ndarray, "images features"]
+Features: TypeAlias = Float[np.ndarray, "images features"] | sparse.csr_array
 Fires = Bool[np.ndarray, "images features"]
 
 CONSTANT = 1e-9  # a range of values below this is rounding
+COLUMNS_AT_ONCE = 256  # features that are read as a dense array, if the matrix is sparse
 VALUES_AT_ONCE = 2**18  # values of the matrix that a thread reads at once
 FIRST_IMAGES = 64  # almost every feature that varies over all images varies over this number of them
 
@@ -45,6 +48,22 @@ def finite_features(features: Features) -> Features:
     return features
 
 
+def dense(values: Features) -> Float[np.ndarray, "images features"]:
+    """Return a part of a matrix that may be sparse as a dense array."""
+    return values if isinstance(values, np.ndarray) else values.toarray()
+
+
+def _by_features(fires: Callable[[Features], Fires], normalised: Features) -> Fires:
+    """Apply a rule that treats each feature on its own, to a block of features at a time if the matrix is sparse."""
+    if not sparse.issparse(normalised):
+        return fires(normalised)
+    columns, found = sparse.csc_array(normalised), np.empty(normalised.shape, dtype=bool)
+    for start in range(0, found.shape[1], COLUMNS_AT_ONCE):
+        block = slice(start, start + COLUMNS_AT_ONCE)
+        found[:, block] = fires(np.ascontiguousarray(columns[:, block].toarray()))
+    return found
+
+
 def fires_by_sigma(normalised: Features, sigma: float) -> Fires:
     """Apply one threshold to the whole matrix: mean + sigma * std (released: sigma = 5).
 
@@ -54,7 +73,7 @@ def fires_by_sigma(normalised: Features, sigma: float) -> Fires:
     fires = np.empty(normalised.shape, dtype=bool)
 
     def compare(rows: slice) -> None:
-        np.greater_equal(normalised[rows], threshold, out=fires[rows])
+        np.greater_equal(dense(normalised[rows]), threshold, out=fires[rows])
 
     in_blocks(compare, len(fires), _rows_at_once(normalised))
     fires[:, ~varies(normalised)] = False
@@ -74,11 +93,12 @@ def _mean_and_mean_square(values: np.ndarray) -> tuple[float, float]:
     """
 
     def sums(rows: slice) -> tuple[float, float]:
-        block = values[rows]
+        block = dense(values[rows])
         return block.sum(), np.vecdot(block, block).sum()
 
-    sums_of_blocks = in_blocks(sums, len(values), _rows_at_once(values))
-    mean, square = np.sum(sums_of_blocks or [(0.0, 0.0)], axis=0) / max(values.size, 1)
+    images, features = values.shape
+    sums_of_blocks = in_blocks(sums, images, _rows_at_once(values))
+    mean, square = np.sum(sums_of_blocks or [(0.0, 0.0)], axis=0) / max(images * features, 1)
     return mean, square
 
 
@@ -112,7 +132,9 @@ def highly_activating(
     """Decide which image fires which feature, by the rule named."""
     if rule == "sigma":
         return fires_by_sigma(normalised, sigma)
-    return fires_by_quantile(normalised, quantile) if rule == "quantile" else fires_by_rank(normalised, top_k)
+    if rule == "quantile":
+        return _by_features(partial(fires_by_quantile, quantile=quantile), normalised)
+    return _by_features(partial(fires_by_rank, top_k=top_k), normalised)
 
 
 def picked(
@@ -162,7 +184,7 @@ def lowly_activating(
     """
     own, which = _own(members)
     # A feature on a small scale fires below the mean of the matrix. So the group's own images are excluded explicitly.
-    fires = images | _any_fires(normalised[:, own] >= normalised.mean(), which)
+    fires = images | _any_fires(dense(normalised[:, own]) >= normalised.mean(), which)
     return _most_alike(normalised, members, images, fires, count, similarity)
 
 
@@ -190,7 +212,7 @@ def lowly_activating_distinct(
     """
     own = members | redundant(fires, images, redundancy)
     features, which = _own(members)
-    activation = (which / which.sum(axis=1, keepdims=True)) @ normalised[:, features].T
+    activation = (which / which.sum(axis=1, keepdims=True)) @ dense(normalised[:, features]).T
     features, which = _own(own)
     excluded = images | _any_fires(fires[:, features], which)
     excluded |= activation > activation.mean(axis=1, keepdims=True)
@@ -270,12 +292,20 @@ def _cosine_outside(
     One large matrix product gives all cosines.
     """
     size = np.maximum(images.sum(axis=1, keepdims=True), 1)
-    centre = np.where(members, 0.0, sparse.csr_array(images, dtype=np.float64) @ normalised / size)
+    centre = np.where(members, 0.0, dense(sparse.csr_array(images, dtype=np.float64) @ normalised) / size)
     own, which = _own(members)
-    inside = which @ np.square(normalised[:, own]).T
-    length = np.sqrt(np.maximum(np.einsum("ij,ij->i", normalised, normalised) - inside, 0))
+    inside = which @ np.square(dense(normalised[:, own])).T
+    length = np.sqrt(np.maximum(_squared_lengths(normalised) - inside, 0))
     scale = np.linalg.norm(centre, axis=1, keepdims=True) * length
-    return np.divide(centre @ normalised.T, scale, out=np.zeros_like(scale), where=scale > 1e-12)
+    product = (normalised @ centre.T).T if sparse.issparse(normalised) else centre @ normalised.T
+    return np.divide(product, scale, out=np.zeros_like(scale), where=scale > 1e-12)
+
+
+def _squared_lengths(normalised: Features) -> Float[np.ndarray, " images"]:
+    """Compute the sum of squares of each row."""
+    if isinstance(normalised, np.ndarray):
+        return np.einsum("ij,ij->i", normalised, normalised)
+    return normalised.multiply(normalised).sum(axis=1)
 
 
 def varies(normalised: Features) -> Bool[np.ndarray, " features"]:
@@ -283,6 +313,8 @@ def varies(normalised: Features) -> Bool[np.ndarray, " features"]:
 
     The first images decide for almost all features. Only the others are compared on all images.
     """
+    if sparse.issparse(normalised):
+        return (normalised.max(axis=0) - normalised.min(axis=0)).toarray().ravel() > CONSTANT
     varies = np.ptp(normalised[:FIRST_IMAGES], axis=0) > CONSTANT
     undecided = np.flatnonzero(~varies)
     varies[undecided] = np.ptp(normalised[:, undecided], axis=0) > CONSTANT

@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt
+from scipy import sparse
 
 from falcon_dvc.groups.groups import (
     Fires,
@@ -16,12 +17,14 @@ from falcon_dvc.groups.groups import (
     discoveries,
     log_likelihood_ratio,
     probability_of_at_least,
+    sets_of,
     strongest_in_turn,
 )
 
 Sets = Int[np.ndarray, "sets size"]
 
 SAMPLE = 64  # images of a set; almost no further feature fires on all of them
+SURELY = 0.25  # a binomial variable reaches its mean with a larger probability, if the mean is at least 1 (Greenberg and Mohri 2014)
 WORKING_MEMORY = 2**23  # bytes of one step's arrays; arrays that fit a processor's cache are fastest
 
 
@@ -80,13 +83,13 @@ class _Firing:
     ----------
     columns : a bit for each image, in words of 64.
     rows : a bit for each feature.
-    pairs : number of images on which both of two features fire; on the diagonal, that of one feature.
+    count : number of images on which each feature fires.
     memory : bytes of the arrays of one step.
     """
 
     columns: UInt[np.ndarray, "features words"]
     rows: UInt[np.ndarray, "images bytes"]
-    pairs: Int[np.ndarray, "features features"]
+    count: Int[np.ndarray, " features"]
     memory: int
 
     @property
@@ -99,8 +102,8 @@ class _Firing:
 
     def support(self, sets: Sets) -> Int[np.ndarray, " sets"]:
         """Count the images on which all features of each set fire."""
-        if sets.shape[1] <= 2:
-            return self.pairs[sets[:, 0], sets[:, -1]].astype(np.int64)
+        if sets.shape[1] == 1:
+            return self.count[sets[:, 0]]
         return _support(self.columns, sets, self.memory)
 
 
@@ -115,6 +118,10 @@ class _Level:
 
     def take(self, rows: np.ndarray) -> "_Level":
         return _Level(self.sets[rows], self.support[rows], self.expected[rows], self.p_value[rows])
+
+    def below(self, p_value: float) -> "_Level":
+        """Return the sets with at most this probability."""
+        return self.take(np.flatnonzero(self.p_value <= p_value))
 
 
 def cofiring_sets(
@@ -146,8 +153,8 @@ def cofiring_sets(
     fires : which image fires which feature.
     most : number of sets of each size that are kept, listed and grown. The strongest come first, near-duplicates last.
     max_jaccard : a set with at least this share of a member's images is a near-duplicate of that member.
-    memory : bytes of the arrays of one step. The search also needs two bits for each image and feature, four bytes for
-        each pair of features, and about sixty bytes for each tested pair.
+    memory : bytes of the arrays of one step. The search also needs two bits for each image and feature, and about sixty
+        bytes for each pair with a probability of at most `fdr`.
 
     References
     ----------
@@ -157,14 +164,15 @@ def cofiring_sets(
     firing = _packed(fires, memory)
     level, listed, search = None, [], {}
     for size in range(2, max_size + 1):
-        candidates = _pairs(firing, min_images) if level is None else _grown(level.sets, firing)
-        significant = _significant(firing, *candidates, min_images, fdr)
+        if level is None:
+            tests, significant = _significant_pairs(fires, firing, min_images, fdr)
+        else:
+            candidates = _grown(level.sets, firing)
+            tests, significant = len(candidates), _significant(firing, candidates, min_images, fdr)
         level = significant.take(_strongest(significant, firing, most, max_jaccard))
         closed = _closed(firing, level)
         listed.append(level.take(np.flatnonzero(closed)))
-        search[size] = Search(
-            candidates[1], len(significant.sets), len(significant.sets) - len(closed), int((~closed).sum())
-        )
+        search[size] = Search(tests, len(significant.sets), len(significant.sets) - len(closed), int((~closed).sum()))
         if not len(level.sets):
             break
     return _listed(firing, listed, search)
@@ -172,7 +180,7 @@ def cofiring_sets(
 
 def _packed(fires: Fires, memory: int) -> _Firing:
     rows = np.packbits(fires, axis=1)
-    return _Firing(_packed_columns(fires), rows, _pair_supports(fires, memory), memory)
+    return _Firing(_packed_columns(fires), rows, fires.sum(axis=0, dtype=np.int64), memory)
 
 
 def _packed_columns(fires: Fires) -> UInt[np.ndarray, "features words"]:
@@ -180,20 +188,6 @@ def _packed_columns(fires: Fires) -> UInt[np.ndarray, "features words"]:
     packed = np.packbits(fires, axis=0)
     filled = np.pad(packed, ((0, -len(packed) % 8), (0, 0)))
     return np.ascontiguousarray(filled.T).view(np.uint64)
-
-
-def _pair_supports(fires: Fires, memory: int) -> Int[np.ndarray, "features features"]:
-    """Count the images on which both of two features fire.
-
-    One matrix product for each block of images gives the counts, which are exact in float32.
-    """
-    features = fires.shape[1]
-    block = min(max(memory // (4 * max(features, 1)), 1), 2**24)
-    pairs = np.zeros((features, features), dtype=np.int32)
-    for start in range(0, len(fires), block):
-        images = fires[start : start + block].astype(np.float32)
-        pairs += (images.T @ images).astype(np.int32)
-    return pairs
 
 
 def _support(columns: np.ndarray, sets: np.ndarray, memory: int) -> np.ndarray:
@@ -213,30 +207,50 @@ def _intersection(columns: np.ndarray, sets: np.ndarray) -> np.ndarray:
     return bits
 
 
-def _pairs(firing: _Firing, min_images: int) -> tuple[Sets, int]:
-    """List the pairs with enough support, and count the pairs of features that fire often enough."""
-    features = int((firing.pairs.diagonal() >= min_images).sum())
-    return np.argwhere(np.triu(firing.pairs >= min_images, 1)), features * (features - 1) // 2
+def _significant_pairs(fires: Fires, firing: _Firing, min_images: int, fdr: float) -> tuple[int, _Level]:
+    """Count the pairs of features that fire often enough, and select those that pass the test.
+
+    Sparse products count the images of all pairs of a block of features and the features after it. A pair with a
+    probability above `fdr` passes no test, so it is forgotten with its block.
+    """
+    often = np.flatnonzero(firing.count >= min_images)
+    columns = sparse.csr_array(fires[:, often], dtype=np.float32)
+    rows, found = sparse.csr_array(columns.T), []
+    block = max(firing.memory // (4 * max(len(often), 1)), 1)
+    for start in range(0, len(often), block):
+        together = (rows[start : start + block] @ columns[:, start:]).toarray()
+        first, second = np.nonzero(np.triu(together >= min_images, 1))
+        sets, support = often[np.column_stack([first, second]) + start], together[first, second].astype(np.int64)
+        if fdr < SURELY:
+            more = support * firing.images > firing.count[sets].prod(axis=1)
+            sets, support = sets[more], support[more]
+        found.append(_measured(firing, sets, support).below(fdr))
+    tested = len(often) * (len(often) - 1) // 2
+    return tested, _discovered(_in_one(found), fdr, tested)
 
 
-def _grown(sets: Sets, firing: _Firing) -> tuple[Sets, int]:
-    """Join sets of one more feature, all of whose sub-sets of one feature fewer are in `sets`; count them."""
-    linked = np.zeros((firing.features, firing.features), dtype=bool)
-    for first, second in combinations(sets.T, 2):
-        linked[first, second] = True
+def _grown(sets: Sets, firing: _Firing) -> Sets:
+    """Join sets of one more feature, all of whose sub-sets of one feature fewer are in `sets`."""
+    linked = _linked(sets, firing.features)
     chunk = max(firing.memory // max(firing.features * sets.shape[1], 1), 1)
     joined = [_joined(sets[start : start + chunk], linked) for start in range(0, len(sets), chunk)]
-    candidates = np.concatenate([_without_new_subset(block, sets) for block in joined])
-    return candidates, len(candidates)
+    return np.concatenate([_without_new_subset(block, sets) for block in joined])
 
 
-def _joined(sets: np.ndarray, linked: np.ndarray) -> np.ndarray:
-    """Extend each set by every later feature that is linked to all its features.
+def _linked(sets: Sets, features: int) -> sparse.csr_array:
+    """Mark each feature and the later ones that are in a set with it: sparse 0/1 (features, features)."""
+    first, second = np.concatenate([np.column_stack(pair) for pair in combinations(sets.T, 2)]).T
+    linked = sparse.csr_array((np.ones(len(first)), (first, second)), shape=(features, features)) > 0
+    return sparse.csr_array(linked, dtype=np.int32)
 
-    `linked` is upper triangular.
-    """
-    row, feature = np.nonzero(linked[sets].all(axis=1))
-    return np.column_stack([sets[row], feature])
+
+def _joined(sets: np.ndarray, linked: sparse.csr_array) -> np.ndarray:
+    """Extend each set by every later feature that is linked to all its features."""
+    links = sparse.csr_array(sets_of(sets, linked.shape[0]), dtype=np.int32) @ linked
+    links.sort_indices()
+    row = np.repeat(np.arange(len(sets)), np.diff(links.indptr))
+    to_all = links.data == sets.shape[1]
+    return np.column_stack([sets[row[to_all]], links.indices[to_all].astype(np.int64)])
 
 
 def _without_new_subset(candidates: np.ndarray, sets: np.ndarray) -> np.ndarray:
@@ -252,14 +266,22 @@ def _as_bytes(sets: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(sets, dtype=">u4").view(f"S{4 * sets.shape[1]}").reshape(-1)
 
 
-def _significant(firing: _Firing, candidates: Sets, tests: int, min_images: int, fdr: float) -> _Level:
+def _significant(firing: _Firing, candidates: Sets, min_images: int, fdr: float) -> _Level:
     """Select the candidates with enough support that pass the test against their best split."""
     support = firing.support(candidates)
     frequent = support >= min_images
-    sets, support = candidates[frequent], support[frequent]
+    return _discovered(_measured(firing, candidates[frequent], support[frequent]), fdr, len(candidates))
+
+
+def _measured(firing: _Firing, sets: Sets, support: Int[np.ndarray, " sets"]) -> _Level:
+    """Compare the support of each set with that of its best split."""
     expected = _best_split(firing, sets)
-    p_value = probability_of_at_least(support, firing.images, expected)
-    return _Level(sets, support, expected, p_value).take(np.flatnonzero(discoveries(p_value, fdr, tests)))
+    return _Level(sets, support, expected, probability_of_at_least(support, firing.images, expected))
+
+
+def _discovered(level: _Level, fdr: float, tests: int) -> _Level:
+    """Select the sets that pass the test, among so many."""
+    return level.take(np.flatnonzero(discoveries(level.p_value, fdr, tests)))
 
 
 def _best_split(firing: _Firing, sets: Sets) -> Float[np.ndarray, " sets"]:
@@ -285,7 +307,7 @@ def _strongest(level: _Level, firing: _Firing, most: int, max_jaccard: float) ->
 
 def _rarest(firing: _Firing, sets: Sets) -> Int[np.ndarray, " sets"]:
     """Count the images of the member that fires least."""
-    return firing.pairs.diagonal()[sets].min(axis=1)
+    return firing.count[sets].min(axis=1)
 
 
 def _closed(firing: _Firing, level: _Level) -> Bool[np.ndarray, " sets"]:
@@ -333,7 +355,7 @@ def _listed(firing: _Firing, levels: list[_Level], search: dict[int, Search]) ->
     """Join all levels in one table."""
     size = np.repeat(np.array(list(search), dtype=np.int64), [len(level.sets) for level in levels])
     level = _in_one(levels)
-    prevalence = firing.pairs.diagonal() / max(firing.images, 1)
+    prevalence = firing.count / max(firing.images, 1)
     own = np.arange(level.sets.shape[1]) < size[:, None]
     independent = np.where(own, prevalence[level.sets], 1.0).prod(axis=1)
     return CofiringSets(
@@ -393,9 +415,7 @@ def as_groups(sets: Sets, fires: Fires) -> Groups:
 
     The images are kept as a dense matrix, so use this only for the few sets that are explained.
     """
-    members = np.zeros((len(sets), fires.shape[1]), dtype=bool)
-    np.put_along_axis(members, sets, True, axis=1)
     images = np.ones((len(sets), len(fires)), dtype=bool)
     for features in sets.T:
         images &= fires[:, features].T
-    return Groups(members, images)
+    return Groups(sets_of(sets, fires.shape[1]), images)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
+from scipy import sparse
 from scipy.special import bdtrc, rel_entr
 
 Fires = Bool[np.ndarray, "images features"]
@@ -18,19 +19,29 @@ class Groups:
 
     Attributes
     ----------
-    members : which features belong to each group.
+    sets : which features belong to each group: sparse bool (groups, features).
     images : which images fire each group.
     """
 
-    members: Bool[np.ndarray, "groups features"]
+    sets: sparse.csr_array
     images: Bool[np.ndarray, "groups images"]
 
     def __len__(self) -> int:
-        return len(self.members)
+        return self.sets.shape[0]
+
+    @property
+    def members(self) -> Bool[np.ndarray, "groups features"]:
+        """The features of each group as a dense matrix, for a few groups."""
+        return self.sets.toarray()
+
+    @property
+    def size(self) -> Int[np.ndarray, " groups"]:
+        """Number of features of each group."""
+        return np.diff(self.sets.indptr)
 
     def take(self, rows: np.ndarray | slice) -> "Groups":
         """Return the groups at `rows`."""
-        return Groups(self.members[rows], self.images[rows])
+        return Groups(self.sets[rows], self.images[rows])
 
 
 def single_features(fires: Fires, min_images: int, chosen: Int[np.ndarray, " chosen"] | None = None) -> Groups:
@@ -44,7 +55,15 @@ def single_features(fires: Fires, min_images: int, chosen: Int[np.ndarray, " cho
     """
     enough = fires.sum(axis=0) >= min_images
     kept = np.flatnonzero(enough) if chosen is None else chosen[enough[chosen]]
-    return Groups(np.eye(fires.shape[1], dtype=bool)[kept], np.ascontiguousarray(fires.T[kept]))
+    return Groups(sets_of(kept[:, None], fires.shape[1]), np.ascontiguousarray(fires[:, kept].T))
+
+
+def sets_of(members: Int[np.ndarray, "groups size"], features: int) -> sparse.csr_array:
+    """Mark the features of each group: sparse bool (groups, features). A feature may be named more than once."""
+    row = np.repeat(np.arange(len(members)), members.shape[1])
+    sets = sparse.csr_array((np.ones(members.size, dtype=bool), (row, members.ravel())), shape=(len(members), features))
+    sets.sum_duplicates()
+    return sets
 
 
 def exact_groups(fires: Fires, min_images: int) -> Groups:
@@ -55,7 +74,7 @@ def exact_groups(fires: Fires, min_images: int) -> Groups:
     which, first = _sets(fires)
     kept = np.flatnonzero(np.bincount(which[which >= 0], minlength=len(first)) >= min_images)
     kept = kept[_order(fires[first[kept]])]
-    return Groups(fires[first[kept]], which[None, :] == kept[:, None])
+    return Groups(sparse.csr_array(fires[first[kept]]), which[None, :] == kept[:, None])
 
 
 def _sets(fires: Fires) -> tuple[Int[np.ndarray, " images"], Int[np.ndarray, " sets"]]:
@@ -82,12 +101,13 @@ def among(groups: Groups, chosen: Int[np.ndarray, " chosen"]) -> Groups:
     """Return the groups all of whose members are chosen."""
     other = np.ones(groups.members.shape[1], dtype=bool)
     other[chosen] = False
-    return groups.take(np.flatnonzero(~(groups.members & other).any(axis=1)))
+    return groups.take(np.flatnonzero(groups.sets @ other.astype(int) == 0))
 
 
 def together(first: Groups, second: Groups) -> Groups:
     """Concatenate two collections of groups."""
-    return Groups(np.concatenate([first.members, second.members]), np.concatenate([first.images, second.images]))
+    sets = sparse.csr_array(sparse.vstack([first.sets, second.sets], format="csr"))
+    return Groups(sets, np.concatenate([first.images, second.images]))
 
 
 def against_independence(
@@ -102,7 +122,7 @@ def against_independence(
         the log-likelihood ratio (nats).
     """
     prevalence = np.maximum(fires.mean(axis=0), 1e-12)
-    expected = np.exp(groups.members.astype(np.float64) @ np.log(prevalence))
+    expected = np.exp(groups.sets.astype(np.float64) @ np.log(prevalence))
     support = groups.images.sum(axis=1)
     p_value = probability_of_at_least(support, len(fires), expected)
     return support / (expected * len(fires)), p_value, log_likelihood_ratio(support, len(fires), expected)

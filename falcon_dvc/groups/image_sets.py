@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32
+from scipy import sparse
 
 from falcon_dvc.groups.activations import (
+    Features,
+    dense,
     finite_features,
     lowly_activating,
     lowly_activating_distinct,
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 
 IMAGES_AT_ONCE = 4096  # images whose features are normalised in double precision at once
+VALUES_AT_ONCE = 2**24  # activations that are compared at once
 POOL = 2  # smallest number of random images, as a multiple of the highly activating images of the largest group
 GROUPS_AT_ONCE = 256  # groups whose activations on all images are in memory
 
@@ -52,29 +56,47 @@ def compared_activations(
     return activations
 
 
-def firing_thresholds(normalised: np.ndarray, fires: np.ndarray) -> np.ndarray:
+def compared_sparse(
+    rows_of: Callable[[slice], np.ndarray], shape: tuple[int, int], normalise: Literal["row", "none"]
+) -> sparse.csr_array:
+    """Compute the activations as `compared_activations`, as sparse rows; some images at a time are dense.
+
+    Parameters
+    ----------
+    rows_of : from a slice of images to their features, (images, features).
+    shape : of all features.
+    """
+    at_once = max(VALUES_AT_ONCE // shape[1], 1)
+    blocks = (slice(start, start + at_once) for start in range(0, shape[0], at_once))
+    rows = [sparse.csr_array(compared_activations(rows_of(block), normalise)) for block in blocks]
+    return sparse.csr_array(sparse.vstack(rows, format="csr"))
+
+
+def firing_thresholds(normalised: Features, fires: np.ndarray) -> np.ndarray:
     """Compute the smallest activation at which each feature fires.
 
     The threshold is infinite for a feature that never fires.
     """
-    thresholds = np.full(normalised.shape[1], np.inf)
-    for start in range(0, len(normalised), IMAGES_AT_ONCE):
-        rows = slice(start, start + IMAGES_AT_ONCE)
-        lowest = np.where(fires[rows], normalised[rows], np.inf).min(axis=0, initial=np.inf)
+    thresholds, at_once = np.full(normalised.shape[1], np.inf), max(VALUES_AT_ONCE // normalised.shape[1], 1)
+    for start in range(0, normalised.shape[0], at_once):
+        rows = slice(start, start + at_once)
+        lowest = np.where(fires[rows], dense(normalised[rows]), np.inf).min(axis=0, initial=np.inf)
         thresholds = np.minimum(thresholds, lowest)
     return thresholds
 
 
-def often_firing(activations: np.ndarray, probe: np.ndarray, thresholds: np.ndarray, least: float) -> np.ndarray:
-    """Find the features that fire on at least `least` of the probe images: bool, (features,)."""
-    support = np.zeros(len(thresholds), dtype=int)
-    for start in range(0, len(probe), IMAGES_AT_ONCE):
-        support += (activations[probe[start : start + IMAGES_AT_ONCE]] >= thresholds).sum(axis=0)
+def often_firing(
+    rows_of: Callable[[np.ndarray], np.ndarray], probe: np.ndarray, thresholds: np.ndarray, least: float
+) -> np.ndarray:
+    """Find the features that fire on at least `least` of the probe images, whose activations `rows_of` reads: bool, (features,)."""
+    support, at_once = np.zeros(len(thresholds), dtype=int), max(VALUES_AT_ONCE // len(thresholds), 1)
+    for start in range(0, len(probe), at_once):
+        support += (rows_of(probe[start : start + at_once]) >= thresholds).sum(axis=0)
     return support >= least
 
 
 def image_sets(
-    normalised: np.ndarray, fires: np.ndarray, groups: Groups, names: np.ndarray, settings: FindGroups
+    normalised: Features, fires: np.ndarray, groups: Groups, names: np.ndarray, settings: FindGroups
 ) -> pd.DataFrame:
     """List the images of each group and role by rank, one row for each image.
 
@@ -92,7 +114,7 @@ def image_sets(
 
 
 def _block(
-    normalised: np.ndarray,
+    normalised: Features,
     fires: np.ndarray,
     groups: Groups,
     names: np.ndarray,
@@ -100,8 +122,9 @@ def _block(
     settings: FindGroups,
 ) -> tuple[pd.DataFrame, ...]:
     """List the images of a block of groups, one table for each role."""
-    members = groups.members / groups.members.sum(axis=1, keepdims=True)
-    activation = members @ normalised.T
+    own = np.unique(groups.sets.indices)
+    members = groups.members[:, own] / groups.size[:, None]
+    activation = members @ dense(normalised[:, own]).T
     high = picked(activation, groups.images, settings.max_images, settings.pick)
     low, cosine = _lowly_activating(normalised, fires, groups, settings)
     return (
@@ -112,7 +135,7 @@ def _block(
 
 
 def _lowly_activating(
-    normalised: np.ndarray, fires: np.ndarray, groups: Groups, settings: FindGroups
+    normalised: Features, fires: np.ndarray, groups: Groups, settings: FindGroups
 ) -> tuple[np.ndarray, np.ndarray]:
     """Select lowly activating images by the rule of `find_groups.low_match`."""
     count, similarity = settings.low_images, settings.low_similarity
@@ -130,7 +153,8 @@ def _random_images(groups: Groups, fires: np.ndarray, settings: FindGroups) -> n
     begins with the same images, whatever is explained beside it. If few features give too few crops, more images than
     `find_groups.random_images` are drawn. Random sets of the largest group's size can then be drawn from them.
     """
-    row_of = {int(members.argmax()): row for row, members in enumerate(groups.members) if members.sum() == 1}
+    single = np.flatnonzero(groups.size == 1)
+    row_of = dict(zip(groups.sets.indices[groups.sets.indptr[single]].tolist(), single.tolist(), strict=True))
     support = fires.sum(axis=0)
     cofiring = settings.grouping == "cofire"
     drawing = np.flatnonzero(support >= settings.min_images) if cofiring else np.array(sorted(row_of), dtype=int)

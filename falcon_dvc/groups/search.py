@@ -28,7 +28,7 @@ def explained_groups(
     """
     find = _exact if settings.grouping == "exact" else _cofiring
     groups, statistics, search = find(fires, settings, np.arange(fires.shape[1]) if chosen is None else chosen)
-    members = [np.flatnonzero(row).tolist() for row in groups.members]
+    members = [features.tolist() for features in np.split(groups.sets.indices, groups.sets.indptr[1:-1])]
     statistics.insert(0, "group", [grouping.group_name(features) for features in members])
     statistics.insert(1, "members", [as_text(group) for group in members])
     return groups, statistics, {"single": int((statistics["size"] == 1).sum()), **search}
@@ -91,7 +91,7 @@ def _independence(groups: Groups, fires: np.ndarray) -> pd.DataFrame:
     lift, p_value, strength = grouping.against_independence(groups, fires)
     return pd.DataFrame(
         {
-            "size": groups.members.sum(axis=1),
+            "size": groups.size,
             "support": groups.images.sum(axis=1),
             "lift": lift,
             "lift_beyond": lift,

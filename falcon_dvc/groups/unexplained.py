@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from falcon_dvc.artifacts.shortfalls import proposed
-from falcon_dvc.groups.activations import fires_by_quantile, threshold_by_sigma, varies
+from falcon_dvc.groups.activations import Features, dense, fires_by_quantile, threshold_by_sigma, varies
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import FindGroups
@@ -20,7 +20,7 @@ VALUES = 2**22  # activations that settings are tried on; more features are samp
 
 
 def unexplained(
-    normalised: Float[np.ndarray, "images features"],
+    normalised: Features,
     fires: Bool[np.ndarray, "images features"],
     features: Int[np.ndarray, " of"],
     explained: int,
@@ -69,14 +69,14 @@ def _fewer_images(support: Int[np.ndarray, " of"], settings: FindGroups) -> dict
 
 
 def _other_rules(
-    normalised: np.ndarray, few: Int[np.ndarray, " few"], explained: int, settings: FindGroups
+    normalised: Features, few: Int[np.ndarray, " few"], explained: int, settings: FindGroups
 ) -> dict[str, dict[float, int]]:
     """Count how many features would have enough images by laxer rules.
 
     A laxer rule keeps the features that are explained already, so it is tried on a sample of the others.
     """
-    sample = _sampled(few, len(normalised))
-    columns, scale = normalised[:, sample], len(few) / max(len(sample), 1)
+    sample = _sampled(few, normalised.shape[0])
+    columns, scale = dense(normalised[:, sample]), len(few) / max(len(sample), 1)
 
     def enough(fires: np.ndarray) -> int:
         return explained + round(scale * int((fires.sum(axis=0) >= settings.min_images).sum()))
@@ -91,11 +91,11 @@ def _other_rules(
 
 
 def _by_quantile(
-    normalised: np.ndarray, features: Int[np.ndarray, " of"], explained: int, settings: FindGroups
+    normalised: Features, features: Int[np.ndarray, " of"], explained: int, settings: FindGroups
 ) -> dict[str, dict[str, float]]:
     """Propose the rule by which each feature has a threshold of its own, if it explains more."""
-    sample = _sampled(features, len(normalised))
-    support = fires_by_quantile(normalised[:, sample], settings.quantile).sum(axis=0)
+    sample = _sampled(features, normalised.shape[0])
+    support = fires_by_quantile(dense(normalised[:, sample]), settings.quantile).sum(axis=0)
     enough = round(len(features) / len(sample) * int((support >= settings.min_images).sum()))
     return {"rule_quantile": {"explained": enough}} if enough > explained else {}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from falcon_dvc.members import incidence
 from falcon_dvc.progress import track
 
 BINS = 40
@@ -67,7 +68,8 @@ def standardised(normalised: Activations, members: Members) -> Float[np.ndarray,
 
     A constant activation becomes 0.
     """
-    values = np.stack([normalised[:, group].mean(axis=1) for group in members]).astype(np.float32)
+    groups = incidence(members, normalised.shape[1]).astype(np.float32)
+    values = (groups @ normalised.T.astype(np.float32, copy=False)) / groups.sum(axis=1)[:, None]
     values -= values.mean(axis=1, keepdims=True)
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return np.divide(values, length, out=np.zeros_like(values), where=length > 1e-6)
@@ -81,7 +83,7 @@ def sampled(rows: Int[np.ndarray, " images"]) -> Int[np.ndarray, " sample"]:
 
 @dataclass(frozen=True)
 class Space:
-    """The groups of an encoder, and its features on the sampled images."""
+    """The groups of an encoder, and its features on the sampled images; columns are read, so store them one after the other."""
 
     normalised: Activations
     members: Members
@@ -124,11 +126,7 @@ def _best(of: Space, block: slice, among: Space, count: int, same: bool) -> tupl
 
 def _overlapping(first: Members, second: Members, width: int) -> np.ndarray:
     """Find the pairs of groups that share a feature."""
-    one, two = (np.zeros((len(groups), width), dtype=np.float32) for groups in (first, second))
-    for matrix, groups in ((one, first), (two, second)):
-        for row, members in enumerate(groups):
-            matrix[row, members] = 1
-    return one @ two.T > 0
+    return (incidence(first, width) @ incidence(second, width).T).toarray() > 0
 
 
 def _merged(index: np.ndarray, values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
+from falcon_dvc.activations.stored import open_rows
 from falcon_dvc.artifacts.formats import read_array, read_table
 from falcon_dvc.concepts.words.clarity import (
     NOT_MEASURED,
@@ -115,7 +116,7 @@ class ExplainedEncoder:
 
     def activations(self, rows: np.ndarray) -> np.ndarray:
         """Return the activations of the images in `rows`, by which images were ranked."""
-        return read_array(paths.groups(self.name) / "activations.npy")[rows]
+        return open_rows(paths.groups(self.name) / "activations").rows(rows)
 
     @cached_property
     def chosen(self) -> str:
@@ -135,7 +136,7 @@ class ExplainedEncoder:
 
     @property
     def _width(self) -> int:
-        return read_array(paths.groups(self.name) / "activations.npy").shape[1]
+        return open_rows(paths.groups(self.name) / "activations").shape[1]
 
     def space(self, images: pd.DataFrame, not_chosen: bool = False) -> Space:
         """Return the activations of its groups on a sample of the explained images.
@@ -145,7 +146,9 @@ class ExplainedEncoder:
         not_chosen : whether the features that were not chosen follow the groups.
         """
         others = [[int(link.group[1:])] for link in self.not_chosen] if not_chosen else []
-        return Space(self.activations(sampled(probe_rows(images))), [*self.groups["member"], *others])
+        return Space(
+            np.asfortranarray(self.activations(sampled(probe_rows(images)))), [*self.groups["member"], *others]
+        )
 
 
 def probe_rows(images: pd.DataFrame) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon_dvc.members import as_text, mean_of_members, member_lists, membership
+from falcon_dvc.members import as_text, incidence, mean_of_members, member_lists, membership
 
 GROUPS = st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=5, unique=True).map(sorted), max_size=6)
 
@@ -17,6 +17,7 @@ def test_what_is_written_is_read_again(groups):
 @given(GROUPS)
 def test_membership_has_a_one_for_each_member(groups):
     matrix = membership(map(as_text, groups), 20).toarray()
+    assert np.array_equal(matrix, incidence(groups, 20).toarray())
     assert matrix.shape == (len(groups), 20)
     assert [np.flatnonzero(row).tolist() for row in matrix] == groups and set(matrix.flat) <= {0.0, 1.0}
 

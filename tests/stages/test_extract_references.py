@@ -71,9 +71,9 @@ def test_what_cannot_be_copied_is_said_and_the_run_goes_on(monkeypatch):
 
 def test_a_stop_leaves_no_half_written_file(monkeypatch):
     def not_finite(*_):
-        yield range(2), np.full((2, 64), np.nan, dtype=np.float32), None
+        yield range(2), np.full((2, 64), np.nan, dtype=np.float32), None, None
 
-    monkeypatch.setattr(extract_references, "activations", not_finite)
+    monkeypatch.setattr(extract_references, "measured_activations", not_finite)
     with pytest.raises(UserError, match=r"encoders\.mine: its activations hold NaN or infinite values \(images 0-1\)"):
         extract_references.run(params_with(1), "mine")
     assert list(paths.references("mine").parent.iterdir()) == []

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from scipy import sparse
 
 from falcon_dvc import paths
+from falcon_dvc.activations.stored import open_rows
+from falcon_dvc.activations.write import write_rows
 from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_array, write_table
 from falcon_dvc.errors import UserError
 from falcon_dvc.groups import image_sets
@@ -66,6 +69,33 @@ def test_sides_of_directions_are_named_in_tables_and_metrics(planted):
     assert sides.loc["f0", ["side", "opposite"]].tolist() == ["positive", "f4"]
     assert sides.loc["f4", ["side", "opposite"]].tolist() == ["negative", "f0"]
     assert search["positive_sides"] + search["negative_sides"] == (groups["size"] == 1).sum()
+
+
+WAYS = [
+    {},
+    {"rule": "quantile"},
+    {"rule": "sigma", "sigma": 1.0},
+    {"low_match": "released"},
+    {"normalise": "none"},
+    {"grouping": "exact"},
+]
+
+
+@pytest.mark.parametrize("changes", WAYS, ids=str)
+def test_sparse_features_give_the_groups_and_images_of_dense_ones(planted, changes):
+    dense = read_array(paths.activations("e") / "features.npy")
+    dense = np.where((dense < 1.07) | (np.arange(8) == 7), 0, dense).astype(np.float32)
+    found = []
+    for features in (dense, sparse.csr_array(dense)):
+        write_rows(paths.activations("e") / "features", features)
+        find_groups.run(with_settings(planted, **changes), "e")
+        activations = open_rows(paths.groups("e") / "activations", len(dense))
+        thresholds = read_array(paths.groups("e") / "thresholds.npy", mmap=False)
+        found.append([*read(), activations.rows(slice(None)), thresholds, read_json(paths.metrics("search_e"))])
+    for expected, table in zip(found[0][:2], found[1][:2], strict=True):
+        pd.testing.assert_frame_equal(table, expected, rtol=1e-9)
+    assert np.array_equal(found[0][2], found[1][2]) and np.array_equal(found[0][3], found[1][3])
+    assert found[0][4] == found[1][4]
 
 
 def test_a_pair_with_nearly_the_images_of_a_member_is_left_out_and_counted(planted):

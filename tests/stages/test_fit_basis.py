@@ -1,19 +1,26 @@
 """The stage prepares the basis of an encoder; its features reach the words, and misfits are said."""
 
+from itertools import count
+
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 import falcon_dvc
 from falcon_dvc import FindGroups, Settings, paths
+from falcon_dvc.activations.stored import open_rows
 from falcon_dvc.artifacts.formats import read_array, read_json
+from falcon_dvc.compute import resume
+from falcon_dvc.crops.localisation import Localisation
 from falcon_dvc.errors import UserError
 from falcon_dvc.models.bases.stored import read_stored_basis
+from falcon_dvc.models.encoders import passes
 from falcon_dvc.models.encoders.load import load_encoder
 from stages import extract_activations, extract_references, fit_basis
 from tests.support.coloured_squares import CAPTIONS, COLOURS, NamesColours, SeesColours, pictures
 from tests.support.extraction import params_of, write_images
-from tests.support.sae_files import write_saelens
+from tests.support.sae_files import arrays, write_saelens
 
 RESNET = {"kind": "timm", "name": "test_resnet", "weights": "random", "size": 32, "layer": "layer1"}
 ROTATION = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0].astype(np.float32)
@@ -100,6 +107,51 @@ def test_a_basis_of_other_activations_and_dead_latents_are_said(here):
     low, dead = summary.lacking
     assert low.startswith("warning: the basis explains") and "encoders.mine" in low and "docs/bases.md" in low
     assert "of 4 features of the basis never fire" in dead
+
+
+@pytest.mark.parametrize(("pooling", "heatmap_layer"), [("mean", {}), ("max", {}), ("max", {"heatmap_layer": "conv1"})])
+def test_the_same_features_and_maps_are_stored_dense_or_sparse(here, monkeypatch, pooling, heatmap_layer):
+    write_saelens(here / "sae", arrays(0, channels=32, features=40), architecture="topk", k=3)
+    spec = {**RESNET, **heatmap_layer, "pooling": pooling, "basis": {"sae": "sae"}}
+    found = []
+    for largest in (0.0, 1.0):
+        monkeypatch.setattr(passes, "LARGEST_SHARE", largest)
+        _, metrics = run_both(params_of(**spec))
+        folder = paths.activations("mine")
+        rows, members = np.array([0, 3, 1, 3]), sparse.csr_array(np.eye(4, 40)[[0, 3, 1, 1]])
+        heatmaps = None if heatmap_layer else Localisation(params_of(**spec), "mine", None).of_groups(rows, members)
+        found.append((metrics, open_rows(folder / "features"), heatmaps))
+        assert (folder / "maps").exists() == (bool(largest) and not heatmap_layer)
+    (expected, dense, dense_heatmaps), (metrics, stored, heatmaps) = found
+    assert not dense.sparse and stored.sparse and metrics == pytest.approx(expected, abs=1e-4)
+    np.testing.assert_allclose(stored.rows(slice(None)), dense.rows(slice(None)), atol=1e-5)
+    if heatmaps is not None:
+        np.testing.assert_allclose(heatmaps, dense_heatmaps, atol=1e-2)
+
+
+def test_a_stopped_extraction_resumes_sparse_files(here, monkeypatch):
+    write_saelens(here / "sae", arrays(0, channels=32, features=40), architecture="topk", k=3)
+    params = params_of(**RESNET, basis={"sae": "sae"})
+    run_both(params)
+    expected = {path: path.read_bytes() for path in paths.activations("mine").rglob("*.*")}
+    monkeypatch.setattr(resume, "SECONDS", 0.0)
+    monkeypatch.setattr(extract_activations, "fires", stops_at(2, extract_activations.fires))
+    with pytest.raises(KeyboardInterrupt):
+        extract_activations.run(params, "mine")
+    extract_activations.run(params, "mine")
+    assert {path: path.read_bytes() for path in paths.activations("mine").rglob("*.*")} == expected
+
+
+def stops_at(call, function):
+    """A function that is interrupted at one of its calls."""
+    calls = count(1)
+
+    def stopping(*arguments):
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    return stopping
 
 
 def test_metrics_are_the_same_for_other_batches(here):

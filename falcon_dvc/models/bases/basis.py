@@ -172,12 +172,20 @@ def normalised(vectors: Vectors, how: str) -> tuple[Vectors, Callable[[Vectors],
     return vectors, lambda rebuilt: rebuilt
 
 
+def pre_activations(vectors: Vectors, basis: Basis) -> Codes:
+    """Return what the activation function gets from normalised vectors, if it is not `nnls` or `gated`."""
+    return _projected(vectors, basis) + basis.bias
+
+
+def _projected(vectors: Vectors, basis: Basis) -> Codes:
+    return (vectors if basis.before is None else vectors - basis.before) @ basis.weight
+
+
 def _activated(vectors: Vectors, basis: Basis) -> Codes:
-    if basis.before is not None:
-        vectors = vectors - basis.before
     if basis.activation == "nnls":
-        return non_negative_codes(vectors - basis.offset, basis.decoder)
-    projected = vectors @ basis.weight
+        centred = vectors if basis.before is None else vectors - basis.before
+        return non_negative_codes(centred - basis.offset, basis.decoder)
+    projected = _projected(vectors, basis)
     if basis.activation == "gated":
         assert basis.gate is not None and basis.magnitude is not None, "a gated basis has both"
         return (projected + basis.gate > 0) * (projected * basis.magnitude + basis.bias).relu()

@@ -62,7 +62,8 @@ def linear_classifier(spec: Any, param: str = "encoders") -> LinearClassifier | 
             "encoder in fit_probe.encoders, name a head of these features, or leave it out of failures and evaluate_units"
         )
     if spec.kind == "efficientnet_lite":
-        from falcon_dvc.models.encoders.efficientnet_lite import classifier, imagenet_class_names, imagenet_synsets
+        from falcon_dvc.models.encoders.efficientnet_lite import classifier
+        from falcon_dvc.models.imagenet import imagenet_class_names, imagenet_synsets
 
         ids = imagenet_synsets()
         return LinearClassifier(*classifier(spec.variant, param), _distinct(imagenet_class_names(), ids), tuple(ids))
@@ -112,7 +113,7 @@ def _named(weights: np.ndarray, bias: np.ndarray, classes: Sequence[str] | None,
 
 
 def _of_imagenet() -> tuple[list[str], list[str]]:
-    from falcon_dvc.models.encoders.efficientnet_lite import imagenet_class_names, imagenet_synsets
+    from falcon_dvc.models.imagenet import imagenet_class_names, imagenet_synsets
 
     return imagenet_synsets(), imagenet_class_names()
 

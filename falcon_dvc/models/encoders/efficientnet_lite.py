@@ -10,9 +10,7 @@ have no squeeze-and-excite, and ReLU6 instead of swish.
 
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from runpy import run_path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +19,11 @@ from jaxtyping import Float32, UInt8
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from falcon_dvc.activations.sparse_maps import pooled_features
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Box, resized
 from falcon_dvc.models.encoders.random_weights import drawn_again
+from falcon_dvc.models.encoders.readouts import SparsePass
 
 if TYPE_CHECKING:
     from falcon_dvc.models.bases.basis import Basis
@@ -110,6 +110,15 @@ class EfficientNetLite:
         sums = [rows for _, rows in found if rows is not None]
         return maps.mean(axis=(2, 3)), maps, np.concatenate(sums) if sums else None
 
+    @torch.inference_mode()
+    def forward_sparse(self, batch: torch.Tensor) -> SparsePass:
+        """Return what `forward_measured` returns of an encoder with a basis, as the values that are not 0."""
+        from falcon_dvc.models.bases.sparse_codes import sparse_maps
+
+        assert self._basis is not None, "only an encoder with a basis"
+        maps, sums = sparse_maps(torch.cat([chunk.float() for chunk in self._maps(batch)]), self._basis)
+        return pooled_features(maps, "mean"), maps, sums
+
     def activation_maps(self, images: Sequence[Picture]) -> Float32[np.ndarray, "images features rows columns"]:
         """Return the output of the last convolution after its ReLU6; its mean over positions is the feature vector.
 
@@ -175,41 +184,6 @@ def classifier(variant: int, param: str = "encoders") -> tuple[Float32[np.ndarra
     """
     state = torch.load(weights_path(variant, param), map_location="cpu", weights_only=True)
     return state["_fc.weight"].float().numpy(), state["_fc.bias"].float().numpy()
-
-
-def imagenet_class_names() -> list[str]:
-    """Return the names of the 1000 ImageNet classes in the order of their synsets, as open_clip ships them.
-
-    Only the file with the names is run, because importing the package takes many seconds.
-    """
-    return list(run_path(str(_packaged("open_clip", "zero_shot_metadata.py")))["IMAGENET_CLASSNAMES"])
-
-
-def imagenet_synsets() -> list[str]:
-    """Return the synsets ("n01440764") of the 1000 ImageNet classes in ascending order, as timm ships them."""
-    return _packaged("timm", "data/_info/imagenet_synsets.txt").read_text(encoding="utf-8").split()
-
-
-def class_texts(ids: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Describe classes to a sentence encoder: ImageNet's by their name and WordNet's definition, as timm ships it.
-
-    A sentence encoder that has only the name reads "French horn" as food. Other classes keep their name.
-
-    Parameters
-    ----------
-    ids
-        The synset of each class, if it has one.
-    """
-    lines = _packaged("timm", "data/_info/imagenet_synset_to_definition.txt").read_text(encoding="utf-8").splitlines()
-    definitions = dict(line.split("\t", 1) for line in lines)
-    return [f"{name}, {definitions[key]}" if key in definitions else name for key, name in zip(ids, names, strict=True)]
-
-
-def _packaged(package: str, path: str) -> Path:
-    """Return the path of a file of an installed package, without importing the package."""
-    spec = find_spec(package)
-    assert spec, f"{package} is a dependency"
-    return Path(str(spec.origin)).parent / path
 
 
 def _network(variant: int, param: str) -> Any:

@@ -29,7 +29,7 @@ from falcon_dvc.models.encoders.layers import Layer, default_layer, entering_blo
 from falcon_dvc.models.encoders.missing import read_by
 from falcon_dvc.models.encoders.networks import Network, build_network
 from falcon_dvc.models.encoders.own_networks import refusal
-from falcon_dvc.models.encoders.readouts import Readout, Readouts, Sums
+from falcon_dvc.models.encoders.readouts import Readout, Readouts, SparsePass, Sums
 
 if TYPE_CHECKING:
     from falcon_dvc.models.bases.basis import Basis
@@ -174,6 +174,11 @@ class HookedEncoder:
                 # Maps are stored in half precision, where larger values would become infinite.
                 maps = maps.clamp(-LARGEST_HALF, LARGEST_HALF).cpu()
             return features.cpu().numpy(), None if maps is None else maps.numpy(), sums
+
+    def forward_sparse(self, batch: Float[Tensor, "images 3 size size"]) -> SparsePass:
+        """Return what `forward_measured` returns of an encoder with a basis, as the values that are not 0."""
+        with torch.inference_mode():
+            return self._readouts.read_sparse(self._network.module, batch.to(self.device, non_blocking=True))
 
     def heatmaps(
         self, images: Sequence[Picture], directions: Float[np.ndarray, "images features"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from falcon_dvc.activations.sparse_maps import pooled_features
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import Box, resized
 from falcon_dvc.models.encoders.classifiers import NETWORKS
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from falcon_dvc.models.bases.basis import Basis
+    from falcon_dvc.models.encoders.readouts import SparsePass
 
 Picture = UInt8[np.ndarray, "height width 3"]
 Features = Float32[np.ndarray, "images features"]
@@ -116,6 +118,14 @@ class ScenesEncoder:
         maps, sums = self._maps(batch, measured)
         return maps.mean(axis=(2, 3)), maps, sums
 
+    def forward_sparse(self, batch: "Tensor") -> "SparsePass":
+        """Return what `forward_measured` returns of an encoder with a basis, as the values that are not 0."""
+        from falcon_dvc.models.bases.sparse_codes import sparse_maps
+
+        assert self._basis is not None, "only an encoder with a basis"
+        maps, sums = sparse_maps(self._channels(batch), self._basis)
+        return pooled_features(maps, "mean"), maps, sums
+
     def activation_maps(self, images: Sequence[Picture]) -> Maps:
         """Return the last activation maps; their mean over positions is the feature vector."""
         return self._maps(self.prepare(images))[0]
@@ -127,14 +137,16 @@ class ScenesEncoder:
         return torch.from_numpy(np.stack([resized(image, self.size) for image in images]))
 
     def _maps(self, batch: "Tensor", measured: bool = False) -> tuple[Maps, Sums]:
+        maps, sums = self._channels(batch), None
+        if self._basis is not None:
+            maps, sums = self._basis.maps(maps, measured)
+        return maps.cpu().numpy(), sums
+
+    def _channels(self, batch: "Tensor") -> "Tensor":
         import torch
 
         with torch.inference_mode():
-            pixels = batch.to(self.device, non_blocking=True)
-            maps, sums = self._network.activation_maps(pixels).float(), None
-            if self._basis is not None:
-                maps, sums = self._basis.maps(maps, measured)
-            return maps.cpu().numpy(), sums
+            return self._network.activation_maps(batch.to(self.device, non_blocking=True)).float()
 
     def field(self, width: int, height: int) -> Box:
         """Return the whole image."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
 
+from falcon_dvc.activations.write import share_of_values
 from falcon_dvc.compute.device import computing_in
 from falcon_dvc.compute.prefetch import AHEAD, collated, prefetched, round_robin
 from falcon_dvc.errors import UserError
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from falcon_dvc.models.encoders.load import Encoder, Features, Maps, Sums
 
     Pass = tuple[Features, Maps | None, Sums]
+
+MEASURED = 16  # images that tell whether maps are sparse
+LARGEST_SHARE = 1 / 8  # of sparse maps that is not 0; a value takes 6 bytes there, and 2 in dense maps
 
 
 def activations(
@@ -58,10 +63,19 @@ def activations(
 
 
 def measured_activations(
-    source: ImageSource, replicas: Sequence[Encoder], batches: Iterable[range], precision: str = "float32"
-) -> Iterator[tuple[range, Features, Maps | None, Sums]]:
-    """Run an encoder over images as `activations`; yield also what the explained variance of its basis needs, if it has one."""
-    networks = [_reading(one, precision, hasattr(one, "forward_measured")) for one in replicas]
+    source: ImageSource,
+    replicas: Sequence[Encoder],
+    batches: Iterable[range],
+    precision: str = "float32",
+    as_values: bool = False,
+) -> Iterator[tuple[range, Any, Any, Sums]]:
+    """Run an encoder over images as `activations`; yield also what the explained variance of its basis needs, if it has one.
+
+    With `as_values`, which needs a basis, features and maps are the values that are not 0: a sparse array (images, features),
+    and `SparseMaps`.
+    """
+    measured = "forward_sparse" if as_values else "forward_measured"
+    networks = [_reading(one, precision, measured if hasattr(one, measured) else "") for one in replicas]
     for rows, (features, maps, sums) in _passed(source, replicas, batches, networks):
         yield rows, features, maps, sums
 
@@ -87,7 +101,19 @@ def prepared(
     return prefetched(batches, images, partial(collated, device=encoder.device), ahead, workers)
 
 
-def check_finite(features: Features, rows: range, precision: str, param: str) -> None:
+def few_values(spec: Any, source: ImageSource, encoder: Encoder, precision: str) -> bool:
+    """Decide whether features and maps of an encoder are kept as the values that are not 0: those of a basis, if they are few.
+
+    The first images decide: the share of their maps that is not 0, or of their features if there are no maps.
+    """
+    if getattr(spec, "basis", None) is None:
+        return False
+    rows = range(min(MEASURED, len(source)))
+    ((_, features, maps, _),) = measured_activations(source, [encoder], [rows], precision, as_values=True)
+    return share_of_values(features, maps) <= LARGEST_SHARE
+
+
+def check_finite(features: Features | sparse.csr_array, rows: range, precision: str, param: str) -> None:
     """Refuse features that are no numbers.
 
     Parameters
@@ -102,7 +128,7 @@ def check_finite(features: Features, rows: range, precision: str, param: str) ->
     UserError
         If a value is NaN or infinite.
     """
-    if not np.isfinite(features).all():
+    if not np.isfinite(features if isinstance(features, np.ndarray) else features.data).all():
         fix = "check the weights" if precision == "float32" else "set extract_activations.precision to float32"
         raise UserError(
             f"{param}: its activations hold NaN or infinite values (images {rows.start}-{rows.stop - 1}); {fix}"
@@ -113,13 +139,13 @@ def _prepared(source: ImageSource, encoder: Encoder, row: int) -> tuple[int, Ten
     return row, encoder.prepare([source.load(row)])
 
 
-def _reading(encoder: Encoder, precision: str, measured: bool = False) -> Callable[[Tensor], Pass]:
+def _reading(encoder: Encoder, precision: str, measured: str = "") -> Callable[[Tensor], Pass]:
     """Return a function that runs a replica on a batch. It sets the precision, which torch keeps per thread."""
 
     def read(batch: Tensor) -> Pass:
         with computing_in(precision, encoder.device):
             if measured:
-                return encoder.forward_measured(batch)  # type: ignore[attr-defined]
+                return getattr(encoder, measured)(batch)
             return *encoder.forward(batch), None
 
     return read

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy import sparse
 from torch import Tensor, nn
 
+from falcon_dvc.activations.sparse_maps import SparseMaps, pooled_features
 from falcon_dvc.errors import UserError
 from falcon_dvc.models.encoders.layers import Layer, activation_and_gradient, class_activation, outputs_of, positions
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 Grid = tuple[int, int]
 Sums = np.ndarray | None  # of the explained variance, see falcon_dvc.models.bases.explained_variance
+SparsePass = tuple[sparse.csr_array, SparseMaps | None, Sums]  # features (images, features), and their maps
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,24 @@ class Readout:
         vectors = output[:, :1] if self.pooling == "cls" else output.flatten(1)[:, None]
         codes, sums = self.basis.features(vectors, measured)
         return codes[:, 0], None if self.heatmap_layer else self.basis.maps(positions(output, self.layer))[0], sums
+
+    def in_sparse_basis(self, output: Tensor) -> SparsePass:
+        """Return what `in_basis` measures, as the values that are not 0."""
+        from falcon_dvc.models.bases.sparse_codes import sparse_vectors
+
+        assert self.basis is not None, "only a readout with a basis"
+        if self.pooling in ("mean", "max"):
+            maps, sums = self._sparse_maps(output)
+            return pooled_features(maps, self.pooling), None if self.heatmap_layer else maps, sums
+        vectors = output[:, :1] if self.pooling == "cls" else output.flatten(1)[:, None]
+        features, sums = sparse_vectors(vectors, self.basis)
+        return features, None if self.heatmap_layer else self._sparse_maps(output)[0], sums
+
+    def _sparse_maps(self, output: Tensor) -> tuple[SparseMaps, Sums]:
+        from falcon_dvc.models.bases.sparse_codes import sparse_maps
+
+        assert self.basis is not None, "only a readout with a basis"
+        return sparse_maps(positions(output, self.layer), self.basis)
 
     def features(self, network: nn.Module, batch: Float[Tensor, "images 3 size size"]) -> Tensor:
         """Return the features of a batch."""
@@ -147,6 +168,11 @@ class Readouts:
         if any(readout.heatmap_layer for readout in self._each):
             return features, None, None
         return features, torch.cat([self._fitted(positions(output, one.layer)) for one, output in pairs], dim=1), None
+
+    def read_sparse(self, network: nn.Module, batch: Float[Tensor, "images 3 size size"]) -> SparsePass:
+        """Return what `read_measured` returns of a layer with a basis, as the values that are not 0."""
+        (readout,) = self._each
+        return readout.in_sparse_basis(outputs_of(network, [readout.layer], batch)[0].float())
 
     def grad_cam(
         self,

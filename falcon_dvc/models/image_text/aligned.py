@@ -31,7 +31,6 @@ from scipy.special import softmax
 
 from falcon_dvc.artifacts.formats import write_bytes
 from falcon_dvc.errors import UserError, one_line
-from falcon_dvc.models.encoders.efficientnet_lite import class_texts
 from falcon_dvc.models.image_text.base import PARAM, Picture, sha256
 from falcon_dvc.models.image_text.conse import (
     SentenceEncoder,
@@ -41,6 +40,7 @@ from falcon_dvc.models.image_text.conse import (
     installed_sentences,
 )
 from falcon_dvc.models.image_text.towers import Towers, spread_evenly
+from falcon_dvc.models.imagenet import class_texts
 from falcon_dvc.placeholders import existing
 
 if TYPE_CHECKING:

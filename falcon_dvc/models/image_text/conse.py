@@ -16,17 +16,11 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 
 from falcon_dvc.errors import UserError, one_line
-from falcon_dvc.models.encoders.efficientnet_lite import (
-    MISSING_PACKAGES,
-    EfficientNetLite,
-    class_texts,
-    imagenet_class_names,
-    imagenet_synsets,
-    weights_path,
-)
+from falcon_dvc.models.encoders.efficientnet_lite import MISSING_PACKAGES, EfficientNetLite, weights_path
 from falcon_dvc.models.encoders.hooked import HookedEncoder
 from falcon_dvc.models.encoders.networks import IMAGENET
 from falcon_dvc.models.image_text.base import PARAM, sha256
+from falcon_dvc.models.imagenet import class_texts, imagenet_class_names, imagenet_synsets
 
 DEFAULT_VARIANT = 2
 # Suffixes of the files that a sentence encoder reads: configuration, tokenizer, weights.

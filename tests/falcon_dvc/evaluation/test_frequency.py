@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from falcon_dvc.activations.rows import DenseRows
 from falcon_dvc.evaluation import frequency
 from falcon_dvc.evaluation.frequency import BIN, distribution, frequencies
 
@@ -16,7 +17,7 @@ def test_frequencies_are_shares_of_the_images_that_count(seed, at_once):
     values = rng.normal(size=(40, 3)) * (rng.random((40, 3)) < [0, 0.1, 0.9])
     rows = np.flatnonzero(rng.random(40) < 0.5)
     before, frequency.IMAGES_AT_ONCE = frequency.IMAGES_AT_ONCE, at_once
-    found = frequencies(values, rows)
+    found = frequencies(DenseRows(values), rows)
     frequency.IMAGES_AT_ONCE = before
     assert np.allclose(found, (values[rows] != 0).sum(axis=0) / max(len(rows), 1)) and found[0] == 0
 

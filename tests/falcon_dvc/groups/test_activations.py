@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from falcon_dvc.groups import activations
 from falcon_dvc.groups.activations import (
+    dense,
     fires_by_quantile,
     fires_by_rank,
     fires_by_sigma,
@@ -358,3 +360,20 @@ def test_low_images_of_a_group_do_not_depend_on_the_other_groups(seed, redundanc
     assert not np.isnan(cosines).any()
     assert ((np.isneginf(cosines) | (cosines >= 0.2)) & (cosines <= 1)).all()
     assert (cosines[:, :-1] >= cosines[:, 1:]).all()
+
+
+@given(SEEDS, RULES, st.sampled_from([2, 256]))
+def test_sparse_features_fire_and_are_compared_as_dense_ones(seed, rule, at_once):
+    values = relu_features(seed)
+    stored = sparse.csr_array(values)
+    assert np.array_equal(dense(stored), dense(values))
+    with mock.patch.object(activations, "COLUMNS_AT_ONCE", at_once):
+        fires = fires_of(stored, rule)
+    assert np.array_equal(fires, fires_of(values, rule))
+    images, members = fires.T, np.eye(values.shape[1], dtype=bool)
+    for found, expected in zip(
+        lowly_activating(stored, members, images, 5, 0.1),
+        lowly_activating(values, members, images, 5, 0.1),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected)

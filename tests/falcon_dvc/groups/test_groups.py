@@ -16,6 +16,7 @@ from falcon_dvc.groups.groups import (
     group_name,
     log_likelihood_ratio,
     probability_of_at_least,
+    sets_of,
     single_features,
     strongest_in_turn,
     together,
@@ -90,6 +91,14 @@ def test_nothing_that_fires_gives_no_group(shape):
         groups = find(np.zeros(shape, dtype=bool), 2)
         assert len(groups) == 0
         assert groups.members.shape[1] == shape[1]
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), max_size=5))
+def test_a_feature_that_is_named_twice_is_one_member(members):
+    sets = sets_of(np.array(members, dtype=int).reshape(-1, 3), 10)
+    assert sets.shape == (len(members), 10) and sets.dtype == bool
+    assert [np.flatnonzero(row).tolist() for row in sets.toarray()] == [sorted(set(own)) for own in members]
+    assert np.diff(sets.indptr).tolist() == [len(set(own)) for own in members]
 
 
 def test_both_collections_in_one():

@@ -13,6 +13,7 @@ from falcon_dvc.images.source import FolderImages
 from falcon_dvc.models.encoders import efficientnet_lite
 from falcon_dvc.models.encoders.classifiers import linear_classifier
 from falcon_dvc.models.encoders.load import load_encoder
+from falcon_dvc.models.imagenet import imagenet_synsets
 from tests.support.paths import ROOT
 
 PHOTOS = Path(os.environ.get("FALCON_SHARED", ROOT.parent / "shared")) / "data" / "photos"
@@ -225,7 +226,7 @@ def test_the_classifier_of_efficientnet_gives_its_probabilities(lite):
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="the photographs are no part of the project")
 def test_folders_of_the_photographs_are_the_synsets_of_the_classes():
-    assert sorted(path.name for path in PHOTOS.iterdir()) == efficientnet_lite.imagenet_synsets()
+    assert sorted(path.name for path in PHOTOS.iterdir()) == imagenet_synsets()
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="the photographs are no part of the project")

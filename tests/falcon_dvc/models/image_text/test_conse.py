@@ -11,15 +11,11 @@ from hypothesis.extra import numpy as hnp
 from pydantic import TypeAdapter, ValidationError
 
 from falcon_dvc.errors import UserError
-from falcon_dvc.models.encoders.efficientnet_lite import (
-    class_texts,
-    imagenet_class_names,
-    imagenet_synsets,
-    weights_path,
-)
+from falcon_dvc.models.encoders.efficientnet_lite import weights_path
 from falcon_dvc.models.image_text.base import sha256
 from falcon_dvc.models.image_text.conse import convex_combination, digest_of, installed_sentences
 from falcon_dvc.models.image_text.load import load_image_text
+from falcon_dvc.models.imagenet import class_texts, imagenet_class_names, imagenet_synsets
 from falcon_dvc.params.schema import ClassifierSpec, ImageTextSpec
 from tests.support.image_text_encoders import IMAGES, any_conse, network, spec_of
 
