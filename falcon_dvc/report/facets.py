@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_table
+from falcon_dvc.artifacts.formats import read_json, read_table
 from falcon_dvc.concepts.words.sentences import SetWord, words_of_set
 from falcon_dvc.members import member_lists
 from falcon_dvc.report.crops import COLUMNS
@@ -80,6 +80,13 @@ def read_follows(name: str, shown: pd.DataFrame, on_sheets: pd.DataFrame, column
         of_feature.setdefault(str(row.group), []).append(facet)
     table = read_table(paths.table(f"{name}_word_sets"))
     return {str(row["group"]): _follows(row, of_feature.get(str(row["group"]), [])) for row in table.to_dict("records")}
+
+
+def read_agreement(name: str) -> Mapping[str, Any] | None:
+    """Read how well the words of an encoder's features agree with the attributes that these follow; None if not known."""
+    path = paths.metrics(f"facets_{name}")
+    truth = read_json(path).get("truth") if path.is_file() else None
+    return truth if truth and truth["features"] else None
 
 
 def _examples(shown: pd.DataFrame, on_sheets: pd.DataFrame, columns: int) -> dict[tuple[str, int], Example]:

@@ -39,7 +39,7 @@ from falcon_dvc.report.explained import (
     read_explained,
     tables_of_truths,
 )
-from falcon_dvc.report.facets import read_follows
+from falcon_dvc.report.facets import read_agreement, read_follows
 from falcon_dvc.report.failures import EXAMPLES, Failures, collect_failures, some_clear
 from falcon_dvc.report.pages import TEMPLATES, render, style
 from falcon_dvc.report.plots import Drawn, draw_plots
@@ -231,6 +231,7 @@ def _write_encoder(site: Site, explained: ExplainedEncoder, drawn: Mapping[str, 
     known = any(truths.values())
     content = {"encoder": explained, "known": known, "first": WITHOUT_SCRIPT, "drawn": drawn.get(name, [])}
     content |= {"lacking": overview.lacking_of_encoder(name), "conjunctions": conjunctions}
+    content["agreeing"] = read_agreement(name) if site.params.worlds else None
     site.page(f"{name}/index.html", "encoder", name, **content)
     return {group: truth for group, truth in truths.items() if truth}
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import write_table
+from falcon_dvc.artifacts.formats import write_json, write_table
 from falcon_dvc.concepts.words.sentences import SetWord
 from falcon_dvc.html.markup import environment
-from falcon_dvc.report.facets import Example, Facet, Follows, read_follows
+from falcon_dvc.report.facets import Example, Facet, Follows, read_agreement, read_follows
 from tests.support.pages import ATTACK
 from tests.support.word_sets import word_set
 
@@ -66,3 +66,14 @@ def test_a_feature_with_one_facet_has_a_line_alone():
 def test_what_was_not_measured_is_not_shown():
     text = shown(Follows("", [], float("nan"), []))
     assert text.strip() == "follows nothing that single words name"
+
+
+def test_the_agreement_with_the_truth_is_shown_if_it_is_known(tables):
+    mean = {"mean": 0.871, "interval_low": 0.81, "interval_high": 0.92}
+    methods = {name: {"f1": mean, "exact": mean} for name in ("set", "first", "first_five", "permuted_words")}
+    assert read_agreement("e") is None
+    write_json(paths.metrics("facets_e"), {"truth": {"features": 3, **methods}})
+    page = '{% from "report/templates/facets.html.j2" import agreement %}{{ agreement(some) }}'
+    assert "F1 <b>0.87</b> (0.81–0.92)" in environment().from_string(page).render(some=read_agreement("e"))
+    write_json(paths.metrics("facets_e"), {"truth": {"features": 0}})
+    assert read_agreement("e") is None
