@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Pass = tuple[Features, Maps | None, Sums]
 
-MEASURED = 16  # images that tell whether maps are sparse
+MEASURED = 8  # images that tell whether maps are sparse; as values, dense maps of so many take less memory than a dense batch of 64
 LARGEST_SHARE = 1 / 8  # of sparse maps that is not 0; a value takes 6 bytes there, and 2 in dense maps
 
 
