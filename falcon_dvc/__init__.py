@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from falcon_dvc.api import (
+        AblateFeatures,
         Concepts,
         ExtractActivations,
         FindFacets,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AblateFeatures",
     "Concepts",
     "ExtractActivations",
     "FindFacets",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,18 +13,14 @@ from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.concepts.words.listing import first_concepts
 from falcon_dvc.errors import UserError
 from falcon_dvc.evaluation.ablation import (
-    Ablated,
     Cosines,
     Logits,
-    Outputs,
-    Removal,
     ablated,
-    own_and_others,
-    random_directions,
 )
+from falcon_dvc.evaluation.ablation_table import Readout, ablation_table, removal_of
 from falcon_dvc.evaluation.class_truth import words_of_classes
 from falcon_dvc.evaluation.ground_truth import names_of_attributes
-from falcon_dvc.evaluation.statistics import bootstrap_weights, mean_with_interval, paired_difference
+from falcon_dvc.evaluation.statistics import mean_with_interval, paired_difference
 from falcon_dvc.failures.classifiers import read_classifier, read_features
 from falcon_dvc.models.encoders.classifiers import LABELLED, LinearClassifier, embedding_map
 
@@ -34,23 +29,6 @@ if TYPE_CHECKING:
 
 SAME_SPACE = 0.9  # least mean cosine of two embeddings of the same images
 RARE = 0.05  # share of the random directions that reach as much
-
-
-@dataclass(frozen=True)
-class Readout:
-    """Hold what the features of an encoder lead to.
-
-    Attributes
-    ----------
-    kind : ``logit`` of a class, or ``cosine`` with a word.
-    labels : names of the outputs.
-    own : output that the first word of each feature names; -1 if it names none.
-    """
-
-    kind: str
-    outputs: Outputs
-    labels: np.ndarray
-    own: np.ndarray
 
 
 def run(params: Params, name: str) -> StageSummary:
@@ -73,8 +51,8 @@ def run(params: Params, name: str) -> StageSummary:
     else:
         values, readout = _of_classifier(params, name, classifier, words)
     chosen = features.str.removeprefix("f").astype(int).to_numpy()
-    found = ablated(values[rows], chosen, readout.outputs, _removal(values[probe], len(rows), settings))
-    table = _table(features, words, found, readout)
+    found = ablated(values[rows], chosen, readout.outputs, removal_of(values[probe], len(rows), settings))
+    table = ablation_table(features, words, found, readout)
     write_array(paths.ABLATIONS / f"{name}.npy", found.falls.astype(np.float32))
     write_table(paths.table(f"{name}_ablation"), table)
     unmoved = int((found.fall <= 0).sum())
@@ -142,47 +120,6 @@ def _refuse_other_space(embeddings: np.ndarray, images: np.ndarray, name: str) -
             f"ablate_features.encoders: the embeddings of '{name}' are not those of image_text (mean cosine {alike:.2f}); "
             "name the same model and weights in both, or list a probe of the encoder in fit_probe.encoders"
         )
-
-
-def _removal(probe: np.ndarray, images: int, settings: AblateFeatures) -> Removal:
-    """Set removed features to their means over the probe images; draw random directions and bootstrap samples."""
-    generator = np.random.default_rng(settings.seed)
-    count = min(settings.images, images)
-    return Removal(
-        level=probe.mean(axis=0, dtype=np.float64),
-        spread=settings.add * probe.std(axis=0, dtype=np.float64),
-        images=count,
-        directions=random_directions(settings.directions, probe.shape[1], generator),
-        weights=bootstrap_weights(count, settings.bootstrap, generator),
-        confidence=settings.confidence,
-    )
-
-
-def _table(features: pd.Series, words: pd.Series, found: Ablated, readout: Readout) -> pd.DataFrame:
-    """List what the removal of each feature does, one row for each."""
-    falls, named = found.fall > 0, readout.own >= 0
-    own, others = own_and_others(found.falls, readout.own)
-    labels, every = np.append(readout.labels, ""), np.arange(len(words))
-    return pd.DataFrame(
-        {
-            "group": features,
-            "word": words,
-            "output": readout.kind,
-            "falls_most": labels[np.where(falls, found.most, -1)],
-            "fall": found.fall,
-            "fall_low": found.fall_low,
-            "fall_high": found.fall_high,
-            "random_fall": found.random_fall,
-            "p_value": found.p_value,
-            "rise": found.rise,
-            "named_by_word": labels[readout.own],
-            "word_names_it": np.where(named, (readout.own == found.most) & falls, np.nan),
-            "own_fall": own,
-            "own_random_change": np.where(named, found.random_changes[every, readout.own], np.nan),
-            "own_p_value": np.where(named, found.p_values[every, readout.own], np.nan),
-            "other_words_fall": others,
-        }
-    )
 
 
 def _metrics(table: pd.DataFrame, settings: AblateFeatures) -> dict[str, Any]:

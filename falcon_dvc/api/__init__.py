@@ -3,6 +3,7 @@
 from falcon_dvc.api.encoders import network
 from falcon_dvc.api.explanation import explain
 from falcon_dvc.api.settings import (
+    AblateFeatures,
     Concepts,
     ExtractActivations,
     FindFacets,
@@ -13,6 +14,7 @@ from falcon_dvc.api.settings import (
 )
 
 __all__ = [
+    "AblateFeatures",
     "Concepts",
     "ExtractActivations",
     "FindFacets",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from falcon_dvc.api.ablation import ablation_of, classifier_of
 from falcon_dvc.api.bases import has_two_sides
 from falcon_dvc.api.captions import ImageText, corpus_of, different_texts, image_text_of, listed
 from falcon_dvc.api.encoders import Activations, activations_of
@@ -42,6 +43,7 @@ def explain(
     *,
     features: Iterable[int] | None = None,
     basis: Any = None,
+    classifier: Any = None,
     caption_embeddings: Any = None,
     settings: Settings | None = None,
     seed: int | None = None,
@@ -66,13 +68,16 @@ def explain(
         What the activations are expressed in, in place of their channels: ``"pca:64"`` (or ``ica``, ``nmf``, ``random``), a
         file or folder of a sparse autoencoder, a ``.npy`` file or an array with directions (features, channels), or the
         entry ``basis`` of params.yaml, for instance ``{"fit": "pca", "components": 64, "both_signs": True}``.
+    classifier : pair of an array and names, optional
+        Weights (classes, features) of a linear classifier of the features, and the names of its classes. It measures what
+        each feature does: which logit falls most if the feature is removed, against random directions.
     caption_embeddings : (captions, dim) array, optional
         Embeddings of the captions by the same image-text encoder.
     settings : Settings, optional
         By default those of params.yaml.
     seed : int, optional
-        Of the random images, and of the images that choose words, judge them, and measure R²; by default
-        ``settings.find_groups.seed`` and ``settings.find_facets.seed``.
+        Of the random images, of the images that choose words, judge them, and measure R², and of random directions; by
+        default those of `settings`.
 
     Returns
     -------
@@ -89,6 +94,8 @@ def explain(
     source, towers = PicturesInMemory(pictures(images)), image_text_of(image_text)
     activations = activations_of(encoder, source, sections.extract_activations, basis)
     width = activations.features.shape[1]
+    if classifier is not None:
+        classifier_of(classifier, width)  # before the long work
     groups, sets = _images(activations.features, _chosen(features, width), sections.find_groups)
     groups = with_sides(groups, width) if has_two_sides(basis) else groups
     corpus = corpus_of(texts, caption_embeddings, len(captions), towers, sections.parse_captions)
@@ -102,7 +109,8 @@ def explain(
     scores = word_scores(whole, corpus, sections.concepts)
     words = sets_of_words(activations.features, scores, groups, corpus, sections)
     below = quantile_table(activations.features, scores, groups, concepts, corpus, sections)
-    return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), words, below, source)
+    effects = None if classifier is None else ablation_of(activations.features, groups, concepts, classifier, sections)
+    return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), words, below, effects, source)
 
 
 def _whole_images(source: ImageSource) -> pd.DataFrame:

@@ -47,6 +47,9 @@ class Explained:
     quantiles : DataFrame
         Four rows for each feature: the mean score of the first word by part of the activation. The columns are those of
         ``E_quantiles.csv``. The images that chose the words also measure them.
+    ablation : DataFrame or None
+        What the removal of each feature does to the classifier's logits, if one was given. The columns are those of
+        ``E_ablation.csv``.
     """
 
     groups: pd.DataFrame
@@ -56,6 +59,7 @@ class Explained:
     heatmaps: np.ndarray
     sets: pd.DataFrame
     quantiles: pd.DataFrame
+    ablation: pd.DataFrame | None
     _source: ImageSource
 
     @property

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from falcon_dvc.params import schema
 
 
+SEEDED = ("find_groups", "find_facets", "ablate_features")
+
+
 @dataclass(frozen=True)
 class ExtractActivations:
     """How the encoder runs; see the section `extract_activations` in params.yaml."""
@@ -111,6 +114,18 @@ class FindFacets:
 
 
 @dataclass(frozen=True)
+class AblateFeatures:
+    """How features are removed from a classifier's input; see the section `ablate_features` in params.yaml."""
+
+    seed: int = 0
+    images: int = 100
+    add: float = 1.0
+    directions: int = 200
+    bootstrap: int = 1000
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings of `explain`. A section replaces that of params.yaml: ``Settings(concepts=Concepts(contrast="off"))``."""
 
@@ -120,6 +135,7 @@ class Settings:
     parse_captions: ParseCaptions = field(default_factory=ParseCaptions)
     concepts: Concepts = field(default_factory=Concepts)
     find_facets: FindFacets = field(default_factory=FindFacets)
+    ablate_features: AblateFeatures = field(default_factory=AblateFeatures)
 
 
 @dataclass(frozen=True)
@@ -132,6 +148,7 @@ class Sections:
     parse_captions: schema.ParseCaptions
     concepts: schema.Concepts
     find_facets: schema.FindFacets
+    ablate_features: schema.AblateFeatures
 
 
 def checked(settings: Settings, seed: int | None = None) -> Sections:
@@ -139,7 +156,7 @@ def checked(settings: Settings, seed: int | None = None) -> Sections:
 
     Parameters
     ----------
-    seed : replaces ``find_groups.seed`` and ``find_facets.seed`` if given.
+    seed : replaces the seeds of all sections if given.
 
     Raises
     ------
@@ -151,7 +168,7 @@ def checked(settings: Settings, seed: int | None = None) -> Sections:
     from falcon_dvc.params import schema
 
     if seed is not None:
-        sections = {name: replace(getattr(settings, name), seed=seed) for name in ("find_groups", "find_facets")}
+        sections = {name: replace(getattr(settings, name), seed=seed) for name in SEEDED}
         settings = replace(settings, **sections)
     _refuse_what_stages_do(settings)
     try:
@@ -162,6 +179,7 @@ def checked(settings: Settings, seed: int | None = None) -> Sections:
             schema.ParseCaptions(**asdict(settings.parse_captions)),
             schema.Concepts(**asdict(settings.concepts)),
             schema.FindFacets(**asdict(settings.find_facets)),
+            schema.AblateFeatures(encoders=(), **asdict(settings.ablate_features)),
         )
     except ValidationError as error:
         raise UserError(_one_line(error)) from error

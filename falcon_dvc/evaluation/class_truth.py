@@ -7,7 +7,7 @@ its own name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from falcon_dvc.evaluation.ground_truth import Attribute, Judge, judge_of
 from falcon_dvc.images.decode import printable
 
 if TYPE_CHECKING:
-    from falcon_dvc.params.schema import Params
+    from falcon_dvc.params.schema import Params, ParseCaptions
 
 KIND = "class"
 SYNSET = re.compile(r"n\d{8}")
@@ -70,8 +70,14 @@ def accepted_words(classes: Sequence[str], params: Params) -> dict[Attribute, se
 
 def words_of_classes(classes: Sequence[str], params: Params) -> dict[str, set[str]]:
     """Return the words that name each class, in the form in which captions are parsed: those of the params, or of its own name."""
-    given = dict(params.evaluate_classes.names)
-    return {label: _parsed(given.get(label) or [readable(label)], params.parse_captions) for label in classes}
+    return words_of_labels(classes, params.parse_captions, dict(params.evaluate_classes.names))
+
+
+def words_of_labels(
+    classes: Sequence[str], settings: ParseCaptions, given: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, set[str]]:
+    """Return the words that name each class: the given ones, or those of its own name."""
+    return {label: _parsed((given or {}).get(label) or [readable(label)], settings) for label in classes}
 
 
 def readable(label: str) -> str:

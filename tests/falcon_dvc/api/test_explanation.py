@@ -199,6 +199,32 @@ def test_importing_the_package_imports_neither_torch_nor_pandas():
         _ = falcon_dvc.explains
 
 
+CLASSES = ["red square", "green square", "something else"]
+
+
+def test_what_a_feature_does_to_a_classifier_is_measured(activations):
+    weights = np.array([[2.0, 0, 0, 0], [0, 2, 0, 0], [0, 0, 0, 1]])
+    found = run(activations, classifier=(weights, CLASSES)).ablation.set_index("group")
+    assert found.loc[["f0", "f1"], "falls_most"].tolist() == CLASSES[:2]
+    assert found.loc[["f0", "f1"], "named_by_word"].tolist() == CLASSES[:2]
+    assert (found.loc[["f0", "f1"], "word_names_it"] == 1).all() and found.loc["f2", "named_by_word"] == ""
+    assert found.loc["f0", "fall"] > 2 * found.loc["f0", "random_fall"] and found.loc["f0", "p_value"] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("classifier", "message"),
+    [
+        (np.eye(4), r"classifier: must be a pair of weights"),
+        ((np.eye(3), CLASSES), r"classifier: weights of shape \(3, 3\) and 3 names; for 4 features"),
+        ((np.eye(4)[:3], CLASSES[:2]), r"classifier: weights of shape \(3, 4\) and 2 names"),
+        ((np.full((3, 4), np.nan), CLASSES), r"classifier: weights must be finite"),
+    ],
+)
+def test_a_wrong_classifier_is_one_line(activations, classifier, message):
+    with pytest.raises(UserError, match=message):
+        run(activations, classifier=classifier)
+
+
 def test_directions_are_explained_in_place_of_channels():
     found = run(basis=np.eye(4)[[2, 0]])
     assert first(found) == {"f0": "blue", "f1": "red"}
