@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from falcon_dvc.activations.rows import Rows
+from falcon_dvc.concepts.words.sentences import listed
 from falcon_dvc.evaluation.faithfulness import incidence, words_of_others
 from falcon_dvc.evaluation.ground_truth import Attribute, labels_of_words
 from falcon_dvc.evaluation.quantiles import (
@@ -24,12 +25,14 @@ from falcon_dvc.evaluation.quantiles import (
     mean_of,
     spread_examples,
     sums_by_decile,
+    words_of_parts,
 )
 from falcon_dvc.evaluation.statistics import Resampling, mean_with_interval, median_with_interval
 from falcon_dvc.progress import track
 
 FEATURES_AT_ONCE = 256  # features whose activations are in memory
 EXAMPLES = 4  # images of a part that pages show
+WORDS = 3  # of a part
 BELOW = ("deciles_2_to_5", "deciles_6_to_10")  # parts with examples
 OWN, PERMUTED = "", "permuted_"  # prefixes of columns: the feature's own word, and that of another feature
 
@@ -111,6 +114,8 @@ def measure_quantiles(
     """
     words = features["words"].tolist()
     own = pd.Index(vocabulary).get_indexer([next(iter(some), "") for some in words])
+    single = np.flatnonzero([" " not in concept for concept in vocabulary])
+    of_words = sparse.csr_array(scores[:, single])
     other = words_of_others(own, incidence(words, vocabulary), np.random.default_rng(seed))
     starts = range(0, max(len(features), 1), FEATURES_AT_ONCE)
     blocks = [slice(start, start + FEATURES_AT_ONCE) for start in starts]
@@ -118,13 +123,20 @@ def measure_quantiles(
     for block in track(blocks, "quantiles", total=len(blocks)):
         values = activated.block(block)
         decile, concepts = deciles_of(values), {OWN: own[block], PERMUTED: other[block]}
-        tables.append(_block(features["group"].iloc[block], decile, concepts, scores, vocabulary, labels, confidence))
+        table = _block(features["group"].iloc[block], decile, concepts, scores, vocabulary, labels, confidence)
+        tables.append(table.assign(words=_words(words_of_parts(decile, of_words, WORDS), vocabulary[single])))
         examples.append({part: spread_examples(values, decile, part, EXAMPLES) for part in BELOW})
         activations.append({part: np.take_along_axis(values, rows.T, axis=0).T for part, rows in examples[-1].items()})
     found = (
         {part: np.concatenate([some[part] for some in all_]) for part in BELOW} for all_ in (examples, activations)
     )
     return Quantiles(pd.concat(tables, ignore_index=True), *found)
+
+
+def _words(found: Mapping[str, np.ndarray], vocabulary: np.ndarray) -> list[str]:
+    """List the words of each feature and part, in the order of the rows."""
+    parts = zip(*found.values(), strict=True)
+    return [listed(vocabulary[numbers[numbers >= 0]]) for of_feature in parts for numbers in of_feature]
 
 
 def with_frequency(table: pd.DataFrame, groups: pd.DataFrame, frequency: np.ndarray) -> pd.DataFrame:

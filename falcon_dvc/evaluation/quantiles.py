@@ -76,6 +76,33 @@ def in_parts(by_decile: ByDecile) -> Float[np.ndarray, "features parts"]:
     return np.stack([by_decile[:, first:last].sum(axis=1) for first, last in PARTS.values()], axis=1)
 
 
+def words_of_parts(
+    decile: Deciles, scores: sparse.csr_array, count: int
+) -> dict[str, Int[np.ndarray, "features words"]]:
+    """Find the words whose mean score in each of `PARTS` exceeds their mean over all images most.
+
+    Parameters
+    ----------
+    scores : sparse (images, words).
+    count : number of words of a part.
+
+    Returns
+    -------
+    dict of str to array
+        Numbers of words of each part, the best first; -1 where no further word exceeds its mean. Of equal words the first
+        comes first.
+    """
+    everywhere = np.asarray(scores.mean(axis=0)).reshape(-1)
+    found = {}
+    for part, (first, last) in PARTS.items():
+        within = (decile >= first) & (decile < last)
+        sums = (sparse.csr_array(within.T.astype(np.float64)) @ scores).toarray()
+        above = np.round(mean_of(sums, np.repeat(within.sum(axis=0)[:, None], sums.shape[1], axis=1)) - everywhere, 12)
+        order = np.argsort(-above, axis=1, kind="stable")[:, :count]
+        found[part] = np.where(np.take_along_axis(above, order, axis=1) > 0, order, -1)
+    return found
+
+
 def mean_of(sums: Float[np.ndarray, "*shape"], counts: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Divide sums by numbers of images; NaN where there is no image."""
     return np.divide(sums, counts, out=np.full(np.shape(sums), np.nan), where=np.asarray(counts) > 0)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
+from falcon_dvc.concepts.words.sentences import SEPARATOR
 from falcon_dvc.html.measurements import Measurement, in_words
 from falcon_dvc.html.pictures import Tile, boxed_images
 
@@ -37,6 +38,7 @@ class Part:
     ----------
     name : of the part, in words.
     images : their number.
+    words : whose scores stand out most there.
     score : mean score of the first word over them; `lift` is this over the mean over all images.
     shown : share of them that show what the word names; None if that is not known.
     examples : some of them.
@@ -45,6 +47,7 @@ class Part:
 
     name: str
     images: int
+    words: list[str]
     score: Measurement
     lift: float
     shown: Measurement | None
@@ -95,7 +98,7 @@ def read_below_maximum(name: str) -> dict[str, BelowMaximum]:
 
 
 def _numbers(table: pd.DataFrame) -> list[str]:
-    return [str(key) for key in table if key not in ("group", "part", "word", "permuted_word")]
+    return [str(key) for key in table if key not in ("group", "part", "word", "words", "permuted_word")]
 
 
 def _below(parts: list[Any], group: str, examples: pd.DataFrame, rows: Any) -> BelowMaximum:
@@ -115,6 +118,7 @@ def _part(row: Any, examples: pd.DataFrame, place: int) -> Part:
     return Part(
         in_words(row.part),
         int(row.images),
+        [word for word in str(row.words).split(SEPARATOR) if word],
         Measurement(row.score, row.score_low, row.score_high),
         float(row.lift),
         shown,

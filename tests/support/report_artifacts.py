@@ -315,7 +315,9 @@ def _quantiles(features, evaluation, text):
     table = pd.DataFrame([(feature, part) for feature in features for part in parts], columns=["group", "part"])
     score = np.tile([0.9, 0.6, 0.3, 0.05], len(features))
     numbers = {"images": 5, "score": score, "score_low": score - 0.05, "score_high": score + 0.05, "chance": 0.1}
-    table = table.assign(word=text, **numbers, lift=10 * score, holds_to=30, frequency=0.5)
+    table = table.assign(
+        word=text, words=f"{text.replace('; ', ' ')}; boat", **numbers, lift=10 * score, holds_to=30, frequency=0.5
+    )
     shown = {"shown": score, "shown_low": score - 0.05, "shown_high": score + 0.05, "shown_by_chance": 0.2}
     return table.assign(**shown) if evaluation else table
 

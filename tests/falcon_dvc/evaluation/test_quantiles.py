@@ -18,6 +18,7 @@ from falcon_dvc.evaluation.quantiles import (
     mean_of,
     spread_examples,
     sums_by_decile,
+    words_of_parts,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -137,3 +138,18 @@ def test_examples_are_different_images_of_the_part_the_strongest_first(seed, par
         found = rows[rows >= 0]
         assert len(found) == min(count, int(((own >= first) & (own < last)).sum())) == len(set(found.tolist()))
         assert ((own[found] >= first) & (own[found] < last)).all() and (np.diff(column[found]) <= 0).all()
+
+
+@settings(max_examples=30)
+@given(SEEDS)
+def test_words_of_a_part_are_those_whose_means_stand_out_there(seed):
+    rng = np.random.default_rng(seed)
+    values, scores = rng.normal(size=(30, 4)), rng.random((30, 6)) * (rng.random((30, 6)) < 0.5)
+    decile = deciles_of(values)
+    found = words_of_parts(decile, sparse.csr_array(scores), 3)
+    for part, (first, last) in PARTS.items():
+        for feature in range(4):
+            rows = (decile[:, feature] >= first) & (decile[:, feature] < last)
+            above = scores[rows].mean(axis=0) - scores.mean(axis=0) if rows.any() else np.zeros(6)
+            expected = [word for word in np.argsort(-np.round(above, 12), kind="stable")[:3] if above[word] > 1e-11]
+            assert [word for word in found[part][feature] if word >= 0] == expected

@@ -22,6 +22,7 @@ def tables(tmp_path, monkeypatch):
     own = [0.9, NAN, 0.5, 0.1, *[NAN] * 4]
     numbers = {key: own for key in ("score", "score_low", "score_high", "lift")}
     table = table.assign(**numbers, chance=[0.2] * 4 + [NAN] * 4, holds_to=[90] * 4 + [NAN] * 4, word="boat")
+    table = table.assign(words=["boat; red", "", "red", "", *[""] * 4])
     write_table(paths.table("e_quantiles"), table)
     places = {"group": "f0", "part": "deciles_6_to_10", "rank": [0, 1], "activation": [0.4, 0.1]}
     write_table(paths.quantiles("e"), pd.DataFrame(places).assign(image=["a.png", ATTACK]))
@@ -32,6 +33,7 @@ def test_parts_and_examples_are_read_and_a_feature_without_a_word_is_not(tables)
     assert list(found) == ["f0"]
     below = found["f0"]
     assert (below.holds_to, below.chance, [part.images for part in below.parts]) == (90, 0.2, [2, 0, 3, 5])
+    assert [part.words for part in below.parts] == [["boat", "red"], [], ["red"], []]
     assert below.parts[0].score == Measurement(0.9, 0.9, 0.9) and below.parts[0].shown is None
     (part,) = below.examples
     assert (part.name, part.row) == ("deciles 6 to 10", 0)
@@ -45,7 +47,7 @@ def shown(some):
 
 def below(holds_to, shown_by_chance=NAN):
     share = None if shown_by_chance != shown_by_chance else Measurement(0.75, 0.5, 0.9)
-    part = Part("deciles 2 to 5", 12, Measurement(0.5, 0.4, 0.6), 2.5, share, [Example(ATTACK, 0.3)], 0)
+    part = Part("deciles 2 to 5", 12, [ATTACK], Measurement(0.5, 0.4, 0.6), 2.5, share, [Example(ATTACK, 0.3)], 0)
     return BelowMaximum(0.2, shown_by_chance, holds_to, [part])
 
 
