@@ -18,6 +18,7 @@ from falcon_dvc.crops.heatmaps import Boxes, CropRule, Heatmaps, crop_boxes, gro
 from falcon_dvc.evaluation.class_truth import KIND, LEAST_CLASSES, words_of_classes
 from falcon_dvc.evaluation.frequency import distribution, frequencies
 from falcon_dvc.evaluation.ground_truth import attributes_of, names_of_attributes
+from falcon_dvc.evaluation.parts import PARTS
 from falcon_dvc.evaluation.quantile_table import (
     Activated,
     Labels,
@@ -26,7 +27,6 @@ from falcon_dvc.evaluation.quantile_table import (
     quantile_metrics,
     with_frequency,
 )
-from falcon_dvc.evaluation.quantiles import PARTS
 from falcon_dvc.evaluation.whole_images import image_scores
 from falcon_dvc.members import membership
 

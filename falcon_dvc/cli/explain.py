@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from falcon_dvc.cli.verdicts import faithfulness_by_group
 from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE, NOT_MEASURED, Faithfulness, doubts
 from falcon_dvc.concepts.words.sentences import PAIR_COLUMNS, SET_COLUMNS, Together, pairs_of, words_of_set
 from falcon_dvc.errors import UserError
+from falcon_dvc.evaluation.parts import PLACES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -232,14 +232,14 @@ def _below_maximum(quantiles: Sequence[SimpleNamespace]) -> list[str]:
         return []
     first = quantiles[0]
     share = float(first.frequency)
-    often = f"not 0 on a share of {share:.2g} of the images (log10 {math.log10(share):.2f})" if share else "always 0"
+    often = f"active on {100 * share:.3g} % of the images" if share else "active on no image"
     if not first.holds_to:
         return [often]
     percentile = int(float(first.holds_to))
     holds = {100: "does not hold in the top decile", 0: "holds wherever the feature is active"}
     said = holds.get(percentile, f"holds down to the {percentile}th percentile of the activations")
-    parts = [f"{float(row.score):.2f} in {row.part.replace('_', ' ')}" for row in quantiles if row.score]
-    scores = f"its score: {', '.join(parts)}, by chance {float(first.chance):.2f}"
+    parts = [f"{float(row.score):.2f} {PLACES[row.part]}" for row in quantiles if row.score]
+    scores = f"its score: {', '.join(parts)}; on all images {float(first.chance):.2f}"
     return [often, f"below the maximum: the first word {said}", scores]
 
 

@@ -7,22 +7,13 @@ block of features at once, and reads scores and labels from sparse matrices.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from jaxtyping import Float, Int, Int8
 from scipy import sparse
 from scipy.special import ndtri
 
-DECILES = 10
-OFF = DECILES  # number of the images that do not activate the feature
-# Parts that tables and pages show: first and last decile, from 0.
-PARTS: Mapping[str, tuple[int, int]] = {
-    "top_decile": (0, 1),
-    "deciles_2_to_5": (1, 5),
-    "deciles_6_to_10": (5, DECILES),
-    "not_active": (OFF, OFF + 1),
-}
+from falcon_dvc.evaluation.parts import DECILES, OFF, PARTS
+
 ROUNDING = 1e-12  # of a mean that reaches the ends of its range
 
 Deciles = Int8[np.ndarray, "images features"]

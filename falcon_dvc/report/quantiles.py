@@ -13,6 +13,7 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.concepts.words.sentences import SEPARATOR
+from falcon_dvc.evaluation.parts import PLACES
 from falcon_dvc.html.measurements import Measurement, in_words
 from falcon_dvc.html.pictures import Tile, boxed_images
 
@@ -36,7 +37,7 @@ class Part:
 
     Attributes
     ----------
-    name : of the part, in words.
+    name : of the part, in words; `place` is the same for use in a sentence.
     images : their number.
     words : whose scores stand out most there.
     score : mean score of the first word over them; `lift` is this over the mean over all images.
@@ -46,6 +47,7 @@ class Part:
     """
 
     name: str
+    place: str
     images: int
     words: list[str]
     score: Measurement
@@ -117,6 +119,7 @@ def _part(row: Any, examples: pd.DataFrame, place: int) -> Part:
     shown = Measurement(row.shown, row.shown_low, row.shown_high) if getattr(row, "shown", np.nan) >= 0 else None
     return Part(
         in_words(row.part),
+        PLACES[row.part],
         int(row.images),
         [word for word in str(row.words).split(SEPARATOR) if word],
         Measurement(row.score, row.score_low, row.score_high),

@@ -28,6 +28,8 @@ CONTRASTS = {
     "falcon_released_released": "released cut, as released",
     "falcon_off_distinct": "none",
 }
+DICTIONARIES = {"planted": "one direction for each attribute", "random": "random directions"}
+KINDS = {"all": "right", "object": "object", "colour": "colour", "texture": "texture", "background": "background"}
 Cells = Iterable[str]
 
 
@@ -49,6 +51,9 @@ def as_markdown(summary: dict, seeds: list[int]) -> str:
         *_section("First word right: trained encoders", METHOD_HEAD, _methods(summary["right"])),
         *_section("First word right: FALCON, by encoder", ["encoder", "every feature", "clear truth"], _own(summary)),
         *_section("Planted co-occurrences", ["contrast, low images", *PLANTS.values()], _plants(summary["plants"])),
+        *_section(
+            "Sparse dictionaries: first word right", ["dictionary", *KINDS], _dictionaries(summary["dictionary"])
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -96,6 +101,11 @@ def _own(summary: dict) -> Iterable[Cells]:
 def _plants(plants: dict) -> Iterable[Cells]:
     for contrast, name in CONTRASTS.items():
         yield [name, *(_cell(plants, f"{contrast}.{key}", "share") for key in PLANTS)]
+
+
+def _dictionaries(dictionaries: dict) -> Iterable[Cells]:
+    for dictionary, name in DICTIONARIES.items():
+        yield [name, *(_cell(dictionaries, f"{dictionary}.{key}", "share") for key in KINDS.values())]
 
 
 def _at(content: dict, place: str) -> dict:

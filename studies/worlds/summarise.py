@@ -39,7 +39,8 @@ def run() -> None:
     worlds = {name: read_world(name) for name in study["worlds"]}
     tables = {kind: _all(worlds, kind) for kind in ("features", "methods", "explained", "explainability")}
     tables["features"] = _with_hits_as_numbers(tables["features"])
-    tables |= {"plants": _all(study["planted"], "plants"), "uses": _all(study["used"], "uses")}
+    of_some = {"plants": "planted", "dictionary": "dictionaries", "uses": "used"}
+    tables |= {kind: _all(study[key], kind) for kind, key in of_some.items()}
     for role in ("selection", "reported"):  # the page and the plot are of the last one
         has_worlds = any(world.role == role for world in worlds.values())
         of_role = {kind: table[table["role"] == role] for kind, table in tables.items()}
@@ -69,6 +70,7 @@ def _summary(
     explained: pd.DataFrame,
     explainability: pd.DataFrame,
     plants: pd.DataFrame,
+    dictionary: pd.DataFrame,
     uses: pd.DataFrame,
 ) -> dict:
     return {
@@ -76,6 +78,7 @@ def _summary(
         "right": _right(features, methods),
         "explainability": _explainability(explainability),
         "plants": _plants(plants),
+        "dictionary": _dictionary(dictionary),
         "uses": _uses(uses),
     }
 
@@ -215,6 +218,18 @@ def _counts_removed(rows: pd.DataFrame, column: str) -> tuple[pd.Series, pd.Seri
 def _counts(rows: pd.DataFrame, hits: pd.Series) -> tuple[pd.Series, pd.Series]:
     by_world = hits.groupby(rows["world"])
     return by_world.sum(), by_world.size()
+
+
+# ---- Dictionaries with known directions
+
+
+def _dictionary(latents: pd.DataFrame) -> dict:
+    """Return the share of latents whose first word names the attribute of the same number, and of each kind of attribute."""
+    shares = {}
+    for name, rows in latents.groupby("dictionary"):
+        kinds = {kind: share(*_counts(of, of["right"])) for kind, of in rows.groupby("kind")}
+        shares[name] = {"right": share(*_counts(rows, rows["right"])), **kinds}
+    return shares
 
 
 # ---- Groups, failures and transfer

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 from worlds.page import as_markdown
-from worlds.summarise import _explained, _plants, _right, _summary, _uses, _with_hits_as_numbers
+from worlds.summarise import _dictionary, _explained, _plants, _right, _summary, _uses, _with_hits_as_numbers
 
 
 def plants(rows):
@@ -168,13 +168,28 @@ COHERENCE = pd.DataFrame(
 ).assign(world="w")
 
 
+DICTIONARY = pd.DataFrame(
+    [("planted", "w", "object", True), ("planted", "w", "object", True),
+     ("planted", "v", "colour", False), ("random", "w", "object", False)],
+    columns=["dictionary", "world", "kind", "right"],
+)  # fmt: skip
+
+
+def test_latents_are_right_by_dictionary_and_kind_of_attribute():
+    found = _dictionary(DICTIONARY)
+    assert found["planted"]["right"]["share"] == pytest.approx(2 / 3) and found["random"]["right"]["share"] == 0
+    assert found["planted"]["object"]["share"] == 1 and found["planted"]["colour"]["share"] == 0
+
+
 def test_features_without_an_explanation_count_in_the_space():
-    found = _summary(ROWS, methods(ROWS), EXPLAINED, COHERENCE, pd.DataFrame(), uses([]))
+    found = _summary(ROWS, methods(ROWS), EXPLAINED, COHERENCE, pd.DataFrame(), DICTIONARY, uses([]))
     assert found["explainability"]["supervised"]["of_the_space"]["interpretable"]["share"] == 0.25
 
 
 def test_the_page_shows_the_numbers_of_the_summary_and_a_dash_for_what_is_missing():
-    page = as_markdown(_summary(ROWS, methods(ROWS), EXPLAINED, COHERENCE, pd.DataFrame(), uses([])), [101, 102])
+    page = as_markdown(
+        _summary(ROWS, methods(ROWS), EXPLAINED, COHERENCE, pd.DataFrame(), DICTIONARY, uses([])), [101, 102]
+    )
     assert "Seeds: 101, 102." in page
     assert "| SimCLR | 0.60 (" in page
     row = next(line for line in page.splitlines() if line.startswith("| **FALCON"))

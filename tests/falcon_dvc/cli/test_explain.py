@@ -107,9 +107,9 @@ def test_everything_that_is_known(params, capsys):
     for part in (
         "simclr:f0",
         "fires on 30 images",
-        "not 0 on a share of 0.01 of the images (log10 -2.00)",
+        "active on 1 % of the images",
         "the first word holds down to the 60th percentile of the activations",
-        "its score: 0.90 in top decile, 0.10 in not active, by chance 0.20",
+        "its score: 0.90 in the top decile, 0.10 where it is not active; on all images 0.20",
         "[bold]boat[/]",
         "0.60-0.95",
         "striped boat",

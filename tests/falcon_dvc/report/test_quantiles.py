@@ -47,13 +47,23 @@ def shown(some):
 
 def below(holds_to, shown_by_chance=NAN):
     share = None if shown_by_chance != shown_by_chance else Measurement(0.75, 0.5, 0.9)
-    part = Part("deciles 2 to 5", 12, [ATTACK], Measurement(0.5, 0.4, 0.6), 2.5, share, [Example(ATTACK, 0.3)], 0)
+    part = Part(
+        "deciles 2 to 5",
+        "in deciles 2 to 5",
+        12,
+        [ATTACK],
+        Measurement(0.5, 0.4, 0.6),
+        2.5,
+        share,
+        [Example(ATTACK, 0.3)],
+        0,
+    )
     return BelowMaximum(0.2, shown_by_chance, holds_to, [part])
 
 
 def test_a_page_says_how_far_the_word_holds_and_escapes_names():
     text = shown(below(40.0, 0.25))
-    assert "holds down to the 40th percentile" in text and "score 0.50 in deciles 2 to 5, by chance 0.20" in text
+    assert "holds down to the 40th percentile" in text and "score 0.50 in deciles 2 to 5; on all images 0.20" in text
     assert "share that shows it" in text and "0.75" in text and 'src="f0-below.webp"' in text
     assert "<script" not in text and "onerror=" not in text.replace("&#34;", "").split("&lt;")[0]
 
