@@ -57,6 +57,7 @@ from stages import (
     evaluate_concepts,
     find_groups,
     measure_explainability,
+    measure_quantiles,
     mine_crops,
     parse_captions,
     score_concepts,
@@ -90,6 +91,7 @@ MEMORY: dict[str, dict[str, float]] = {
     "analyse_groups": {"": 255e6, "N S": 60, "H r": 32, "H": 24000, "N": 4000, "C": 1000},
     "measure_explainability": {"": 178e6, "K d": 16, "G": 16000, "M M": 600, "M d": 100},
     "evaluate_concepts": {"": 325e6, "T": 18, "C": 1000, "K": 500, "H r": 64, "G W": 24},
+    "measure_quantiles": {"": 200e6, "C": 1000, "N": 1000, "H": 1000, "H S": 60, "S W": 60},
     "transfer": {"": 165e6, "N r": 60, "N": 5000, "r r": 80},
 }
 
@@ -104,6 +106,7 @@ BOUNDED = {
     "analyse_groups": "`data.heldout`, `analyse_groups.bootstrap`",
     "measure_explainability": "`find_groups.max_images`, `measure_explainability.null_sets`",
     "evaluate_concepts": "as `score_concepts`; held-out images",
+    "measure_quantiles": "the corpus; held-out images",
     "transfer": "images and features; `transfer.permutations` (16 r·r each)",
 }
 
@@ -354,6 +357,7 @@ STAGES: dict[str, Callable[[Params], None]] = {
     "analyse_groups": lambda params: analyse_groups.run(params, EXPLAINED),
     "measure_explainability": lambda params: measure_explainability.run(params, EXPLAINED),
     "evaluate_concepts": lambda params: evaluate_concepts.run(params, EXPLAINED),
+    "measure_quantiles": lambda params: measure_quantiles.run(params, EXPLAINED),
     "transfer": _transfer,
 }
 

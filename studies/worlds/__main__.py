@@ -15,6 +15,7 @@ STAGES = {
     "measure_world": "Explain the encoders of a world and its controls; measure what every method gets right.",
     "plant_cooccurrence": "Plant co-occurrences in a world; measure which contrast removes their words.",
     "plant_dictionary": "Explain a sparse dictionary with known directions, and a random one.",
+    "plant_units": "Explain units that respond to several things, or to two things only together.",
 }
 Key = Annotated[str, typer.Argument(help="A key of `worlds` in studies/params.yaml.")]
 

@@ -30,6 +30,14 @@ CONTRASTS = {
 }
 DICTIONARIES = {"planted": "one direction for each attribute", "random": "random directions"}
 KINDS = {"all": "right", "object": "object", "colour": "colour", "texture": "texture", "background": "background"}
+KINDS_OF_UNITS = {"or": "one of two", "several": "one of an object, a colour and a background", "and": "two together"}
+UNITS = {
+    "r.mean": "r with what was planted",
+    "f1.mean": "F1",
+    "control_f1.mean": "F1, words of the next unit",
+    "exact.share": "same things",
+    "relation.share": 'same things, right "and" or "or"',
+}
 Cells = Iterable[str]
 
 
@@ -106,6 +114,11 @@ def _plants(plants: dict) -> Iterable[Cells]:
 def _dictionaries(dictionaries: dict) -> Iterable[Cells]:
     for dictionary, name in DICTIONARIES.items():
         yield [name, *(_cell(dictionaries, f"{dictionary}.{key}", "share") for key in KINDS.values())]
+
+
+def _units(units: dict) -> Iterable[Cells]:
+    for kind, name in KINDS_OF_UNITS.items():
+        yield [name, *(_cell(units, f"{kind}.{place}", number) for place, number in (key.split(".") for key in UNITS))]
 
 
 def _at(content: dict, place: str) -> dict:

@@ -39,7 +39,7 @@ def run() -> None:
     worlds = {name: read_world(name) for name in study["worlds"]}
     tables = {kind: _all(worlds, kind) for kind in ("features", "methods", "explained", "explainability")}
     tables["features"] = _with_hits_as_numbers(tables["features"])
-    of_some = {"plants": "planted", "dictionary": "dictionaries", "uses": "used"}
+    of_some = {"plants": "planted", "dictionary": "bases", "units": "bases", "uses": "used"}
     tables |= {kind: _all(study[key], kind) for kind, key in of_some.items()}
     for role in ("selection", "reported"):  # the page and the plot are of the last one
         has_worlds = any(world.role == role for world in worlds.values())
@@ -71,6 +71,7 @@ def _summary(
     explainability: pd.DataFrame,
     plants: pd.DataFrame,
     dictionary: pd.DataFrame,
+    units: pd.DataFrame,
     uses: pd.DataFrame,
 ) -> dict:
     return {
@@ -79,6 +80,7 @@ def _summary(
         "explainability": _explainability(explainability),
         "plants": _plants(plants),
         "dictionary": _dictionary(dictionary),
+        "units": _units(units),
         "uses": _uses(uses),
     }
 
@@ -230,6 +232,20 @@ def _dictionary(latents: pd.DataFrame) -> dict:
         kinds = {kind: share(*_counts(of, of["right"])) for kind, of in rows.groupby("kind")}
         shares[name] = {"right": share(*_counts(rows, rows["right"])), **kinds}
     return shares
+
+
+# ---- Units that respond to several things
+
+
+def _units(units: pd.DataFrame) -> dict:
+    """Return what the sets of words of each kind of unit agree with what was planted, and how well the units follow it."""
+    return {kind: _of_units(rows) for kind, rows in units.groupby("kind")}
+
+
+def _of_units(rows: pd.DataFrame) -> dict:
+    by_world = rows.groupby("world")[["r", "f1", "control_f1"]].mean()
+    means = {key: mean(by_world[key].to_numpy(), "mean") for key in by_world}
+    return means | {key: share(*_counts(rows, rows[key])) for key in ("exact", "relation")}
 
 
 # ---- Groups, failures and transfer

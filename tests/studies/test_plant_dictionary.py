@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from worlds.dictionary_file import write_topk
-from worlds.plant_dictionary import PLANTED, directions_of
+from worlds.plant_dictionary import PLANTED
+from worlds.probe_directions import directions_of
 from worlds.worlds import params_of, read_world
 
 from falcon_dvc.models.bases.basis import encode, pre_activations
@@ -46,6 +47,6 @@ def test_every_attribute_but_places_has_a_latent():
 
 def test_the_worlds_have_a_supervised_encoder(monkeypatch):
     monkeypatch.chdir(ROOT / "studies")
-    for name in read_yaml(ROOT / "studies/params.yaml")["dictionaries"]:
+    for name in read_yaml(ROOT / "studies/params.yaml")["bases"]:
         world = read_world(name)
         assert "supervised" in {spec.objective for spec in world.encoders.values()} and params_of(world)

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 from worlds.page import as_markdown
-from worlds.summarise import _dictionary, _explained, _plants, _right, _summary, _uses, _with_hits_as_numbers
+from worlds.summarise import _dictionary, _explained, _plants, _right, _summary, _units, _uses, _with_hits_as_numbers
 
 
 def plants(rows):
@@ -181,14 +181,26 @@ def test_latents_are_right_by_dictionary_and_kind_of_attribute():
     assert found["planted"]["object"]["share"] == 1 and found["planted"]["colour"]["share"] == 0
 
 
+UNITS = pd.DataFrame(
+    [("or", "w", 0.9, 1.0, 1, 1, 0.0), ("or", "v", 0.7, 0.5, 0, 0, 0.5), ("and", "w", 0.6, 0.5, 1, 0, 0.0)],
+    columns=["kind", "world", "r", "f1", "exact", "relation", "control_f1"],
+)
+
+
+def test_units_are_summed_up_by_what_they_respond_to():
+    found = _units(UNITS)
+    assert found["or"]["f1"]["mean"] == pytest.approx(0.75) and found["or"]["exact"]["share"] == 0.5
+    assert found["and"]["exact"]["share"] == 1 and found["and"]["relation"]["share"] == 0
+
+
 def test_features_without_an_explanation_count_in_the_space():
-    found = _summary(ROWS, methods(ROWS), EXPLAINED, COHERENCE, pd.DataFrame(), DICTIONARY, uses([]))
+    found = _summary(ROWS, methods(ROWS), EXPLAINED, COHERENCE, pd.DataFrame(), DICTIONARY, UNITS, uses([]))
     assert found["explainability"]["supervised"]["of_the_space"]["interpretable"]["share"] == 0.25
 
 
 def test_the_page_shows_the_numbers_of_the_summary_and_a_dash_for_what_is_missing():
     page = as_markdown(
-        _summary(ROWS, methods(ROWS), EXPLAINED, COHERENCE, pd.DataFrame(), DICTIONARY, uses([])), [101, 102]
+        _summary(ROWS, methods(ROWS), EXPLAINED, COHERENCE, pd.DataFrame(), DICTIONARY, UNITS, uses([])), [101, 102]
     )
     assert "Seeds: 101, 102." in page
     assert "| SimCLR | 0.60 (" in page
