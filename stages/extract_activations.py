@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from falcon_dvc import paths
-from falcon_dvc.activations.write import Features, Maps, fires, write_batch
+from falcon_dvc.activations.write import fires, write_batch
 from falcon_dvc.artifacts.formats import read_table, write_array, write_json
 from falcon_dvc.artifacts.shortfalls import of_activations
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.device import all_devices
-from falcon_dvc.compute.executor import Executor, PerProcess, Task
+from falcon_dvc.compute.executor import Executor, PerProcess
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import Checkpoint, resumable
 from falcon_dvc.errors import UserError
@@ -24,13 +24,12 @@ from falcon_dvc.images.open import open_images, which_images
 from falcon_dvc.images.source import ImageSource
 from falcon_dvc.models.encoders.heads import read_head
 from falcon_dvc.models.encoders.load import Encoder, load_encoder
-from falcon_dvc.models.encoders.passes import check_finite, few_values, measured_activations
+from falcon_dvc.models.encoders.passes import check_finite, few_values
+from falcon_dvc.models.encoders.shards import passes
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Data, EncoderSpec, Params
-
-Pass = tuple[Features, Maps | None, np.ndarray | None]  # features, maps and sums of a batch
 
 
 def run(params: Params, name: str) -> StageSummary:
@@ -135,8 +134,8 @@ def _extract(
     sparse = few_values(params.encoders[name], source, encoder, settings.precision)
     starts = range(work.finished, len(source), settings.batch_size)
     batches = [range(start, min(start + settings.batch_size, len(source))) for start in starts]
-    passes = _passes(opened, batches, settings.precision, sparse, executor)
-    with closing(track(passes, f"activations of {name}", total=len(batches))) as tracked:
+    computed = passes(opened, batches, settings.precision, sparse, executor)
+    with closing(track(computed, f"activations of {name}", total=len(batches))) as tracked:
         for rows, (features, maps, sums) in zip(batches, tracked, strict=True):
             check_finite(features, rows, settings.precision, f"encoders.{name}")
             write_batch(work, len(source), rows, features, maps)
@@ -146,27 +145,3 @@ def _extract(
                 found["sums"] = found.get("sums", 0) + sums[own].sum(axis=0)
             work.save(rows.stop, at_once=False, **found)
     return found
-
-
-def _passes(
-    opened: PerProcess, batches: list[range], precision: str, sparse: bool, executor: Executor
-) -> Iterator[Pass]:
-    """Yield features, maps and sums of each batch.
-
-    In this process all batches run in one pass. Elsewhere each batch is a task.
-    """
-    if executor.distributed:
-        tasks = (Task(f"images {rows.start}-{rows.stop - 1}", (rows, precision, sparse)) for rows in batches)
-        yield from executor.map(_pass, tasks, opened, accelerated=True)
-        return
-    source, replicas = opened()
-    for _, features, maps, sums in measured_activations(source, replicas, batches, precision, sparse):
-        yield features, maps, sums
-
-
-def _pass(opened: PerProcess, rows: range, precision: str, sparse: bool) -> Pass:
-    """Compute one batch in a worker."""
-    source, replicas = opened()
-    ((_, features, maps, sums),) = measured_activations(source, replicas, [rows], precision, sparse)
-    # In the type that is written, which halves the transfer.
-    return features, maps.astype(np.float16) if isinstance(maps, np.ndarray) else maps, sums

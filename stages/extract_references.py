@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,15 +13,20 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import allocated, finished, read_table
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.device import all_devices
+from falcon_dvc.compute.executor import Executor, Local, PerProcess
+from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.images.open import open_images
+from falcon_dvc.images.source import ImageSource
 from falcon_dvc.models.encoders.load import Encoder, load_encoder
-from falcon_dvc.models.encoders.passes import check_finite, few_values, measured_activations
+from falcon_dvc.models.encoders.passes import check_finite, few_values
 from falcon_dvc.models.encoders.random_weights import NoRandomCopyError, random_copy
+from falcon_dvc.models.encoders.shards import passes
 from falcon_dvc.progress import track
 
 if TYPE_CHECKING:
-    from falcon_dvc.params.schema import Params
+    from falcon_dvc.params.schema import Data, EncoderSpec, Params
 
+STAGE = "extract_references"
 FIRST_SEED = 1_000_000  # of the copies, far from the seeds of controls
 
 
@@ -46,32 +51,42 @@ def _write(params: Params, name: str, heldout: pd.DataFrame, copies: int) -> lis
     """Write the features of the copies as they are computed; none, and a remark, if the encoder cannot be copied."""
     path, remarks = paths.references(name), []
     try:
-        width = _replicas(params, name, 0, all_devices(params.device)[:1])[0].width if copies else 0
+        width = _replicas(params.encoders[name], name, 0, params.device)[0].width if copies else 0
     except NoRandomCopyError as error:
         copies, width, remarks = 0, 0, [f"no verdict can be calibrated: {error}"]
-    with finished(path) as partial:
+    opened = executor_of(params, STAGE) if copies else nullcontext(Local(STAGE))  # no cluster starts for nothing
+    with finished(path) as partial, opened as executor:
         features = allocated(partial, (copies, len(heldout), width), np.float32)
         for number in range(copies):
-            _fill(features[number], params, name, heldout, number)
+            _fill(features[number], params, name, heldout, number, executor)
     return remarks
 
 
-def _fill(features: np.ndarray, params: Params, name: str, heldout: pd.DataFrame, number: int) -> None:
+def _fill(
+    features: np.ndarray, params: Params, name: str, heldout: pd.DataFrame, number: int, executor: Executor
+) -> None:
     """Compute the features of one copy on the held-out images, a batch at a time."""
-    settings, param = params.extract_activations, f"encoders.{name}"
+    settings = params.extract_activations
     starts = range(0, len(heldout), settings.batch_size)
     batches = [range(start, min(start + settings.batch_size, len(heldout))) for start in starts]
-    replicas = _replicas(params, name, number, all_devices(params.device))
-    source = open_images(params.data, heldout)
+    opened = PerProcess(_opened, params.data, heldout, params.encoders[name], name, number, params.device)
+    source, replicas = opened()
     sparse = few_values(params.encoders[name], source, replicas[0], settings.precision)
-    passes = measured_activations(source, replicas, batches, settings.precision, sparse)
-    with closing(track(passes, f"random copy {number + 1} of {name}", total=len(batches))) as tracked:
-        for rows, found, *_ in tracked:
-            check_finite(found, rows, settings.precision, param)
+    computed = passes(opened, batches, settings.precision, sparse, executor, maps=False)
+    with closing(track(computed, f"random copy {number + 1} of {name}", total=len(batches))) as tracked:
+        for rows, (found, *_) in zip(batches, tracked, strict=True):
+            check_finite(found, rows, settings.precision, f"encoders.{name}")
             features[rows.start : rows.stop] = found.toarray() if sparse else found
 
 
-def _replicas(params: Params, name: str, number: int, devices: Sequence[str]) -> list[Encoder]:
+def _opened(
+    data: Data, heldout: pd.DataFrame, spec: EncoderSpec, name: str, number: int, asked: str
+) -> tuple[ImageSource, Sequence[Encoder]]:
+    """Open the held-out images and load a copy of the encoder on each device, in any process."""
+    return open_images(data, heldout), _replicas(spec, name, number, asked)
+
+
+def _replicas(spec: EncoderSpec, name: str, number: int, asked: str) -> list[Encoder]:
     """Load a copy of the encoder on each device."""
-    copy = random_copy(params.encoders[name], FIRST_SEED + number)
-    return [load_encoder(copy, device, f"encoders.{name}", paths.basis(name)) for device in devices]
+    copy = random_copy(spec, FIRST_SEED + number)
+    return [load_encoder(copy, device, f"encoders.{name}", paths.basis(name)) for device in all_devices(asked)]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
+from falcon_dvc.activations.parts import PARTS
 from falcon_dvc.activations.stored import SparseMapsFile, open_rows
 from falcon_dvc.artifacts.formats import read_array, read_table, write_json, write_table
 from falcon_dvc.artifacts.summary import StageSummary
@@ -18,7 +19,6 @@ from falcon_dvc.crops.heatmaps import Boxes, CropRule, Heatmaps, crop_boxes, gro
 from falcon_dvc.evaluation.class_truth import KIND, LEAST_CLASSES, words_of_classes
 from falcon_dvc.evaluation.frequency import distribution, frequencies
 from falcon_dvc.evaluation.ground_truth import attributes_of, names_of_attributes
-from falcon_dvc.evaluation.parts import PARTS
 from falcon_dvc.evaluation.quantile_table import (
     Activated,
     Labels,

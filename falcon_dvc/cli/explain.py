@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from falcon_dvc import paths
+from falcon_dvc.activations.parts import PLACES
 from falcon_dvc.cli import terminal
 from falcon_dvc.cli.errors import require_encoder
 from falcon_dvc.cli.records import read_records
@@ -18,7 +19,6 @@ from falcon_dvc.cli.verdicts import faithfulness_by_group
 from falcon_dvc.concepts.words.clarity import MAY_BE_CHANCE, NOT_MEASURED, Faithfulness, doubts
 from falcon_dvc.concepts.words.sentences import PAIR_COLUMNS, SET_COLUMNS, Together, pairs_of, words_of_set
 from falcon_dvc.errors import UserError
-from falcon_dvc.evaluation.parts import PLACES
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from falcon_dvc.activations.parts import OFF, PARTS
 from falcon_dvc.activations.rows import Rows
 from falcon_dvc.concepts.words.sentences import listed
 from falcon_dvc.evaluation.faithfulness import incidence, words_of_others
 from falcon_dvc.evaluation.ground_truth import Attribute, labels_of_words
-from falcon_dvc.evaluation.parts import OFF, PARTS
 from falcon_dvc.evaluation.quantiles import (
     counts_by_decile,
     deciles_of,

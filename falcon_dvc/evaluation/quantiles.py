@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Int8
 from scipy import sparse
 from scipy.special import ndtri
 
-from falcon_dvc.evaluation.parts import DECILES, OFF, PARTS
+from falcon_dvc.activations.parts import DECILES, OFF, PARTS
 
 ROUNDING = 1e-12  # of a mean that reaches the ends of its range
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from falcon_dvc import paths
+from falcon_dvc.activations.parts import PLACES
 from falcon_dvc.artifacts.formats import read_table
 from falcon_dvc.concepts.words.sentences import SEPARATOR
-from falcon_dvc.evaluation.parts import PLACES
 from falcon_dvc.html.measurements import Measurement, in_words
 from falcon_dvc.html.pictures import Tile, boxed_images
 

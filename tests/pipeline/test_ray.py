@@ -28,7 +28,7 @@ from falcon_dvc.crops import embedding
 from falcon_dvc.embeddings import UnitRows, open_embeddings
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import merge, read_yaml, validated
-from stages import build_caption_index, collect_images, extract_activations
+from stages import build_caption_index, collect_images, extract_activations, extract_references
 from tests.support.image_sources import as_folder
 from tests.support.paths import ROOT
 from tests.support.ray_shards import Letters, Means, counted, images_and_means
@@ -36,6 +36,7 @@ from tests.support.sample_images import coloured
 from trials.tiny import fingerprints
 
 pytestmark = pytest.mark.skipif(not find_spec("ray"), reason="needs Ray, of the extra ray")
+MADE = ("data/activations", "data/references")  # of the stages that pass images through encoders
 SETTINGS = Settings(5, 20.0, "corpus", "off", 0.1, 0.5, 0.25, 8)
 # Without the processes that no test needs: they take as long to start as the others.
 NODE = {
@@ -195,14 +196,17 @@ def test_activations_are_those_of_one_process_to_the_byte(on_ray, executor, tmp_
         "data": {"source": "images", "images": "pictures"},
         "encoders": {"supervised": {"kind": "scenes", "checkpoint": "tiny.safetensors"}},
         "extract_activations": {"batch_size": 8},
+        "measure_faithfulness": {"reference_encoders": 2},
     }
     collect_images.run(params_with(changes))
     found = []
     for where in ({}, on_ray):
         extract_activations.run(params_with({**changes, **where}), "supervised")
-        found.append(fingerprints(tmp_path, ("data/activations",)))
-        shutil.rmtree(tmp_path / "data/activations")
-    assert found[0] == found[1] and len(found[0]) == 3
+        extract_references.run(params_with({**changes, **where}), "supervised")
+        found.append(fingerprints(tmp_path, MADE))
+        for folder in MADE:
+            shutil.rmtree(tmp_path / folder)
+    assert found[0] == found[1] and len(found[0]) == 4
 
 
 def test_embeddings_of_crops_are_those_of_one_process_to_the_byte(on_ray, executor, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_table
 from falcon_dvc.errors import UserError
+from falcon_dvc.models.encoders import shards
 from falcon_dvc.models.encoders.load import load_encoder
 from falcon_dvc.models.encoders.random_weights import random_copy
 from falcon_dvc.params.schema import EncoderSpec
@@ -73,7 +74,7 @@ def test_a_stop_leaves_no_half_written_file(monkeypatch):
     def not_finite(*_):
         yield range(2), np.full((2, 64), np.nan, dtype=np.float32), None, None
 
-    monkeypatch.setattr(extract_references, "measured_activations", not_finite)
+    monkeypatch.setattr(shards, "measured_activations", not_finite)
     with pytest.raises(UserError, match=r"encoders\.mine: its activations hold NaN or infinite values \(images 0-1\)"):
         extract_references.run(params_with(1), "mine")
     assert list(paths.references("mine").parent.iterdir()) == []

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from falcon_dvc import paths
+from falcon_dvc.activations.parts import PARTS
 from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_array, write_table
 from falcon_dvc.evaluation import quantile_table
-from falcon_dvc.evaluation.parts import PARTS
 from falcon_dvc.evaluation.quantile_table import EXAMPLES
 from stages import measure_quantiles
 from tests.support.faithful import faithful_params, write_faithful, write_first_words
