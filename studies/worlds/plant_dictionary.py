@@ -22,8 +22,7 @@ from falcon_dvc.synthetic.scenes.scenes import CLASSIFIED, VALUES
 from stages import fit_basis
 from worlds import run_stages
 from worlds.dictionary_file import write_topk
-from worlds.probe_directions import Probe, directions_of, read_probe, supervised_encoder
-from worlds.worlds import params_of, read_world, scratch
+from worlds.probe_directions import Probe, directions_of, in_basis, supervised
 
 ACTIVE = 8  # latents at each position of a map
 PLANTED = [(kind, value) for kind in CLASSIFIED for value in VALUES[kind]]
@@ -31,20 +30,12 @@ PLANTED = [(kind, value) for kind in CLASSIFIED for value in VALUES[kind]]
 
 def run(name: str) -> None:
     """Write ``tables/NAME_dictionary.csv``: for each latent of both dictionaries, its first word and whether it is right."""
-    world = read_world(name)
-    params = run_stages.without_training(params_of(world))
-    encoder = supervised_encoder(world)
-    with scratch() as home:
-        run_stages.borrow_models(home, name, params)
-        run_stages.prepare(params)
-        fit_basis.run(params, encoder)
-        run_stages.extract_activations.run(params, encoder)
-        probe = read_probe(params, encoder)
+    with supervised(name) as (home, world, params, probe):
         vectors = probe.positions.reshape(-1, probe.features.shape[1])
         parts = []
         for kind, directions in _dictionaries(probe, world.seed).items():
             write_topk(Path(kind), directions, vectors, ACTIVE)
-            parts.append(_explained(params, encoder, kind))
+            parts.append(_explained(params, probe.encoder, kind))
         write_table(home / "tables" / f"{name}_dictionary.csv", pd.concat(parts).assign(world=name, role=world.role))
 
 
@@ -57,8 +48,7 @@ def _dictionaries(probe: Probe, seed: int) -> dict[str, Float[np.ndarray, "laten
 
 def _explained(params: Params, encoder: str, kind: str) -> pd.DataFrame:
     """Explain the latents of the dictionary in the folder `kind`; one row for each."""
-    spec = params.encoders[encoder].model_dump() | {"basis": {"sae": kind}}
-    varied = run_stages.varied(params, {"encoders": {kind: spec}, "find_groups": {"max_groups": 0}})
+    varied = in_basis(params, encoder, kind, {"sae": kind})
     fit_basis.run(varied, kind)
     run_stages.explain(varied, kind)
     words = listed_words(read_table(paths.concepts(kind) / "concepts.parquet"))

@@ -25,8 +25,7 @@ from falcon_dvc.params.schema import Params
 from falcon_dvc.synthetic.scenes.scenes import VALUES
 from stages import caption_images, embed_images, find_facets, fit_basis
 from worlds import run_stages
-from worlds.probe_directions import Probe, directions_of, read_probe, supervised_encoder
-from worlds.worlds import params_of, read_world, scratch
+from worlds.probe_directions import Probe, directions_of, in_basis, supervised
 
 OF_A_KIND = 12  # units
 OFF = 0.95  # share of the positions of the other images on which a unit is 0
@@ -36,18 +35,10 @@ FILE = Path("units.safetensors")
 
 def run(name: str) -> None:
     """Write ``tables/NAME_units.csv``: what each unit was made to respond to, and the set of words that explains it."""
-    world = read_world(name)
-    params = run_stages.without_training(params_of(world))
-    encoder = supervised_encoder(world)
-    with scratch() as home:
-        run_stages.borrow_models(home, name, params)
-        run_stages.prepare(params)
-        fit_basis.run(params, encoder)
-        run_stages.extract_activations.run(params, encoder)
+    with supervised(name) as (home, world, params, probe):
         units = drawn(np.random.default_rng(world.seed))
-        probe = read_probe(params, encoder)
         write_bytes(FILE, save(_layer(probe, shown(units, probe.attributes))))
-        _explain(params, encoder)
+        _explain(in_basis(params, probe.encoder, NAME, {"directions": str(FILE), "relu": True}))
         write_table(home / "tables" / f"{name}_units.csv", _judged(params, units).assign(world=name, role=world.role))
 
 
@@ -87,15 +78,13 @@ def _layer(probe: Probe, shows: Bool[np.ndarray, "images units"]) -> dict[str, F
     return {"W": np.ascontiguousarray(weight, dtype=np.float32), "b": -np.array(limits, dtype=np.float32)}
 
 
-def _explain(params: Params, encoder: str) -> None:
+def _explain(params: Params) -> None:
     """Run the stages up to the sets of words."""
-    spec = params.encoders[encoder].model_dump() | {"basis": {"directions": str(FILE), "relu": True}}
-    varied = run_stages.varied(params, {"encoders": {NAME: spec}, "find_groups": {"max_groups": 0}})
-    embed_images.run(varied)
-    caption_images.run(varied)
-    fit_basis.run(varied, NAME)
-    run_stages.explain(varied, NAME)
-    find_facets.run(varied, NAME)
+    embed_images.run(params)
+    caption_images.run(params)
+    fit_basis.run(params, NAME)
+    run_stages.explain(params, NAME)
+    find_facets.run(params, NAME)
 
 
 def _judged(params: Params, units: pd.DataFrame) -> pd.DataFrame:
