@@ -4,6 +4,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
+from falcon_dvc.allocator import keep_freed_memory
 from falcon_dvc.errors import UserError
 
 
@@ -21,6 +22,7 @@ def best_device(asked: str = "auto") -> str:
     UserError
         If cuda or mps is asked for, but torch finds no such device.
     """
+    keep_freed_memory()
     if asked == "cpu":
         return asked
     cuda, mps = _available()

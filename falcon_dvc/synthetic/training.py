@@ -8,11 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from falcon_dvc.allocator import keep_freed_memory
+
 THREADS = 2  # fixed, because the number of threads changes the order of sums, and so the result
 
 
 def make_deterministic(seed: int) -> torch.Generator:
     """Fix threads, algorithms and seeds; return the generator of all random numbers of training."""
+    keep_freed_memory()
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
