@@ -1,6 +1,5 @@
 """Freed memory is used again: the system does not have to clear it for each batch."""
 
-import resource
 import subprocess
 import sys
 

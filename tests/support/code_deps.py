@@ -10,8 +10,8 @@ from tests.support.paths import ROOT
 
 LIBRARY = "falcon_dvc"
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # fields of a node that hold statements
-# Messages, names of files and the schema of the params: what a stage computes does not depend on them (DVC tracks the params' values).
-WITHOUT_EFFECT = ("errors.py", "placeholders.py", "paths.py", "progress.py", "params", "__init__.py")
+# Speed, messages, names of files and the schema of the params: what a stage computes does not depend on them (DVC tracks the params' values).
+WITHOUT_EFFECT = ("allocator.py", "errors.py", "placeholders.py", "paths.py", "progress.py", "params", "__init__.py")
 
 
 def closure(path: Path, packages: tuple[str, ...] = (LIBRARY, "stages"), root: Path = ROOT) -> set[Path]:
