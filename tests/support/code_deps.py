@@ -10,7 +10,7 @@ from tests.support.paths import ROOT
 
 LIBRARY = "falcon_dvc"
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # fields of a node that hold statements
-# Speed, messages, names of files and the schema of the params: what a stage computes does not depend on them (DVC tracks the params' values).
+# Speed, messages, names of files, the schema of the params: what a stage computes depends on none (DVC tracks the params' values).
 WITHOUT_EFFECT = ("allocator.py", "errors.py", "placeholders.py", "paths.py", "progress.py", "params", "__init__.py")
 
 
