@@ -56,8 +56,13 @@ def _captioned(params: Params, corpus: Corpus, embeddings: np.ndarray, work: Res
     """Retrieve the captions of every image, as those of crops."""
     settings = params.concepts
     shards = settings.shards if settings.normaliser == "shard" else None
-    depends_on = {"captions": settings.captions_per_image, "by": settings.normaliser, "at": settings.temperature}
-    depends_on["hubs"] = settings.hub_correction
+    depends_on = {
+        "captions": settings.captions_per_image,
+        "temperature": settings.temperature,
+        "by": settings.normaliser,
+        "hubs": settings.hub_correction,
+        "compared": "different images",
+    }
     checkpoint = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.IMAGE_EMBEDDINGS / "embeddings.npy"])
     with executor_of(params, "caption_images") as executor:
         return corpus.captioned(embeddings, settings, shards, checkpoint, executor)

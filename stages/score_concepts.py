@@ -77,6 +77,7 @@ def _captioned(params: Params, name: str, corpus: Corpus, embeddings: np.ndarray
         "temperature": concepts.temperature,
         "by": concepts.normaliser,
         "hubs": concepts.hub_correction,
+        "compared": "different crops",
     }
     with executor_of(params, "score_concepts") as executor, resumable(f"score_concepts-{name}") as work:
         checkpoint = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.crops(name)])

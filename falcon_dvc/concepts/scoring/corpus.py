@@ -84,6 +84,8 @@ class Corpus:
     ) -> Captioned:
         """Retrieve the captions of each crop (step 8), from the index or by comparing every caption.
 
+        Crops with equal embeddings are compared once: features share images, and whole images have no other crops.
+
         Parameters
         ----------
         checkpoint : saves retrieved captions, so that a stopped stage can resume.
@@ -94,6 +96,18 @@ class Corpus:
         UserError
             If the normaliser needs every caption, and the index is approximate.
         """
+        different, place = different_rows(np.asarray(crops))
+        found = self._captioned(different, settings, shards, checkpoint, executor)
+        return Captioned(found.captions[place], found.weights[place])
+
+    def _captioned(
+        self,
+        crops: np.ndarray,
+        settings: ConceptSettings,
+        shards: int | None,
+        checkpoint: Checkpoint | None,
+        executor: Executor,
+    ) -> Captioned:
         if self.index is None and settings.normaliser == "shard":
             return captioned(crops, lambda: track(self.shards(shards), "nearest captions", total=shards), settings)
         if self.index is None:
@@ -181,6 +195,19 @@ class Corpus:
                 f"{what}: embedded by {_shown(fingerprint)}, but the captions in {paths.CAPTIONS} by {_shown(self.image_text)}; "
                 "run `dvc repro`"
             )
+
+
+def different_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows that differ in their bytes, in the order in which they come, and the place of each row among them."""
+    plain = np.ascontiguousarray(rows)
+    as_bytes = plain.view(np.dtype((np.void, plain.itemsize * plain.shape[1]))).reshape(-1)
+    _, first, number = np.unique(as_bytes, return_index=True, return_inverse=True)
+    if len(first) == len(plain):
+        return plain, np.arange(len(plain))
+    order = np.argsort(first)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return plain[first[order]], place[number]
 
 
 def _saved(checkpoint: Checkpoint) -> Retrieved | None:

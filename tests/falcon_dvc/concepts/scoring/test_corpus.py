@@ -3,12 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_array, write_json, write_table
-from falcon_dvc.concepts.scoring.corpus import read_corpus, shards_of
+from falcon_dvc.concepts.scoring.corpus import Corpus, different_rows, read_corpus, shards_of
+from falcon_dvc.concepts.scoring.explanation import Settings
 from falcon_dvc.errors import UserError
 
+SETTINGS = Settings(5, 20.0, "retrieved", "off", 0.1, 0.5, 0.25, 8)
 MENTIONS = [
     (3, "word", "tree", "tree"),
     (3, "phrase", "green tree", "green tree"),
@@ -57,3 +62,27 @@ def test_shards_hold_every_caption_once(count):
     assert np.concatenate([ids for ids, _ in shards]).tolist() == [3, 5, 8]
     assert np.array_equal(np.concatenate([rows for _, rows in shards]), np.eye(3))
     assert len(shards) == {None: 1, 1: 1, 2: 2, 3: 3}[count]
+
+
+@given(arrays(np.float32, st.tuples(st.integers(0, 12), st.integers(1, 3)), elements=st.sampled_from([0.0, 0.5, 1.0])))
+def test_different_rows_are_those_that_come_first_and_every_row_finds_its_own(rows):
+    different, place = different_rows(rows)
+    assert np.array_equal(different[place], rows)
+    assert len(np.unique(different, axis=0)) == len(different)
+    assert np.array_equal(np.unique(place, return_index=True)[1], np.sort(np.unique(place, return_index=True)[1]))
+
+
+def test_equal_crops_are_compared_once_and_have_the_captions_of_each(monkeypatch):
+    rng = np.random.default_rng(0)
+    texts, crops = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in rng.normal(size=(2, 40, 8)))
+    corpus = Corpus(pd.DataFrame({"caption": np.arange(40)}), texts, None, None, "m")
+    alone = corpus.captioned(crops[:5], SETTINGS)
+    compared = []
+    whole = Corpus.compared
+    monkeypatch.setattr(
+        Corpus, "compared", lambda self, some, *rest: compared.append(len(some)) or whole(self, some, *rest)
+    )
+    again = corpus.captioned(np.repeat(crops[:5], 3, axis=0), SETTINGS)
+    assert compared == [5]
+    assert np.array_equal(again.captions, np.repeat(alone.captions, 3, axis=0))
+    assert np.array_equal(again.weights, np.repeat(alone.weights, 3, axis=0))
