@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -84,16 +85,28 @@ def heldout_attributes(folder: str) -> tuple[np.ndarray, pd.DataFrame]:
 def attributes_of(images: pd.Series, folder: str) -> pd.DataFrame:
     """Read the attributes of some images of the synthetic data set, by name: one bool column for each (kind, value)."""
     attributes = read_table(f"{folder}/attributes.parquet")
-    return attributes_table(images.to_frame("image").merge(attributes, on="image", how="left", validate="one_to_one"))
+    attributes = images.to_frame("image").merge(attributes, on="image", how="left", validate="one_to_one")
+    objects = Path(folder) / "objects.parquet"
+    return attributes_table(attributes, read_table(objects) if objects.exists() else None)
 
 
-def attributes_table(attributes: pd.DataFrame) -> pd.DataFrame:
-    """Build one bool column for each (kind, value) that occurs."""
-    columns = {
-        (kind, value): (attributes[kind] == value).to_numpy()
-        for kind in KINDS
-        for value in sorted(attributes[kind].unique())
-    }
+def attributes_table(attributes: pd.DataFrame, objects: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Build one bool column for each (kind, value) that occurs.
+
+    Parameters
+    ----------
+    attributes : of each image; those of its main object, its ground, and its position.
+    objects : all objects of the images (``image`` and their attributes). An image has the attributes of each of its objects.
+    """
+    columns = {}
+    for kind in KINDS:
+        several = objects is not None and kind in objects
+        source = objects[objects["image"].isin(attributes["image"])] if several else attributes
+        for value in sorted(source[kind].unique()):
+            has = source[kind] == value
+            columns[kind, value] = (
+                attributes["image"].isin(source.loc[has, "image"]).to_numpy() if several else has.to_numpy()
+            )
     return pd.DataFrame(columns)
 
 

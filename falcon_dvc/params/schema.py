@@ -97,6 +97,9 @@ class Shortcut(Plant):
 Range = Annotated[tuple[Count, Count], Field(strict=False)]
 
 
+PLACES = 9  # of objects in a synthetic image
+
+
 class RenderScenes(Section):
     seed: Natural
     size: Annotated[int, Field(ge=32, le=256, multiple_of=16)]
@@ -114,17 +117,24 @@ class RenderScenes(Section):
     closeup_diameters: Range
     distractors: Natural
     noise: Annotated[int, Field(ge=0, le=127)]
+    objects: Range
+    further_diameters: Range
+    tilt: Share
+    matched: bool
+    clip_world: Natural | None
     shortcut: Shortcut
     cooccurrence: Plant
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> "RenderScenes":
-        for name in ("diameters", "closeup_diameters"):
+        for name in ("diameters", "closeup_diameters", "objects", "further_diameters"):
             smallest, largest = getattr(self, name)
             if smallest > largest:
                 raise ValueError(f"{name} must be [smallest, largest], got [{smallest}, {largest}]")
         if self.junk + self.absent + self.near_duplicates > 1:
             raise ValueError("junk + absent + near_duplicates are shares of one corpus: their sum must be at most 1")
+        if self.objects[1] > PLACES:
+            raise ValueError(f"objects: an image has places for at most {PLACES}")
         if self.diameters[1] > self.size // 2:
             raise ValueError(f"diameters must stay within half of size ({self.size // 2})")
         return self
@@ -139,6 +149,7 @@ class TrainClip(Section):
     text_layers: Count
     context: Annotated[int, Field(ge=4, le=77)]
     batch: Annotated[int, Field(ge=2)]
+    warm_start: Literal["attributes", "words"]
     attribute_epochs: Count
     attribute_rate: Positive
     contrastive_epochs: Count

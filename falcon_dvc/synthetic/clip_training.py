@@ -1,7 +1,8 @@
 """Train the image-text encoder of the synthetic data set.
 
-Two phases: the image tower learns all attributes at once (contrastive learning alone takes very long to find the object classes),
-then the attribute heads are thrown away and the text tower learns to match captions with images.
+Two phases, as contrastive learning alone takes very long to find the object classes. First the image tower learns all
+attributes at once, or which words the captions of an image have (Joulin et al., ECCV 2016). Its heads are then discarded, and
+the text tower learns to match captions with images.
 """
 
 from typing import Any
@@ -26,6 +27,7 @@ from falcon_dvc.synthetic.training import (
 )
 
 SMALLEST_WINDOW = 16  # pixels
+RARE = 0.002  # share of the captions; rarer words are not learned in phase 1
 VIEWS = 3  # of each image, that captions are matched with
 
 
@@ -47,7 +49,10 @@ def train_clip(section: Any, size: int, images: np.ndarray, table: pd.DataFrame)
     }  # fmt: skip
     model = small_clip.build_clip(**config, vocabulary=len(token_ids)).to(memory_format=torch.channels_last).train()
     cut = _Cutter(images, table, section.crops, section.colour_jitter, generator)
-    _learn_attributes(section, model, cut, table, generator)
+    if section.warm_start == "words":
+        _learn_words(section, model, cut, tokens, generator)
+    else:
+        _learn_attributes(section, model, cut, table, generator)
     _learn_captions(section, model, cut, tokens, generator)
     return model.eval(), config | {"token_ids": token_ids}
 
@@ -104,17 +109,38 @@ def _learn_attributes(section: Any, model: Any, cut: _Cutter, table: pd.DataFram
         scores = {kind: head(embeddings) for kind, head in heads.items()}
         return classification_loss(scores, {kind: labels[kind][rows] for kind in CLASSIFIED}, weights)
 
+    _fit_tower(section, model, heads, loss_of, len(table), generator, "clip, attributes")
+
+
+def _learn_words(section: Any, model: Any, cut: _Cutter, tokens: Tensor, generator: torch.Generator) -> None:
+    """Phase 1 without attributes: predict from the image embedding the share of the image's captions that have each word."""
+    shares = shares_of_words(tokens)
+    head = nn.Linear(section.embedding, shares.shape[1])
+    weights = ((1 - shares.mean(dim=0)) / shares.mean(dim=0)).sqrt()
+
+    def loss_of(rows: Tensor) -> Tensor:
+        scores = head(model.visual(small_clip.prepare(cut(rows))))
+        return functional.binary_cross_entropy_with_logits(scores, shares[rows], pos_weight=weights)
+
+    _fit_tower(section, model, head, loss_of, len(tokens), generator, "clip, words")
+
+
+def shares_of_words(tokens: Tensor) -> Tensor:
+    """Compute the share of an image's captions that have each token, (images, tokens), of tokens neither rare nor everywhere."""
+    images, each, _ = tokens.shape
+    has = torch.zeros(images, each, int(tokens.max()) + 1)
+    has.scatter_(2, tokens, 1.0)
+    shares = has.mean(dim=1)
+    frequency = shares.mean(dim=0)
+    return shares[:, (frequency > RARE) & (frequency < 1 - RARE)]
+
+
+def _fit_tower(
+    section: Any, model: Any, heads: nn.Module, loss_of: Any, count: int, generator: torch.Generator, name: str
+) -> None:
+    """Run phase 1."""
     parameters = [{"params": [*model.visual.parameters(), *heads.parameters()]}]
-    _fit(
-        section,
-        parameters,
-        section.attribute_epochs,
-        section.attribute_rate,
-        loss_of,
-        len(table),
-        generator,
-        "clip, attributes",
-    )
+    _fit(section, parameters, section.attribute_epochs, section.attribute_rate, loss_of, count, generator, name)
 
 
 def _learn_captions(section: Any, model: Any, cut: _Cutter, tokens: Tensor, generator: torch.Generator) -> None:

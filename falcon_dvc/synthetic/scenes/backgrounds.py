@@ -11,6 +11,7 @@ from jaxtyping import Int, UInt8
 
 TILE = 160  # pixels a side of a tile
 VARIANTS = 6  # tiles per kind
+MATCHED_LEVEL, MATCHED_CONTRAST = 128, 20  # mean and mean absolute deviation of matched tiles, in grey levels
 
 Shade = Int[np.ndarray, "TILE TILE"]
 
@@ -97,8 +98,25 @@ GROUNDS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
 }  # fmt: skip
 
 
-def background_bank(seed: int) -> UInt8[np.ndarray, "kinds VARIANTS TILE TILE 3"]:
-    """Draw every tile of every kind, kinds in the order of `GROUNDS`."""
+def background_bank(seed: int, matched: bool = False) -> UInt8[np.ndarray, "kinds VARIANTS TILE TILE 3"]:
+    """Draw every tile of every kind, kinds in the order of `GROUNDS`.
+
+    Parameters
+    ----------
+    matched
+        Whether all tiles get the same mean and the same contrast, and lose their colour. Only their structure then differs,
+        which a network with random weights hardly tells apart.
+    """
     rng = np.random.Generator(np.random.PCG64(seed))
-    tiles = [[draw(rng) for _ in range(VARIANTS)] for draw in GROUNDS.values()]
-    return np.clip(np.array(tiles), 0, 255).astype(np.uint8)
+    tiles = np.array([[draw(rng) for _ in range(VARIANTS)] for draw in GROUNDS.values()])
+    return np.clip(_matched(tiles) if matched else tiles, 0, 255).astype(np.uint8)
+
+
+def _matched(tiles: Int[np.ndarray, "kinds VARIANTS TILE TILE 3"]) -> Int[np.ndarray, "kinds VARIANTS TILE TILE 3"]:
+    """Scale the brightness of each tile to the same mean and mean absolute deviation, in integers."""
+    brightness = tiles.clip(0, 255).sum(axis=-1)  # three times the grey level
+    count = TILE * TILE
+    deviation = brightness * count - brightness.sum(axis=(2, 3), keepdims=True)
+    spread = np.abs(deviation).sum(axis=(2, 3), keepdims=True) // count
+    grey = MATCHED_LEVEL + deviation * MATCHED_CONTRAST // np.maximum(spread, 1)
+    return grey[..., None].repeat(3, axis=-1)

@@ -4,6 +4,7 @@ Rendering uses integers and exactly rounded float operations only (see `silhouet
 the seed but not on the machine. Attributes are uniform and independent, except for those that `plant` changes.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,14 @@ class Look:
         Largest number of small grey shapes.
     noise
         Largest change of a pixel by noise, in grey levels.
+    objects
+        Least and largest number of objects in an image. If there may be several, they stand on a grid of nine places.
+    further_diameters
+        Smallest and largest object beside the main one, in pixels.
+    matched
+        Whether all grounds have the same mean colour and contrast.
+    bank_seed
+        Decides the tiles of the grounds.
     """
 
     size: int = 64
@@ -72,6 +81,10 @@ class Look:
     closeup_diameters: tuple[int, int] = (33, 88)
     distractors: int = 2
     noise: int = 15
+    objects: tuple[int, int] = (1, 1)
+    further_diameters: tuple[int, int] = (11, 15)
+    matched: bool = False
+    bank_seed: int = BANK_SEED
 
 
 def class_numbers(attributes: pd.DataFrame) -> dict[str, Int[np.ndarray, " images"]]:
@@ -118,7 +131,7 @@ def plant(
     return attributes.assign(background=chosen)
 
 
-def _integers(rng: np.random.Generator, bounds: tuple[int, int], count: int) -> Int[np.ndarray, " count"]:
+def integers(rng: np.random.Generator, bounds: tuple[int, int], count: int) -> Int[np.ndarray, " count"]:
     """Draw uniform integers, both bounds included."""
     return rng.integers(bounds[0], bounds[1] + 1, size=count)
 
@@ -127,17 +140,20 @@ def _place(attributes: pd.DataFrame, look: Look, rng: np.random.Generator) -> pd
     """Choose each object's diameter and the corner of its mask (which may lie outside the picture)."""
     count = len(attributes)
     close = rng.random(count) < look.closeups
-    diameter = np.where(close, _integers(rng, look.closeup_diameters, count), _integers(rng, look.diameters, count))
+    diameter = np.where(close, integers(rng, look.closeup_diameters, count), integers(rng, look.diameters, count))
     offset = np.array([OFFSETS[position] for position in attributes["position"]]).reshape(count, 2)
-    step, jitter = look.size // 5, look.size // 20
+    step, jitter = look.size // (5 if look.objects == (1, 1) else 3), look.size // 20
     centre = look.size // 2 + offset * step + rng.integers(-jitter, jitter + 1, size=(count, 2))
     corner = centre - (diameter // 2)[:, None]
+    if look.objects != (1, 1):  # a place of the grid is at the border, where a small object would be cut off
+        inside = np.clip(corner, 0, np.maximum(look.size - diameter, 0)[:, None])
+        corner = np.where((diameter < look.size // 2)[:, None], inside, corner)
     return pd.DataFrame(
         {"diameter": diameter, "x": corner[:, 0], "y": corner[:, 1], "mirrored": rng.integers(0, 2, size=count) == 1}
     )
 
 
-def _boxes(places: pd.DataFrame, size: int) -> pd.DataFrame:
+def boxes_of(places: pd.DataFrame, size: int) -> pd.DataFrame:
     """Return the boxes of the objects, cut to the picture, in pixels; right and bottom are exclusive."""
     ends = {
         "left": places["x"],
@@ -185,7 +201,7 @@ def _paint(texture: str, colour: np.ndarray, side: int, phase: int) -> np.ndarra
 
 def _windows(attributes: pd.DataFrame, look: Look, rng: np.random.Generator) -> Iterable[np.ndarray]:
     """Yield each image's ground with random brightness, uint16 (size, size, 3)."""
-    bank = background_bank(BANK_SEED)
+    bank = background_bank(look.bank_seed, look.matched)
     kinds = [list(GROUNDS).index(ground) for ground in attributes["background"]]
     variants = rng.integers(0, VARIANTS, size=len(attributes))
     corners = rng.integers(0, TILE - look.size + 1, size=(len(attributes), 2))
@@ -230,7 +246,7 @@ def _add_noise(images: UInt8[np.ndarray, "images rows columns 3"], noise: int, r
 
 
 def render(
-    attributes: pd.DataFrame, look: Look, rng: np.random.Generator
+    attributes: pd.DataFrame, look: Look, rng: np.random.Generator, further: pd.DataFrame | None = None
 ) -> tuple[UInt8[np.ndarray, "images rows columns 3"], pd.DataFrame]:
     """Render one picture per row of `attributes`.
 
@@ -242,6 +258,8 @@ def render(
         Sizes, distractors, noise.
     rng
         Source of all random choices.
+    further
+        Objects beside the main one (`several.draw_further`), which is drawn over them.
 
     Returns
     -------
@@ -252,6 +270,7 @@ def render(
     places = _place(attributes, look, rng)
     colours, distractors = _colours(attributes, rng), _distractors(len(attributes), look, rng)
     phases = rng.integers(0, 1000, size=len(attributes))
+    beside = _beside(further, rng)
     images = np.empty((len(attributes), look.size, look.size, 3), dtype=np.uint8)
     rows = zip(
         _windows(attributes, look, rng),
@@ -263,10 +282,22 @@ def render(
     for i, (canvas, name, texture, place) in enumerate(rows):
         for mask, grey, x, y in distractors[i]:
             _blend(canvas, mask, grey, x, y)
+        for other in beside.get(i, ()):
+            _draw_object(canvas, *other)
         _draw_object(canvas, name, texture, colours[i], place, int(phases[i]))
         images[i] = canvas
     _add_noise(images, look.noise, rng)
-    return images, _boxes(places, look.size)
+    return images, boxes_of(places, look.size)
+
+
+def _beside(further: pd.DataFrame | None, rng: np.random.Generator) -> dict[int, list[tuple]]:
+    """Draw colours and phases of further objects; the arguments of `_draw_object` by image."""
+    if further is None:
+        return {}
+    colours, phases, found = _colours(further, rng), rng.integers(0, 1000, size=len(further)), defaultdict(list)
+    for place, colour, phase in zip(further.itertuples(index=False), colours, phases.tolist(), strict=True):
+        found[place.row].append((place.object, place.texture, colour, place, phase))
+    return found
 
 
 def _draw_object(canvas: np.ndarray, name: str, texture: str, colour: np.ndarray, place: Any, phase: int) -> None:

@@ -32,8 +32,8 @@ def simclr_section() -> SimpleNamespace:
 
 def clip_section() -> SimpleNamespace:
     return SimpleNamespace(
-        seed=0, embedding=32, width=12, layers=[1, 1, 1], text_width=32, text_layers=1, context=20, batch=32, attribute_epochs=2,
-        attribute_rate=2e-3, contrastive_epochs=2, contrastive_rate=2e-3, weight_decay=0.01, crops=0.5, colour_jitter=0.05,
+        seed=0, embedding=32, width=12, layers=[1, 1, 1], text_width=32, text_layers=1, context=20, batch=32,
+        warm_start="attributes", attribute_epochs=2, attribute_rate=2e-3, contrastive_epochs=2, contrastive_rate=2e-3, weight_decay=0.01, crops=0.5, colour_jitter=0.05,
     )  # fmt: skip
 
 
@@ -222,3 +222,18 @@ def test_checkpoint_with_nan_is_refused(tmp_path):
     save_encoder(tmp_path / "nan.safetensors", model, {})
     with pytest.raises(UserError, match="not finite"):
         load_encoder_checkpoint(tmp_path / "nan.safetensors")
+
+
+def test_words_of_captions_are_shares_without_rare_ones_and_those_of_all():
+    tokens = torch.tensor([[[1, 2, 0], [1, 3, 3]], [[1, 2, 4], [1, 2, 0]]])
+    shares = clip_training.shares_of_words(tokens)
+    assert shares.tolist() == [[0.5, 0.5, 0.5, 0.0], [0.5, 1.0, 0.0, 0.5]]  # of 0, 2, 3, 4; all captions have 1
+
+
+def test_the_image_tower_learns_words_without_attributes(params):
+    section = SimpleNamespace(**(vars(params.train_clip) | {"warm_start": "words", "contrastive_epochs": 1}))
+    images, table = read_array("data/training/clip.npy"), read_table("data/training/clip.parquet")
+    unknown = table.drop(columns=["object", "colour", "texture", "background", "position"])
+    model, _ = clip_training.train_clip(section, params.render_scenes.size, images, unknown)
+    embedded = small_clip.embed_images(model, unit_images(images[:8]))
+    assert embedded.shape == (8, 32) and bool(torch.isfinite(embedded).all())
