@@ -98,15 +98,15 @@ def attributes_table(attributes: pd.DataFrame, objects: pd.DataFrame | None = No
     attributes : of each image; those of its main object, its ground, and its position.
     objects : all objects of the images (``image`` and their attributes). An image has the attributes of each of its objects.
     """
-    columns = {}
-    for kind in KINDS:
-        several = objects is not None and kind in objects
-        source = objects[objects["image"].isin(attributes["image"])] if several else attributes
-        for value in sorted(source[kind].unique()):
-            has = source[kind] == value
-            columns[kind, value] = (
-                attributes["image"].isin(source.loc[has, "image"]).to_numpy() if several else has.to_numpy()
-            )
+    if objects is None:
+        attributes = objects = attributes.assign(image=np.arange(len(attributes)))
+    own = objects[objects["image"].isin(attributes["image"])]
+    sources = {kind: own if kind in own else attributes for kind in KINDS}
+    columns = {
+        (kind, value): attributes["image"].isin(source.loc[source[kind] == value, "image"]).to_numpy()
+        for kind, source in sources.items()
+        for value in sorted(source[kind].unique())
+    }
     return pd.DataFrame(columns)
 
 

@@ -33,7 +33,8 @@ def simclr_section() -> SimpleNamespace:
 def clip_section() -> SimpleNamespace:
     return SimpleNamespace(
         seed=0, embedding=32, width=12, layers=[1, 1, 1], text_width=32, text_layers=1, context=20, batch=32,
-        warm_start="attributes", attribute_epochs=2, attribute_rate=2e-3, contrastive_epochs=2, contrastive_rate=2e-3, weight_decay=0.01, crops=0.5, colour_jitter=0.05,
+        warm_start="attributes", attribute_epochs=2, attribute_rate=2e-3,
+        contrastive_epochs=2, contrastive_rate=2e-3, weight_decay=0.01, crops=0.5, colour_jitter=0.05,
     )  # fmt: skip
 
 
