@@ -1,7 +1,7 @@
 """Train the image-text encoder of the synthetic data set.
 
 Two phases, as contrastive learning alone takes very long to find the object classes. First the image tower learns all
-attributes at once, or which words the captions of an image have (Joulin et al., ECCV 2016). Its heads are then discarded, and
+attributes at once, or which words an image's captions have (Joulin et al., ECCV 2016). Its heads are then discarded, and
 the text tower learns to match captions with images.
 """
 
@@ -113,26 +113,28 @@ def _learn_attributes(section: Any, model: Any, cut: _Cutter, table: pd.DataFram
 
 
 def _learn_words(section: Any, model: Any, cut: _Cutter, tokens: Tensor, generator: torch.Generator) -> None:
-    """Phase 1 without attributes: predict from the image embedding the share of the image's captions that have each word."""
-    shares = shares_of_words(tokens)
-    head = nn.Linear(section.embedding, shares.shape[1])
-    weights = ((1 - shares.mean(dim=0)) / shares.mean(dim=0)).sqrt()
+    """Phase 1 without attributes: predict from the image embedding which words the captions of the image have."""
+    targets = weights_of_words(tokens)
+    head = nn.Linear(section.embedding, targets.shape[1])
 
     def loss_of(rows: Tensor) -> Tensor:
-        scores = head(model.visual(small_clip.prepare(cut(rows))))
-        return functional.binary_cross_entropy_with_logits(scores, shares[rows], pos_weight=weights)
+        return functional.cross_entropy(head(model.visual(small_clip.prepare(cut(rows)))), targets[rows])
 
     _fit_tower(section, model, head, loss_of, len(tokens), generator, "clip, words")
 
 
-def shares_of_words(tokens: Tensor) -> Tensor:
-    """Compute the share of an image's captions that have each token, (images, tokens), of tokens neither rare nor everywhere."""
+def weights_of_words(tokens: Tensor) -> Tensor:
+    """Compute what the image tower predicts: the weight of each token in an image's captions, (images, tokens), sums 1.
+
+    A token weighs its share of the image's captions times the logarithm of its rarity (tf-idf), so that those of all
+    captions ("a", "photo") weigh little. Rare tokens are left out.
+    """
     images, each, _ = tokens.shape
-    has = torch.zeros(images, each, int(tokens.max()) + 1)
-    has.scatter_(2, tokens, 1.0)
+    has = torch.zeros(images, each, int(tokens.max()) + 1).scatter_(2, tokens, 1.0)
     shares = has.mean(dim=1)
     frequency = shares.mean(dim=0)
-    return shares[:, (frequency > RARE) & (frequency < 1 - RARE)]
+    weights = shares[:, frequency > RARE] * -frequency[frequency > RARE].log()
+    return weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
 
 
 def _fit_tower(

@@ -225,10 +225,11 @@ def test_checkpoint_with_nan_is_refused(tmp_path):
         load_encoder_checkpoint(tmp_path / "nan.safetensors")
 
 
-def test_words_of_captions_are_shares_without_rare_ones_and_those_of_all():
+def test_words_of_captions_weigh_by_their_rarity_and_those_of_all_captions_nothing():
     tokens = torch.tensor([[[1, 2, 0], [1, 3, 3]], [[1, 2, 4], [1, 2, 0]]])
-    shares = clip_training.shares_of_words(tokens)
-    assert shares.tolist() == [[0.5, 0.5, 0.5, 0.0], [0.5, 1.0, 0.0, 0.5]]  # of 0, 2, 3, 4; all captions have 1
+    weights = clip_training.weights_of_words(tokens)
+    assert weights.sum(dim=1).tolist() == pytest.approx([1, 1]) and weights[:, 1].tolist() == [0, 0]
+    assert weights[0, 3] > weights[0, 2] > 0 and weights[1, 3] == 0
 
 
 def test_the_image_tower_learns_words_without_attributes(params):
