@@ -105,10 +105,14 @@ def rendered(
 ) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
     """Render images of main objects and, if params say so, of further ones: images, boxes, and all objects."""
     planted = {section.shortcut.object, section.shortcut.lookalike, section.cooccurrence.object}
-    several = look.objects != (1, 1)
-    further = draw_further(attributes, _world(section, seed), look, planted, rng) if several else None
+    further = draw_further(attributes, _world(section, seed), look, planted, rng) if has_several(look) else None
     images, boxes = render(attributes, look, rng, further)
     return images, boxes, objects_of(attributes, boxes, further, look.size)
+
+
+def has_several(look: Look) -> bool:
+    """Return whether an image may have more than one object."""
+    return look.objects != (1, 1)
 
 
 def _table(split: str, attributes: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
@@ -129,9 +133,10 @@ def _write_scenes(section: Any, look: Look) -> dict[str, int]:
     write_array(SCENES / "images.npy", np.concatenate([probe_images, test_images]))
     table = pd.concat([_table("probe", probe, probe_boxes), _table("test", test, test_boxes)])
     write_table(SCENES / "attributes.parquet", table)
-    objects = pd.concat([probe_objects, test_objects.assign(row=test_objects["row"] + len(probe))])
-    image = table["image"].to_numpy()[objects["row"]]
-    write_table(SCENES / "objects.parquet", objects.drop(columns="row").assign(image=image))
+    if has_several(look):
+        objects = pd.concat([probe_objects, test_objects.assign(row=test_objects["row"] + len(probe))])
+        image = table["image"].to_numpy()[objects["row"]]
+        write_table(SCENES / "objects.parquet", objects.drop(columns="row").assign(image=image))
     return {f"images to {SCENES}": len(probe) + len(test)}
 
 

@@ -3,7 +3,7 @@
 import os
 import reprlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from falcon_dvc.params.load import load_params, merge, read_yaml, validated
 from falcon_dvc.params.problems import Location, described, from_overlay
 from falcon_dvc.paths import PROBES, REPORTS, TRANSFERS
 
-PROFILES, RUNS = Path("profiles"), Path("runs")
+PROFILES, RUNS, MODELS = Path("profiles"), Path("runs"), Path("models")
 # As `dvc init --subdir` would write it, with a shared cache. `dvc init` also stages files in git, which is up to the user.
 # Git ignores runs/, and DVC refuses a dvc.yaml that git ignores. With no_scm, DVC does not ask git.
 DVC_CONFIG = (
@@ -30,7 +30,8 @@ DVC_CONFIG = (
     "[plots]\n    html_template = {plots}\n[cache]\n    dir = {cache}\n"
 )
 LINKED = ("stages", "falcon_dvc", "dvc.yaml")  # a run uses the pipeline of the root
-# A run on the synthetic data set starts from the trained models of the root, and its claims read the studies of the root.
+# A run on the synthetic data set starts from trained models: those that were kept of the profile, or those of the root. Its claims
+# read the studies of the root.
 TRAINED = ("dvc.lock", "models/*.safetensors", "reports/metrics/clip.json", "reports/metrics/train_*.json")
 STUDIES = ("studies", "reports/photos")
 PAIRS = "pairs"  # name of the image-text encoder that a table on the command line teaches
@@ -70,7 +71,7 @@ def prepare(name: str, images: str = "", captions: str = "", pairs: str = "") ->
     _link(folder, LINKED)
     if merged["worlds"]:
         require_readable()
-        _start_from_trained(folder)
+        _start_from_trained(folder, name)
     return folder
 
 
@@ -242,14 +243,23 @@ def _dump(path: Path, content: Any) -> None:
     write_text(path, f"# Made from params.yaml and the profile's overlay; edit those.\n{text.getvalue()}")
 
 
-def _start_from_trained(folder: Path) -> None:
-    """Copy the trained models of the root, so that the run does not train again; existing files stay."""
-    for pattern in TRAINED:
-        for path in Path().glob(pattern):
-            if not (folder / path).exists():
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, folder / path)
+def _start_from_trained(folder: Path, name: str) -> None:
+    """Copy trained models, with the lock that says from what, so that the run does not train again; existing files stay."""
+    for target, source in _trained(name):
+        if not (folder / target).exists():
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, folder / target)
     _link(folder, [path for path in STUDIES if Path(path).exists()])
+
+
+def _trained(name: str) -> Iterator[tuple[Path, Path]]:
+    """Yield the files of trained models as they are called in a run's folder, and where they are."""
+    kept = (MODELS / name).is_dir()
+    for pattern in TRAINED:
+        folder = Path(pattern).parent
+        home = {MODELS: MODELS / name, REPORTS / "metrics": REPORTS / name / "metrics"}.get(folder, REPORTS / name)
+        for path in (home if kept else folder).glob(Path(pattern).name):
+            yield folder / path.name, path
 
 
 def _link(folder: Path, names: Sequence[str]) -> None:
@@ -271,6 +281,8 @@ def _link(folder: Path, names: Sequence[str]) -> None:
 def keep(name: str) -> Path:
     """Copy metrics, tables and dvc.lock of ``runs/NAME`` to ``reports/NAME``, and return that folder.
 
+    Models that the run trained go to ``models/NAME``.
+
     Raises
     ------
     UserError
@@ -283,4 +295,12 @@ def keep(name: str) -> Path:
         shutil.rmtree(kept / kind, ignore_errors=True)
         shutil.copytree(run / REPORTS / kind, kept / kind)
     shutil.copy(run / "dvc.lock", kept / "dvc.lock")
+    for model in (run / MODELS).glob("*.safetensors"):
+        if not _same_content(model, MODELS / model.name):
+            (MODELS / name).mkdir(exist_ok=True)
+            shutil.copy(model, MODELS / name)
     return kept
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    return other.is_file() and one.read_bytes() == other.read_bytes()

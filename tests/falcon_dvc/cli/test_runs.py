@@ -218,6 +218,39 @@ def test_a_run_on_the_rendered_world_starts_from_the_trained_models(project):
     assert not (folder / "reports/metrics/concepts.json").exists(), "results are its own"
 
 
+def test_a_run_starts_from_the_models_that_were_kept_of_its_profile(project):
+    (project / "profiles").unlink()
+    (project / "profiles").mkdir()
+    (project / "profiles/mine.yaml").write_text("render_scenes: {seed: 3}\n")
+    kept = {
+        "reports/mine/dvc.lock": "kept",
+        "models/mine/clip.safetensors": "kept",
+        "reports/mine/metrics/clip.json": "kept",
+    }
+    for name, text in {**kept, "models/clip.safetensors": "of the root", "dvc.lock": LOCK}.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text)
+    folder = prepare("mine")
+    for name in ("models/clip.safetensors", "reports/metrics/clip.json", "dvc.lock"):
+        assert (folder / name).read_text() == "kept"
+
+
+def test_models_are_kept_that_are_not_those_of_the_root(project):
+    for name in (
+        "dvc.lock",
+        "reports/metrics/a.json",
+        "reports/tables/a.csv",
+        "models/clip.safetensors",
+        "models/own.safetensors",
+    ):
+        (project / "runs/x" / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / "runs/x" / name).write_text(name)
+    (project / "models").mkdir(exist_ok=True)
+    (project / "models/clip.safetensors").write_text("models/clip.safetensors")
+    keep("x")
+    assert [path.name for path in (project / "models/x").iterdir()] == ["own.safetensors"]
+
+
 def test_a_later_call_leaves_the_runs_own_lock(project):
     (project / "dvc.lock").write_text(LOCK)
     folder = prepare("released")
