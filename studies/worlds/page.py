@@ -62,6 +62,7 @@ def as_markdown(summary: dict, seeds: list[int]) -> str:
         *_section(
             "Sparse dictionaries: first word right", ["dictionary", *KINDS], _dictionaries(summary["dictionary"])
         ),
+        *_section("Units of several things: sets of words", ["unit", *UNITS.values()], _units(summary["units"])),
     ]
     return "\n".join(lines) + "\n"
 

@@ -207,3 +207,11 @@ def test_the_page_shows_the_numbers_of_the_summary_and_a_dash_for_what_is_missin
     row = next(line for line in page.splitlines() if line.startswith("| **FALCON"))
     assert row.split(" | ")[1].startswith("0.86 (") and row.split(" | ")[2] == "–"
     assert "| none | – | – | – |" in page
+
+
+def test_the_page_has_the_tables_of_the_bases():
+    page = as_markdown(
+        _summary(ROWS, methods(ROWS), EXPLAINED, COHERENCE, pd.DataFrame(), DICTIONARY, UNITS, uses([])), [1]
+    )
+    assert "| one direction for each attribute | 0.67 (" in page and "| random directions | 0.00 |" in page
+    assert "| one of two | 0.80 (" in page and "| two together | 0.60 | 0.50 | 0.00 | 1.00 | 0.00 |" in page
