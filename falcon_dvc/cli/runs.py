@@ -62,7 +62,7 @@ def prepare(name: str, images: str = "", captions: str = "", pairs: str = "") ->
     _validate(merged, from_overlay(overlay, PROFILES / f"{name}.yaml", base))
     inputs = {key: _input(name, key, path, overlay) for key, path in (("images", images), ("captions", captions))}
     merged["data"].update({key: path for key, path in inputs.items() if path})
-    _learn_from_pairs(merged, _pairs(name, pairs, overlay))
+    _learn_from_pairs(merged, _pairs(name, pairs, overlay), overlay)
     candidate = folder / "params.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     _write_valid(candidate, merged)
@@ -178,15 +178,15 @@ def _pairs(name: str, path: str, overlay: dict[str, Any]) -> str:
     return str(learned["pairs"]) if learned else ""
 
 
-def _learn_from_pairs(merged: Any, pairs: str) -> None:
+def _learn_from_pairs(merged: Any, pairs: str, overlay: dict[str, Any]) -> None:
     """Replace the image-text encoder by one that is learned from a table of pairs, whose names start from its folder.
 
-    Its networks have maps, from which all crops of an image are embedded at once.
+    Its networks have maps, from which all crops of an image are embedded at once, unless the profile says how.
     """
     if pairs:
         merged["alignments"][PAIRS] = with_paths(alignment_entry(Path(pairs)), str)
         merged["image_text"] = aligned_entry(PAIRS)
-        merged["mine_crops"]["embed"] = "maps"
+        merged["mine_crops"]["embed"] = (overlay.get("mine_crops") or {}).get("embed", "maps")
 
 
 def _check_is_there(param: str, folder: Path, path: str) -> None:

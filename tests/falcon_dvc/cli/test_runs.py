@@ -125,6 +125,17 @@ def test_inputs_are_remembered(project):
     assert load_params(prepare("photos") / "params.yaml").data == first.data
 
 
+@pytest.mark.parametrize(("said", "embed"), [("{}", "maps"), ("{embed: crops}", "crops"), ("{threshold: 0.5}", "maps")])
+def test_crops_are_embedded_from_maps_of_a_learned_encoder_unless_the_profile_says_how(said, embed, project):
+    (project / "pictures/pairs.tsv").write_text("image\tcaption\na.png\ta cat\n")
+    text = (project / "profiles/photos.yaml").read_text()
+    (project / "profiles").unlink()
+    (project / "profiles").mkdir()
+    (project / "profiles/mine.yaml").write_text(f"{text}\nmine_crops: {said}\n")
+    params = load_params(prepare("mine", "pictures", "captions.txt", "pictures/pairs.tsv") / "params.yaml")
+    assert params.mine_crops.embed == embed
+
+
 def test_a_table_of_pairs_teaches_the_image_text_encoder_and_is_remembered(project):
     (project / "pictures/pairs.tsv").write_text("image\tcaption\na.png\ta cat\n")
     first = load_params(prepare("photos", "pictures", "captions.txt", "pictures/pairs.tsv") / "params.yaml")
