@@ -74,7 +74,7 @@ def laion(
     embeddings_gb, texts_gb = captions * dim * 2e-9, captions * TEXT_BYTES * 1e-9
     # Of captions in random order, each of the k nearest so far is displaced about log(shards) times: a pair of numbers and a cosine.
     found_gb = crops * k * math.log(captions / CAPTIONS_AT_ONCE) * 24e-9
-    sizes = {"C": captions, "T": CAPTIONS_AT_ONCE * CROPS_AT_ONCE, "K": crops, "B": 65_536}
+    sizes = {"C": captions, "T": CAPTIONS_AT_ONCE * CROPS_AT_ONCE, "K": crops, "B": 65_536, "d": dim}
 
     def alone(name: str, read_gb: float) -> Step:
         seconds = load["stages"][name]["seconds"] * captions / load["sizes"]["C"]

@@ -184,5 +184,5 @@ def test_a_file_that_does_not_fit_the_layer_is_refused(here):
 def test_copies_with_random_weights_have_the_same_basis():
     params = params_of(**RESNET, basis={"random": 6})
     fit_basis.run(params, "mine")
-    (copy,) = extract_references._replicas(params, "mine", 0, ["cpu"])
+    (copy,) = extract_references._replicas(params.encoders["mine"], "mine", 0, "cpu")
     assert copy.width == 6
