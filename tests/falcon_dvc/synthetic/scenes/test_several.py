@@ -1,5 +1,6 @@
 """Scenes of several objects: places, correlated attributes, and gates that make the data set hard enough."""
 
+import hashlib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,13 +9,16 @@ import pandas as pd
 import pytest
 import torch
 
+from falcon_dvc.artifacts.formats import read_json
 from falcon_dvc.evaluation.ground_truth import attributes_table
 from falcon_dvc.evaluation.statistics import correlations
 from falcon_dvc.models.scenes.small_resnet import SmallResNet
+from falcon_dvc.params.load import read_yaml
 from falcon_dvc.synthetic.scenes.backgrounds import background_bank
 from falcon_dvc.synthetic.scenes.scenes import VALUES, Look, draw_attributes
 from falcon_dvc.synthetic.scenes.several import World, draw_further
 from stages.render_scenes import draw, look_of, rendered
+from tests.support.paths import ROOT
 from tests.support.scene_params import section
 
 SEVERAL = {"objects": [2, 4], "diameters": [16, 20], "tilt": 0.3, "matched": True, "clip_world": 7}
@@ -117,3 +121,17 @@ def test_one_object_needs_no_further_random_numbers():
     rng, same = generator(5), generator(5)
     draw_further(draw_attributes(3, generator(1)), World(0, 0.0), replace(look, objects=(1, 2)), set(), rng)
     assert rng.random() != same.random()
+
+
+def test_gate_the_image_text_encoder_names_few_objects_of_whole_images_and_most_of_crops():
+    measured = read_json(ROOT / "reports/several/metrics/clip.json")
+    assert measured["zero_shot"]["object"]["accuracy"] <= 0.6 and measured["crops"]["object"]["accuracy"] >= 0.9
+
+
+def test_the_measured_image_text_encoder_is_the_one_in_git_and_was_trained_by_the_profile():
+    lock = read_yaml(ROOT / "reports/several/dvc.lock")["stages"]["train_clip@scenes"]
+    outs = {out["path"]: out["md5"] for out in lock["outs"]}
+    content = (ROOT / "models/several/clip.safetensors").read_bytes()
+    assert outs["models/clip.safetensors"] == hashlib.md5(content, usedforsecurity=False).hexdigest()
+    profile = read_yaml(ROOT / "profiles/several.yaml")["train_clip"]
+    assert profile.items() <= lock["params"]["params.yaml"]["train_clip"].items()
