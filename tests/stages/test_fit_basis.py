@@ -20,7 +20,7 @@ from falcon_dvc.models.encoders.load import load_encoder
 from stages import extract_activations, extract_references, fit_basis
 from tests.support.coloured_squares import CAPTIONS, COLOURS, NamesColours, SeesColours, pictures
 from tests.support.extraction import params_of, write_images
-from tests.support.sae_files import arrays, write_saelens
+from tests.support.sae_files import arrays, of_sae_v, overcomplete, write_prisma, write_sae_v, write_saelens
 
 RESNET = {"kind": "timm", "name": "test_resnet", "weights": "random", "size": 32, "layer": "layer1"}
 ROTATION = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0].astype(np.float32)
@@ -61,9 +61,29 @@ def first(found):
     return words[words["rank"] == 1].set_index("group")["concept"].to_dict()
 
 
-def test_the_latents_of_an_autoencoder_are_named_after_what_was_planted(here):
+def of_overcomplete(here):
+    torch.save(overcomplete(planted(), batch_norm=False), here / "sae.pth")
+    return {"sae": "sae.pth", "activation": "topk", "k": 1}
+
+
+def of_prisma(here):
+    write_prisma(here / "sae", planted(), activation_fn_str="topk", activation_fn_kwargs={"k": 1})
+    return {"sae": "sae"}
+
+
+def of_saelens(here):
     write_saelens(here / "sae", planted(), architecture="topk", k=1)
-    params = mixture(sae="sae")
+    return {"sae": "sae"}
+
+
+def of_sae_v_file(here):
+    write_sae_v(here / "sae.pt", planted(), of_sae_v("TopK", top_k=1))
+    return {"sae": "sae.pt"}
+
+
+@pytest.mark.parametrize("written", [of_overcomplete, of_prisma, of_saelens, of_sae_v_file])
+def test_the_latents_of_an_autoencoder_are_named_after_what_was_planted(written, here):
+    params = mixture(**written(here))
     fit_basis.run(params, "mine")
     encoder = load_encoder(params.encoders["mine"], basis_file=paths.basis("mine"))
     found = falcon_dvc.explain(encoder, pictures(), CAPTIONS, NamesColours(), settings=FEW)

@@ -57,6 +57,17 @@ def write_saelens(folder, given, **config):
     return folder
 
 
+def overcomplete(weights, batch_norm=True):
+    """The state dict of overcomplete, with the batch normalisation that its encoders may have."""
+    names = {"encoder.final_block.0.weight": weights["W_enc"].T, "encoder.final_block.0.bias": weights["b_enc"]}
+    if batch_norm:
+        size = len(weights["b_enc"])
+        parts = {"weight": 2.0, "bias": 0.3, "running_mean": 0.1, "running_var": 4.0}
+        names |= {f"encoder.final_block.1.{name}": np.full(size, value, np.float32) for name, value in parts.items()}
+        names["encoder.final_block.1.num_batches_tracked"] = np.array(7)
+    return torch_of(names | {"dictionary._weights": weights["W_dec"]})
+
+
 def relu(values):
     """The positive part."""
     return np.maximum(values, 0)

@@ -20,6 +20,7 @@ from tests.support.sae_files import (
     arrays,
     layer_norm,
     of_sae_v,
+    overcomplete,
     pre_activations,
     relu,
     top,
@@ -126,16 +127,6 @@ def test_a_scale_is_that_of_the_input(tmp_path):
     codes, rebuilt = encode_and_decode(torch.from_numpy(x), basis_of(release, 0.5))
     near(codes.numpy(), relu(pre_activations(x / 2, weights)))
     near(rebuilt.numpy(), (codes.numpy() @ weights["W_dec"] + weights["b_dec"]) * 2)
-
-
-def overcomplete(weights, batch_norm=True):
-    names = {"encoder.final_block.0.weight": weights["W_enc"].T, "encoder.final_block.0.bias": weights["b_enc"]}
-    if batch_norm:
-        size = len(weights["b_enc"])
-        parts = {"weight": 2.0, "bias": 0.3, "running_mean": 0.1, "running_var": 4.0}
-        names |= {f"encoder.final_block.1.{name}": np.full(size, value, np.float32) for name, value in parts.items()}
-        names["encoder.final_block.1.num_batches_tracked"] = np.array(7)
-    return torch_of(names | {"dictionary._weights": weights["W_dec"]})
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
