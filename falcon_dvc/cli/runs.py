@@ -281,7 +281,7 @@ def _link(folder: Path, names: Sequence[str]) -> None:
 def keep(name: str) -> Path:
     """Copy metrics, tables and dvc.lock of ``runs/NAME`` to ``reports/NAME``, and return that folder.
 
-    Models that the run trained go to ``models/NAME``.
+    If the run trained a model, all its models go to ``models/NAME``, where the next run finds every one it starts from.
 
     Raises
     ------
@@ -295,9 +295,10 @@ def keep(name: str) -> Path:
         shutil.rmtree(kept / kind, ignore_errors=True)
         shutil.copytree(run / REPORTS / kind, kept / kind)
     shutil.copy(run / "dvc.lock", kept / "dvc.lock")
-    for model in (run / MODELS).glob("*.safetensors"):
-        if not _same_content(model, MODELS / model.name):
-            (MODELS / name).mkdir(exist_ok=True)
+    models = list((run / MODELS).glob("*.safetensors"))
+    if not all(_same_content(model, MODELS / model.name) for model in models):
+        (MODELS / name).mkdir(exist_ok=True)
+        for model in models:
             shutil.copy(model, MODELS / name)
     return kept
 

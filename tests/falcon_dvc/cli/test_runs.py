@@ -246,20 +246,21 @@ def test_a_run_starts_from_the_models_that_were_kept_of_its_profile(project):
         assert (folder / name).read_text() == "kept"
 
 
-def test_models_are_kept_that_are_not_those_of_the_root(project):
-    for name in (
-        "dvc.lock",
-        "reports/metrics/a.json",
-        "reports/tables/a.csv",
-        "models/clip.safetensors",
-        "models/own.safetensors",
-    ):
+@pytest.mark.parametrize("trained", [True, False])
+def test_all_models_are_kept_if_the_run_trained_one(trained, project):
+    models = {
+        "models/clip.safetensors": "of the root",
+        "models/own.safetensors": "trained" if trained else "of the root",
+    }
+    for name in ("dvc.lock", "reports/metrics/a.json", "reports/tables/a.csv", *models):
         (project / "runs/x" / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / "runs/x" / name).write_text(name)
-    (project / "models").mkdir(exist_ok=True)
-    (project / "models/clip.safetensors").write_text("models/clip.safetensors")
+        (project / "runs/x" / name).write_text(models.get(name, name))
+    for name in models:
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("of the root")
     keep("x")
-    assert [path.name for path in (project / "models/x").iterdir()] == ["own.safetensors"]
+    names = {path.name for path in (project / "models/x").glob("*")}
+    assert names == ({"clip.safetensors", "own.safetensors"} if trained else set())
 
 
 def test_a_later_call_leaves_the_runs_own_lock(project):
