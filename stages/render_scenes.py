@@ -1,6 +1,7 @@
 """Render the synthetic data set: images, attributes, captions, and the training splits of the models."""
 
 import os
+from collections.abc import Collection
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import parent_process
@@ -16,7 +17,7 @@ from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.params.inputs import check_plants
 from falcon_dvc.synthetic import captions as grammar
 from falcon_dvc.synthetic.scenes.scenes import BANK_SEED, Look, draw_attributes, plant, render
-from falcon_dvc.synthetic.scenes.several import World, draw_further, objects_of
+from falcon_dvc.synthetic.scenes.several import World, draw_further, further_values, objects_of
 
 SCENES, TRAINING = Path("data/scenes"), Path("data/training")
 SPLITS = ("probe", "test", "clip", "encoders", "corpus")  # each has its own random stream
@@ -101,11 +102,20 @@ def _world(section: Any, seed: int | None) -> World:
 
 
 def rendered(
-    section: Any, attributes: pd.DataFrame, look: Look, rng: np.random.Generator, seed: int | None = None
+    section: Any,
+    attributes: pd.DataFrame,
+    look: Look,
+    rng: np.random.Generator,
+    seed: int | None = None,
+    alone: Collection[str] | None = None,
 ) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
-    """Render images of main objects and, if params say so, of further ones: images, boxes, and all objects."""
+    """Render images of main objects and, if params say so, of further ones: images, boxes, and all objects.
+
+    Objects in `alone` never stand beside another one, as what they stand on is planted; by default those that params plant.
+    """
     planted = {section.shortcut.object, section.shortcut.lookalike, section.cooccurrence.object}
-    further = draw_further(attributes, _world(section, seed), look, planted, rng) if has_several(look) else None
+    without = planted if alone is None else alone
+    further = draw_further(attributes, _world(section, seed), look, without, rng) if has_several(look) else None
     images, boxes = render(attributes, look, rng, further)
     return images, boxes, objects_of(attributes, boxes, further, look.size)
 
@@ -146,9 +156,11 @@ def _write_encoder_training(section: Any, look: Look) -> dict[str, int]:
     attributes = draw(section, section.encoder_train, rng)
     attributes = plant(attributes, shortcut.object, shortcut.background, shortcut.strength, rng)
     attributes = plant(attributes, shortcut.lookalike, shortcut.background, 0.0, rng)
-    images, boxes, _ = rendered(section, attributes, look, rng)
+    images, boxes, objects = rendered(section, attributes, look, rng)
     write_array(TRAINING / "encoders.npy", images)
-    write_table(TRAINING / "encoders.parquet", _table("encoders", attributes, boxes))
+    table = _table("encoders", attributes, boxes)
+    further = further_values(objects, len(table)) if has_several(look) else {}
+    write_table(TRAINING / "encoders.parquet", table.assign(**further))
     return {f"images to {TRAINING / 'encoders.npy'}": len(attributes)}
 
 

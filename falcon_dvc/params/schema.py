@@ -182,6 +182,7 @@ class HeadWeights(Section):
 class TrainSupervised(TrainEncoder):
     objective: Literal["supervised"]
     weights: HeadWeights
+    further_share: Share
 
 
 class TrainSimCLR(TrainEncoder):

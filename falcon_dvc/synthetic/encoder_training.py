@@ -10,6 +10,7 @@ from torch import Tensor
 from falcon_dvc.errors import UserError
 from falcon_dvc.models.scenes.small_resnet import SmallResNet, unit_images
 from falcon_dvc.synthetic.scenes.scenes import CLASSIFIED, VALUES, class_numbers
+from falcon_dvc.synthetic.scenes.several import FURTHER, OF_OBJECTS, class_shares
 from falcon_dvc.synthetic.training import (
     batches,
     blur_some,
@@ -55,7 +56,7 @@ def _supervised(
     section: Any, model: SmallResNet, images: np.ndarray, table: pd.DataFrame, generator: torch.Generator
 ) -> tuple[list, Any]:
     """Cross-entropy on every attribute kind; the L1 term on features makes each of them stand for little."""
-    labels = {kind: torch.from_numpy(numbers) for kind, numbers in class_numbers(table).items()}
+    labels = _labels(table, section.further_share)
     weights = {kind: getattr(section.weights, kind) for kind in CLASSIFIED}
 
     def loss_of(rows: Tensor) -> Tensor:
@@ -65,6 +66,14 @@ def _supervised(
         return loss + section.sparsity * features.mean()
 
     return list(model.parameters()), loss_of
+
+
+def _labels(table: pd.DataFrame, further: float) -> dict[str, Tensor]:
+    """Return the classes of each image; of several objects, each has its share of the label."""
+    labels = class_numbers(table)
+    if FURTHER + OF_OBJECTS[0] in table:
+        labels |= {kind: class_shares(table, kind, further) for kind in OF_OBJECTS}
+    return {kind: torch.from_numpy(values) for kind, values in labels.items()}
 
 
 def _simclr(

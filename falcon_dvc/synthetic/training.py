@@ -161,10 +161,10 @@ def grey_some(
 
 def classification_loss(
     logits: dict[str, Float[Tensor, "batch classes"]],
-    labels: dict[str, Int[Tensor, " batch"]],
+    labels: dict[str, Int[Tensor, " batch"] | Float[Tensor, "batch classes"]],
     weights: dict[str, float],
 ) -> Float[Tensor, ""]:
-    """Return the weighted sum of the cross-entropies of all heads."""
+    """Return the weighted sum of the cross-entropies of all heads; a label is a class, or the share of each class."""
     return torch.stack(
         [weights[kind] * functional.cross_entropy(scores, labels[kind]) for kind, scores in logits.items()]
     ).sum()

@@ -17,8 +17,8 @@ from falcon_dvc.evaluation.ground_truth import heldout_attributes, names_of_attr
 from falcon_dvc.evaluation.methods import Words, by_contrast, read_captioned_crops
 from falcon_dvc.groups.image_sets import compared_activations
 from falcon_dvc.params.schema import Params
-from falcon_dvc.synthetic.scenes.scenes import VALUES, Look, draw_attributes, plant, render
-from stages import collect_images, extract_activations, find_groups, mine_crops
+from falcon_dvc.synthetic.scenes.scenes import VALUES, plant
+from stages import collect_images, extract_activations, find_groups, mine_crops, render_scenes
 from worlds import run_stages
 from worlds.worlds import params_of, read_world, scratch
 
@@ -54,12 +54,17 @@ def _render_planted(params: Params, strength: float) -> dict[str, str]:
     rng = np.random.default_rng([section.seed, round(100 * strength)])
     objects = rng.permutation(np.array(VALUES["object"]))
     plants = dict(zip(objects.tolist(), rng.permutation(np.array(VALUES["background"])).tolist(), strict=False))
-    attributes = draw_attributes(section.probe, rng)
+    attributes = render_scenes.draw(section, section.probe, rng)
     for name, ground in plants.items():
         attributes = plant(attributes, name, ground, strength, rng)
-    (smallest, largest), closeups = section.diameters, (section.closeup_diameters[0], section.closeup_diameters[1])
-    look = Look(section.size, (smallest, largest), 0.0, closeups, section.distractors, section.noise)
-    images, _ = render(attributes, look, rng)
+    look = render_scenes.look_of(section)
+    images, _, objects = render_scenes.rendered(section, attributes, look, rng, alone=plants)
+    _replace_probe(images, attributes, objects)
+    return plants
+
+
+def _replace_probe(images: np.ndarray, attributes: pd.DataFrame, objects: pd.DataFrame) -> None:
+    """Write other probe images and what they show; the held-out images stay."""
     table = read_table(paths.SCENES / "attributes.parquet")
     probe = np.flatnonzero(table["split"] == "probe")
     pixels = read_array(paths.SCENES / "images.npy", mmap=False)
@@ -68,7 +73,13 @@ def _render_planted(params: Params, strength: float) -> dict[str, str]:
         table.loc[probe, kind] = attributes[kind].to_numpy()
     write_array(paths.SCENES / "images.npy", pixels)
     write_table(paths.SCENES / "attributes.parquet", table)
-    return plants
+    of_all = paths.SCENES / "objects.parquet"
+    if of_all.exists():
+        names = table["image"].to_numpy()[probe]
+        heldout = read_table(of_all)
+        heldout = heldout[~heldout["image"].isin(names)]
+        of_probe = objects.assign(image=names[objects["row"]]).drop(columns="row")
+        write_table(of_all, pd.concat([of_probe[heldout.columns], heldout], ignore_index=True))
 
 
 def _features_of(params: Params, encoder: str, plants: dict[str, str]) -> pd.DataFrame:

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy.random import PCG64, Generator
 
 from falcon_dvc.synthetic.scenes.scenes import OFFSETS, VALUES, Look, boxes_of, integers
 
 TYPICAL = 2  # colours, textures and grounds that are typical of an object
 DEPENDENT = ("colour", "texture", "background")
+OF_OBJECTS = ("object", "colour", "texture")  # what each object has, unlike the ground
+FURTHER = "further_"  # columns of the values of the objects beside the main one
 WORLD_STREAM = 99  # of the random numbers that decide what is typical
 GRID = [(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)]  # places of objects, in thirds of the picture
 
@@ -95,12 +97,40 @@ def objects_of(attributes: pd.DataFrame, boxes: pd.DataFrame, further: pd.DataFr
     DataFrame
         ``row`` (of the image), ``object``, ``colour``, ``texture``, ``left``, ``top``, ``right``, ``bottom``, ``main``.
     """
-    sides, kinds = ["left", "top", "right", "bottom"], ["object", "colour", "texture"]
+    sides, kinds = ["left", "top", "right", "bottom"], list(OF_OBJECTS)
     main = pd.concat([attributes[kinds], boxes[sides]], axis=1).assign(row=np.arange(len(attributes)), main=True)
     if further is None:
         return main
     beside = pd.concat([further[["row", *kinds]], boxes_of(further, size)[sides]], axis=1).assign(main=False)
     return pd.concat([main, beside]).sort_values("row", kind="stable", ignore_index=True)
+
+
+def further_values(objects: pd.DataFrame, images: int) -> dict[str, list[list[str]]]:
+    """List what the further objects of each image are, as columns of a table of images (``further_object``, …)."""
+    beside = objects[~objects["main"]]
+    listed = {kind: beside.groupby("row")[kind].agg(list).to_dict() for kind in OF_OBJECTS}
+    return {f"{FURTHER}{kind}": [of_image.get(row, []) for row in range(images)] for kind, of_image in listed.items()}
+
+
+def class_shares(table: pd.DataFrame, kind: str, further: float) -> Float[np.ndarray, "images classes"]:
+    """Share the label of each image among its objects.
+
+    Parameters
+    ----------
+    table
+        Images with the attributes of the main object, and with `further_values`.
+    kind
+        One of `OF_OBJECTS`.
+    further
+        Share of the objects beside the main one, equal parts each. An image without them has its main object's value alone.
+    """
+    beside = table[f"{FURTHER}{kind}"].reset_index(drop=True).explode().dropna()
+    row, count = beside.index.to_numpy(), np.bincount(beside.index, minlength=len(table))
+    shares = np.zeros((len(table), len(VALUES[kind])), dtype=np.float32)
+    number = table[kind].map(VALUES[kind].index).to_numpy(int)
+    shares[np.arange(len(table)), number] = np.where(count > 0, 1 - further, 1)
+    np.add.at(shares, (row, beside.map(VALUES[kind].index).to_numpy(int)), further / count[row])
+    return shares
 
 
 def _free_places(positions: pd.Series, rng: Generator) -> Int[np.ndarray, "images 8 2"]:
