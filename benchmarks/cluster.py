@@ -28,7 +28,7 @@ from falcon_dvc.params.load import read_yaml, validated
 
 ROOT = Path(__file__).resolve().parents[1]
 
-SETTINGS = Settings(5, 100.0, "retrieved", "off", 0.1, 0.5, 0.25, 8)
+SETTINGS = Settings(5, 100.0, "retrieved", "off", 0.1, 0.5, 0.25, 0.5, 8)
 ROWS = 10_000  # drawn together
 NODE = {"num_cpus": 1, "object_store_memory": 200_000_000, "include_dashboard": False}
 

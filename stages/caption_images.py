@@ -34,7 +34,7 @@ def run(params: Params) -> StageSummary:
         captions = _captioned(params, corpus, embeddings - read_centre(params.concepts, embeddings.shape[1]), work)
     write_array(folder / "captions.npy", captions.captions)
     write_array(folder / "weights.npy", captions.weights)
-    words = frequent_words(corpus, params.caption_images.least_mentions)
+    words = corpus.frequent_words(params.caption_images.least_mentions)
     texts = [params.caption_images.template.format(word) for word in corpus.vocabulary[words]]
     encoder = load_image_text(params.image_text, best_device(params.device))
     write_array(folder / "words.npy", encoder.embed_texts(texts))
@@ -43,13 +43,6 @@ def run(params: Params) -> StageSummary:
         read={"images": len(images), "captions": len(corpus.captions)},
         wrote={f"captioned images to {folder}": len(images)},
     )
-
-
-def frequent_words(corpus: Corpus, least: int) -> np.ndarray:
-    """Return the words that at least `least` captions mention, or all words if there are fewer than two such words."""
-    words = np.flatnonzero(~corpus.mentions.phrase)
-    count = np.asarray(corpus.mentions.incidence.sum(axis=0)).reshape(-1)[words]
-    return words[count >= least] if (count >= least).sum() > 1 else words
 
 
 def _captioned(params: Params, corpus: Corpus, embeddings: np.ndarray, work: Resumable) -> Captioned:

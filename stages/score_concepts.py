@@ -15,13 +15,12 @@ from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import resumable
 from falcon_dvc.concepts.scoring.corpus import Corpus, crop_embeddings, read_centre, read_corpus
-from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, explain_crops, ranked_by
-from falcon_dvc.concepts.scoring.scores import Entries
+from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation
 from falcon_dvc.concepts.scoring.tables import concept_table, evidence_table
 from falcon_dvc.concepts.scoring.without_word import without_word
 from falcon_dvc.concepts.words.listing import explanations_in_words, kept_concepts
 from falcon_dvc.errors import UserError
-from falcon_dvc.evaluation.following import Following
+from falcon_dvc.evaluation.following import Following, explain_by
 from falcon_dvc.evaluation.whole_images import read_whole_images
 from falcon_dvc.members import mean_of_members
 
@@ -40,11 +39,8 @@ def run(params: Params, name: str) -> StageSummary:
     recall = {} if corpus.index is None else _recall(corpus, embeddings, params)
     captions = _captioned(params, name, corpus, embeddings - read_centre(params.concepts, embeddings.shape[1]))
     by_correlation = params.concepts.ranking == "correlation"
-    if by_correlation:
-        following = _following(name, groups, corpus, params.concepts)
-        explanation = _by_correlation(captions, crops, groups, corpus, params, following)
-    else:
-        explanation = _explain(captions, crops, groups, corpus, params)
+    following = _following(name, groups, corpus, params.concepts) if by_correlation else None
+    explanation = _explain(captions, crops, groups, corpus, params, following)
     table = concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts, by_correlation)
     high = (crops["role"] == "high").to_numpy()
     evidence = evidence_table(
@@ -110,12 +106,12 @@ def _explain(
     groups: pd.DataFrame,
     corpus: Corpus,
     params: Params,
-    more: Entries | None = None,
+    following: Following | None = None,
 ) -> Explanation:
-    """Explain the crops; they are joined to groups by key."""
+    """Explain the crops; they are joined to groups by key. Concepts are ranked by how well they follow the group, if `following`."""
     group = pd.Index(groups["group"]).get_indexer(crops["group"])
     role = crops["role"].to_numpy()
-    return explain_crops(captions, group, role, corpus.mentions, len(groups), params.concepts, more)
+    return explain_by(following, captions, group, role, corpus.mentions, len(groups), params.concepts)
 
 
 def _following(name: str, groups: pd.DataFrame, corpus: Corpus, settings: Concepts) -> Following:
@@ -124,21 +120,6 @@ def _following(name: str, groups: pd.DataFrame, corpus: Corpus, settings: Concep
     activations = mean_of_members(open_rows(paths.groups(name) / "activations").rows(probe), groups["members"])
     constants = settings.word_weight, settings.nearest_weight, settings.word_sharpness
     return Following(activations, whole.scores[probe], whole.words, whole.embeddings[probe], whole.texts, *constants)
-
-
-def _by_correlation(
-    captions: Captioned,
-    crops: pd.DataFrame,
-    groups: pd.DataFrame,
-    corpus: Corpus,
-    params: Params,
-    following: Following,
-) -> Explanation:
-    """Rank the concepts by how well they follow the group over all probe images."""
-    more = following.best_words(params.concepts.top) if params.concepts.words_from == "corpus" else None
-    explanation = _explain(captions, crops, groups, corpus, params, more)
-    scores = explanation.scores
-    return ranked_by(following.values(scores.group, scores.concept), scores, explanation.kept, corpus.mentions)
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:

@@ -53,7 +53,6 @@ from falcon_dvc.transfer.spaces import fit_maps
 from stages import (
     analyse_groups,
     build_caption_index,
-    caption_images,
     evaluate_concepts,
     find_groups,
     measure_explainability,
@@ -484,7 +483,7 @@ def _make_crops(size: Size) -> None:
 def _make_image_captions(size: Size) -> None:
     """What `caption_images` leaves: captions of each whole image at random, and embeddings of images and words."""
     corpus, rng, count = read_corpus(), np.random.default_rng([size.seed, 7]), size.images + size.heldout
-    folder, words = paths.IMAGE_CAPTIONS, caption_images.frequent_words(corpus, LEAST_MENTIONS)
+    folder, words = paths.IMAGE_CAPTIONS, corpus.frequent_words(LEAST_MENTIONS)
     write_array(folder / "captions.npy", rng.choice(corpus.mentions.captions, (count, OF_AN_IMAGE)))
     write_array(folder / "weights.npy", np.sort(rng.dirichlet(np.ones(OF_AN_IMAGE), count))[:, ::-1])
     for path, rows in ((paths.IMAGE_EMBEDDINGS / "embeddings.npy", count), (folder / "words.npy", len(words))):

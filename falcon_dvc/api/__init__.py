@@ -4,6 +4,7 @@ from falcon_dvc.api.encoders import network
 from falcon_dvc.api.explanation import explain
 from falcon_dvc.api.settings import (
     AblateFeatures,
+    CaptionImages,
     Concepts,
     ExtractActivations,
     FindFacets,
@@ -15,6 +16,7 @@ from falcon_dvc.api.settings import (
 
 __all__ = [
     "AblateFeatures",
+    "CaptionImages",
     "Concepts",
     "ExtractActivations",
     "FindFacets",

@@ -14,16 +14,18 @@ from falcon_dvc.api.captions import ImageText, corpus_of, different_texts, image
 from falcon_dvc.api.encoders import Activations, activations_of
 from falcon_dvc.api.images import pictures
 from falcon_dvc.api.quantiles import quantile_table
+from falcon_dvc.api.ranking import following_of
 from falcon_dvc.api.results import BOX, Explained, caption_table
 from falcon_dvc.api.settings import Settings, checked
 from falcon_dvc.api.word_sets import sets_of_words, word_scores
 from falcon_dvc.concepts.scoring.corpus import Corpus
-from falcon_dvc.concepts.scoring.explanation import Captioned, explain_crops
+from falcon_dvc.concepts.scoring.explanation import Captioned
 from falcon_dvc.concepts.scoring.tables import concept_table
 from falcon_dvc.crops.boxes import boxes_by_role, crop_table
 from falcon_dvc.crops.embedding import embed_pictures
 from falcon_dvc.crops.heatmaps import Boxes, CropRule, Heatmaps, as_bytes, crop_boxes, empty
 from falcon_dvc.errors import UserError
+from falcon_dvc.evaluation.following import Following, explain_by
 from falcon_dvc.groups.activations import highly_activating
 from falcon_dvc.groups.image_sets import compared_activations, image_sets
 from falcon_dvc.groups.search import explained_groups
@@ -103,10 +105,13 @@ def explain(
     heatmaps, boxes = _boxes(activations, source, groups, sets, sections.mine_crops)
     crops = crop_table(sets, boxes, empty(heatmaps)).assign(activation=sets["activation"])
     embeddings = _embedded(source, towers, crops, batch_size, width)
-    captioned, concepts = _concepts(embeddings, crops, groups, corpus, sections.concepts)
-    of_crops = caption_table(crops, captioned, embeddings, corpus, texts)
     whole = _embedded(source, towers, _whole_images(source), batch_size, width)
-    scores = word_scores(whole, corpus, sections.concepts)
+    centre = whole.mean(axis=0) if sections.concepts.hub_correction else 0.0
+    scores = word_scores(whole - centre, corpus, sections.concepts)
+    compared = compared_activations(activations.features, sections.find_groups.normalise)
+    following = following_of(compared, groups, whole, scores, corpus, towers, sections)
+    captioned, concepts = _concepts(embeddings - centre, crops, groups, corpus, sections.concepts, following)
+    of_crops = caption_table(crops, captioned, embeddings, corpus, texts)
     words = sets_of_words(activations.features, scores, groups, corpus, sections)
     below = quantile_table(activations.features, scores, groups, concepts, corpus, sections)
     effects = None if classifier is None else ablation_of(activations.features, groups, concepts, classifier, sections)
@@ -140,15 +145,20 @@ def _embedded(source: ImageSource, towers: ImageText, crops: pd.DataFrame, batch
 
 
 def _concepts(
-    embeddings: np.ndarray, crops: pd.DataFrame, groups: pd.DataFrame, corpus: Corpus, settings: schema.Concepts
+    embeddings: np.ndarray,
+    crops: pd.DataFrame,
+    groups: pd.DataFrame,
+    corpus: Corpus,
+    settings: schema.Concepts,
+    following: Following | None,
 ) -> tuple[Captioned, pd.DataFrame]:
     """Caption the crops and rank the concepts of their groups, as the stage score_concepts does."""
     shards = settings.shards if settings.normaliser == "shard" else None
     captioned = corpus.captioned(embeddings, settings, shards)
     number = pd.Index(groups["group"]).get_indexer(crops["group"])
     role = crops["role"].to_numpy()
-    explanation = explain_crops(captioned, number, role, corpus.mentions, len(groups), settings)
-    return captioned, concept_table(explanation, corpus, groups["group"].to_numpy(), settings)
+    explanation = explain_by(following, captioned, number, role, corpus.mentions, len(groups), settings)
+    return captioned, concept_table(explanation, corpus, groups["group"].to_numpy(), settings, following is not None)
 
 
 def _chosen(features: Iterable[int] | None, width: int) -> np.ndarray:

@@ -85,18 +85,28 @@ class Concepts:
     temperature: float = 100.0
     normaliser: str = "retrieved"
     shards: int = 10
-    contrast: str = "relative"
+    contrast: str = "combined"
     low_cut: float = 0.1
     relative_cut: float = 0.67
-    gamma: float = 0.25
+    gamma: float = 0.4
+    further_cut: float = 0.55
     hub_correction: bool = False
-    ranking: str = "score"
+    ranking: str = "correlation"
+    score_weight: float = 2.0
     words_from: str = "captions"
-    word_weight: float = 0.25
+    word_weight: float = 0.0
     word_sharpness: float = 10.0
     nearest_weight: float = 0.0
     top: int = 8
     confidence: float = 0.95
+
+
+@dataclass(frozen=True)
+class CaptionImages:
+    """Which words are compared with images; see the section `caption_images` in params.yaml."""
+
+    template: str = "a photo of a {}"
+    least_mentions: int = 10
 
 
 @dataclass(frozen=True)
@@ -134,6 +144,7 @@ class Settings:
     mine_crops: MineCrops = field(default_factory=MineCrops)
     parse_captions: ParseCaptions = field(default_factory=ParseCaptions)
     concepts: Concepts = field(default_factory=Concepts)
+    caption_images: CaptionImages = field(default_factory=CaptionImages)
     find_facets: FindFacets = field(default_factory=FindFacets)
     ablate_features: AblateFeatures = field(default_factory=AblateFeatures)
 
@@ -147,6 +158,7 @@ class Sections:
     mine_crops: schema.MineCrops
     parse_captions: schema.ParseCaptions
     concepts: schema.Concepts
+    caption_images: schema.CaptionImages
     find_facets: schema.FindFacets
     ablate_features: schema.AblateFeatures
 
@@ -178,6 +190,7 @@ def checked(settings: Settings, seed: int | None = None) -> Sections:
             schema.MineCrops(**asdict(settings.mine_crops)),
             schema.ParseCaptions(**asdict(settings.parse_captions)),
             schema.Concepts(**asdict(settings.concepts)),
+            schema.CaptionImages(**asdict(settings.caption_images)),
             schema.FindFacets(**asdict(settings.find_facets)),
             schema.AblateFeatures(encoders=(), **asdict(settings.ablate_features)),
         )
@@ -187,15 +200,10 @@ def checked(settings: Settings, seed: int | None = None) -> Sections:
 
 def _refuse_what_stages_do(settings: Settings) -> None:
     """Refuse settings that read artifacts of the pipeline."""
-    of_stages = {
-        "Concepts.hub_correction": settings.concepts.hub_correction is True,
-        "Concepts.ranking": settings.concepts.ranking == "correlation",
-        "Concepts.words_from": settings.concepts.words_from == "corpus",
-        "MineCrops.embed": settings.mine_crops.embed == "maps",
-    }
-    for name, is_set in of_stages.items():
-        if is_set:
-            raise UserError(f"settings: {name}: only the pipeline has it (params.yaml); leave it at its default here")
+    if settings.mine_crops.embed == "maps":
+        raise UserError(
+            "settings: MineCrops.embed: only the pipeline has it (params.yaml); leave it at its default here"
+        )
 
 
 def _one_line(error: ValidationError) -> str:

@@ -187,7 +187,7 @@ def _groups() -> Iterator[Row]:
 
 
 def _contrast() -> Iterator[Row]:
-    own, released = "plants.falcon_relative_distinct", "plants.falcon_released_released"
+    own, released = "plants.falcon_distinct", "plants.falcon_released_released"
     text = "our contrast removes a planted background's word more often than the object's own word"
     yield _positive("C3", text, f"{own}.spurious_removed_less_true_lost")
     lost = "loses the object's own word in at most 0.05 of the cases"

@@ -6,6 +6,7 @@ The value of a word w for feature j is
 
 with a_j the activation, s_x(w) the score of w by the captions of image x, p_x(w) the softmax over words of the cosine of
 image and word, and n_j(w) the cosine of the word with the mean of the strongest images (`falcon_dvc.evaluation.rivals.nearest_text`).
+The score of w on the feature's crops, after the contrast, may be added: crops show what a caption of the whole image leaves out.
 Captions bring companions of the right word along ("man", "play"); a direct comparison of images and words does not. A phrase
 has the first term alone. For a group of features, the activation is the mean of its members.
 """
@@ -14,15 +15,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 from scipy.special import softmax
 
+from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, Ranking, explain_crops
 from falcon_dvc.evaluation.faithfulness import FEATURES_AT_ONCE, correlations_with_words
 from falcon_dvc.evaluation.rivals import nearest_text
 from falcon_dvc.evaluation.statistics import CONSTANT, standardised
+
+if TYPE_CHECKING:
+    from falcon_dvc.concepts.scoring.scores import Mentions
+    from falcon_dvc.params.schema import Concepts
 
 IMAGES_AT_ONCE = 1024  # images whose probabilities of all words are in memory
 
@@ -123,9 +130,17 @@ class Following:
     @cached_property
     def of_words(self) -> Float[np.ndarray, "groups words"]:
         """The second and the third term of every word."""
-        of_words = correlations_with_probabilities(self.activations, self.images, self.texts, self.sharpness)
-        nearest = nearest_text(self.images, self.activations, self.texts)
-        return self.word_weight * of_words + self.nearest_weight * nearest
+        value = np.zeros((self.activations.shape[1], len(self.words)))
+        if self.word_weight:
+            of_words = correlations_with_probabilities(self.activations, self.images, self.texts, self.sharpness)
+            value += self.word_weight * of_words
+        if self.nearest_weight:
+            value += self.nearest_weight * nearest_text(self.images, self.activations, self.texts)
+        return value
+
+    def ranking(self, score_weight: float) -> Ranking:
+        """Return the function that adds the scores on crops, with this weight, to the values of entries."""
+        return lambda scores, value: self.values(scores.group, scores.concept) + score_weight * value
 
     def values(
         self, group: Int[np.ndarray, " entries"], concept: Int[np.ndarray, " entries"]
@@ -144,3 +159,20 @@ class Following:
             best.append(np.argsort(-of_captions - self.of_words[block], axis=1, kind="stable")[:, :count])
         places = np.concatenate(best)
         return np.repeat(np.arange(len(places)), places.shape[1]), self.words[places].reshape(-1)
+
+
+def explain_by(
+    following: Following | None,
+    captions: Captioned,
+    group: Int[np.ndarray, " crops"],
+    role: np.ndarray,
+    mentions: Mentions,
+    groups: int,
+    settings: Concepts,
+) -> Explanation:
+    """Explain crops as `explain_crops`, and rank the concepts by how well they follow the group if `following` is given."""
+    if following is None:
+        return explain_crops(captions, group, role, mentions, groups, settings)
+    more = following.best_words(settings.top) if settings.words_from == "corpus" else None
+    ranking = following.ranking(settings.score_weight)
+    return explain_crops(captions, group, role, mentions, groups, settings, more, ranking)

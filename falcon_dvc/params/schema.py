@@ -790,8 +790,10 @@ class Concepts(Section):
     low_cut: Share
     relative_cut: Annotated[float, Field(gt=0)]
     gamma: Annotated[float, Field(ge=0)]
+    further_cut: Annotated[float, Field(gt=0)]
     hub_correction: bool
     ranking: Literal["score", "correlation"]
+    score_weight: Annotated[float, Field(ge=0)]
     words_from: Literal["captions", "corpus"]
     word_weight: Annotated[float, Field(ge=0)]
     word_sharpness: Positive

@@ -7,9 +7,12 @@ from collections.abc import Iterable
 ENCODERS = {"supervised": "supervised", "simclr": "SimCLR", "untrained": "untrained"}
 METHODS = {
     "falcon": "**FALCON, our default**",
-    "falcon_off": "… without contrast",
-    "falcon_released": "… with the released cut",
+    "without_contrast": "… without contrast",
     "whole_images": "… whole images instead of crops",
+    "falcon_combined": "… ranked by Eq. 1 alone",
+    "falcon_relative": "… ranked by Eq. 1 alone, relative cut",
+    "falcon_released": "… ranked by Eq. 1 alone, released cut",
+    "falcon_off": "… ranked by Eq. 1 alone, without contrast",
     "low_match_released": "… low images matched as released, and the released cut",
     "captions_300": "… 300 captions instead of 6 000",
     "released": "everything as released (`compat: released`)",
@@ -23,10 +26,13 @@ METHODS = {
     "shuffled_activations": "shuffled activations",
 }
 CONTRASTS = {
-    "falcon_relative_distinct": "relative, distinct (default)",
-    "falcon_released_distinct": "released cut, distinct",
-    "falcon_released_released": "released cut, as released",
-    "falcon_off_distinct": "none",
+    "falcon_distinct": "combined, distinct (default)",
+    "without_contrast_distinct": "none, default ranking",
+    "falcon_combined_distinct": "combined, distinct, Eq. 1 alone",
+    "falcon_relative_distinct": "relative, distinct, Eq. 1 alone",
+    "falcon_released_distinct": "released cut, distinct, Eq. 1 alone",
+    "falcon_released_released": "released cut, as released, Eq. 1 alone",
+    "falcon_off_distinct": "none, Eq. 1 alone",
 }
 DICTIONARIES = {"planted": "one direction for each attribute", "random": "random directions"}
 KINDS = {"all": "right", "object": "object", "colour": "colour", "texture": "texture", "background": "background"}

@@ -13,12 +13,22 @@ import pandas as pd
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_array, read_table, write_array, write_table
 from falcon_dvc.concepts.scoring.corpus import read_corpus
+from falcon_dvc.concepts.words.listing import listed_words
 from falcon_dvc.evaluation.ground_truth import heldout_attributes, names_of_attributes, truth_of
 from falcon_dvc.evaluation.methods import Words, by_contrast, read_captioned_crops
 from falcon_dvc.groups.image_sets import compared_activations
 from falcon_dvc.params.schema import Params
 from falcon_dvc.synthetic.scenes.scenes import VALUES, plant
-from stages import collect_images, extract_activations, find_groups, mine_crops, render_scenes
+from stages import (
+    caption_images,
+    collect_images,
+    embed_images,
+    extract_activations,
+    find_groups,
+    mine_crops,
+    render_scenes,
+    score_concepts,
+)
 from worlds import run_stages
 from worlds.worlds import params_of, read_world, scratch
 
@@ -42,6 +52,8 @@ def _cases(params: Params, encoder: str, strength: float) -> pd.DataFrame:
     """Return all cases of one strength, with the result of each contrast."""
     plants = _render_planted(params, strength)
     collect_images.run(params)
+    embed_images.run(params)
+    caption_images.run(params)
     extract_activations.run(params, encoder)
     cases = _features_of(params, encoder, plants)
     parts = [_judged(params, encoder, cases, plants, low_match) for low_match in LOW_MATCHES] if len(cases) else []
@@ -92,17 +104,27 @@ def _features_of(params: Params, encoder: str, plants: dict[str, str]) -> pd.Dat
 
 
 def _judged(params: Params, encoder: str, cases: pd.DataFrame, plants: dict[str, str], low_match: str) -> pd.DataFrame:
-    """Return which of the two words each contrast lists."""
+    """Return which of the two words each contrast lists: of the default and without its contrast, and by Eq. 1 alone."""
     varied = run_stages.varied(params, {"find_groups": {"low_match": low_match, "max_groups": 0}})
     find_groups.run(varied, encoder)
     _keep_only(encoder, cases["group"])
     mine_crops.run(varied, encoder)
     corpus, settings = read_corpus(), varied.concepts
     words = by_contrast(read_captioned_crops(encoder, corpus, settings), corpus, settings)
+    words |= {
+        name: _own_words(run_stages.varied(varied, overlay), encoder)
+        for name, overlay in (("falcon", {}), ("without_contrast", {"concepts": {"contrast": "off"}}))
+    }
     names = names_of_attributes(read_table(f"{params.data.images}/lexicon.parquet"))
     return pd.concat(
         [_listed(cases, plants, lists, names).assign(contrast=kind) for kind, lists in words.items()]
     ).assign(low_match=low_match)
+
+
+def _own_words(params: Params, encoder: str) -> Words:
+    """Return the words of the explanations that a run shows."""
+    score_concepts.run(params, encoder)
+    return listed_words(read_table(paths.concepts(encoder) / "concepts.parquet"))
 
 
 def _keep_only(encoder: str, groups: pd.Series) -> None:

@@ -27,6 +27,7 @@ USED = re.compile(
 )
 # Endings of the keys of controls. A number less its control is compared within each world.
 CONTROLS = ("control", "by_chance", "other_failures", "random_features", "null")
+WITHOUT = "without_contrast"
 CASE = ["world", "strength", "encoder", "feature", "low_match"]
 
 
@@ -188,11 +189,16 @@ def _explainability(table: pd.DataFrame) -> dict:
 
 
 def _plants(plants: pd.DataFrame) -> dict:
-    """Return the share of listed words that each contrast removes, for words of the planted ground and of the object."""
+    """Return the share of listed words that each contrast removes, for words of the planted ground and of the object.
+
+    A contrast is compared with none under the same ranking of words.
+    """
     if plants.empty:
         return {}
-    without = plants[plants["contrast"] == "falcon_off"].set_index(CASE)[["true_listed", "spurious_listed"]]
-    joined = plants.join(without.add_suffix("_without"), on=CASE, validate="many_to_one")
+    ranking = plants["contrast"].where(plants["contrast"].isin([OWN, WITHOUT]), "falcon_off").replace({OWN: WITHOUT})
+    ranked, key = plants.assign(ranking=ranking), [*CASE, "ranking"]
+    without = ranked[ranked["contrast"] == ranking].set_index(key)[["true_listed", "spurious_listed"]]
+    joined = ranked.join(without.add_suffix("_without"), on=key, validate="many_to_one")
     return {
         f"{contrast}_{low_match}": _of_contrast(rows)
         for (contrast, low_match), rows in joined.groupby(["contrast", "low_match"])

@@ -15,6 +15,7 @@ from worlds import run_stages
 RELEASED_CONCEPTS = {"normaliser": "shard", "contrast": "released"}
 SETTINGS: dict[str, dict] = {
     "whole_images": {"mine_crops": {"crop": False}},
+    "without_contrast": {"concepts": {"contrast": "off"}},
     "low_match_released": {"find_groups": {"low_match": "released"}, "concepts": {"contrast": "released"}},
     # The released scoring on the images of our rule, because no image of a small dense space exceeds 5 sigma.
     "released_scoring": {"find_groups": {"low_images": 10, "low_match": "released"}, "concepts": RELEASED_CONCEPTS},

@@ -36,7 +36,9 @@ class StudyEncoder(Section):
     features: Count
 
 
-Variation = Literal["whole_images", "low_match_released", "released_scoring", "released", "captions_300"]
+Variation = Literal[
+    "whole_images", "without_contrast", "low_match_released", "released_scoring", "released", "captions_300"
+]
 
 
 class World(Section):

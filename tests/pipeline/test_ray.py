@@ -37,7 +37,7 @@ from trials.tiny import fingerprints
 
 pytestmark = pytest.mark.skipif(not find_spec("ray"), reason="needs Ray, of the extra ray")
 MADE = ("data/activations", "data/references")  # of the stages that pass images through encoders
-SETTINGS = Settings(5, 20.0, "corpus", "off", 0.1, 0.5, 0.25, 8)
+SETTINGS = Settings(5, 20.0, "corpus", "off", 0.1, 0.5, 0.25, 0.5, 8)
 # Without the processes that no test needs: they take as long to start as the others.
 NODE = {
     "num_cpus": 1,

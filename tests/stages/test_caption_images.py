@@ -40,8 +40,8 @@ def test_what_other_methods_read_belongs_to_the_same_images_and_words(spaces):
 
 def test_a_corpus_of_rare_words_keeps_all_of_them(spaces):
     corpus = read_corpus()
-    assert len(caption_images.frequent_words(corpus, 5)) == 3
-    assert len(caption_images.frequent_words(corpus, 6)) == len(corpus.vocabulary) == 18
+    assert len(corpus.frequent_words(5)) == 3
+    assert len(corpus.frequent_words(6)) == len(corpus.vocabulary) == 18
 
 
 def test_captions_of_another_image_text_encoder_are_refused(spaces):

@@ -35,7 +35,7 @@ def params():
         "least_correlation": 0.3,
     }
     intervals = {"bootstrap": 20, "confidence": 0.95}
-    constants = {"low_cut": 0.1, "relative_cut": 0.67, "gamma": 0.25, "top": 3}
+    constants = {"low_cut": 0.1, "relative_cut": 0.67, "gamma": 0.25, "further_cut": 0.5, "top": 3}
     concepts = Concepts(captions_per_image=1, temperature=1.0, normaliser="retrieved", contrast="relative", **constants)
     return SimpleNamespace(worlds=(), find_facets=SimpleNamespace(**settings, **intervals), concepts=concepts)
 

@@ -147,6 +147,7 @@ def _ranking() -> list[str]:
         _line(1, "contrast", "off", "a correlation over all images contrasts by itself"),
         _line(1, "hub_correction", True, "captions near all images do not hide the others"),
         _line(1, "ranking", "correlation", "words follow the feature over all explained images"),
+        _line(1, "score_weight", 0.0, "of the score on the crops"),
         _line(1, "words_from", "corpus", "also words that no caption of a crop mentions"),
         _line(1, "word_weight", 1.0, "of the comparison of all images with the word itself"),
         _line(1, "nearest_weight", 1.0, "of that of the strongest images"),

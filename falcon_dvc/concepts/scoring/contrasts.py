@@ -30,6 +30,8 @@ class Constants(Protocol):
     def relative_cut(self) -> float: ...
     @property
     def gamma(self) -> float: ...
+    @property
+    def further_cut(self) -> float: ...
 
 
 Rule = Callable[["ConceptScores", Constants, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -44,15 +46,17 @@ class Contrast:
     rule : function that returns the value that each entry is ranked by, and whether it is kept. Its arguments are the
         scores, the constants, and a mask of the entries that are also concepts of the group's lowly activating crops.
     reason : why the rule removes a word, as text for the tables; names of constants in braces.
+    keeps_first : whether the word and the noun phrase of the largest value stay in any case.
     """
 
     rule: Rule
     reason: str
+    keeps_first: bool = False
 
     def why(self, constants: Constants) -> str:
         """Say why the rule removes a word, with the values of its constants."""
-        cuts = {"low_cut": constants.low_cut, "relative_cut": constants.relative_cut, "gamma": constants.gamma}
-        return self.reason.format(**cuts)
+        names = ("low_cut", "relative_cut", "gamma", "further_cut")
+        return self.reason.format(**{name: getattr(constants, name) for name in names})
 
 
 def _off(scores: ConceptScores, constants: Constants, also_low: Kept) -> tuple[Values, Kept]:
@@ -90,6 +94,15 @@ def _both(scores: ConceptScores, constants: Constants, also_low: Kept) -> tuple[
     return _above(scores.score - np.maximum(constants.gamma * scores.low, scores.prior))
 
 
+def _combined(scores: ConceptScores, constants: Constants, also_low: Kept) -> tuple[Values, Kept]:
+    """Rank as `_both`; drop concepts with a low score of at least `further_cut` times the score.
+
+    The first concept stays: that look-alikes share the best one is no reason to describe the feature by a worse one.
+    """
+    value, _ = _both(scores, constants, also_low)
+    return value, scores.low < constants.further_cut * scores.score
+
+
 def _above(value: Values) -> tuple[Values, Kept]:
     return value, value > 0
 
@@ -104,6 +117,11 @@ CONTRASTS = {
     "prior": Contrast(_prior, "it scores no more than on random crops"),
     "both": Contrast(
         _both, f"it scores no more than on random crops, or than {{gamma:g}} times its score {LOOK_ALIKES}"
+    ),
+    "combined": Contrast(
+        _combined,
+        f"another word describes the feature better, and {LOOK_ALIKES}, it keeps {{further_cut:g}} or more of its score",
+        keeps_first=True,
     ),
 }
 

@@ -74,6 +74,12 @@ class Corpus:
         """Yield the embeddings in shards: `count` equal ones, or as many as memory requires."""
         return shards_of(self.captions["caption"].to_numpy(), self.embeddings, count)
 
+    def frequent_words(self, least: int) -> np.ndarray:
+        """Return the words that at least `least` captions mention, or all words if there are fewer than two such words."""
+        words = np.flatnonzero(~self.mentions.phrase)
+        count = np.asarray(self.mentions.incidence.sum(axis=0)).reshape(-1)[words]
+        return words[count >= least] if (count >= least).sum() > 1 else words
+
     def captioned(
         self,
         crops: np.ndarray,

@@ -16,7 +16,7 @@ from falcon_dvc.concepts.retrieval.nearest import (
     retrieved_weights,
 )
 from falcon_dvc.concepts.scoring import scores as scoring
-from falcon_dvc.concepts.scoring.contrasts import Constants, contrasted
+from falcon_dvc.concepts.scoring.contrasts import CONTRASTS, Constants, contrasted
 from falcon_dvc.concepts.scoring.scores import ConceptScores, Entries, Mentions
 
 
@@ -46,6 +46,7 @@ class Settings:
     low_cut: float
     relative_cut: float
     gamma: float
+    further_cut: float
     top: int
 
 
@@ -65,6 +66,10 @@ class Explanation:
     value: Float[np.ndarray, " entries"]
     kept: Bool[np.ndarray, " entries"]
     rank: Int[np.ndarray, " entries"]
+
+
+# From the scores and the values after the contrast to the values that concepts are ranked by.
+Ranking = Callable[[ConceptScores, Float[np.ndarray, " entries"]], Float[np.ndarray, " entries"]]
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ def explain(
     settings: ConceptSettings,
     contrast: str | None = None,
     more: Entries | None = None,
+    ranking: Ranking | None = None,
 ) -> Explanation:
     """Score the concepts of each group's highly activating crops, contrast and rank them (steps 10 to 12).
 
@@ -127,6 +133,7 @@ def explain(
     contrast : a key of `CONTRASTS`; the contrast of the settings if not given.
     more : groups and concepts that are scored even if no highly activating crop mentions them. The contrast has nothing to
         compare then, and removes those that a lowly activating crop mentions.
+    ranking : values to rank by; by default those of the contrast.
     """
     high_scores, low_scores, random_scores = (
         scoring.crop_scores(captions.captions, captions.weights, mentions) for captions in (high[0], low[0], random)
@@ -134,16 +141,29 @@ def explain(
     scores = scoring.score_concepts(high_scores, high[1], low_scores, low[1], random_scores, groups, more)
     of_low = scoring.extracted(low_scores, low[1], groups, mentions.phrase, settings.top)
     also_low = scoring.values_at(of_low, scores.group, scores.concept) > 0
-    value, kept = contrasted(scores, contrast or settings.contrast, settings, also_low)
+    kind = contrast or settings.contrast
+    value, kept = contrasted(scores, kind, settings, also_low)
     kept = np.where(scores.support > 0, kept, scores.low == 0)
-    return ranked_by(value, scores, kept, mentions)
+    value = value if ranking is None else ranking(scores, value)
+    return ranked_by(value, scores, kept, mentions, CONTRASTS[kind].keeps_first)
 
 
 def ranked_by(
-    value: Float[np.ndarray, " entries"], scores: ConceptScores, kept: Bool[np.ndarray, " entries"], mentions: Mentions
+    value: Float[np.ndarray, " entries"],
+    scores: ConceptScores,
+    kept: Bool[np.ndarray, " entries"],
+    mentions: Mentions,
+    keeps_first: bool = False,
 ) -> Explanation:
-    """Rank the entries of each group by a value, words and noun phrases apart, the largest first."""
+    """Rank the entries of each group by a value, words and noun phrases apart, the largest first.
+
+    Parameters
+    ----------
+    kept : entries that the contrast keeps; with `keeps_first`, the first word and the first phrase of a group stay too.
+    """
     phrase = mentions.phrase[scores.concept].astype(int)
+    if keeps_first:
+        kept = kept | (scoring.ranks_within(scores.group, phrase, value=value, tie=scores.concept) == 0)
     rank = scoring.ranks_within(scores.group, phrase, ~kept, value=value, tie=scores.concept)
     return Explanation(scores, value, kept, rank)
 
@@ -156,6 +176,7 @@ def explain_crops(
     groups: int,
     settings: ConceptSettings,
     more: Entries | None = None,
+    ranking: Ranking | None = None,
 ) -> Explanation:
     """Divide crops by role and explain them, as `explain`.
 
@@ -168,4 +189,4 @@ def explain_crops(
     by_role = {name: np.flatnonzero(role == name) for name in ("high", "low", "random")}
     of_role = {name: Captioned(captions.captions[rows], captions.weights[rows]) for name, rows in by_role.items()}
     high, low = ((of_role[name], group[by_role[name]]) for name in ("high", "low"))
-    return explain(high, low, of_role["random"], mentions, groups, settings, more=more)
+    return explain(high, low, of_role["random"], mentions, groups, settings, more=more, ranking=ranking)

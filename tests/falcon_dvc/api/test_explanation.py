@@ -261,3 +261,21 @@ def test_each_feature_has_a_sentence_of_the_words_that_it_follows():
     for number, colour in enumerate(COLOURS):
         assert found.sentence[f"f{number}"].startswith(f"{colour} (R² ")
     assert found.sets["r2"][:3].min() > 0.5 and set(found.summary()["sentence"]) == set(found.sentence.values())
+
+
+def test_words_are_compared_with_all_images_as_the_settings_say():
+    asked = []
+
+    class Recorded(NamesColours):
+        def embed_texts(self, texts):
+            asked.extend(texts)
+            seen = [f"{text} red green blue" if not any(one in text for one in COLOURS) else text for text in texts]
+            return super().embed_texts(seen)
+
+    by_score = run(settings=replace(FEW, concepts=Concepts(ranking="score", contrast="off")))
+    assert (by_score.concepts["value"] == by_score.concepts["score"]).all()
+    whole = Concepts(words_from="corpus", word_weight=1.0, nearest_weight=1.0, hub_correction=True)
+    found = run(image_text=Recorded(), settings=replace(FEW, concepts=whole))
+    assert "a photo of a red" in asked and "a photo of a red" not in CAPTIONS
+    assert {f"f{number}": colour for number, colour in enumerate(COLOURS)}.items() <= first(found).items()
+    assert (found.concepts["value"] > found.concepts["score"]).any()

@@ -24,6 +24,7 @@ SETTINGS = Settings(
     low_cut=0.1,
     relative_cut=0.75,
     gamma=0.25,
+    further_cut=0.5,
     top=3,
 )
 WORDS = np.array(["boat", "car", "dog", "sand", "red boat"])

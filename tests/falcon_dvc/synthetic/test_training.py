@@ -20,7 +20,7 @@ from tests.support.scene_params import section
 def supervised_section(**changes) -> SimpleNamespace:
     values = {
         "objective": "supervised", "seed": 0, "stem": 8, "widths": [16, 32], "epochs": 3, "batch": 32, "rate": 3e-3, "weight_decay": 0.01,
-        "sparsity": 0.1, "smallest_crop": 0.75, "colour_jitter": 0.05,
+        "sparsity": 0.1, "smallest_crop": 0.75, "colour_jitter": 0.05, "further_share": 0.5,
         "weights": SimpleNamespace(object=1.0, colour=1.0, texture=1.0, background=1.0),
     }  # fmt: skip
     return SimpleNamespace(**(values | changes))

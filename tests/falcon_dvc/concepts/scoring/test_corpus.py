@@ -13,7 +13,7 @@ from falcon_dvc.concepts.scoring.corpus import Corpus, different_rows, read_corp
 from falcon_dvc.concepts.scoring.explanation import Settings
 from falcon_dvc.errors import UserError
 
-SETTINGS = Settings(5, 20.0, "retrieved", "off", 0.1, 0.5, 0.25, 8)
+SETTINGS = Settings(5, 20.0, "retrieved", "off", 0.1, 0.5, 0.25, 0.5, 8)
 MENTIONS = [
     (3, "word", "tree", "tree"),
     (3, "phrase", "green tree", "green tree"),

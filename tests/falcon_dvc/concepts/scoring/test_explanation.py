@@ -46,6 +46,7 @@ SETTINGS = Settings(
     low_cut=0.3,
     relative_cut=0.5,
     gamma=1.25,
+    further_cut=0.5,
     top=4,
 )
 
@@ -394,3 +395,31 @@ def test_crops_given_twice_are_explained_alike(seed, contrast):
     rivals = (once.scores.group == once.scores.group[entry]) & (phrase == phrase[entry])
     rivals &= once.kept == once.kept[entry]
     assert sorted(once.rank[rivals]) == list(range(rivals.sum()))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 1.0))
+def test_the_combined_contrast_never_drops_the_first_word_of_a_group(seed, cut):
+    constants = replace(SETTINGS, contrast="combined", further_cut=cut)
+    found, images = only(holds("boat", some_images(seed)), constants, seed)
+    phrase = MENTIONS.phrase[found.scores.concept]
+    for group, kind in product(np.unique(found.scores.group), (False, True)):
+        rows = np.flatnonzero((found.scores.group == group) & (phrase == kind))
+        if len(rows):
+            best = rows[np.lexsort((found.scores.concept[rows], -np.round(found.value[rows], 12)))[0]]
+            assert found.kept[best] and found.rank[best] == 0
+            later = np.setdiff1d(rows, best)
+            low, score = found.scores.low[later], found.scores.score[later]
+            assert (found.kept[later] == (low < cut * score)).all()
+
+
+def test_concepts_are_ranked_by_the_values_that_a_ranking_returns():
+    images = some_images()
+    features, embeddings = noisy(list(images.T)), embedded(images)
+    groups = singles(features)
+    high = crops_of(np.where(groups.images, np.arange(len(features)), -1), embeddings, SETTINGS)
+    nothing, random = (Captioned(high[0].captions[:0], high[0].weights[:0]), high[1][:0]), high[0]
+    given = lambda scores, value: -scores.concept.astype(float) + 0 * value  # noqa: E731
+    found = explain(high, nothing, random, MENTIONS, len(groups), SETTINGS, ranking=given)
+    assert (found.value == -found.scores.concept).all()
+    words = [VOCABULARY.index(word) for word in listed(found, 0)]
+    assert words == sorted(words)

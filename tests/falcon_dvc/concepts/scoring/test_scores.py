@@ -157,12 +157,16 @@ def entries(score: list[float], low: list[float], prior: list[float]) -> Concept
         ("relative", [0.9, 0.8, 0.1], [True, False, False]),
         ("graded", [0.85, -0.8, -0.1], [True, False, False]),
         ("prior", [0.6, 0.5, 0.0], [True, True, False]),
+        ("combined", [0.6, -0.8, -0.1], [True, False, False]),
     ],
 )
 def test_each_contrast_ranks_and_drops_as_described(kind, value, kept):
     scores = entries([0.9, 0.8, 0.1], [0.025, 0.8, 0.1], [0.3, 0.3, 0.1])
     found = contrasted(
-        scores, kind, SimpleNamespace(low_cut=0.1, relative_cut=0.5, gamma=2.0), np.array([False, True, False])
+        scores,
+        kind,
+        SimpleNamespace(low_cut=0.1, relative_cut=0.5, gamma=2.0, further_cut=0.5),
+        np.array([False, True, False]),
     )
     assert np.allclose(found[0], value)
     assert found[1].tolist() == kept
@@ -212,13 +216,16 @@ def test_the_interval_covers_the_true_mean_as_often_as_it_says():
 
 
 SHARE = st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0])
+FURTHER_CUT = 0.4
 EVERY_CONTRAST = st.sampled_from(sorted(CONTRASTS))
 
 
 def one_contrast(kind, score, low, prior, also, cut, relative, gamma):
     """Value and verdict of one entry, from the list of the contrasts."""
-    against = {"graded": gamma * low, "prior": prior, "both": max(gamma * low, prior)}.get(kind, 0.0)
+    larger = max(gamma * low, prior)
+    against = {"graded": gamma * low, "prior": prior, "both": larger, "combined": larger}.get(kind, 0.0)
     kept = {"off": True, "paper": not also, "released": low < cut, "relative": low < relative * score}
+    kept["combined"] = low < FURTHER_CUT * score
     return score - against, kept.get(kind, score - against > 0)
 
 
@@ -230,7 +237,7 @@ def test_each_entry_is_contrasted_by_itself(rows, kind, cut, relative, gamma):
     value, kept = contrasted(
         entries(score, low, prior),
         kind,
-        SimpleNamespace(low_cut=cut, relative_cut=relative, gamma=gamma),
+        SimpleNamespace(low_cut=cut, relative_cut=relative, gamma=gamma, further_cut=FURTHER_CUT),
         also.astype(bool),
     )
     expected = [one_contrast(kind, *row, cut, relative, gamma) for row in rows]
@@ -280,11 +287,12 @@ def test_a_single_crop_has_no_interval():
     assert np.isnan([low[0], high[0]]).all() and 0 < low[1] < 0.5 < high[1] < 1
 
 
-@given(st.sampled_from(sorted(CONTRASTS)), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
-def test_a_removal_is_explained_without_names_of_params(kind, low_cut, relative_cut, gamma):
-    why = CONTRASTS[kind].why(SimpleNamespace(low_cut=low_cut, relative_cut=relative_cut, gamma=gamma))
+@given(st.sampled_from(sorted(CONTRASTS)), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_a_removal_is_explained_without_names_of_params(kind, low_cut, relative_cut, gamma, further_cut):
+    constants = {"low_cut": low_cut, "relative_cut": relative_cut, "gamma": gamma, "further_cut": further_cut}
+    why = CONTRASTS[kind].why(SimpleNamespace(**constants))
     assert "_" not in why and "gamma" not in why and "{" not in why and (why or kind == "off")
-    numbers = {"released": low_cut, "relative": relative_cut, "graded": gamma, "both": gamma}
+    numbers = {"released": low_cut, "relative": relative_cut, "graded": gamma, "both": gamma, "combined": further_cut}
     assert kind not in numbers or f"{numbers[kind]:g}" in why
 
 

@@ -8,15 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from falcon_dvc.artifacts.formats import read_json
+from falcon_dvc.artifacts.formats import read_json, read_table
 from falcon_dvc.evaluation.ground_truth import attributes_table
 from falcon_dvc.evaluation.statistics import correlations
 from falcon_dvc.models.scenes.small_resnet import SmallResNet
 from falcon_dvc.params.load import read_yaml
 from falcon_dvc.synthetic.scenes.backgrounds import background_bank
-from falcon_dvc.synthetic.scenes.scenes import VALUES, Look, draw_attributes
-from falcon_dvc.synthetic.scenes.several import World, draw_further
+from falcon_dvc.synthetic.scenes.scenes import VALUES, Look, boxes_of, draw_attributes
+from falcon_dvc.synthetic.scenes.several import World, class_shares, draw_further, further_values, objects_of
 from stages.render_scenes import draw, look_of, rendered
 from tests.support.paths import ROOT
 from tests.support.scene_params import section
@@ -124,19 +126,63 @@ def test_one_object_needs_no_further_random_numbers():
 
 
 def test_gate_the_image_text_encoder_names_few_objects_of_whole_images_and_most_of_crops():
-    measured = read_json(ROOT / "reports/several/metrics/clip.json")
+    measured = read_json(ROOT / "reports/metrics/clip.json")
     assert measured["zero_shot"]["object"]["accuracy"] <= 0.6 and measured["crops"]["object"]["accuracy"] >= 0.9
 
 
+def test_gate_features_of_the_supervised_encoder_follow_objects_wherever_they_stand():
+    truth = read_table(ROOT / "reports/tables/supervised_truth.csv")
+    objects = truth[(truth["kind"] == "object") & truth["clear"]]
+    assert len(objects) >= 30 and objects["value"].nunique() >= 8
+
+
 @pytest.mark.parametrize("stage", ["train_clip@scenes", "train_encoder@supervised", "train_encoder@simclr"])
-def test_the_models_in_git_are_those_that_the_lock_of_their_training_names(stage):
-    lock = read_yaml(ROOT / "reports/several/dvc.lock")["stages"][stage]
-    (path, known), *_ = ((out["path"], out["md5"]) for out in lock["outs"] if out["path"].startswith("models/"))
-    content = (ROOT / "models/several" / path.removeprefix("models/")).read_bytes()
+@pytest.mark.parametrize(("lock", "models"), [("", ""), ("reports/scenes-simple", "scenes-simple")])
+def test_the_models_in_git_are_those_that_the_lock_of_their_training_names(lock, models, stage):
+    outs = read_yaml(ROOT / lock / "dvc.lock")["stages"][stage]["outs"]
+    (path, known), *_ = ((out["path"], out["md5"]) for out in outs if out["path"].startswith("models/"))
+    content = (ROOT / "models" / models / path.removeprefix("models/")).read_bytes()
     assert known == hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def test_the_image_text_encoder_was_trained_as_the_profile_says():
-    lock = read_yaml(ROOT / "reports/several/dvc.lock")["stages"]["train_clip@scenes"]
-    profile = read_yaml(ROOT / "profiles/several.yaml")["train_clip"]
-    assert profile.items() <= lock["params"]["params.yaml"]["train_clip"].items()
+def test_the_models_of_the_data_set_of_one_object_were_trained_as_its_profile_says():
+    lock = read_yaml(ROOT / "reports/scenes-simple/dvc.lock")["stages"]
+    profile = read_yaml(ROOT / "profiles/scenes-simple.yaml")
+    trained = lock["train_clip@scenes"]["params"]["params.yaml"]["train_clip"]
+    assert profile["train_clip"].items() <= trained.items()
+    assert (
+        profile["render_scenes"].items()
+        <= lock["render_scenes@scenes"]["params"]["params.yaml"]["render_scenes"].items()
+    )
+
+
+def test_a_label_is_shared_among_the_objects_of_an_image():
+    objects = pd.DataFrame(
+        {
+            "row": [0, 0, 0, 1],
+            "main": [True, False, False, True],
+            "object": ["boat", "car", "car", "boat"],
+            "colour": ["red", "blue", "red", "red"],
+            "texture": ["plain", "plain", "plain", "plain"],
+        }
+    )
+    further = further_values(objects, 2)
+    assert further["further_object"] == [["car", "car"], []] and further["further_colour"] == [["blue", "red"], []]
+    table = objects[objects["main"]].reset_index(drop=True).assign(**further)
+    of = lambda kind, value: class_shares(table, kind, 0.5)[:, VALUES[kind].index(value)].tolist()  # noqa: E731
+    assert of("object", "boat") == [0.5, 1.0] and of("object", "car") == [0.5, 0.0]
+    assert of("colour", "red") == [0.75, 1.0] and of("colour", "blue") == [0.25, 0.0]
+
+
+@given(st.integers(0, 1000), st.floats(0, 1))
+def test_shares_of_a_label_sum_to_one(seed, further):
+    rng = generator(seed)
+    settings = section(**SEVERAL | {"objects": [1, 3]})
+    attributes = draw(settings, 20, rng)
+    beside = draw_further(attributes, World(0, 0.3), look_of(settings), set(), rng)
+    objects = objects_of(attributes, boxes_of(attributes.assign(x=0, y=0, diameter=16), 64), beside, 64)
+    table = attributes.assign(**further_values(objects, len(attributes)))
+    for kind in ("object", "colour", "texture"):
+        shares = class_shares(table, kind, further)
+        np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
+        assert (shares >= 0).all()
