@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from falcon_dvc import Settings
-from falcon_dvc.api.settings import Concepts, MineCrops, checked
+from falcon_dvc.api.settings import MineCrops, checked
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params
 from tests.support.paths import ROOT

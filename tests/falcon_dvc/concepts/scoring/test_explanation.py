@@ -400,7 +400,7 @@ def test_crops_given_twice_are_explained_alike(seed, contrast):
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 1.0))
 def test_the_combined_contrast_never_drops_the_first_word_of_a_group(seed, cut):
     constants = replace(SETTINGS, contrast="combined", further_cut=cut)
-    found, images = only(holds("boat", some_images(seed)), constants, seed)
+    found, _ = only(holds("boat", some_images(seed)), constants, seed)
     phrase = MENTIONS.phrase[found.scores.concept]
     for group, kind in product(np.unique(found.scores.group), (False, True)):
         rows = np.flatnonzero((found.scores.group == group) & (phrase == kind))
