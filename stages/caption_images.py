@@ -14,13 +14,14 @@ from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import Resumable, resumable
 from falcon_dvc.concepts.scoring.corpus import Corpus, read_centre, read_corpus
 from falcon_dvc.concepts.scoring.explanation import Captioned
+from falcon_dvc.crops.windows import WINDOWS, beside
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params
 
 
 def run(params: Params) -> StageSummary:
-    """Write ``captions.npy`` and ``weights.npy``, a row for each row of ``data/images.parquet``.
+    """Write ``captions.npy`` and ``weights.npy``, a row for each row of ``data/images.parquet``: of the image and its windows.
 
     ``words.npy`` holds the embeddings of the corpus's words, and ``words.parquet`` their concepts.
     """
@@ -29,11 +30,11 @@ def run(params: Params) -> StageSummary:
 
     corpus, images, folder = read_corpus(), read_table(paths.IMAGES), paths.IMAGE_CAPTIONS
     corpus.refuse_other(read_json(paths.IMAGE_EMBEDDINGS / "embeddings.json")["image_text"], "image_text")
-    embeddings = read_rows(paths.IMAGE_EMBEDDINGS / "embeddings.npy", len(images), paths.IMAGES)
+    embeddings = _embeddings(len(images), params.caption_images.window is not None)
     with resumable("caption_images") as work:
         captions = _captioned(params, corpus, embeddings - read_centre(params.concepts, embeddings.shape[1]), work)
-    write_array(folder / "captions.npy", captions.captions)
-    write_array(folder / "weights.npy", captions.weights)
+    for name, values in (("captions", captions.captions), ("weights", captions.weights)):
+        write_array(folder / f"{name}.npy", beside(values[: len(images)], values[len(images) :]))
     words = corpus.frequent_words(params.caption_images.least_mentions)
     texts = [params.caption_images.template.format(word) for word in corpus.vocabulary[words]]
     encoder = load_image_text(params.image_text, best_device(params.device))
@@ -45,8 +46,17 @@ def run(params: Params) -> StageSummary:
     )
 
 
+def _embeddings(images: int, has_windows: bool) -> np.ndarray:
+    """Read the embeddings of all images and, after them, of their windows."""
+    folder = paths.IMAGE_EMBEDDINGS
+    whole = read_rows(folder / "embeddings.npy", images, paths.IMAGES)
+    if not has_windows:
+        return whole
+    return np.concatenate([whole, read_rows(folder / "windows.npy", WINDOWS * images, paths.IMAGES)])
+
+
 def _captioned(params: Params, corpus: Corpus, embeddings: np.ndarray, work: Resumable) -> Captioned:
-    """Retrieve the captions of every image, as those of crops."""
+    """Retrieve the captions of every image and window, as those of crops."""
     settings = params.concepts
     shards = settings.shards if settings.normaliser == "shard" else None
     depends_on = {
@@ -55,7 +65,8 @@ def _captioned(params: Params, corpus: Corpus, embeddings: np.ndarray, work: Res
         "by": settings.normaliser,
         "hubs": settings.hub_correction,
         "compared": "different images",
+        "window": params.caption_images.window,
     }
-    checkpoint = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.IMAGE_EMBEDDINGS / "embeddings.npy"])
+    checkpoint = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.IMAGE_EMBEDDINGS])
     with executor_of(params, "caption_images") as executor:
         return corpus.captioned(embeddings, settings, shards, checkpoint, executor)

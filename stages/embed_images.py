@@ -1,8 +1,13 @@
-"""Embed every whole image once; with `mine_crops.embed: maps`, keep the maps from which the crops of all encoders are embedded."""
+"""Embed every whole image once, and windows of it.
+
+With `mine_crops.embed: maps`, the maps from which the crops of all encoders are embedded are kept.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_table, write_array, write_json
@@ -16,11 +21,13 @@ if TYPE_CHECKING:
 def run(params: Params) -> StageSummary:
     """Write ``embeddings.npy``, with a row for each row of ``data/images.parquet``, and the maps, if params ask for them.
 
+    ``windows.npy`` holds the windows of each image, in the order of the images, if `caption_images.window` asks for them.
     ``centre.npy`` is the mean of the probe images: its cosine with a caption is the mean cosine of the caption over these
     images, which `concepts.hub_correction` subtracts. ``embeddings.json`` names the image-text encoder.
     """
     from falcon_dvc.compute.device import best_device
-    from falcon_dvc.crops.embedding import embed_images
+    from falcon_dvc.crops.embedding import embed_images, embeddings_of_crops
+    from falcon_dvc.crops.windows import WINDOWS, corner_windows
     from falcon_dvc.models.image_text.load import load_image_text
 
     images, folder = read_table(paths.IMAGES), paths.IMAGE_EMBEDDINGS
@@ -30,4 +37,10 @@ def run(params: Params) -> StageSummary:
         write_array(folder / "embeddings.npy", embeddings)
     write_array(folder / "centre.npy", embeddings[images["split"] == "probe"].mean(axis=0))
     write_json(folder / "embeddings.json", {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing})
+    if (side := params.caption_images.window) is not None:
+        boxes = corner_windows(images["width"].to_numpy(), images["height"].to_numpy(), side)
+        rows = np.repeat(np.arange(len(images)), WINDOWS)
+        with resumable("embed_images") as work:
+            windows = embeddings_of_crops(params, encoder, rows, boxes, work, "windows")
+            write_array(folder / "windows.npy", windows)
     return StageSummary(read={"images": len(images)}, wrote={f"embedded images to {folder}": len(images)})

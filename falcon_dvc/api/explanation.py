@@ -24,6 +24,7 @@ from falcon_dvc.concepts.scoring.tables import concept_table
 from falcon_dvc.crops.boxes import boxes_by_role, crop_table
 from falcon_dvc.crops.embedding import embed_pictures
 from falcon_dvc.crops.heatmaps import Boxes, CropRule, Heatmaps, as_bytes, crop_boxes, empty
+from falcon_dvc.crops.windows import corner_windows
 from falcon_dvc.errors import UserError
 from falcon_dvc.evaluation.following import Following, explain_by
 from falcon_dvc.groups.activations import highly_activating
@@ -105,9 +106,11 @@ def explain(
     heatmaps, boxes = _boxes(activations, source, groups, sets, sections.mine_crops)
     crops = crop_table(sets, boxes, empty(heatmaps)).assign(activation=sets["activation"])
     embeddings = _embedded(source, towers, crops, batch_size, width)
-    whole = _embedded(source, towers, _whole_images(source), batch_size, width)
+    whole, windows = (
+        _embedded(source, towers, views, batch_size, width) for views in _views(source, sections.caption_images.window)
+    )
     centre = whole.mean(axis=0) if sections.concepts.hub_correction else 0.0
-    scores = word_scores(whole - centre, corpus, sections.concepts)
+    scores = word_scores(whole - centre, windows - centre, corpus, sections.concepts)
     compared = compared_activations(activations.features, sections.find_groups.normalise)
     following = following_of(compared, groups, whole, scores, corpus, towers, sections)
     captioned, concepts = _concepts(embeddings - centre, crops, groups, corpus, sections.concepts, following)
@@ -118,12 +121,16 @@ def explain(
     return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), words, below, effects, source)
 
 
-def _whole_images(source: ImageSource) -> pd.DataFrame:
-    """List every image with the box of the whole image, as the table of crops."""
+def _views(source: ImageSource, window: float | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """List the box of every whole image, and the boxes of its windows, as the table of crops."""
     sides = np.array([source.load(row).shape[:2] for row in range(len(source))])
     nothing = np.zeros(len(sides), dtype=int)
-    return pd.DataFrame(np.column_stack([nothing, nothing, sides[:, 1], sides[:, 0]]), columns=BOX).assign(
-        image=np.arange(len(sides))
+    whole = np.column_stack([nothing, nothing, sides[:, 1], sides[:, 0]])
+    windows = whole[:0] if window is None else corner_windows(sides[:, 1], sides[:, 0], window)
+    each = len(windows) // len(sides)
+    return tuple(
+        pd.DataFrame(boxes, columns=BOX).assign(image=np.repeat(np.arange(len(sides)), count))
+        for boxes, count in ((whole, 1), (windows, each))
     )
 
 
@@ -135,6 +142,8 @@ def _embedded(source: ImageSource, towers: ImageText, crops: pd.DataFrame, batch
     UserError
         If the embeddings do not have the width of those of the captions.
     """
+    if crops.empty:
+        return np.zeros((0, width), dtype=np.float32)
     rows, boxes = crops["image"].to_numpy(), crops[BOX].to_numpy()
     embeddings = embed_pictures(source, towers.embed_images, rows, boxes, batch_size)
     if embeddings.shape[1] != width:

@@ -107,6 +107,7 @@ class CaptionImages:
 
     template: str = "a photo of a {}"
     least_mentions: int = 10
+    window: float | None = 0.625
 
 
 @dataclass(frozen=True)

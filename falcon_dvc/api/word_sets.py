@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy import sparse
 
 from falcon_dvc.concepts.scoring.scores import crop_scores
+from falcon_dvc.crops.windows import beside
 from falcon_dvc.evaluation.explaining_sets import explaining_sets
 from falcon_dvc.evaluation.set_tables import set_table
 from falcon_dvc.evaluation.word_sets import Division, word_sets
@@ -23,10 +24,19 @@ if TYPE_CHECKING:
 HELD_OUT = 5  # one of so many images measures R²; the others choose and judge words
 
 
-def word_scores(embeddings: Float[np.ndarray, "images dim"], corpus: Corpus, settings: Concepts) -> sparse.csr_array:
-    """Compute the score of each concept of the corpus in each whole image, sparse (images, concepts)."""
-    found = corpus.captioned(embeddings, settings, settings.shards if settings.normaliser == "shard" else None)
-    return crop_scores(found.captions, found.weights, corpus.mentions)
+def word_scores(
+    images: Float[np.ndarray, "images dim"],
+    windows: Float[np.ndarray, "windows dim"],
+    corpus: Corpus,
+    settings: Concepts,
+) -> sparse.csr_array:
+    """Compute the score of each concept of the corpus in each image, with its windows: sparse (images, concepts)."""
+    shards = settings.shards if settings.normaliser == "shard" else None
+    found = corpus.captioned(np.concatenate([images, windows]), settings, shards)
+    captions, weights = (
+        beside(values[: len(images)], values[len(images) :]) for values in (found.captions, found.weights)
+    )
+    return crop_scores(captions, weights, corpus.mentions)
 
 
 def sets_of_words(

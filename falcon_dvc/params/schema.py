@@ -121,7 +121,7 @@ class RenderScenes(Section):
     further_diameters: Range
     tilt: Share
     matched: bool
-    clip_world: Natural | None
+    clip_world: Natural | None = None
     shortcut: Shortcut
     cooccurrence: Plant
 
@@ -835,6 +835,7 @@ class MeasureExplainability(Resampled):
 class CaptionImages(Section):
     template: Annotated[str, Field(pattern=r"\{\}")]
     least_mentions: Count
+    window: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
 class MeasureFaithfulness(Resampled):

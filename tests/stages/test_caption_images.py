@@ -12,8 +12,11 @@ from tests.support.faithful import colours_of_images
 from tests.support.stage_params import params_of
 from tests.support.transfer_spaces import IMAGES, NAMES, TEST
 
-PARAMS = params_of({"concepts": {"captions_per_image": 2}, "caption_images": {"least_mentions": 2}})
-PER_COLOUR = params_of({"concepts": {"captions_per_image": 2, "normaliser": "shard", "shards": 5}})
+WHOLE = {"least_mentions": 2, "window": None}
+PARAMS = params_of({"concepts": {"captions_per_image": 2}, "caption_images": WHOLE})
+PER_COLOUR = params_of(
+    {"concepts": {"captions_per_image": 2, "normaliser": "shard", "shards": 5}, "caption_images": {"window": None}}
+)
 
 
 @pytest.mark.parametrize("params", [PARAMS, PER_COLOUR], ids=["all captions", "by shards"])
@@ -50,3 +53,18 @@ def test_captions_of_another_image_text_encoder_are_refused(spaces):
     with pytest.raises(UserError, match="image_text"):
         caption_images.run(PARAMS)
     assert not paths.IMAGE_CAPTIONS.exists()
+
+
+def test_windows_of_an_image_add_their_captions_to_its_row(spaces):
+    windowed = params_of(
+        {"concepts": {"captions_per_image": 2}, "caption_images": {"least_mentions": 2, "window": 0.5}}
+    )
+    embed_images.run(windowed)
+    caption_images.run(windowed)
+    captions = read_array(paths.IMAGE_CAPTIONS / "captions.npy")
+    assert captions.shape == (IMAGES + TEST, 2 + 4 * 2)
+    assert (captions % 3 == colours_of_images()[:, None]).all(), "images of one colour have windows of this colour"
+    embed_images.run(PARAMS)
+    caption_images.run(PARAMS)
+    whole = read_array(paths.IMAGE_CAPTIONS / "captions.npy")
+    assert whole.shape == (IMAGES + TEST, 2) and (whole == captions[:, :2]).all()

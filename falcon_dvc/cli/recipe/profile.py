@@ -85,6 +85,7 @@ def profile_text(recipe: Recipe) -> str:
         _encoders(recipe),
         _find_groups(recipe.settings, recipe.default["find_groups"]),
         _measure_faithfulness(recipe),
+        _whole_images(),
         _classifier(recipe),
         *([_classes(recipe)] if recipe.labelled else []),
     ]
@@ -114,6 +115,11 @@ def _data(recipe: Recipe) -> list[str]:
         *(_vocabulary() if recipe.vocabulary else []),
         _line(1, "heldout", recipe.settings.heldout, why),
     ]
+
+
+def _whole_images() -> list[str]:
+    why = "captions of whole images only; 0.625 adds four windows of each image, which show small things, for five times the time"
+    return ["caption_images:", _line(1, "window", None, why)]
 
 
 def _vocabulary() -> list[str]:
