@@ -1,4 +1,4 @@
-"""Measure the applications of a world's concepts: groups (C2), failures (C4) and transfer (C5), as one table of figures."""
+"""Measure the applications of a world's concepts: sets of words, groups (C2), failures (C4), transfer (C5), as one table of figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import read_json
 from falcon_dvc.params.load import read_yaml
 from falcon_dvc.params.schema import Params
-from stages import analyse_groups, failures, transfer
+from stages import analyse_groups, failures, find_facets, transfer
 from worlds import run_stages
 from worlds.worlds import STUDY, World
 
@@ -32,12 +32,13 @@ def figures(params: Params, world: World) -> pd.DataFrame:
     """
     used = _with_pairs_and_failures(params, world)
     for encoder in used.encoders:  # with the controls
+        find_facets.run(used, encoder)
         analyse_groups.run(used, encoder)
     for encoder in used.failures.encoders:
         failures.run(used, encoder)
     for pair in used.transfers:
         transfer.run(used, pair)
-    names = [f"groups_{encoder}" for encoder in used.encoders]
+    names = [f"{of}_{encoder}" for encoder in used.encoders for of in ("facets", "groups")]
     names += [f"failures_{encoder}" for encoder in used.failures.encoders]
     names += [f"transfer_{pair}" for pair in used.transfers]
     rows = [(name, key, value) for name in names for key, value in _numbers(read_json(paths.metrics(name)))]

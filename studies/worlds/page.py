@@ -64,6 +64,12 @@ def as_markdown(summary: dict, seeds: list[int]) -> str:
         *_section("Explained", ["encoder", *EXPLAINED.values()], _explained(summary["explained"])),
         *_section("First word right: trained encoders", METHOD_HEAD, _methods(summary["right"])),
         *_section("First word right: FALCON, by encoder", ["encoder", "every feature", "clear truth"], _own(summary)),
+        *_section(
+            "Sets of words: what a feature follows", ["encoder", *SETS.values()], _uses(summary["uses"], "facets", SETS)
+        ),
+        *_section(
+            "Pairs whose words occur together", ["encoder", *PAIRS.values()], _uses(summary["uses"], "groups", PAIRS)
+        ),
         *_section("Planted co-occurrences", ["contrast, low images", *PLANTS.values()], _plants(summary["plants"])),
         *_section(
             "Sparse dictionaries: first word right", ["dictionary", *KINDS], _dictionaries(summary["dictionary"])
@@ -82,6 +88,18 @@ EXPLAINED = {
     "random_set.explained": "random sets",
 }
 METHOD_HEAD = ["method", "every feature", "FALCON less this", "p", "clear truth", "FALCON less this", "p"]
+SETS = {
+    "truth.set.f1 mean": "F1",
+    "truth.set.exact mean": "exact",
+    "truth.set.precision mean": "precision",
+    "truth.set.recall mean": "recall",
+    "truth.first.f1 mean": "F1, first word alone",
+    "truth.permuted_words.f1 mean": "F1, words of another feature",
+}
+PAIRS = {
+    "pairs.conjunction.exact_pair share": "both things named",
+    "pairs.conjunction.exact_pair_control share": "by the truth of a random partner",
+}
 PLANTS = {"spurious_removed": "planted word gone", "true_lost": "true word lost", "true_first": "true word first"}
 
 
@@ -111,6 +129,12 @@ def _own(summary: dict) -> Iterable[Cells]:
             name,
             *(_cell(summary, f"right.{scope}.{encoder}.falcon.first", "share") for scope in ("every", "clear")),
         ]
+
+
+def _uses(uses: dict, metrics: str, columns: dict[str, str]) -> Iterable[Cells]:
+    for encoder, name in list(ENCODERS.items())[:2]:
+        places = [key.split(" ") for key in columns]
+        yield [name, *(_cell(uses, f"{metrics}_{encoder}.{place}", number) for place, number in places)]
 
 
 def _plants(plants: dict) -> Iterable[Cells]:

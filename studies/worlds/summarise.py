@@ -19,9 +19,10 @@ MEASURES = ("pearson", "auprc")
 TABLES = Path("tables")
 TRAINED, UNTRAINED = "both", "untrained"  # both trained encoders; all controls
 FEATURE_KEYS = ("encoder", "feature", "kind", "value", "clear", "world", "role")
-# The numbers of a world's metrics that are summarised: of groups (C2), failures (C4) and transfer (C5).
+# The numbers of a world's metrics that are summarised: of sets of words, groups (C2), failures (C4) and transfer (C5).
 USED = re.compile(
     r"of_\w+\.\w+\.(share|mean)|pairs\.\w+\.\w+\.(share|mean|difference)"
+    r"|truth\.(set|first|first_five|permuted_words)\.(f1|exact|precision|recall)\.mean"
     r"|accuracy\.share|shortcut\.at_work\w*\.share|repair\.(boat_called_truck|truck_called_boat)\.\w+\.share"
     r"|r2(_null)?\.median|agreement\.\w+\.mean|control_\w+\.median|dimensions\.enough"
 )

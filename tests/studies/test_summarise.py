@@ -31,6 +31,21 @@ def test_removal_counts_cases_that_list_the_word_without_contrast():
     assert found["spurious_removed_less_true_lost"]["difference"] == 0
 
 
+def test_the_default_is_compared_with_its_own_ranking_without_contrast():
+    found = _plants(
+        plants(
+            [
+                ("f0", "distinct", "falcon_off", True, False, True, False),
+                ("f0", "distinct", "without_contrast", True, True, True, False),
+                ("f0", "distinct", "falcon", True, False, True, False),
+            ]
+        )
+    )
+    assert found["falcon_distinct"]["spurious_removed"]["share"] == 1
+    assert found["falcon_distinct"]["spurious_listed_without"] == 1
+    assert found["falcon_off_distinct"]["spurious_listed_without"] == 0
+
+
 def test_cases_are_joined_by_key_and_not_by_row():
     rows = plants(
         [
@@ -193,6 +208,14 @@ def test_units_are_summed_up_by_what_they_respond_to():
     assert found["and"]["exact"]["share"] == 1 and found["and"]["relation"]["share"] == 0
 
 
+def test_sets_of_words_and_pairs_are_summed_up_and_shown():
+    keys = [("facets_supervised", "truth.set.f1.mean"), ("groups_supervised", "pairs.conjunction.exact_pair.share")]
+    found = _uses(uses([(world, *key, value) for world, value in (("v", 0.8), ("w", 0.9)) for key in keys]))
+    assert found["facets_supervised"]["truth"]["set"]["f1"]["mean"] == pytest.approx(0.85)
+    page = as_markdown({"uses": found, "explained": {}, "right": {}, "plants": {}, "dictionary": {}, "units": {}}, [1])
+    assert page.count("| supervised | 0.85 (") == 2
+
+
 def test_features_without_an_explanation_count_in_the_space():
     found = _summary(ROWS, methods(ROWS), EXPLAINED, COHERENCE, pd.DataFrame(), DICTIONARY, UNITS, uses([]))
     assert found["explainability"]["supervised"]["of_the_space"]["interpretable"]["share"] == 0.25
@@ -206,7 +229,7 @@ def test_the_page_shows_the_numbers_of_the_summary_and_a_dash_for_what_is_missin
     assert "| SimCLR | 0.60 (" in page
     row = next(line for line in page.splitlines() if line.startswith("| **FALCON"))
     assert row.split(" | ")[1].startswith("0.86 (") and row.split(" | ")[2] == "–"
-    assert "| none | – | – | – |" in page
+    assert "| none, default ranking | – | – | – |" in page
 
 
 def test_the_page_has_the_tables_of_the_bases():
