@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from falcon_dvc.api import (
         AblateFeatures,
+        CaptionImages,
         Concepts,
         ExtractActivations,
         FindFacets,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AblateFeatures",
+    "CaptionImages",
     "Concepts",
     "ExtractActivations",
     "FindFacets",

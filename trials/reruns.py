@@ -33,12 +33,13 @@ ROOT = Path(__file__).resolve().parents[1]
 # Values that cannot change alone: the values that change with them, by the section and the last key.
 TOGETHER: dict[tuple[str, str], list[dict]] = {
     ("evaluate_human_captions", "encoders"): [{"pairs": "pairs.tsv"}],
-    ("concepts", "words_from"): [{"ranking": "correlation"}],
+    ("concepts", "ranking"): [{"words_from": "captions"}],
     ("encoders", "kind"): [{"variant": 0, "checkpoint": "pins/weights.txt"}],
     ("train", "objective"): [
-        {"weights": None, "greyscale": 0.1, "projection": 32, "temperature": 0.1},
+        {"weights": None, "further_share": None, "greyscale": 0.1, "projection": 32, "temperature": 0.1},
         {
             "weights": dict.fromkeys(("object", "colour", "texture", "background"), 1.0),
+            "further_share": 0.5,
             **dict.fromkeys(("greyscale", "projection", "temperature")),
         },
     ],

@@ -49,6 +49,7 @@ SETTINGS = {
     "measure_faithfulness": {"bootstrap": 10},
     "data": {"source": "images", "images": "images", "captions": "c.txt"},
     "find_groups": {"rule": "top_k", "top_k": 6, "min_images": 4},
+    "concepts": {"ranking": "score"},
     "encoders": {"e": {"kind": "scenes", "checkpoint": "c"}},
 }
 

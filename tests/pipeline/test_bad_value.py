@@ -54,7 +54,7 @@ def test_no_result_is_removed(project, run, capfd):
     before = fingerprints(folder, ("data",))
     assert {"data/params_checked.txt", "data/collected", "data/scored"} <= set(before)
     if run != "exp run -S":
-        text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("contrast: relative", "contrast: wrong", 1)
+        text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("contrast: combined", "contrast: wrong", 1)
         (folder / "params.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(DvcException):
         RUNS[run](project)

@@ -53,7 +53,10 @@ SMALL = {
     "find_groups": {"rule": "top_k", "top_k": 6, "min_images": 4, "max_images": 6, "random_images": 6, "low_images": 4},
 }
 TINY_RESNET = TINY_CLIP | {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}}
-STAGES = ("extract_activations", "find_groups", "mine_crops", "build_caption_index", "parse_captions", "score_concepts")
+STAGES = (
+    *("extract_activations", "find_groups", "embed_images", "mine_crops", "build_caption_index", "parse_captions"),
+    *("caption_images", "score_concepts"),
+)
 OF_AN_ENCODER = {"extract_activations", "find_groups", "mine_crops", "score_concepts"}
 
 

@@ -30,7 +30,10 @@ def here(tmp_path, monkeypatch):
 
 def params_of(captions, index=None, **data):
     content = read_yaml(ROOT / "params.yaml")
-    merge(content, {"data": {"captions": str(captions), **data}, "build_caption_index": index or {}})
+    concepts = {"ranking": "score", "contrast": "relative"}
+    merge(
+        content, {"data": {"captions": str(captions), **data}, "build_caption_index": index or {}, "concepts": concepts}
+    )
     return validated(content)
 
 

@@ -63,7 +63,10 @@ SMALL = {
     },
     "parse_captions": {"discard": [], "synonym_mentions": 100},
     # An untrained image-text encoder tells crops apart by a hair: this makes something of it, so that words are kept and removed.
-    "concepts": {"temperature": 1000.0, "captions_per_image": len(CAPTIONS), "relative_cut": 1.0, "top": 150},
+    "concepts": {
+        "ranking": "score", "contrast": "relative", "temperature": 1000.0, "captions_per_image": len(CAPTIONS), "relative_cut": 1.0,
+        "top": 150,
+    },
     "analyse_groups": {"bootstrap": 20},
     "measure_explainability": {"null_sets": 10, "bootstrap": 20},
     "find_facets": {"bootstrap": 20},

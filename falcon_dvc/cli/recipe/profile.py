@@ -118,7 +118,7 @@ def _data(recipe: Recipe) -> list[str]:
 
 
 def _whole_images() -> list[str]:
-    why = "captions of whole images only; 0.625 adds four windows of each image, which show small things, for five times the time"
+    why = "0.625 also captions four windows of each image, which show small things, in five times the time"
     return ["caption_images:", _line(1, "window", None, why)]
 
 

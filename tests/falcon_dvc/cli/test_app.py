@@ -19,8 +19,8 @@ def test_good_params(folder):
 @pytest.mark.parametrize(
     ("written", "instead", "words"),
     [
-        ("contrast: relative", "contrst: relative", ("concepts.contrst", "unknown key", "did you mean 'contrast'")),
-        ("contrast: relative", "contrast: priro", ("concepts.contrast", "priro")),
+        ("contrast: combined", "contrst: relative", ("concepts.contrst", "unknown key", "did you mean 'contrast'")),
+        ("contrast: combined", "contrast: priro", ("concepts.contrast", "priro")),
         ("top_k: 400 ", "top_k: forty ", ("find_groups.top_k", "forty")),
         ("threshold: 0.6 ", "threshold: 1.6 ", ("mine_crops.threshold", "1.6")),
         (

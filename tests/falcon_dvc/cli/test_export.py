@@ -152,7 +152,7 @@ def test_the_json_holds_the_same_nested_and_says_where_it_comes_from(made):
     assert features[0]["concepts"][0]["captions"] and features[-1]["members"] == [2, 3]
     assert features[6]["support"] is None and features[6]["concepts"] == []
     assert content["outputs"] == {"data/a": "ee", "data/b": "ff", "data/groups/simclr": "45e6.dir"}
-    assert content["params"]["concepts"]["contrast"] == "relative"
+    assert content["params"]["concepts"]["contrast"] == "combined"
     assert content["params"]["data"]["captions"] == "captions.txt"
 
 
