@@ -47,16 +47,18 @@ def varied(params: Params, overlay: dict[str, Any]) -> Params:
 
 
 def prepare(params: Params) -> None:
-    """Make the images and captions."""
+    """Make the images and captions, and compare them."""
     render_scenes.run(params)
     collect_images.run(params)
+    embed_images.run(params)
     read_captions(params)
 
 
 def read_captions(params: Params) -> None:
-    """Build the caption index, and parse the words of every caption."""
+    """Build the caption index, parse the words of every caption, and caption the whole images."""
     build_caption_index.run(params)
     parse_captions.run(params)
+    caption_images.run(params)
 
 
 def explain(params: Params, encoder: str) -> bool:
@@ -78,8 +80,6 @@ def explain_again(params: Params, encoder: str) -> bool:
 
 def measure(params: Params) -> None:
     """Measure the coherence of all encoders' crops, and decide which features are explained, if there are controls."""
-    embed_images.run(params)
-    caption_images.run(params)
     for encoder in params.encoders:
         measure_explainability.run(params, encoder)
     if len(params.without_controls) == len(params.encoders):
