@@ -23,7 +23,7 @@ from falcon_dvc.evaluation.set_truth import RAISES, agreement, named_attributes
 from falcon_dvc.evaluation.statistics import correlations
 from falcon_dvc.params.schema import Params
 from falcon_dvc.synthetic.scenes.scenes import VALUES
-from stages import caption_images, embed_images, find_facets, fit_basis
+from stages import find_facets, fit_basis
 from worlds import run_stages
 from worlds.probe_directions import Probe, directions_of, in_basis, supervised
 
@@ -80,8 +80,6 @@ def _layer(probe: Probe, shows: Bool[np.ndarray, "images units"]) -> dict[str, F
 
 def _explain(params: Params) -> None:
     """Run the stages up to the sets of words."""
-    embed_images.run(params)
-    caption_images.run(params)
     fit_basis.run(params, NAME)
     run_stages.explain(params, NAME)
     find_facets.run(params, NAME)
