@@ -27,7 +27,7 @@ CROPS = 7  # in a row
 SIDE, GAP, LEFT = 72, 4, 210  # pixels: side of a crop, space between crops, left edge of the first crop
 ROW = 2 * SIDE + 5 * GAP
 WORDS = 4  # shown of a feature
-COLOURS = 56  # a palette keeps the file small
+COLOURS = 160  # a palette keeps the file small
 INK, FAINT, PAPER = "#1c1e21", "#60656b", "#ffffff"
 
 
