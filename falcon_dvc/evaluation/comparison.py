@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params, Resampled
 
 MEASURES = ("pearson", "auprc", "auc", "mad")
+TIE = 0.05  # a first word that follows the feature by so much less than the truth is as good
 
 
 def compared_methods(params: Params, name: str, judge: Judge) -> dict[str, pd.DataFrame]:
@@ -107,11 +108,14 @@ def _by_methods(compared: dict[str, pd.DataFrame], settings: Resampled) -> dict[
 def _hits(table: pd.DataFrame, settings: Resampled) -> dict:
     """Compute shares over features, with an interval for the first word.
 
-    A truth that is not listed has a reciprocal rank of 0.
+    A truth that is not listed has a reciprocal rank of 0. A word ties with the truth if its held-out correlation with the
+    feature is at most `TIE` smaller: two attributes can describe a feature equally well.
     """
+    ties = table["correlation"] - table["pearson"] <= TIE
     return {
         "features": len(table),
         **mean_with_interval(table["hit_first"], settings, "top1"),
+        "top1_or_tie": float((table["hit_first"].astype(bool) | ties).mean()),
         "top5": float(table["hit_five"].mean()),
         "mean_reciprocal_rank": float((1 / table["rank_of_truth"]).mean()),
     }

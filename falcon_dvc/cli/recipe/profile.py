@@ -85,6 +85,7 @@ def profile_text(recipe: Recipe) -> str:
         _encoders(recipe),
         _find_groups(recipe.settings, recipe.default["find_groups"]),
         _measure_faithfulness(recipe),
+        _ranking(),
         _whole_images(),
         _classifier(recipe),
         *([_classes(recipe)] if recipe.labelled else []),
@@ -142,12 +143,11 @@ def _alignment(name: str, entry: Entry) -> list[str]:
         *(_line(2, key, value, comments[key]) for key, value in entry.items()),
         "",
         _line(0, "mine_crops", {"embed": "maps"}, "all crops of an image in one pass of these networks"),
-        *_ranking(),
     ]
 
 
 def _ranking() -> list[str]:
-    """Rank words over all images, as was best for photographs with such an encoder."""
+    """Rank words over all images, as was best for photographs (docs/results.md)."""
     return [
         "concepts:",
         _line(1, "contrast", "off", "a correlation over all images contrasts by itself"),
