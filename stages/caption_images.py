@@ -67,6 +67,8 @@ def _captioned(params: Params, corpus: Corpus, embeddings: np.ndarray, work: Res
         "compared": "different images",
         "window": params.caption_images.window,
     }
-    checkpoint = work.checkpoint("captions", depends_on, [paths.CAPTIONS, paths.IMAGE_EMBEDDINGS])
+    compared = [paths.IMAGE_EMBEDDINGS / name for name in ("embeddings.npy", "windows.npy")]
+    inputs = [paths.CAPTIONS, *(path for path in compared if path.exists())]
+    checkpoint = work.checkpoint("captions", depends_on, inputs)
     with executor_of(params, "caption_images") as executor:
         return corpus.captioned(embeddings, settings, shards, checkpoint, executor)

@@ -35,12 +35,11 @@ def run(params: Params) -> StageSummary:
     with resumable("embed_images") as work:
         embeddings = embed_images(params, encoder, images, work, folder)
         write_array(folder / "embeddings.npy", embeddings)
-    write_array(folder / "centre.npy", embeddings[images["split"] == "probe"].mean(axis=0))
-    write_json(folder / "embeddings.json", {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing})
-    if (side := params.caption_images.window) is not None:
-        boxes = corner_windows(images["width"].to_numpy(), images["height"].to_numpy(), side)
-        rows = np.repeat(np.arange(len(images)), WINDOWS)
-        with resumable("embed_images") as work:
-            windows = embeddings_of_crops(params, encoder, rows, boxes, work, "windows")
-            write_array(folder / "windows.npy", windows)
+        write_array(folder / "centre.npy", embeddings[images["split"] == "probe"].mean(axis=0))
+        made_by = {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing}
+        write_json(folder / "embeddings.json", made_by)
+        if (side := params.caption_images.window) is not None:
+            boxes = corner_windows(images["width"].to_numpy(), images["height"].to_numpy(), side)
+            rows = np.repeat(np.arange(len(images)), WINDOWS)
+            write_array(folder / "windows.npy", embeddings_of_crops(params, encoder, rows, boxes, work, "windows"))
     return StageSummary(read={"images": len(images)}, wrote={f"embedded images to {folder}": len(images)})
