@@ -174,8 +174,9 @@ def downloaded(browser, folder, rater):
     browser.value(f"document.getElementById('rater').value = {json.dumps(rater)}")
     browser.value("document.getElementById('download').click()")
     for _ in range(200):
-        if found := list(folder.glob("answers-*.json")):
-            return json.loads(found[0].read_text(encoding="utf-8"))
+        written = [path.read_text(encoding="utf-8") for path in folder.glob("answers-*.json")]
+        if any(written):  # the browser makes an empty file first
+            return json.loads(written[0])
         time.sleep(0.02)
     pytest.fail(browser.value("document.getElementById('said').textContent"))
 
