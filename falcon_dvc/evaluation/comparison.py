@@ -108,17 +108,24 @@ def _by_methods(compared: dict[str, pd.DataFrame], settings: Resampled) -> dict[
 def _hits(table: pd.DataFrame, settings: Resampled) -> dict:
     """Compute shares over features, with an interval for the first word.
 
-    A truth that is not listed has a reciprocal rank of 0. A word ties with the truth if its held-out correlation with the
-    feature is at most `TIE` smaller: two attributes can describe a feature equally well.
+    A truth that is not listed has a reciprocal rank of 0.
     """
-    ties = table["correlation"] - table["pearson"] <= TIE
     return {
         "features": len(table),
         **mean_with_interval(table["hit_first"], settings, "top1"),
-        "top1_or_tie": float((table["hit_first"].astype(bool) | ties).mean()),
+        "top1_or_tie": float(first_or_tie(table).mean()),
         "top5": float(table["hit_five"].mean()),
         "mean_reciprocal_rank": float((1 / table["rank_of_truth"]).mean()),
     }
+
+
+def first_or_tie(table: pd.DataFrame) -> pd.Series:
+    """Find the features whose first word is right or ties with the truth: bool, by row of `Judge.judged`.
+
+    A word ties if its held-out correlation with the feature is at most `TIE` smaller than that of the truth: two attributes
+    can describe a feature equally well.
+    """
+    return table["hit_first"].astype(bool) | (table["correlation"] - table["pearson"] <= TIE)
 
 
 def _selectivity(table: pd.DataFrame, settings: Resampled) -> dict:

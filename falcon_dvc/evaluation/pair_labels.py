@@ -1,6 +1,7 @@
 """Label pairs of features by one word or two on some images, and judge the label on others (claim C2).
 
-The label of a pair comes from its joint activation alone. The words of its members have no part in it.
+The label comes from the joint activation of the pair and from the activations of its members. The words that are listed for
+the members have no part in it.
 """
 
 from __future__ import annotations
@@ -85,45 +86,74 @@ def joint_scores(scores: sparse.csc_array, labels: Labels) -> Joint:
     return np.sqrt(scores_of(scores, labels[:, 0]) * scores_of(scores, labels[:, 1]))
 
 
-def chosen_labels(half: Half, candidates: int) -> Labels:
-    """Choose for each pair the one or two words whose score correlates most with its joint activation.
+def chosen_labels(half: Half, candidates: int, member_weight: float) -> Labels:
+    """Choose for each pair the one or two words that fit its joint activation and its members best.
+
+    The fit is the correlation of the label's score with the joint activation, plus `member_weight` times the correlation of
+    the two members with a word each (`correlation_of_members`). The joint activation alone is large on few images, so a
+    label chosen by it alone often fits one member and chance.
 
     Parameters
     ----------
     candidates : words that correlate most by themselves; one or two of these become the label.
+    member_weight : 0 for the joint activation alone.
 
     Returns
     -------
-    The word that correlates more by itself first; twice the same word if it fits better than any two.
+    The word that correlates more with the joint activation by itself first; twice the same word if it fits better than any two.
     """
     single = np.round(correlations_with_words(half.joint, half.scores), DIGITS)
+    members = correlations_of_members(half)
     likely = np.argsort(-single, axis=1, kind="stable")[:, :candidates]
     first, second = np.triu_indices(likely.shape[1])
     labels = np.zeros((len(likely), 2), dtype=np.int64)
     for pair, words in enumerate(likely):
         options = np.column_stack([words[first], words[second]])
         together = standardised(joint_scores(half.scores, options)).T @ standardised(half.joint[:, pair])
-        labels[pair] = options[np.round(together / len(half.joint), DIGITS).argmax()]
+        fit = together / len(half.joint) + member_weight * correlation_of_members(*members[:, pair], options)
+        labels[pair] = options[np.round(fit, DIGITS).argmax()]
     return labels
+
+
+def correlations_of_members(half: Half) -> Float[np.ndarray, "2 pairs words"]:
+    """Compute the correlation of both members of each pair with the score of each word."""
+    return np.stack([correlations_with_words(half.members[:, :, place], half.scores) for place in (0, 1)])
+
+
+def correlation_of_members(
+    first: Float[np.ndarray, " words"], second: Float[np.ndarray, " words"], labels: Int[np.ndarray, "labels 2"]
+) -> Float[np.ndarray, " labels"]:
+    """Give each member one of the two words of a label; return the smaller of both correlations, under the better assignment.
+
+    Parameters
+    ----------
+    first, second : correlation of each member with each word.
+    """
+    one, other = labels.T
+    return np.maximum(np.minimum(first[one], second[other]), np.minimum(first[other], second[one]))
 
 
 def best_words(half: Half) -> Labels:
     """Choose for each member of each pair the word whose score correlates most with its activation."""
-    of_members = [correlations_with_words(half.members[:, :, place], half.scores) for place in (0, 1)]
-    return np.column_stack([np.round(correlation, DIGITS).argmax(axis=1) for correlation in of_members])
+    return np.round(correlations_of_members(half), DIGITS).argmax(axis=2).T
 
 
 def judged(
-    choose: Half, judge: Half, candidates: int, weights: Float[np.ndarray, "samples images"], confidence: float
+    choose: Half,
+    judge: Half,
+    candidates: int,
+    member_weight: float,
+    weights: Float[np.ndarray, "samples images"],
+    confidence: float,
 ) -> Judged:
     """Choose the labels of pairs on one half of the images, and compare pairs with their best members on the other.
 
     Parameters
     ----------
-    candidates : see `chosen_labels`.
+    candidates, member_weight : see `chosen_labels`.
     weights : bootstrap samples of the judging images, see `statistics.bootstrap_weights`.
     """
-    labels = chosen_labels(choose, candidates)
+    labels = chosen_labels(choose, candidates, member_weight)
     gain = gain_of_labels(judge, labels, weights, confidence)
     own = np.stack([scores_of(judge.scores, word) for word in best_words(choose).T], axis=2)
     of_members = weighted_correlations(judge.members, own, np.full((1, len(own)), 1 / len(own)))[0]

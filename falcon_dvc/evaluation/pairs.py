@@ -165,7 +165,8 @@ class _Measure:
         """Label pairs on one half of the images and judge them on the other: a row for each pair, and numbers of its words."""
         settings, explained = self.settings, self.explained
         choose, judge = self._halves(pairs)
-        found = judged(choose, judge, settings.candidates, self.weights, settings.confidence)
+        rule = settings.candidates, settings.member_weight
+        found = judged(choose, judge, *rule, self.weights, settings.confidence)
         words = explained.words[found.labels]
         table = pd.DataFrame(
             {

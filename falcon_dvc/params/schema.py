@@ -823,6 +823,7 @@ class AnalyseGroups(Resampled):
     most_other: Annotated[float, Field(ge=-1, le=1)]
     most_pairs: Count
     candidates: Count
+    member_weight: Annotated[float, Field(ge=0, le=100)]
 
 
 class MeasureExplainability(Resampled):

@@ -125,6 +125,7 @@ def _summed_up(rows: pd.DataFrame) -> dict[str, float]:
     return {
         "features": len(rows),
         "first_right": int(rows["hit_first"].sum()),
+        "first_or_tie": int(comparison.first_or_tie(rows).sum()),
         "five_right": int(rows["hit_five"].sum()),
         "truth_listed": int(np.isfinite(rows["rank_of_truth"]).sum()),
         **{measure: float(rows[measure].mean()) for measure in MEASURES},

@@ -149,6 +149,7 @@ def _of_method(method: str, features: pd.DataFrame, counts: pd.DataFrame) -> dic
     by_world = features.dropna(subset=[method]).groupby("world")[method]
     return {
         "first": share(by_world.sum(), by_world.size()),
+        "first_or_tie": share_of(counts, "first_or_tie", "features"),
         "first_five": share_of(counts, "five_right", "features"),
         **{measure: _mean_of_features(counts, measure) for measure in MEASURES},
         **({} if method == OWN else {"falcon_less_this": paired(features, method)}),

@@ -11,16 +11,19 @@ from worlds.worlds import Variation, params_of, read_world
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_array, write_table
+from falcon_dvc.evaluation.comparison import TIE
 from falcon_dvc.evaluation.ground_truth import Judge
 from tests.support.paths import ROOT
 
 
-def judged(first, clear):
+def judged(first, clear, beyond=0.4):
+    """Features, some with a right first word; the truth of the others correlates by `beyond` more than the first word."""
     right = np.array(first)
     return pd.DataFrame(
         {"group": [f"f{row}" for row in range(len(first))], "kind": "object", "value": "boat", "clear": clear}
         | {"hit_first": right, "hit_five": True, "rank_of_truth": np.where(right, 1.0, np.inf)}
         | {"pearson": 0.5, "auprc": 0.5, "auc": 0.5, "mad": 0.5}
+        | {"correlation": np.where(right, 0.5, 0.5 + beyond)}
     )
 
 
@@ -41,6 +44,12 @@ def test_methods_are_counted_over_clear_and_over_every_feature():
     assert list(table.loc[("supervised", "falcon", "every"), ["features", "first_right", "truth_listed"]]) == [2, 1, 1]
     assert table.loc[("supervised", "falcon", "clear"), "features"] == 1
     assert ("untrained_1", "falcon", "clear") not in table.index
+
+
+@pytest.mark.parametrize(("beyond", "count"), [(TIE - 0.01, 2), (TIE + 0.01, 1)])
+def test_a_first_word_that_follows_a_feature_as_well_as_the_truth_counts_as_tied(beyond, count):
+    table = _methods({"supervised": {"falcon": judged([True, False], True, beyond)}})
+    assert list(table["first_or_tie"]) == [count, count] and list(table["first_right"]) == [1, 1]
 
 
 @pytest.fixture

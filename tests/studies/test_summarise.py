@@ -73,7 +73,7 @@ def methods(table):
     """The counts of the same features, as `measure_world` writes them."""
     counts = [
         {"world": world, "encoder": encoder, "method": method, "scope": scope, "features": len(rows), "five_right": 0}
-        | {"first_right": rows[method].sum(), "pearson": 0.5, "auprc": 0.5, "auc": 0.5, "mad": 0.5}
+        | {"first_right": rows[method].sum(), "first_or_tie": len(rows), "pearson": 0.5, "auprc": 0.5, "auc": 0.5, "mad": 0.5}
         for (world, encoder), of in table.groupby(["world", "encoder"])
         for scope, rows in (("clear", of[of["clear"] == 1]), ("every", of))
         for method in ("falcon", "rival")
@@ -103,6 +103,7 @@ def test_methods_are_compared_on_the_same_features_over_every_and_over_clear_one
     assert less["difference"] == pytest.approx((2 / 4 + 1 / 3) / 2), "the mean over worlds"
     assert less["sign_test_p_value"] == 0.375
     assert clear["falcon_less_this"]["difference"] == pytest.approx((1 + 0) / 2)
+    assert every["first_or_tie"]["share"] == 1
 
 
 def test_a_method_is_compared_only_where_it_was_measured():

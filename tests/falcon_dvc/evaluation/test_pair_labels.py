@@ -11,6 +11,7 @@ from falcon_dvc.evaluation.pair_labels import (
     Half,
     best_words,
     chosen_labels,
+    correlation_of_members,
     gain_of_labels,
     halves,
     joint_scores,
@@ -22,6 +23,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 IMAGES, WORDS = 600, 5
 PAIRS = np.array([[0, 1], [2, 3], [0, 4]])
 CHOOSING, JUDGING = np.arange(0, IMAGES, 2), np.arange(1, IMAGES, 2)
+MEMBERS = 2.0  # weight of the members
 FEW = settings(max_examples=15)
 
 
@@ -45,7 +47,7 @@ def weights(samples: int = 60) -> np.ndarray:
 @FEW
 @given(SEEDS)
 def test_planted_conjunctions_are_named_and_beat_their_members_and_redundant_features_have_one_word(seed):
-    found = judged(*halved(*planted(seed)), 4, weights(), 0.95)
+    found = judged(*halved(*planted(seed)), 4, MEMBERS, weights(), 0.95)
     assert [set(label) for label in found.labels[:2].tolist()] == [{0, 1}, {2, 3}]
     assert (found.gain.low[:2] > 0).all()
     assert found.labels[2].tolist() == [0, 0] and found.gain.group[2] - found.gain.member[2] < 0.1
@@ -56,7 +58,7 @@ def test_planted_conjunctions_are_named_and_beat_their_members_and_redundant_fea
 def test_permuted_images_give_chance(seed):
     activations, scores = planted(seed)
     permuted = np.random.default_rng(seed + 1).permutation(scores)
-    found = judged(*halved(activations, permuted), 4, weights(2), 0.95)
+    found = judged(*halved(activations, permuted), 4, MEMBERS, weights(2), 0.95)
     assert np.abs(found.gain.group).max() < 0.3
     assert abs(found.gain.group.mean()) < 0.2
 
@@ -69,7 +71,7 @@ def test_labels_never_see_the_judging_half(seed):
     rng = np.random.default_rng(seed)
     activations[JUDGING], scores[JUDGING] = rng.random((len(JUDGING), 5)), rng.random((len(JUDGING), WORDS))
     after = halved(activations, scores)[0]
-    assert np.array_equal(chosen_labels(before, 4), chosen_labels(after, 4))
+    assert np.array_equal(chosen_labels(before, 4, MEMBERS), chosen_labels(after, 4, MEMBERS))
     assert np.array_equal(best_words(before), best_words(after))
 
 
@@ -77,7 +79,7 @@ def test_labels_never_see_the_judging_half(seed):
 @given(SEEDS)
 def test_the_order_of_features_does_not_matter(seed):
     data = planted(seed)
-    found, swapped = (judged(*halved(*data, pairs), 4, weights(5), 0.95) for pairs in (PAIRS, PAIRS[:, ::-1]))
+    found, swapped = (judged(*halved(*data, pairs), 4, MEMBERS, weights(5), 0.95) for pairs in (PAIRS, PAIRS[:, ::-1]))
     assert np.array_equal(found.labels, swapped.labels)
     assert np.allclose(found.gain.low, swapped.gain.low) and np.allclose(found.own_word_gain, swapped.own_word_gain)
     assert np.array_equal(found.gain.best, 1 - swapped.gain.best)
@@ -118,12 +120,32 @@ def test_the_best_words_of_members_are_those_they_follow(seed):
 
 @pytest.mark.parametrize("candidates", [1, 3, 99])
 def test_a_label_has_at_most_two_of_the_candidates(candidates):
-    labels = chosen_labels(halved(*planted(0))[0], candidates)
+    labels = chosen_labels(halved(*planted(0))[0], candidates, MEMBERS)
     assert labels.shape == (3, 2) and ((labels[:, 0] == labels[:, 1]) | (candidates > 1)).all()
 
 
+@given(SEEDS)
+def test_each_member_has_a_word_of_its_own_whichever_stands_first(seed):
+    first, second = np.random.default_rng(seed).uniform(-1, 1, (2, WORDS))
+    labels = np.array([[0, 1], [1, 0], [2, 2]])
+    found = correlation_of_members(first, second, labels)
+    by_hand = max(min(first[0], second[1]), min(first[1], second[0]))
+    assert found.tolist() == [by_hand, by_hand, min(first[2], second[2])]
+    assert np.array_equal(found, correlation_of_members(second, first, labels))
+
+
+def test_members_decide_where_a_few_images_of_the_pair_would_name_another_thing():
+    activations, scores = planted(0)
+    joint = np.flatnonzero((activations[:, :2] > 0.4).all(axis=1) & (np.arange(IMAGES) % 2 == 0))
+    scores[:, 4] = 0.05
+    scores[joint, 4] = 1  # by chance, thing 4 is on the images of the pair and on no other
+    half = halved(activations, scores)[0]
+    assert chosen_labels(half, 5, 0.0)[0].tolist() == [4, 4]
+    assert set(chosen_labels(half, 5, MEMBERS)[0].tolist()) == {0, 1}
+
+
 def test_without_pairs_there_is_nothing_to_judge():
-    found = judged(*halved(*planted(0), PAIRS[:0]), 4, weights(5), 0.95)
+    found = judged(*halved(*planted(0), PAIRS[:0]), 4, MEMBERS, weights(5), 0.95)
     assert found.labels.shape == (0, 2) and found.gain.group.shape == found.own_word_gain.shape == (0,)
 
 
