@@ -1,4 +1,4 @@
-# make repro                                        the default run: the embedded world
+# make repro                                        the default run: the synthetic data set
 # make repro PROFILE=NAME                           the profile that `falcon init NAME` wrote for your encoder, in runs/NAME
 # make repro PROFILE=photos IMAGES=DIR CAPTIONS=FILE   your photographs and captions, in runs/photos
 # make study                                        five synthetic data sets and plants (studies/dvc.yaml); 1.3 hours of one core

@@ -88,10 +88,10 @@ def disk(found: dict) -> Iterator[Row]:
 
 def tests(found: dict) -> Iterator[Row]:
     names = {
-        "bad_inputs": "bad inputs, each with the behaviour expected (`tests/rubbish`)",
+        "bad_inputs": "bad inputs, each with the behaviour expected (`tests/malformed_inputs`)",
         "fuzzing": "readers fuzzed: bytes flipped, cut, put in (`tests/malformed_inputs/test_fuzz.py`)",
         "attacks": "attacks: strings through the whole run to the browser, code, paths, policies (`tests/security`)",
-        "properties_of_the_method": "properties and examples of every pure function (`tests/method`)",
+        "properties_of_the_method": "properties and examples of every pure function (`trials/suites.py: METHOD`)",
     }
     for name, text in names.items():
         counts, of = found[name], found[name].get("examples_a_test")

@@ -17,11 +17,13 @@ from falcon_dvc.artifacts.formats import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# The packages of pure functions on arrays.
+METHOD = ("activations", "concepts", "crops", "evaluation", "failures", "groups", "transfer")
 SUITES = {
-    "bad_inputs": ["tests/rubbish", "--ignore", "tests/malformed_inputs/test_fuzz.py"],
+    "bad_inputs": ["tests/malformed_inputs", "--ignore", "tests/malformed_inputs/test_fuzz.py"],
     "fuzzing": ["tests/malformed_inputs/test_fuzz.py"],
     "attacks": ["tests/security"],
-    "properties_of_the_method": ["tests/method"],
+    "properties_of_the_method": [f"tests/falcon_dvc/{folder}" for folder in METHOD],
 }
 
 

@@ -68,7 +68,7 @@ def _shown(figure: Figure | float | None) -> str:
 def as_markdown(table: pd.DataFrame) -> str:
     """Format the table as a page: what holds in five sentences, and one table of all statements."""
     head = "| claim | statement | data | measured | comparison | verdict | file: key |"
-    lines = ["# Claims\n", in_short(table) + "\n", *_preamble(), "", head, "|---|---|---|---|---|---|---|"]
+    lines = ["# Claims", "", *(f"- {sentence}" for sentence in in_short(table)), "", *_preamble(), "", head, "|---|---|---|---|---|---|---|"]
     lines += [
         f"| {row.claim} | {row.statement} | {row.data} | {row.measured} | {row.against} | **{row.verdict}** | `{row.file}`: `{row.key}` |"
         for row in table.itertuples()
@@ -77,13 +77,13 @@ def as_markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def in_short(table: pd.DataFrame) -> str:
+def in_short(table: pd.DataFrame) -> list[str]:
     """Say in five sentences what holds and what does not, from the verdicts alone."""
     verdicts = {str(claim): list(rows["verdict"]) for claim, rows in table.groupby("claim")}
-    return " ".join(
+    return [
         f"{'; '.join(f'{SHORT[claim]} {_outcome(verdicts.get(claim, []))}' for claim in claims)}."
         for claims in SENTENCES
-    )
+    ]
 
 
 def _outcome(verdicts: list[str]) -> str:
