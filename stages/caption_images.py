@@ -30,7 +30,7 @@ def run(params: Params) -> StageSummary:
 
     corpus, images, folder = read_corpus(), read_table(paths.IMAGES), paths.IMAGE_CAPTIONS
     corpus.refuse_other(read_json(paths.IMAGE_EMBEDDINGS / "embeddings.json")["image_text"], "image_text")
-    embeddings = _embeddings(len(images), params.caption_images.window is not None)
+    embeddings = _embeddings(len(images), params.caption_images.window != "off")
     with resumable("caption_images") as work:
         captions = _captioned(params, corpus, embeddings - read_centre(params.concepts, embeddings.shape[1]), work)
     for name, values in (("captions", captions.captions), ("weights", captions.weights)):

@@ -38,7 +38,7 @@ def run(params: Params) -> StageSummary:
         write_array(folder / "centre.npy", embeddings[images["split"] == "probe"].mean(axis=0))
         made_by = {"image_text": encoder.fingerprint, "preprocessing": encoder.preprocessing}
         write_json(folder / "embeddings.json", made_by)
-        if (side := params.caption_images.window) is not None:
+        if (side := params.caption_images.window) != "off":
             boxes = corner_windows(images["width"].to_numpy(), images["height"].to_numpy(), side)
             rows = np.repeat(np.arange(len(images)), WINDOWS)
             write_array(folder / "windows.npy", embeddings_of_crops(params, encoder, rows, boxes, work, "windows"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -121,12 +121,12 @@ def explain(
     return Explained(groups, concepts, of_crops, crops, as_bytes(heatmaps), words, below, effects, source)
 
 
-def _views(source: ImageSource, window: float | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _views(source: ImageSource, window: float | Literal["off"]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """List the box of every whole image, and the boxes of its windows, as the table of crops."""
     sides = np.array([source.load(row).shape[:2] for row in range(len(source))])
     nothing = np.zeros(len(sides), dtype=int)
     whole = np.column_stack([nothing, nothing, sides[:, 1], sides[:, 0]])
-    windows = whole[:0] if window is None else corner_windows(sides[:, 1], sides[:, 0], window)
+    windows = whole[:0] if window == "off" else corner_windows(sides[:, 1], sides[:, 0], window)
     each = len(windows) // len(sides)
     return tuple(
         pd.DataFrame(boxes, columns=BOX).assign(image=np.repeat(np.arange(len(sides)), count))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from falcon_dvc.errors import UserError
 
@@ -107,7 +107,7 @@ class CaptionImages:
 
     template: str = "a photo of a {}"
     least_mentions: int = 10
-    window: float | None = 0.625
+    window: float | Literal["off"] = 0.625
 
 
 @dataclass(frozen=True)

@@ -836,7 +836,7 @@ class MeasureExplainability(Resampled):
 class CaptionImages(Section):
     template: Annotated[str, Field(pattern=r"\{\}")]
     least_mentions: Count
-    window: Annotated[float, Field(gt=0, le=1)] | None = None
+    window: Annotated[Annotated[float, Field(gt=0, le=1)] | Literal["off"], BeforeValidator(_off_is_false)]
 
 
 class MeasureFaithfulness(Resampled):

@@ -12,10 +12,10 @@ from tests.support.faithful import colours_of_images
 from tests.support.stage_params import params_of
 from tests.support.transfer_spaces import IMAGES, NAMES, TEST
 
-WHOLE = {"least_mentions": 2, "window": None}
+WHOLE = {"least_mentions": 2, "window": "off"}
 PARAMS = params_of({"concepts": {"captions_per_image": 2}, "caption_images": WHOLE})
 PER_COLOUR = params_of(
-    {"concepts": {"captions_per_image": 2, "normaliser": "shard", "shards": 5}, "caption_images": {"window": None}}
+    {"concepts": {"captions_per_image": 2, "normaliser": "shard", "shards": 5}, "caption_images": {"window": "off"}}
 )
 
 

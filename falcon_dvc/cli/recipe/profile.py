@@ -120,7 +120,7 @@ def _data(recipe: Recipe) -> list[str]:
 
 def _whole_images() -> list[str]:
     why = "0.625 also captions four windows of each image, which show small things, in five times the time"
-    return ["caption_images:", _line(1, "window", None, why)]
+    return ["caption_images:", _line(1, "window", "off", why)]
 
 
 def _vocabulary() -> list[str]:

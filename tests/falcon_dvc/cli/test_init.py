@@ -15,6 +15,7 @@ from falcon_dvc.cli.runs import prepare
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params, read_yaml
 from tests.support.command_lines import assert_one_line, falcon
+from tests.support.dvc_params import missing_params
 from tests.support.paths import ROOT
 
 NETWORK = ("--encoder", "timm:test_resnet")
@@ -321,13 +322,16 @@ def real_params(project, monkeypatch):
     """The project with the whole params.yaml, as the current folder."""
     monkeypatch.chdir(project)
     (project / ".dvcignore").touch()
+    (project / "dvc.yaml").symlink_to(ROOT / "dvc.yaml")
     (project / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     return project
 
 
 def test_the_run_has_valid_params(real_params):
     assert init(real_params, *CATDOG, *DATA, "--features", "3,17").returncode == 0
-    params = load_params(prepare("mine") / "params.yaml")
+    folder = prepare("mine")
+    params = load_params(folder / "params.yaml")
+    assert not missing_params(folder.resolve()), "null in a profile removes a param that dvc.yaml lists"
     assert list(params.encoders) == ["mine"] and params.failures.encoders == ("mine",)
 
 

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from falcon_dvc.cli.runs import _drop_other_controls, keep, prepare
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params, merge
+from tests.support.dvc_params import missing_params
 from tests.support.dvc_projects import command, commit
 from tests.support.outcomes import assert_refused
 from tests.support.paths import ROOT
@@ -39,6 +40,7 @@ def test_merge_is_a_json_merge_patch():
 def test_every_profile_gives_valid_params(project, name):
     folder = prepare(name, "pictures", "captions.txt")
     assert load_params(folder / "params.yaml")
+    assert not missing_params(folder), "null in a profile removes a param that dvc.yaml lists"
 
 
 def test_photos_run_has_its_own_params_and_the_roots_code(project):
