@@ -13,6 +13,8 @@ TRAINING = DATA / "training"
 CAPTIONS = DATA / "captions"
 # Embeddings of the whole images, and the maps from which crops are embedded (`mine_crops.embed`); the rows are those of IMAGES.
 IMAGE_EMBEDDINGS = DATA / "image_embeddings"
+# Embeddings of the windows of the images, in their order; an output of its own, as crops do not depend on it.
+IMAGE_WINDOWS = DATA / "image_windows.npy"
 # Captions of the whole images, whose rows are those of IMAGES.
 IMAGE_CAPTIONS = DATA / "image_captions"
 MENTIONS = DATA / "mentions.parquet"

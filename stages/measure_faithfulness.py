@@ -40,7 +40,7 @@ def run(params: Params, name: str) -> StageSummary:
         activations = open_rows(paths.groups(name) / "activations", len(images), paths.IMAGES)
         scores, references = image_scores(corpus), _references(params, name, heldout, activations.shape[1])
         parts = [
-            (table, mean_of_members(activations.rows(heldout), groups["members"])),
+            (table, mean_of_members(activations, groups["members"], heldout)),
             *_hand_made(images, scores, corpus, params),
         ]
         table = pd.concat(

@@ -41,7 +41,7 @@ def run(params: Params, name: str) -> StageSummary:
     by_correlation = params.concepts.ranking == "correlation"
     following = _following(name, groups, corpus, params.concepts) if by_correlation else None
     explanation = _explain(captions, crops, groups, corpus, params, following)
-    table = concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts, by_correlation)
+    table = concept_table(explanation, corpus, groups["group"].to_numpy(), params.concepts)
     high = (crops["role"] == "high").to_numpy()
     evidence = evidence_table(
         table, crops[high].reset_index(drop=True), Captioned(captions.captions[high], captions.weights[high]), corpus
@@ -117,7 +117,7 @@ def _explain(
 def _following(name: str, groups: pd.DataFrame, corpus: Corpus, settings: Concepts) -> Following:
     """Read what the groups and the words do on the probe images."""
     probe, whole = np.flatnonzero(read_table(paths.IMAGES)["split"] == "probe"), read_whole_images(corpus)
-    activations = mean_of_members(open_rows(paths.groups(name) / "activations").rows(probe), groups["members"])
+    activations = mean_of_members(open_rows(paths.groups(name) / "activations"), groups["members"], probe)
     constants = settings.word_weight, settings.nearest_weight, settings.word_sharpness
     return Following(activations, whole.scores[probe], whole.words, whole.embeddings[probe], whole.texts, *constants)
 

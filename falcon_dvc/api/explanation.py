@@ -167,7 +167,7 @@ def _concepts(
     number = pd.Index(groups["group"]).get_indexer(crops["group"])
     role = crops["role"].to_numpy()
     explanation = explain_by(following, captioned, number, role, corpus.mentions, len(groups), settings)
-    return captioned, concept_table(explanation, corpus, groups["group"].to_numpy(), settings, following is not None)
+    return captioned, concept_table(explanation, corpus, groups["group"].to_numpy(), settings)
 
 
 def _chosen(features: Iterable[int] | None, width: int) -> np.ndarray:
@@ -198,6 +198,11 @@ def _images(features: np.ndarray, chosen: np.ndarray, settings: schema.FindGroup
         normalised, settings.rule, top_k=settings.top_k, quantile=settings.quantile, sigma=settings.sigma
     )
     groups, statistics, _ = explained_groups(fires, settings, chosen)
+    if features.shape[1] == 1 and settings.normalise != "none":
+        raise UserError(
+            "encoder: gives one feature, and find_groups.normalise compares the features of an image with each other; "
+            'give at least two, or set settings.find_groups.normalise="none"'
+        )
     if not len(groups):
         raise UserError(
             f"features: none of {len(chosen)} fires on {settings.min_images} or more of {len(features)} images; "

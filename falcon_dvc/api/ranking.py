@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from falcon_dvc.activations.rows import DenseRows
 from falcon_dvc.evaluation.following import Following
 from falcon_dvc.members import mean_of_members
 
@@ -39,7 +40,8 @@ def following_of(
     words = corpus.frequent_words(sections.caption_images.least_mentions)
     texts = np.zeros((len(words), whole.shape[1]))
     if settings.word_weight or settings.nearest_weight:
-        named = [sections.caption_images.template.format(word) for word in corpus.vocabulary[words]]
-        texts = towers.embed_texts(named)
+        named = [sections.caption_images.template.replace("{}", word) for word in corpus.vocabulary[words]]
+        texts = towers.embed_texts(named) if named else texts
+    activations = mean_of_members(DenseRows(compared), groups["members"], np.arange(len(compared)))
     constants = settings.word_weight, settings.nearest_weight, settings.word_sharpness
-    return Following(mean_of_members(compared, groups["members"]), scores, words, whole, texts, *constants)
+    return Following(activations, scores, words, whole, texts, *constants)

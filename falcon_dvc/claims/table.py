@@ -68,7 +68,16 @@ def _shown(figure: Figure | float | None) -> str:
 def as_markdown(table: pd.DataFrame) -> str:
     """Format the table as a page: what holds in five sentences, and one table of all statements."""
     head = "| claim | statement | data | measured | comparison | verdict | file: key |"
-    lines = ["# Claims", "", *(f"- {sentence}" for sentence in in_short(table)), "", *_preamble(), "", head, "|---|---|---|---|---|---|---|"]
+    lines = [
+        "# Claims",
+        "",
+        *(f"- {sentence}" for sentence in in_short(table)),
+        "",
+        *_preamble(),
+        "",
+        head,
+        "|---|---|---|---|---|---|---|",
+    ]
     lines += [
         f"| {row.claim} | {row.statement} | {row.data} | {row.measured} | {row.against} | **{row.verdict}** | `{row.file}`: `{row.key}` |"
         for row in table.itertuples()

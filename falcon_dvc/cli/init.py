@@ -22,7 +22,7 @@ from falcon_dvc.cli.recipe.request import (
     joined,
     with_paths,
 )
-from falcon_dvc.cli.recipe.settings import Settings, settings_for
+from falcon_dvc.cli.recipe.settings import Settings, least_mentions_for, settings_for
 from falcon_dvc.cli.runs import PROFILES, RUNS
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import read_yaml
@@ -63,6 +63,7 @@ def run(request: Request, say: Callable[[str], None]) -> None:
         image_text=with_paths(image_text, write),
         control=with_paths(control, write) if control else None,
         settings=settings,
+        least_mentions=least_mentions_for(captions.count),
         fails=matched > 0,
         alignment=with_paths(alignment_entry(request.pairs), write) if request.pairs else None,
         labelled=_is_labelled(images, settings),

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
-from scipy.special import softmax
+from scipy.special import ndtri, softmax
 
-from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, Ranking, explain_crops
+from falcon_dvc.concepts.scoring.explanation import Captioned, Explanation, Ranked, Ranking, explain_crops
 from falcon_dvc.evaluation.faithfulness import FEATURES_AT_ONCE, correlations_with_words
 from falcon_dvc.evaluation.rivals import nearest_text
 from falcon_dvc.evaluation.statistics import CONSTANT, standardised
 
 if TYPE_CHECKING:
-    from falcon_dvc.concepts.scoring.scores import Mentions
+    from falcon_dvc.concepts.scoring.scores import ConceptScores, Mentions
     from falcon_dvc.params.schema import Concepts
 
 IMAGES_AT_ONCE = 1024  # images whose probabilities of all words are in memory
@@ -104,6 +104,15 @@ def values_of_entries(
     return values
 
 
+def largest_by_chance(images: int, concepts: int, confidence: float) -> float:
+    """Compute the correlation that the best of many unrelated concepts stays below, with this confidence.
+
+    A correlation of unrelated values is about normal with variance 1/images. The number of concepts is accounted for
+    (Bonferroni).
+    """
+    return float(-ndtri((1 - confidence) / max(concepts, 1)) / np.sqrt(max(images, 1)))
+
+
 @dataclass(frozen=True)
 class Following:
     """Tells how well concepts follow groups of features over the probe images.
@@ -128,8 +137,10 @@ class Following:
     sharpness: float
 
     @cached_property
-    def of_words(self) -> Float[np.ndarray, "groups words"]:
-        """The second and the third term of every word."""
+    def of_words(self) -> Float[np.ndarray, "groups words"] | None:
+        """The second and the third term of every word; None if both weights are 0."""
+        if not self.word_weight and not self.nearest_weight:
+            return None
         value = np.zeros((self.activations.shape[1], len(self.words)))
         if self.word_weight:
             of_words = correlations_with_probabilities(self.activations, self.images, self.texts, self.sharpness)
@@ -138,15 +149,35 @@ class Following:
             value += self.nearest_weight * nearest_text(self.images, self.activations, self.texts)
         return value
 
-    def ranking(self, score_weight: float) -> Ranking:
-        """Return the function that adds the scores on crops, with this weight, to the values of entries."""
-        return lambda scores, value: self.values(scores.group, scores.concept) + score_weight * value
+    def ranking(self, score_weight: float, confidence: float) -> Ranking:
+        """Return the function that adds the scores on crops, with this weight, to the values of entries.
+
+        An entry is weak if its correlation with captions is no larger than chance makes the largest one of all concepts.
+        """
+        chance = largest_by_chance(len(self.activations), len(np.unique(self.scores.indices)), confidence)
+
+        def ranked(scores: ConceptScores, value: Float[np.ndarray, " entries"]) -> Ranked:
+            group, concept = scores.group, scores.concept
+            of_captions = correlations_of_entries(self.activations, self.scores, group, concept)
+            return Ranked(self._with_words(of_captions, group, concept) + score_weight * value, of_captions <= chance)
+
+        return ranked
 
     def values(
         self, group: Int[np.ndarray, " entries"], concept: Int[np.ndarray, " entries"]
     ) -> Float[np.ndarray, " entries"]:
         """Compute the value of each entry."""
         of_captions = correlations_of_entries(self.activations, self.scores, group, concept)
+        return self._with_words(of_captions, group, concept)
+
+    def _with_words(
+        self,
+        of_captions: Float[np.ndarray, " entries"],
+        group: Int[np.ndarray, " entries"],
+        concept: Int[np.ndarray, " entries"],
+    ) -> Float[np.ndarray, " entries"]:
+        if self.of_words is None:
+            return of_captions
         return values_of_entries(of_captions, self.of_words, self.words, group, concept)
 
     def best_words(self, count: int) -> tuple[Int[np.ndarray, " entries"], Int[np.ndarray, " entries"]]:
@@ -155,8 +186,9 @@ class Following:
         best = [np.zeros((0, min(count, len(self.words))), dtype=np.int64)]
         for start in range(0, self.activations.shape[1], FEATURES_AT_ONCE):
             block = slice(start, start + FEATURES_AT_ONCE)
-            of_captions = correlations_with_words(self.activations[:, block], columns)
-            best.append(np.argsort(-of_captions - self.of_words[block], axis=1, kind="stable")[:, :count])
+            values = correlations_with_words(self.activations[:, block], columns)
+            values += 0.0 if self.of_words is None else self.of_words[block]
+            best.append(np.argsort(-values, axis=1, kind="stable")[:, :count])
         places = np.concatenate(best)
         return np.repeat(np.arange(len(places)), places.shape[1]), self.words[places].reshape(-1)
 
@@ -174,5 +206,5 @@ def explain_by(
     if following is None:
         return explain_crops(captions, group, role, mentions, groups, settings)
     more = following.best_words(settings.top) if settings.words_from == "corpus" else None
-    ranking = following.ranking(settings.score_weight)
+    ranking = following.ranking(settings.score_weight, settings.confidence)
     return explain_crops(captions, group, role, mentions, groups, settings, more, ranking)

@@ -110,7 +110,8 @@ def chosen_labels(half: Half, candidates: int, member_weight: float) -> Labels:
     for pair, words in enumerate(likely):
         options = np.column_stack([words[first], words[second]])
         together = standardised(joint_scores(half.scores, options)).T @ standardised(half.joint[:, pair])
-        fit = together / len(half.joint) + member_weight * correlation_of_members(*members[:, pair], options)
+        of_members = correlation_of_members(members[0, pair], members[1, pair], options)
+        fit = together / len(half.joint) + member_weight * of_members
         labels[pair] = options[np.round(fit, DIGITS).argmax()]
     return labels
 

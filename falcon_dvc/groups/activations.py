@@ -274,6 +274,8 @@ def _largest_first(values: Float[np.ndarray, "groups images"], count: int) -> In
     Ties go to the smaller column. Missing entries are -1.
     """
     groups, images = values.shape
+    if not count:
+        return np.full((groups, 0), -1)
     least = np.partition(values, max(images - count, 0), axis=1)[:, max(images - count, 0)]
     group, image = np.nonzero((values >= least[:, None]) & (values > -np.inf))  # avoids sorting the rest
     order = np.lexsort((image, -values[group, image], group))

@@ -61,10 +61,14 @@ def validated(content: dict[str, Any]) -> Params:
 
 
 def merge(base: Any, overlay: dict[str, Any]) -> None:
-    """JSON merge patch (RFC 7386) in place: mappings merge, null removes a key, anything else replaces."""
+    """JSON merge patch (RFC 7386) in place: mappings merge, null removes a key, anything else replaces.
+
+    A key that is null already stays, as DVC needs every param that ``dvc.yaml`` lists.
+    """
     for key, value in overlay.items():
         if value is None:
-            base.pop(key, None)
+            if base.get(key) is not None:
+                del base[key]
         elif isinstance(value, dict) and isinstance(base.get(key), dict):
             merge(base[key], value)
             if not base[key]:

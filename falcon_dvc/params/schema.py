@@ -805,6 +805,8 @@ class Concepts(Section):
     def _words_can_be_ranked(self) -> "Concepts":
         if self.words_from == "corpus" and self.ranking != "correlation":
             raise ValueError("words_from: corpus needs ranking: correlation; Eq. 1 ranks words of captions alone")
+        if self.ranking != "correlation" and (self.word_weight or self.nearest_weight):
+            raise ValueError("word_weight and nearest_weight need ranking: correlation; set them to 0")
         return self
 
 
@@ -833,10 +835,19 @@ class MeasureExplainability(Resampled):
     fdr: Between
 
 
+def _window(value: Any) -> Any:
+    """Refuse what is no side of a window, in one message for both types."""
+    if value is False or value == "off":
+        return "off"
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1:
+        return float(value)
+    raise ValueError("must be a share above 0 and up to 1, or off")
+
+
 class CaptionImages(Section):
-    template: Annotated[str, Field(pattern=r"\{\}")]
+    template: Template
     least_mentions: Count
-    window: Annotated[Annotated[float, Field(gt=0, le=1)] | Literal["off"], BeforeValidator(_off_is_false)]
+    window: Annotated[float | Literal["off"], BeforeValidator(_window)]
 
 
 class MeasureFaithfulness(Resampled):
@@ -915,7 +926,7 @@ class EvaluateUnits(Resampled):
     encoders: tuple[Slug, ...] = Field(strict=False)
     images: Count
     thresholds: tuple[Between, ...] = Field(min_length=1, strict=False)
-    template: Annotated[str, Field(pattern=r"\{\}")]
+    template: Template
 
 
 class Splits(Section):

@@ -14,6 +14,7 @@ from tests.support.transfer_spaces import IMAGES, NAMES, TEST
 
 WHOLE = {"least_mentions": 2, "window": "off"}
 PARAMS = params_of({"concepts": {"captions_per_image": 2}, "caption_images": WHOLE})
+WINDOWED = params_of({"concepts": {"captions_per_image": 2}, "caption_images": {"least_mentions": 2, "window": 0.5}})
 PER_COLOUR = params_of(
     {"concepts": {"captions_per_image": 2, "normaliser": "shard", "shards": 5}, "caption_images": {"window": "off"}}
 )
@@ -47,6 +48,23 @@ def test_a_corpus_of_rare_words_keeps_all_of_them(spaces):
     assert len(corpus.frequent_words(6)) == len(corpus.vocabulary) == 18
 
 
+def test_a_vocabulary_of_phrases_alone_has_no_words_to_embed(spaces, monkeypatch):
+    monkeypatch.setattr("falcon_dvc.concepts.scoring.corpus.Corpus.frequent_words", lambda *_: np.zeros(0, dtype=int))
+    embed_images.run(PARAMS)
+    caption_images.run(PARAMS)
+    assert read_array(paths.IMAGE_CAPTIONS / "words.npy").shape == (0, 3)
+    assert not len(read_table(paths.IMAGE_CAPTIONS / "words.parquet"))
+
+
+def test_blocks_of_images_and_windows_give_the_same_captions(spaces, monkeypatch):
+    embed_images.run(WINDOWED)
+    caption_images.run(WINDOWED)
+    whole = read_array(paths.IMAGE_CAPTIONS / "captions.npy").copy()
+    monkeypatch.setattr(caption_images, "VIEWS_AT_ONCE", 17)
+    caption_images.run(WINDOWED)
+    assert np.array_equal(read_array(paths.IMAGE_CAPTIONS / "captions.npy"), whole)
+
+
 def test_captions_of_another_image_text_encoder_are_refused(spaces):
     embed_images.run(PARAMS)
     write_json(paths.CAPTIONS / "index.json", {"image_text": "another"})
@@ -56,11 +74,8 @@ def test_captions_of_another_image_text_encoder_are_refused(spaces):
 
 
 def test_windows_of_an_image_add_their_captions_to_its_row(spaces):
-    windowed = params_of(
-        {"concepts": {"captions_per_image": 2}, "caption_images": {"least_mentions": 2, "window": 0.5}}
-    )
-    embed_images.run(windowed)
-    caption_images.run(windowed)
+    embed_images.run(WINDOWED)
+    caption_images.run(WINDOWED)
     captions = read_array(paths.IMAGE_CAPTIONS / "captions.npy")
     assert captions.shape == (IMAGES + TEST, 2 + 4 * 2)
     assert (captions % 3 == colours_of_images()[:, None]).all(), "images of one colour have windows of this colour"

@@ -73,7 +73,14 @@ def methods(table):
     """The counts of the same features, as `measure_world` writes them."""
     counts = [
         {"world": world, "encoder": encoder, "method": method, "scope": scope, "features": len(rows), "five_right": 0}
-        | {"first_right": rows[method].sum(), "first_or_tie": len(rows), "pearson": 0.5, "auprc": 0.5, "auc": 0.5, "mad": 0.5}
+        | {
+            "first_right": rows[method].sum(),
+            "first_or_tie": len(rows),
+            "pearson": 0.5,
+            "auprc": 0.5,
+            "auc": 0.5,
+            "mad": 0.5,
+        }
         for (world, encoder), of in table.groupby(["world", "encoder"])
         for scope, rows in (("clear", of[of["clear"] == 1]), ("every", of))
         for method in ("falcon", "rival")

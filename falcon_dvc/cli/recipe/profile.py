@@ -36,6 +36,8 @@ class Recipe:
         The entry of the encoder's control.
     settings : Settings
         For the number of images.
+    least_mentions : int
+        For the number of captions.
     fails : bool
         Whether failures and units of the classifier are analysed.
     alignment : dict or None
@@ -57,6 +59,7 @@ class Recipe:
     image_text: Entry
     control: Entry | None
     settings: Settings
+    least_mentions: int
     fails: bool
     notes: Mapping[str, str]
     alignment: Entry | None = None
@@ -86,7 +89,7 @@ def profile_text(recipe: Recipe) -> str:
         _find_groups(recipe.settings, recipe.default["find_groups"]),
         _measure_faithfulness(recipe),
         _ranking(),
-        _whole_images(),
+        _whole_images(recipe.least_mentions),
         _classifier(recipe),
         *([_classes(recipe)] if recipe.labelled else []),
     ]
@@ -118,9 +121,10 @@ def _data(recipe: Recipe) -> list[str]:
     ]
 
 
-def _whole_images() -> list[str]:
+def _whole_images(least_mentions: int) -> list[str]:
+    words = "captions that mention a word, so that it is compared with images"
     why = "0.625 also captions four windows of each image, which show small things, in five times the time"
-    return ["caption_images:", _line(1, "window", "off", why)]
+    return ["caption_images:", _line(1, "least_mentions", least_mentions, words), _line(1, "window", "off", why)]
 
 
 def _vocabulary() -> list[str]:

@@ -18,6 +18,8 @@ REFERENCES = (
     2  # copies of the encoder with random weights; few, as each passes over all held-out images and has many features
 )
 
+MANY_CAPTIONS, RARE = 10_000, 4  # of many captions, words that fewer than RARE mention are not compared with images
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -49,6 +51,11 @@ class Settings:
     def crops(self) -> int:
         """Crops of a feature, at most."""
         return min(self.fires, self.max_images) + self.low_images + self.random_images
+
+
+def least_mentions_for(captions: int) -> int:
+    """Choose `caption_images.least_mentions`. Of few captions every word counts: one without an embedding has fewer terms."""
+    return RARE if captions >= MANY_CAPTIONS else 1
 
 
 def settings_for(images: int) -> Settings:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -60,16 +60,25 @@ class Explanation:
     value : value that the entry is ranked by.
     kept : False if the contrast removed the entry.
     rank : from 0, among the kept (or the removed) words or noun phrases of its group.
+    weak : True if the entry may be chance; None if its interval over the crops tells.
     """
 
     scores: ConceptScores
     value: Float[np.ndarray, " entries"]
     kept: Bool[np.ndarray, " entries"]
     rank: Int[np.ndarray, " entries"]
+    weak: Bool[np.ndarray, " entries"] | None = None
 
 
-# From the scores and the values after the contrast to the values that concepts are ranked by.
-Ranking = Callable[[ConceptScores, Float[np.ndarray, " entries"]], Float[np.ndarray, " entries"]]
+class Ranked(NamedTuple):
+    """Hold the value that each entry is ranked by, and whether it may be chance."""
+
+    value: Float[np.ndarray, " entries"]
+    weak: Bool[np.ndarray, " entries"] | None
+
+
+# From the scores and the values after the contrast to what concepts are ranked by.
+Ranking = Callable[[ConceptScores, Float[np.ndarray, " entries"]], Ranked]
 
 
 @dataclass(frozen=True)
@@ -131,9 +140,9 @@ def explain(
     high, low : captions of the highly and lowly activating crops with each crop's group.
     random : captions of random crops.
     contrast : a key of `CONTRASTS`; the contrast of the settings if not given.
-    more : groups and concepts that are scored even if no highly activating crop mentions them. The contrast has nothing to
-        compare then, and removes those that a lowly activating crop mentions.
-    ranking : values to rank by; by default those of the contrast.
+    more : groups and concepts that are scored even if no highly activating crop mentions them. No contrast has anything to
+        compare then, so those that a lowly activating crop mentions are removed, also by the contrast off.
+    ranking : what to rank by; by default the values of the contrast.
     """
     high_scores, low_scores, random_scores = (
         scoring.crop_scores(captions.captions, captions.weights, mentions) for captions in (high[0], low[0], random)
@@ -144,12 +153,12 @@ def explain(
     kind = contrast or settings.contrast
     value, kept = contrasted(scores, kind, settings, also_low)
     kept = np.where(scores.support > 0, kept, scores.low == 0)
-    value = value if ranking is None else ranking(scores, value)
-    return ranked_by(value, scores, kept, mentions, CONTRASTS[kind].keeps_first)
+    ranked = Ranked(value, None) if ranking is None else ranking(scores, value)
+    return ranked_by(ranked, scores, kept, mentions, CONTRASTS[kind].keeps_first)
 
 
 def ranked_by(
-    value: Float[np.ndarray, " entries"],
+    ranked: Ranked,
     scores: ConceptScores,
     kept: Bool[np.ndarray, " entries"],
     mentions: Mentions,
@@ -163,9 +172,9 @@ def ranked_by(
     """
     phrase = mentions.phrase[scores.concept].astype(int)
     if keeps_first:
-        kept = kept | (scoring.ranks_within(scores.group, phrase, value=value, tie=scores.concept) == 0)
-    rank = scoring.ranks_within(scores.group, phrase, ~kept, value=value, tie=scores.concept)
-    return Explanation(scores, value, kept, rank)
+        kept = kept | (scoring.ranks_within(scores.group, phrase, value=ranked.value, tie=scores.concept) == 0)
+    rank = scoring.ranks_within(scores.group, phrase, ~kept, value=ranked.value, tie=scores.concept)
+    return Explanation(scores, ranked.value, kept, rank, ranked.weak)
 
 
 def explain_crops(

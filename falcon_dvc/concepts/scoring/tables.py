@@ -16,19 +16,14 @@ from falcon_dvc.concepts.scoring.scores import interval
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Concepts
 
+UNMENTIONED = "captions of the look-alike images name it, those of the crops do not"  # words of the corpus, of concepts.words_from
 CAPTIONS_AT_ONCE = 65_536  # retrieved captions whose mentions are in memory
 
 
-def concept_table(
-    explanation: Explanation, corpus: Corpus, groups: np.ndarray, settings: Concepts, by_correlation: bool = False
-) -> pd.DataFrame:
+def concept_table(explanation: Explanation, corpus: Corpus, groups: np.ndarray, settings: Concepts) -> pd.DataFrame:
     """List the `top` kept words and phrases of each group, and the `top` removed by the contrast.
 
     The columns are described in docs/artifacts.md.
-
-    Parameters
-    ----------
-    by_correlation : whether concepts are ranked by how well they follow the group, and not by Eq. 1.
     """
     scores = explanation.scores
     low, high = interval(scores.score, scores.error, settings.confidence)
@@ -45,9 +40,9 @@ def concept_table(
             "interval_low": low,
             "interval_high": high,
             "support": scores.support,
-            "weak": is_weak(explanation, low, by_correlation),
+            "weak": is_weak(explanation, low),
             "kept": explanation.kept,
-            "reason": np.where(explanation.kept, "", CONTRASTS[settings.contrast].why(settings)),
+            "reason": _reasons(explanation, CONTRASTS[settings.contrast].why(settings)),
             "order": scores.group,
         }
     )
@@ -59,15 +54,20 @@ def concept_table(
     )
 
 
-def is_weak(
-    explanation: Explanation, interval_low: Float[np.ndarray, " entries"], by_correlation: bool
-) -> Bool[np.ndarray, " entries"]:
-    """Tell which concepts may be chance: by Eq. 1, those whose interval reaches the score on random crops, or is not known.
+def _reasons(explanation: Explanation, why: str) -> np.ndarray:
+    """Say why each removed concept is removed; "" for the kept ones."""
+    mentioned = explanation.scores.support > 0
+    return np.where(explanation.kept, "", np.where(mentioned, why, UNMENTIONED))
 
-    A correlation over all images does not ask the crops: those that do not follow the group are weak.
+
+def is_weak(explanation: Explanation, interval_low: Float[np.ndarray, " entries"]) -> Bool[np.ndarray, " entries"]:
+    """Tell which concepts may be chance.
+
+    By Eq. 1 these are the concepts whose interval reaches the score on random crops, or is not known. A ranking over all
+    images knows better (`falcon_dvc.evaluation.following.Following.ranking`).
     """
-    if by_correlation:
-        return ~(explanation.value > 0)
+    if explanation.weak is not None:
+        return explanation.weak
     return ~(interval_low > explanation.scores.prior)
 
 

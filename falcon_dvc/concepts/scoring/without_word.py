@@ -48,7 +48,7 @@ def without_word(groups: pd.Series, table: pd.DataFrame, settings: Concepts) -> 
     ]
     way = proposed({value: now + _left_with(removed, settings, {name: value}) for value in laxer}, now)
     ways = {name: way} if way else {}
-    ways |= {"contrast_off": {"explained": now + by_contrast}} if by_contrast else {}
+    ways |= {"contrast_off": {"explained": now + by_contrast}} if by_contrast and settings.contrast != "off" else {}
     counts = {"by_contrast": by_contrast, "by_captions": len(lacking) - by_contrast}
     return {"without_word": counts} | ({"proposed": ways} if ways else {})
 

@@ -102,8 +102,8 @@ def words_of_set(row: Mapping[str, Any]) -> list[SetWord]:
     """Read the words of a row of ``NAME_word_sets.csv``: those that raise the feature, then those that lower it."""
     words = [*entries(row["words"]), *entries(row["not_words"])]
     raises = [direction == DIRECTIONS[1] for direction in entries(row["directions"])]
-    # A cell that starts with "-" was escaped by an apostrophe.
-    numbers = (map(float, entries(row[f"gains{end}"].lstrip("'"))) for end in ("", "_low", "_high"))
+    # A cell that starts with "-" was escaped by an apostrophe. A column with one number in each cell is read as numbers.
+    numbers = (map(float, entries(str(row[f"gains{end}"]).lstrip("'"))) for end in ("", "_low", "_high"))
     return [SetWord(*values) for values in zip(words, raises, *numbers, strict=True)]
 
 

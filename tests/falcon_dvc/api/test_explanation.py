@@ -156,6 +156,7 @@ def test_features_without_positions_are_located_by_gradients():
         ({"encoder": np.full((60, 2), np.nan)}, r"encoder: its features hold NaN or infinite values \(image 0\)"),
         ({"encoder": np.ones(60)}, r"encoder: features are float64 of shape \(60,\)"),
         ({"encoder": (np.ones((60, 2)), np.ones((60, 3, 4, 4)))}, r"encoder: maps are float64 of shape \(60, 3, 4, 4\)"),
+        ({"encoder": np.arange(60.0)[:, None]}, "encoder: gives one feature, .* set settings.find_groups.normalise="),
         ({"encoder": np.ones((60, 2))}, "features: none of 2 fires on 5 or more of 60 images"),
         ({"encoder": torch.nn.Conv2d(3, 4, 1)}, "network: the network of Conv2d has no attribute `preprocess`"),
         ({"encoder": "resnet18"}, "encoder: a str; give a torch module"),

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from falcon_dvc.cli.recipe import found
-from falcon_dvc.cli.recipe.settings import FEW_TO_HOLD_OUT
+from falcon_dvc.cli.recipe.settings import FEW_TO_HOLD_OUT, least_mentions_for
 from falcon_dvc.cli.runs import prepare
 from falcon_dvc.errors import UserError
 from falcon_dvc.params.load import load_params, read_yaml
@@ -113,6 +113,12 @@ def test_captions_are_found_as_the_stages_find_them(project):
     result = init(project, *CATDOG, *DATA, "--force", "--caption-column", "beschreibung")
     assert "9 in captions.txt, read as table" in result.stdout, result.stderr
     assert profile_of(project)["data"]["caption_column"] == "beschreibung"
+
+
+def test_of_few_captions_every_word_is_compared_with_the_images(project):
+    assert init(project, *CATDOG, *DATA).returncode == 0
+    assert profile_of(project)["caption_images"] == {"least_mentions": 1, "window": "off"}
+    assert least_mentions_for(9_999) == 1 and least_mentions_for(10_000) == 4
 
 
 def test_a_vocabulary_is_read_as_one(project):

@@ -36,6 +36,12 @@ def test_merge_is_a_json_merge_patch():
     assert base == {"a": {"y": 2, "z": 4}, "b": [2, 3], "c": {"d": 1}}
 
 
+def test_what_is_null_already_stays_as_dvc_needs_every_param_of_its_list():
+    base = {"data": {"list": None, "images": "x"}}
+    merge(base, {"data": {"list": None, "images": None}})
+    assert base == {"data": {"list": None}}
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml")))
 def test_every_profile_gives_valid_params(project, name):
     folder = prepare(name, "pictures", "captions.txt")

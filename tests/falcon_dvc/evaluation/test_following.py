@@ -1,6 +1,9 @@
 """Ranking by what follows the activation: plain correlations, in blocks, and a companion that loses to the word itself."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
@@ -11,6 +14,7 @@ from falcon_dvc.evaluation.following import (
     Following,
     correlations_of_entries,
     correlations_with_probabilities,
+    largest_by_chance,
     values_of_entries,
 )
 from falcon_dvc.evaluation.rivals import nearest_text
@@ -99,6 +103,36 @@ def test_a_value_is_the_weighted_sum_of_three_terms(seed):
     expected[:, :4] += 0.5 * correlations_with_probabilities(found.activations, found.images, found.texts, 3.0)
     expected[:, :4] += 2.0 * nearest_text(found.images, found.activations, found.texts)
     np.testing.assert_allclose(found.values(group, concept).reshape(5, 7), expected, atol=1e-9)
+
+
+def test_without_the_terms_of_words_only_captions_count_and_nothing_is_allocated_for_words():
+    found = some_following(0, word_weight=0.0, nearest_weight=0.0)
+    group, concept = np.repeat(np.arange(5), 7), np.tile(np.arange(7), 5)
+    assert found.of_words is None
+    expected = correlations_of_entries(found.activations, found.scores, group, concept)
+    np.testing.assert_array_equal(found.values(group, concept), expected)
+    best = found.best_words(1)[1]
+    np.testing.assert_array_equal(best, expected.reshape(5, 7)[:, :4].argmax(axis=1))
+
+
+@given(SEEDS)
+def test_the_best_of_many_unrelated_concepts_is_weak_and_one_that_is_followed_is_not(seed):
+    rng = np.random.default_rng(seed)
+    scores = rng.random((400, 60))
+    activations = np.column_stack([rng.normal(size=400), scores[:, 7] + 0.2 * rng.normal(size=400)])
+    nothing = np.zeros((400, 1)), np.zeros((60, 1))
+    found = Following(activations, sparse.csr_array(scores), np.arange(60), *nothing, 0.0, 0.0, 1.0)
+    entries = SimpleNamespace(group=np.repeat([0, 1], 60), concept=np.tile(np.arange(60), 2))
+    ranked = found.ranking(2.0, 0.9999)(entries, np.ones(120))
+    assert ranked.weak[:60].all() and not ranked.weak[60 + 7]
+    np.testing.assert_allclose(ranked.value, found.values(entries.group, entries.concept) + 2)
+
+
+@pytest.mark.parametrize(("images", "concepts"), [(100, 1), (100, 1000), (10_000, 1000)])
+def test_chance_exceeds_its_level_as_seldom_as_the_confidence_says(images, concepts):
+    level = largest_by_chance(images, concepts, 0.95)
+    largest = np.random.default_rng(0).normal(size=(400, concepts)).max(axis=1) / np.sqrt(images)
+    assert 0.91 < (largest <= level).mean() < 0.99
 
 
 @given(SEEDS, st.integers(1, 6))

@@ -154,6 +154,12 @@ def test_lowly_activating_images_are_those_of_the_loops(seed, similarity):
         assert rows[group, : len(expected)].tolist() == [image for _, image in expected]
 
 
+def test_no_lowly_activating_images_can_be_asked_for():
+    values = row_normalised(relu_features(0))
+    rows, cosines = lowly_activating(values, *random_groups(0, 5, *values.shape), 0, 0.3)
+    assert rows.shape == cosines.shape == (5, 0)
+
+
 @given(SEEDS)
 def test_the_order_in_which_groups_are_evaluated_does_not_matter(seed):
     values = row_normalised(relu_features(seed))

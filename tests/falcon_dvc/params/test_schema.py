@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from falcon_dvc.params import yaml_file
-from falcon_dvc.params.load import load_params, validated
+from falcon_dvc.params.load import load_params, read_yaml, validated
 from falcon_dvc.params.schema import Data, EncoderSpec, GenerateCaptions, ImageTextSpec, RandomFeatures
 from tests.support.changed_params import DEFAULTS, SHIPPED, changed, problem
 
@@ -76,6 +76,13 @@ def test_a_number_is_finite_and_no_text(place, value, tmp_path):
         ("train_clip.batch", 1),
         ("render_scenes.junk", 2),
         ("report.thumbnail", 4),
+        ("caption_images.template", "{} and {}"),
+        ("caption_images.template", "a thing"),
+        ("evaluate_units.template", "{} and {}"),
+        ("caption_images.window", 1.5),
+        ("caption_images.window", 0),
+        ("caption_images.window", True),
+        ("caption_images.window", "none"),
     ],
 )
 def test_an_impossible_value_is_named(place, value, tmp_path):
@@ -110,6 +117,25 @@ def test_a_transfer_to_itself_is_refused(tmp_path):
 @pytest.mark.parametrize(("written", "read"), [(False, "off"), ("off", "off"), ("released", "released")])
 def test_contrast_false_means_off(written, read, tmp_path):
     assert load_params(changed(tmp_path / "params.yaml", "concepts.contrast", written)).concepts.contrast == read
+
+
+@pytest.mark.parametrize(("written", "read"), [(False, "off"), ("off", "off"), (1, 1.0), (0.5, 0.5)])
+def test_a_window_is_a_share_or_off(written, read, tmp_path):
+    assert (
+        load_params(changed(tmp_path / "params.yaml", "caption_images.window", written)).caption_images.window == read
+    )
+
+
+def test_what_is_no_window_is_told_in_one_message(tmp_path):
+    line = problem(changed(tmp_path / "params.yaml", "caption_images.window", 1.5))
+    assert line.startswith("caption_images.window: must be a share above 0 and up to 1, or off")
+
+
+@pytest.mark.parametrize("weight", ["word_weight", "nearest_weight"])
+def test_weights_of_words_need_the_ranking_that_reads_them(weight, tmp_path):
+    path = changed(tmp_path / "params.yaml", f"concepts.{weight}", 1.0)
+    assert load_params(path)
+    assert "need ranking: correlation" in problem(changed(path, "concepts.ranking", "score", source=read_yaml(path)))
 
 
 def test_a_whole_number_may_stand_for_a_number(tmp_path):

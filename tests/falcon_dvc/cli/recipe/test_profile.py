@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from falcon_dvc.cli.recipe.profile import LONG_LIST, Recipe, inline, profile_text
 from falcon_dvc.cli.recipe.request import alignment_entry, control_entry
-from falcon_dvc.cli.recipe.settings import settings_for
+from falcon_dvc.cli.recipe.settings import least_mentions_for, settings_for
 from falcon_dvc.params.load import merge, read_yaml, validated
 from tests.support.paths import ROOT
 
@@ -43,6 +43,7 @@ def recipe(
         image_text=image_text or {"kind": "conse"},
         control=control,
         settings=settings_for(count),
+        least_mentions=least_mentions_for(9),
         fails=fails,
         notes=notes,
         **more,

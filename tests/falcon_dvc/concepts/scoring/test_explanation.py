@@ -19,6 +19,7 @@ from falcon_dvc.concepts.scoring.contrasts import CONTRASTS
 from falcon_dvc.concepts.scoring.explanation import (
     Captioned,
     Explanation,
+    Ranked,
     Settings,
     captioned,
     explain,
@@ -307,7 +308,7 @@ def test_ranks_follow_the_value_within_each_group_and_kind(seed):
     found, _ = only(holds("boat", some_images()))
     value = np.random.default_rng(seed).normal(size=len(found.value))
     phrase = MENTIONS.phrase[found.scores.concept]
-    again = ranked_by(value, found.scores, found.kept, MENTIONS)
+    again = ranked_by(Ranked(value, None), found.scores, found.kept, MENTIONS)
     for kind, kept in product((False, True), repeat=2):
         for group in np.unique(found.scores.group):
             rows = np.flatnonzero((phrase == kind) & (found.kept == kept) & (found.scores.group == group))
@@ -418,8 +419,8 @@ def test_concepts_are_ranked_by_the_values_that_a_ranking_returns():
     groups = singles(features)
     high = crops_of(np.where(groups.images, np.arange(len(features)), -1), embeddings, SETTINGS)
     nothing, random = (Captioned(high[0].captions[:0], high[0].weights[:0]), high[1][:0]), high[0]
-    given = lambda scores, value: -scores.concept.astype(float) + 0 * value  # noqa: E731
+    given = lambda scores, value: Ranked(-scores.concept.astype(float) + 0 * value, scores.concept > 2)  # noqa: E731
     found = explain(high, nothing, random, MENTIONS, len(groups), SETTINGS, ranking=given)
-    assert (found.value == -found.scores.concept).all()
+    assert (found.value == -found.scores.concept).all() and (found.weak == (found.scores.concept > 2)).all()
     words = [VOCABULARY.index(word) for word in listed(found, 0)]
     assert words == sorted(words)

@@ -67,11 +67,10 @@ def test_evidence_is_each_crops_best_caption_for_each_listed_concept(seed):
 
 @pytest.mark.parametrize(("low", "weak"), [(0.3, False), (0.2, True), (0.1, True), (np.nan, True)])
 def test_by_eq_1_a_concept_is_weak_if_its_interval_reaches_its_prior_or_is_not_known(low, weak):
-    explanation = SimpleNamespace(value=np.array([0.5]), scores=SimpleNamespace(prior=np.array([0.2])))
-    assert is_weak(explanation, np.array([low]), False) == [weak]
+    explanation = SimpleNamespace(weak=None, scores=SimpleNamespace(prior=np.array([0.2])))
+    assert is_weak(explanation, np.array([low])) == [weak]
 
 
-@pytest.mark.parametrize(("value", "weak"), [(0.3, False), (0.0, True), (-0.1, True), (np.nan, True)])
-def test_by_correlation_a_concept_is_weak_if_it_does_not_follow_the_group(value, weak):
-    explanation = SimpleNamespace(value=np.array([value]), scores=SimpleNamespace(prior=np.array([0.2])))
-    assert is_weak(explanation, np.array([0.0]), True) == [weak]
+def test_a_ranking_over_all_images_says_which_concepts_are_weak():
+    explanation = SimpleNamespace(weak=np.array([False, True]), scores=SimpleNamespace(prior=np.array([0.9, 0.1])))
+    assert is_weak(explanation, np.array([0.5, 0.5])).tolist() == [False, True]

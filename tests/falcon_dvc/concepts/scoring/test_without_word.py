@@ -30,6 +30,10 @@ def test_reasons_are_counted_and_values_that_leave_a_word_are_proposed(table):
     assert set(without_word(GROUPS, table, settings("paper"))["proposed"]) == {"contrast_off"}
 
 
+def test_a_contrast_that_is_off_is_not_switched_off(table):
+    assert "proposed" not in without_word(GROUPS, table, settings("off"))
+
+
 def test_nothing_is_said_where_every_group_has_a_word(table):
     assert without_word(GROUPS[:1], table, settings("relative")) == {}
     assert without_word(GROUPS[3:], table, settings("relative")) == {

@@ -71,6 +71,13 @@ def test_the_words_of_a_table_are_read_back(tmp_path):
     assert found[0] == SetWord("a, b", True, 0.2, -0.1, 0.3)
 
 
+def test_a_table_whose_features_have_one_word_each_is_read_back(tmp_path):
+    """All cells of the gains are then single numbers, and pandas reads numbers."""
+    write_table(tmp_path / "sets.csv", word_set("f0", ["boat"], [], r2=0.5).assign(gains_low="-0.1"))
+    found = words_of_set(read_table(tmp_path / "sets.csv").to_dict("records")[0])
+    assert found == [SetWord("boat", True, 0.2, -0.1, 0.3)]
+
+
 @given(st.lists(st.text("ab; &,'", min_size=1).filter(lambda word: word.strip(" ,;")), max_size=4))
 def test_a_cell_holds_as_many_words_as_were_listed(words):
     words = [" ".join(word.split()) for word in words]
