@@ -74,6 +74,7 @@ bench: $(INSTALLED)
 	@python -m benchmarks.profile_run
 	@python -m benchmarks.passes
 	@python -m benchmarks.cluster
+	@python -m benchmarks.limited_nodes
 	@python -m benchmarks.rates
 	@python -m benchmarks.scale
 	@python -m benchmarks.bench_report

@@ -103,6 +103,12 @@ def cluster(found: dict) -> Iterator[str]:
     yield from flat_table(found)
 
 
+def limited_nodes(found: dict) -> Iterator[str]:
+    """Yield what nodes of limited memory searched."""
+    yield f"\n## {found['nodes']} nodes of limited memory (`benchmarks/limited_nodes.py`)\n"
+    yield from flat_table(found)
+
+
 def photos(found: dict) -> Iterator[str]:
     """Yield the comparison of a whole run with the released flow."""
     yield f"\n## The whole run on {found['images']} photographs, {found['groups']} groups explained (`benchmarks/photos.py`)\n"
@@ -179,6 +185,7 @@ PARTS: dict[str, Callable[[dict], Iterator[str]]] = {  # by the name of the file
     "profile": profile,
     "passes": passes,
     "cluster": cluster,
+    "limited_nodes": limited_nodes,
     "photos": photos,
     "half": half,
 }
