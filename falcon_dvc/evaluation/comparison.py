@@ -22,6 +22,7 @@ from falcon_dvc.evaluation.methods import (
     constant,
     read_captioned_crops,
 )
+from falcon_dvc.evaluation.selectivity import right_or_tied
 from falcon_dvc.evaluation.statistics import mean_with_interval, paired_difference
 from falcon_dvc.evaluation.whole_images import projections, rankings, read_whole_images
 from falcon_dvc.progress import track
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params, Resampled
 
 MEASURES = ("pearson", "auprc", "auc", "mad")
-TIE = 0.05  # a first word that follows the feature by so much less than the truth is as good
 
 
 def compared_methods(params: Params, name: str, judge: Judge) -> dict[str, pd.DataFrame]:
@@ -119,13 +119,10 @@ def _hits(table: pd.DataFrame, settings: Resampled) -> dict:
     }
 
 
-def first_or_tie(table: pd.DataFrame) -> pd.Series:
-    """Find the features whose first word is right or ties with the truth: bool, by row of `Judge.judged`.
-
-    A word ties if its held-out correlation with the feature is at most `TIE` smaller than that of the truth: two attributes
-    can describe a feature equally well.
-    """
-    return table["hit_first"].astype(bool) | (table["correlation"] - table["pearson"] <= TIE)
+def first_or_tie(table: pd.DataFrame) -> np.ndarray:
+    """Find the features whose first word is right or ties with the truth: bool, by row of `Judge.judged`."""
+    right, *correlations = (table[column].to_numpy() for column in ("hit_first", "correlation", "pearson"))
+    return right_or_tied(right.astype(bool), *correlations)
 
 
 def _selectivity(table: pd.DataFrame, settings: Resampled) -> dict:

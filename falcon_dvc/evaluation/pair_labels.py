@@ -103,7 +103,7 @@ def chosen_labels(half: Half, candidates: int, member_weight: float) -> Labels:
     The word that correlates more with the joint activation by itself first; twice the same word if it fits better than any two.
     """
     single = np.round(correlations_with_words(half.joint, half.scores), DIGITS)
-    members = correlations_of_members(half)
+    members = _correlations_of_members(half)
     likely = np.argsort(-single, axis=1, kind="stable")[:, :candidates]
     first, second = np.triu_indices(likely.shape[1])
     labels = np.zeros((len(likely), 2), dtype=np.int64)
@@ -116,7 +116,7 @@ def chosen_labels(half: Half, candidates: int, member_weight: float) -> Labels:
     return labels
 
 
-def correlations_of_members(half: Half) -> Float[np.ndarray, "2 pairs words"]:
+def _correlations_of_members(half: Half) -> Float[np.ndarray, "2 pairs words"]:
     """Compute the correlation of both members of each pair with the score of each word."""
     return np.stack([correlations_with_words(half.members[:, :, place], half.scores) for place in (0, 1)])
 
@@ -136,7 +136,7 @@ def correlation_of_members(
 
 def best_words(half: Half) -> Labels:
     """Choose for each member of each pair the word whose score correlates most with its activation."""
-    return np.round(correlations_of_members(half), DIGITS).argmax(axis=2).T
+    return np.round(_correlations_of_members(half), DIGITS).argmax(axis=2).T
 
 
 def judged(

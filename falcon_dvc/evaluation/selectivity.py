@@ -15,6 +15,7 @@ Activations = Float[np.ndarray, "images features"]
 Labels = Bool[np.ndarray, "images concepts"]
 PerPair = Float[np.ndarray, "features concepts"]
 
+TIE = 0.05  # a first word that follows the feature by so much less than the truth is as good
 CONSTANT = 1e-12  # a variance (a difference of sums) below this share of the mean square is rounding
 
 
@@ -89,3 +90,21 @@ def _counts(labels: Labels) -> tuple[np.ndarray, np.ndarray]:
     """Count the images with and without each concept."""
     having = labels.sum(axis=0).astype(np.float64)
     return having, len(labels) - having
+
+
+def right_or_tied(
+    right: Bool[np.ndarray, " features"],
+    of_truth: Float[np.ndarray, " features"],
+    of_word: Float[np.ndarray, " features"],
+) -> Bool[np.ndarray, " features"]:
+    """Find the features whose first word is right, or follows the feature by at most `TIE` less than the truth.
+
+    Two attributes can describe a feature equally well.
+
+    Parameters
+    ----------
+    right : whether the first word names the truth.
+    of_truth, of_word : held-out correlation of the feature with its truth, and with its first word; NaN for a word that
+        names no attribute.
+    """
+    return right | (of_truth - of_word <= TIE)

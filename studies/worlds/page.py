@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from falcon_dvc.evaluation.comparison import TIE
+from falcon_dvc.evaluation.selectivity import TIE
 
 ENCODERS = {"supervised": "supervised", "simclr": "SimCLR", "untrained": "untrained"}
 METHODS = {

@@ -11,8 +11,8 @@ from worlds.worlds import Variation, params_of, read_world
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import write_array, write_table
-from falcon_dvc.evaluation.comparison import TIE
 from falcon_dvc.evaluation.ground_truth import Judge
+from falcon_dvc.evaluation.selectivity import TIE
 from tests.support.paths import ROOT
 
 

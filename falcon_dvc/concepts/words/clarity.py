@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-MAY_BE_CHANCE = "?: may be chance, no better than on random crops or images"  # what a question mark means
+MAY_BE_CHANCE = "?: may be chance, no better than random crops or unrelated words"  # what a question mark means
 NO_CONCEPT = "No concept is left."
 NO_WORD = "No word is left, and a phrase is not measured on held-out images."
 
@@ -135,6 +135,8 @@ def _unfaithful(faithfulness: Faithfulness) -> str:
 
 
 def _chance(first: Any) -> str:
+    if first.interval_low > first.prior:  # so the crops do not say it, but the ranking over all images
+        return f"“{first.concept}” may be chance: over all images, it follows the feature no better than the best of unrelated words would."
     known = first.interval_low == first.interval_low
     interval = f" ({first.interval_low:.2f}–{first.interval_high:.2f})" if known else ""
     return f"“{first.concept}” may be chance: it scores {first.score:.2f}{interval}, and {first.prior:.2f} on random crops."

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from falcon_dvc.evaluation.comparison import TIE, shares_right
+from falcon_dvc.evaluation.comparison import shares_right
+from falcon_dvc.evaluation.selectivity import TIE
 from falcon_dvc.params.schema import Resampled
 
 SETTINGS = Resampled(seed=0, bootstrap=20, confidence=0.95)

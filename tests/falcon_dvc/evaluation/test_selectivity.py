@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon_dvc.evaluation.selectivity import auc, average_precision, mean_activation_difference, pearson
+from falcon_dvc.evaluation.selectivity import (
+    TIE,
+    auc,
+    average_precision,
+    mean_activation_difference,
+    pearson,
+    right_or_tied,
+)
 
 
 def drawn(seed, images=60, features=3, concepts=4, levels=None):
@@ -166,3 +173,14 @@ def test_a_feature_that_is_constant_without_the_concept_has_no_unit_for_a_differ
     labels = rng.random((images, 1)) < 0.3
     activations = np.where(labels, level + rng.gamma(2, 1, (images, 1)), level)
     assert mean_activation_difference(activations, labels) == 0
+
+
+@given(st.integers(0, 10_000))
+def test_a_word_is_as_good_as_the_truth_if_it_is_right_or_follows_the_feature_as_well(seed):
+    rng = np.random.default_rng(seed)
+    right, truth = rng.random(20) < 0.5, rng.uniform(0.3, 1, 20)
+    assert right_or_tied(right, truth, truth - 0.9 * TIE).all()
+    assert np.array_equal(right_or_tied(right, truth, truth - 1.1 * TIE), right)
+    assert np.array_equal(right_or_tied(right, truth, np.full(20, np.nan)), right), (
+        "a word that names nothing never ties"
+    )

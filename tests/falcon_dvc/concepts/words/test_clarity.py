@@ -72,6 +72,12 @@ def test_doubts_are_told_in_words(low, interpretable, crops, said):
     assert len(found) == len(said) and all(part in text for part, text in zip(said, found, strict=True))
 
 
+def test_a_word_that_beats_random_crops_is_weak_if_it_does_not_follow_the_feature():
+    numbers = {"score": 0.4, "interval_low": 0.3, "interval_high": 0.5, "prior": 0.2}
+    (said,) = doubts(SimpleNamespace(concept="man", weak=True, **numbers), True, 9)
+    assert said.startswith("“man” may be chance: over all images, it follows the feature no better than")
+
+
 ROW = {"pearson": 0.12, "pearson_low": 0.0, "pearson_high": 0.2, "level": 0.3, "p_value": 0.3, "explained": False}
 WORD = SimpleNamespace(concept="man", kind="word", score=0.4, interval_low=0.1, interval_high=0.5, prior=0.2, weak=True)
 
