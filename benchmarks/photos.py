@@ -9,6 +9,7 @@ besides, the null control.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -154,8 +155,9 @@ def _medians(repeated: list[Steps]) -> Steps:
 
 def _elsewhere(side: str, encoder: str, groups: int) -> dict[str, Any]:
     """Return what `once` measures, in a process of its own."""
-    command = [sys.executable, __file__, "once", side, encoder, str(groups)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "benchmarks.photos", "once", side, encoder, str(groups)]
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=surroundings)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -74,7 +74,7 @@ def compared(name: str, repeats: int, threads: int) -> dict[str, Any]:
 
 def _elsewhere(name: str, side: str, repeats: int, threads: int) -> dict[str, Any]:
     """One side in a process of its own."""
-    command = [sys.executable, __file__, "once", name, side, str(repeats)]
+    command = [sys.executable, "-m", "benchmarks.speed", "once", name, side, str(repeats)]
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **limits}, check=True, stdout=subprocess.PIPE, text=True

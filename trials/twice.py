@@ -107,7 +107,7 @@ def settings(folder: Folder) -> None:
             (place / "reports").mkdir()
             shutil.copytree(first / "reports/metrics", place / "reports/metrics", ignore=_but_of_training)
         threads = str(SETTINGS[name].get("threads", 1))
-        command = [sys.executable, __file__, "once", name, "--folder", str(place.resolve())]
+        command = [sys.executable, "-m", "trials.twice", "once", name, "--folder", str(place.resolve())]
         subprocess.run(
             command, check=True, env={**environment(), "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
         )

@@ -14,6 +14,12 @@ def test_both_sides_of_a_work_say_the_same(name):
     assert speed.same(WORKS[name]) >= WORKS[name].least
 
 
+def test_a_side_is_measured_in_a_process_of_its_own(monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    found = speed._elsewhere("further_group", "ours", repeats=1, threads=1)
+    assert found["seconds"] > 0 and found["least"] <= found["most"]
+
+
 def test_results_that_differ_are_no_benchmark():
     wrong = WORKS["auc"].__class__(
         **{**WORKS["auc"].__dict__, "ours": lambda inputs: WORKS["auc"].ours(inputs) + 0.1, "checked": None}
