@@ -47,7 +47,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="falcon-cluster-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         corpus = synthetic(Path(folder), captions, dim)
         some = unit(np.random.default_rng(1).normal(size=(crops, dim)))
-        with two_nodes(Path(folder)) as executor:
+        with nodes(2, Path(folder)) as executor:
             numbers = {
                 "captions": captions,
                 "crops": crops,
@@ -78,15 +78,16 @@ def synthetic(folder: Path, captions: int, dim: int) -> Corpus:
 
 
 @contextmanager
-def two_nodes(folder: Path) -> Iterator[Executor]:
-    """The executor of a cluster on this machine."""
+def nodes(count: int, folder: Path) -> Iterator[Executor]:
+    """Start a cluster of so many nodes on this machine; its processes inherit the limits of this one."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_TMPDIR"] = str(folder)
     (folder / "ray").mkdir()
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args=NODE)
-    cluster.add_node(**NODE)
+    for _ in range(count - 1):
+        cluster.add_node(**NODE)
     content = {**read_yaml(ROOT / "params.yaml"), "executor": "ray", "ray": {"address": cluster.address}}
     try:
         with executor_of(validated(content), "benchmark") as executor:

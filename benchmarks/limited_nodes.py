@@ -7,21 +7,16 @@ processes more private memory than a limit (``RLIMIT_DATA``). It needs the extra
 import os
 import resource
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from benchmarks.cluster import NODE, ROOT, SETTINGS, seconds, synthetic, unit
+from benchmarks.cluster import SETTINGS, nodes, seconds, synthetic, unit
 from falcon_dvc.artifacts.formats import write_json
-from falcon_dvc.compute.executor import Executor
-from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.concepts.retrieval.nearest import Retrieved
 from falcon_dvc.concepts.scoring.corpus import LOCAL, Corpus
-from falcon_dvc.params.load import read_yaml, validated
 
 NODES = 3
 
@@ -63,30 +58,11 @@ def holds(file: Path) -> bool:
 def searched(corpus: Corpus, crops: np.ndarray, folder: Path) -> dict[str, float | bool]:
     """Compare the search on the nodes with that in this process."""
     found: list[Retrieved] = []
-    with limited_nodes(folder) as executor:
+    with nodes(NODES, folder) as executor:
         on_nodes = seconds(lambda: found.append(corpus.compared(crops, SETTINGS, executor=executor)))
     here = seconds(lambda: found.append(corpus.compared(crops, SETTINGS, executor=LOCAL)))
     same = np.array_equal(found[0].captions, found[1].captions) and np.array_equal(found[0].cosines, found[1].cosines)
     return {"seconds_on_the_nodes": on_nodes, "seconds_in_one_process": here, "same_captions_and_cosines": bool(same)}
-
-
-@contextmanager
-def limited_nodes(folder: Path) -> Iterator[Executor]:
-    """Start a cluster whose processes inherit the limit of this one."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_TMPDIR"] = str(folder)
-    (folder / "ray").mkdir()
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args=NODE)
-    for _ in range(NODES - 1):
-        cluster.add_node(**NODE)
-    content = {**read_yaml(ROOT / "params.yaml"), "executor": "ray", "ray": {"address": cluster.address}}
-    try:
-        with executor_of(validated(content), "benchmark") as executor:
-            yield executor
-    finally:
-        cluster.shutdown()
 
 
 if __name__ == "__main__":
