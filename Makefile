@@ -35,18 +35,18 @@ install: $(INSTALLED)
 ifeq ($(PROFILE),)
 repro: $(INSTALLED) $(PLOTS)
 	@falcon check
-	@dvc --wait-for-lock repro
+	@python -m falcon_dvc.warm dvc --wait-for-lock repro
 	@echo "Report: $(CURDIR)/reports/index.html"
 else
 repro: $(INSTALLED) $(PLOTS)
 	@falcon profile $(PROFILE) --images "$(IMAGES)" --captions "$(CAPTIONS)" --pairs "$(PAIRS)"
-	@cd runs/$(PROFILE) && dvc --wait-for-lock repro
+	@cd runs/$(PROFILE) && python -m falcon_dvc.warm dvc --wait-for-lock repro
 	@echo "Report: $(CURDIR)/runs/$(PROFILE)/reports/index.html"
 endif
 
 study: $(INSTALLED) $(PLOTS)
 	@falcon check
-	@cd studies && dvc --wait-for-lock repro
+	@cd studies && python -m falcon_dvc.warm dvc --wait-for-lock repro
 
 test: $(INSTALLED)
 	@OMP_NUM_THREADS=1 python -m pytest --workers 3
@@ -81,7 +81,7 @@ bench: $(INSTALLED)
 
 verify: $(INSTALLED)
 	@falcon check
-	@dvc --wait-for-lock repro
+	@python -m falcon_dvc.warm dvc --wait-for-lock repro
 	@falcon verify
 
 # The comment on a pull request: reports/changes/comment.md, with the plots and the page of the comparison beside it.

@@ -3,6 +3,11 @@
 DVC calls this program. Users call ``falcon``.
 """
 
+from falcon_dvc.warm import delegate
+
+if __name__ == "__main__":
+    delegate("stages")  # before anything is imported that takes long
+
 import importlib
 import sys
 from pathlib import Path
