@@ -46,7 +46,7 @@ endif
 
 study: $(INSTALLED) $(PLOTS)
 	@falcon check
-	@cd studies && python -m falcon_dvc.warm dvc --wait-for-lock repro
+	@cd studies && dvc --wait-for-lock repro
 
 test: $(INSTALLED)
 	@OMP_NUM_THREADS=1 python -m pytest --workers 3
@@ -81,7 +81,7 @@ bench: $(INSTALLED)
 
 verify: $(INSTALLED)
 	@falcon check
-	@python -m falcon_dvc.warm dvc --wait-for-lock repro
+	@dvc --wait-for-lock repro
 	@falcon verify
 
 # The comment on a pull request: reports/changes/comment.md, with the plots and the page of the comparison beside it.

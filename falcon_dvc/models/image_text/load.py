@@ -170,12 +170,14 @@ def _in_float32(spec: Any, device: str) -> ImageTextEncoder:
 
 def _own_clip(checkpoint: str, device: str) -> OpenClip:
     """Load the CLIP that this project trained. It sees the whole image, scaled to its input size."""
+    from falcon_dvc.models.image_text.faster_tower import faster
     from falcon_dvc.models.scenes.checkpoints import load_clip
     from falcon_dvc.models.scenes.small_clip import prepare
     from falcon_dvc.models.scenes.small_resnet import unit_images
 
     model, tokenizer = load_clip(existing(checkpoint, f"{PARAM}.checkpoint"))
     side = _side(model.visual)
+    model.visual = faster(model.visual)
 
     def preprocess(images: Sequence[Picture]) -> "torch.Tensor":
         return prepare(unit_images(np.stack([resized(image, side) for image in images])))
