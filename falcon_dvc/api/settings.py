@@ -45,7 +45,7 @@ class FindGroups:
     max_jaccard: float = 0.5
     low_images: int = 40
     low_match: str = "distinct"
-    redundancy: float = 0.5
+    redundancy: float = 0.8
     low_similarity: float = 0.3
     random_images: int = 20
 
@@ -55,7 +55,7 @@ class MineCrops:
     """How images are cropped; see the section `mine_crops` in params.yaml."""
 
     crop: bool = True
-    low_crops: bool = True
+    low_crops: bool = False
     threshold: float = 0.6
     margin: float = 0.15
     min_size: float = 0.3
@@ -88,11 +88,11 @@ class Concepts:
     contrast: str = "combined"
     low_cut: float = 0.1
     relative_cut: float = 0.67
-    gamma: float = 0.4
-    further_cut: float = 0.55
+    gamma: float = 0.6
+    further_cut: float = 0.5
     hub_correction: bool = False
     ranking: str = "correlation"
-    score_weight: float = 2.0
+    score_weight: float = 1.0
     words_from: str = "captions"
     word_weight: float = 0.0
     word_sharpness: float = 10.0
@@ -117,7 +117,7 @@ class FindFacets:
     seed: int = 0
     most_words: int = 5
     candidates: int = 50
-    least_gain: float = 0.08
+    least_gain: float = 0.07
     least_difference: float = 0.1
     least_correlation: float = 0.3
     bootstrap: int = 1000
