@@ -3,7 +3,7 @@
 ``python -m falcon_dvc.warm dvc repro`` is ``dvc repro``, but its stages start faster. Each stage is a command of its own.
 Without a warm process, each starts Python and loads pandas, torch and others, which takes up to three seconds. Here, a
 process beside DVC loads them once, and a stage asks it to be copied (``os.fork``). The copy runs the stage with the
-arguments, the folder, the environment and the streams of the one who asked.
+arguments, the folder, the environment and the output of the one who asked. Its input is empty.
 
 Only libraries are loaded before. The copy imports the code of the project, so that an edit during a run has the same effect
 as without a warm process. If there is none, or it does not answer, a stage runs by itself.
@@ -50,6 +50,7 @@ LIBRARIES = (
     "torchvision",
     "open_clip",
 )
+STREAMS = (1, 2)  # that a copy shares with the one who asked: output and errors; its input is empty
 LENGTH = 8  # bytes of a request's length, which are sent before it
 SIGNALLED = 128  # exit code of a command that a signal ended, less the number of the signal
 
@@ -115,7 +116,7 @@ def _serve(listener: socket.socket, program: int) -> None:
 
 def _copy(asker: socket.socket) -> ForkProcess:
     """Start a copy of this process that runs what is asked for."""
-    length, streams, *_ = socket.recv_fds(asker, LENGTH, 3)
+    length, streams, *_ = socket.recv_fds(asker, LENGTH, len(STREAMS))
     with asker.makefile("rb") as stream:
         request = json.loads(stream.read(int.from_bytes(length, "big")))
     copy = multiprocessing.get_context("fork").Process(target=_run, args=(request, streams))
@@ -135,7 +136,7 @@ def _answer(copy: ForkProcess, asker: socket.socket) -> None:
 
 def _run(request: Request, streams: list[int]) -> None:
     """Run a module as ``python -m`` does, in this copy of the warm process."""
-    for number, stream in enumerate(streams):
+    for number, stream in zip(STREAMS, streams, strict=True):
         os.dup2(stream, number)
         os.close(stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -165,7 +166,7 @@ def delegate(module: str) -> None:
 def _ask(warm: socket.socket, module: str) -> None:
     request = {"module": module, "arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}
     message = json.dumps(request).encode()
-    socket.send_fds(warm, [len(message).to_bytes(LENGTH, "big")], [0, 1, 2])
+    socket.send_fds(warm, [len(message).to_bytes(LENGTH, "big")], list(STREAMS))
     warm.sendall(message)
 
 

@@ -1,18 +1,17 @@
-"""Every stage of dvc.yaml lists the folders of the code that it runs: DVC does not follow imports, so a test does."""
+"""Every stage of dvc.yaml depends on the fingerprint of the code that it imports."""
 
 from pathlib import Path
 
 import pytest
 
+from falcon_dvc.imports import closure
 from falcon_dvc.params.load import read_yaml
-from tests.support.code_deps import closure, folders_of
+from tests.support.code_deps import folders_of
+from tests.support.modules import written
 from tests.support.paths import ROOT
 
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
-CHECKED = {
-    "check_params": ["falcon_dvc/params"]
-}  # what this stage writes depends on the schema, unlike that of all others
-MOST = 11  # code dependencies of a stage that a reader can take in
+BEFORE = {"check_params", "fingerprint_code"}  # their deps are the code itself
 
 
 def definition(name):
@@ -20,12 +19,16 @@ def definition(name):
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_deps_are_the_import_closure(name):
-    module = definition(name)["cmd"].split()[3]
-    assert module == name, "the stage, its command and its module have one name"
-    listed = [dep for dep in definition(name)["deps"] if dep.startswith(("falcon_dvc", "stages"))]
-    assert sorted(listed) == sorted(folders_of(closure(ROOT / "stages" / f"{name}.py")) + CHECKED.get(name, []))
-    assert len(listed) <= MOST + 1, "its own module, and the folders"
+def test_stage_depends_on_its_fingerprint(name):
+    assert definition(name)["cmd"].split()[3] == name, "the stage, its command and its module have one name"
+    code = [dep for dep in definition(name)["deps"] if dep.startswith(("falcon_dvc", "stages", "data/code"))]
+    assert code == [f"data/code/{name}.txt"] or name in BEFORE
+
+
+def test_code_of_the_stages_without_a_fingerprint():
+    checked = [*folders_of(closure(ROOT / "stages/check_params.py", ROOT)), "falcon_dvc/params"]
+    assert sorted(checked) == sorted(set(definition("check_params")["deps"]) - {"params.yaml"})
+    assert {"stages", "falcon_dvc"} <= set(definition("fingerprint_code")["deps"])
 
 
 def test_stages_are_the_modules_of_their_folder():
@@ -40,23 +43,6 @@ def test_stage_says_what_it_does(name):
 
 def test_dvc_yaml_can_be_read_in_one_go():
     assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 450
-
-
-def written(root, **texts):
-    for name, text in texts.items():
-        path = root / f"{name.replace('__', '/')}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        for folder in path.parents:
-            if folder in (root, root.parent):
-                break
-            (folder / "__init__.py").touch()
-
-
-def test_closure_sees_imports_inside_functions(tmp_path):
-    only_typing = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import stages.c\n"
-    written(tmp_path, stages__a="def f():\n    from stages import b\n", stages__b=only_typing, stages__c="")
-    assert closure(tmp_path / "stages/a.py", root=tmp_path) == {Path("stages/a.py"), Path("stages/b.py")}
 
 
 def test_a_parent_stands_for_all_its_parts(tmp_path):

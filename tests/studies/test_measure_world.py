@@ -55,7 +55,7 @@ def test_a_first_word_that_follows_a_feature_as_well_as_the_truth_counts_as_tied
 @pytest.fixture
 def params(monkeypatch):
     monkeypatch.chdir(ROOT / "studies")
-    return params_of(read_world("r101"))
+    return params_of(read_world("r111"))
 
 
 def test_features_without_enough_images_count_as_not_explained(params, tmp_path, monkeypatch):

@@ -7,8 +7,9 @@ from worlds import check_params, run_stages
 from worlds.worlds import params_of, read_world, scratch
 
 from falcon_dvc.errors import UserError
+from falcon_dvc.imports import closure
 from falcon_dvc.params.load import load_params, read_yaml
-from tests.support.code_deps import closure, folders_of, summed_up
+from tests.support.code_deps import folders_of, summed_up
 from tests.support.paths import ROOT
 
 PIPELINE = read_yaml(ROOT / "studies/dvc.yaml")["stages"]
@@ -16,14 +17,19 @@ PACKAGES, MOST = ("falcon_dvc", "stages", "worlds"), 10
 STUDY = read_yaml(ROOT / "studies/params.yaml")
 
 
-SEEN = {1, *range(11, 17), *range(21, 26), *range(101, 111)}  # seeds of worlds that were measured before the settings were fixed
+SEEN = {
+    1,
+    *range(11, 17),
+    *range(21, 26),
+    *range(101, 111),
+}  # seeds of worlds that were measured before the settings were fixed
 
 
 def code_of(name):
     """What a stage of the studies lists: `studies/` has links to the library and the stages."""
     root = ROOT / "studies"
     checked = ["falcon_dvc/params"] if name == "check_params" else []
-    return sorted(checked + summed_up(folders_of(closure(root / "worlds" / f"{name}.py", PACKAGES, root), root), MOST))
+    return sorted(checked + summed_up(folders_of(closure(root / "worlds" / f"{name}.py", root, PACKAGES), root), MOST))
 
 
 @pytest.fixture(autouse=True)

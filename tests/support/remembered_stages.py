@@ -19,7 +19,7 @@ from falcon_dvc.params.load import read_yaml, validated
 from falcon_dvc.params.schema import Params
 from tests.support.paths import ROOT
 
-CODE = ("stages/", "falcon_dvc/")
+CODE = ("stages", "falcon_dvc")
 IMAGES = Path("data/images.parquet")
 LABELLED = {
     "failures",
