@@ -71,7 +71,8 @@ reliability: $(INSTALLED)
 # In the checkout of a run (`make repro`): the profile is of its stages. What needs a folder of photographs is not here: benchmarks/photos.py.
 bench: $(INSTALLED)
 	@python -m benchmarks.speed run
-	@python -m benchmarks.profile_run
+	@python -m falcon_dvc.warm python -m benchmarks.profile_run
+	@python -m benchmarks.whole_run
 	@python -m benchmarks.passes
 	@python -m benchmarks.cluster
 	@python -m benchmarks.limited_nodes

@@ -3,6 +3,7 @@
 ``make bench`` runs all of them and this; ``python -m benchmarks.bench_report`` writes the page from what is there.
 """
 
+import statistics
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -89,6 +90,15 @@ def profile(found: dict) -> Iterator[str]:
     """Yield the table of the time of each stage of a whole run."""
     yield f"\n## Where the time of the default run goes ({found['cores']} cores, after training)\n"
     yield as_markdown(found)
+
+
+def whole_run(found: dict) -> Iterator[str]:
+    """Yield the seconds of the default run, before and now."""
+    before, now = (statistics.median(found[side]) for side in ("before", "now"))
+    yield (
+        f"\n`make repro` in a fresh clone, rendering to report ({found['cores']} cores, median of {len(found['now'])} runs in turn): "
+        f"{before:.0f} s at commit {found['before_commit']}, **{now:.0f} s** now, {before / now:.2f} times as fast (aims: 2 times, 180 s)."
+    )
 
 
 def passes(found: dict) -> Iterator[str]:
@@ -183,6 +193,7 @@ def memory(found: dict) -> str:
 PARTS: dict[str, Callable[[dict], Iterator[str]]] = {  # by the name of the file
     "speed": speed,
     "profile": profile,
+    "whole_run": whole_run,
     "passes": passes,
     "cluster": cluster,
     "limited_nodes": limited_nodes,

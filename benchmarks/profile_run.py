@@ -1,7 +1,8 @@
 """Profile a whole run: every stage after training, each in a process of its own, in a copy of this project.
 
-``python -m benchmarks.profile_run`` runs each stage twice: as DVC does, watched from outside and by benchmarks/sampled.py (seconds,
-memory, shares), and under cProfile, which slows it down (the functions with the most time of their own, in the main thread).
+``python -m falcon_dvc.warm python -m benchmarks.profile_run`` runs each stage twice: as DVC does in `make repro`, watched by
+benchmarks/sampled.py (seconds, memory, shares), and under cProfile, which slows it down (the functions with the most time of their own,
+in the main thread).
 """
 
 import os
@@ -22,12 +23,19 @@ from benchmarks.sampled import COMPUTING, FILES, STARTING
 from falcon_dvc.artifacts.formats import read_json, write_json
 from falcon_dvc.params.load import load_params
 from falcon_dvc.params.schema import Params
+from falcon_dvc.warm import ADDRESS
 from trials.tiny import RESULTS, Stage, definitions, environment, outputs, remove, stages_in_order
 
 ROOT = Path(__file__).resolve().parents[1]
 
 OUT = ROOT / "reports" / "benchmarks" / "profile.json"
-TRAINING = ("check_params", "render_scenes", "train_clip", "train_encoder")  # and what comes before it
+TRAINING = (
+    "check_params",
+    "fingerprint_code",
+    "render_scenes",
+    "train_clip",
+    "train_encoder",
+)  # and what comes before it
 NOT_READ = {".git", ".dvc", "runs", *RESULTS}  # results are copied, all else is linked
 TOP = 3
 GROUPS = (STARTING, FILES, COMPUTING)
@@ -96,9 +104,10 @@ def profiled(stages: Sequence[Stage], place: Path) -> dict[str, dict[str, Any]]:
 def _measured(stage: Stage, place: Path) -> dict[str, Any]:
     """Return seconds, processor time, peak memory, and the shares of the groups."""
     with tempfile.TemporaryDirectory() as scratch:
-        seconds = Path(scratch) / "seconds.json"
-        taken = _run(stage, place, [str(ROOT / "benchmarks" / "sampled.py"), str(seconds)])
-        return taken | {"shares": shares(read_json(seconds), taken["seconds"])}
+        out = Path(scratch) / "sampled.json"
+        seconds = _run(stage, place, [str(ROOT / "benchmarks" / "sampled.py"), str(out)], environment())
+        found = read_json(out)
+        return found | {"seconds": seconds, "shares": shares(found["seconds"], seconds)}
 
 
 def shares(seconds: dict[str, float], total: float) -> dict[str, float]:
@@ -112,7 +121,8 @@ def _top(stage: Stage, place: Path) -> list[str]:
     """Return the functions with the most time of their own."""
     with tempfile.TemporaryDirectory() as scratch:
         profile = Path(scratch) / "profile"
-        _run(stage, place, ["-m", "cProfile", "-o", str(profile), "-m", "stages"])
+        alone = {name: value for name, value in environment().items() if name != ADDRESS}
+        _run(stage, place, ["-m", "cProfile", "-o", str(profile), "-m", "stages"], alone)
         return top(pstats.Stats(str(profile)))
 
 
@@ -136,8 +146,8 @@ def named(file: str, name: str) -> str:
     return f"{'.'.join(parts[max(starts, default=0) :])}:{name}"
 
 
-def _run(stage: Stage, place: Path, how: list[str]) -> dict[str, float]:
-    """Run a stage as DVC does, its outputs gone; wall and processor seconds, peak memory in MB.
+def _run(stage: Stage, place: Path, how: list[str], environs: dict[str, str]) -> float:
+    """Run a stage, its outputs gone, and return the seconds that it took.
 
     Raises
     ------
@@ -146,19 +156,18 @@ def _run(stage: Stage, place: Path, how: list[str]) -> dict[str, float]:
     """
     name, key = stage
     remove([place / path for path in outputs(stage)])
-    environs = {**environment(), "PYTHONDONTWRITEBYTECODE": "1"}
     start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, *how, name, *key], cwd=place, env=environs, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    process = subprocess.run(
+        [sys.executable, *how, name, *key],
+        cwd=place,
+        env=environs | {"PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
-    assert process.stderr
-    said = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"{name} ended with {process.returncode}: {said.decode(errors='replace')[-500:]}")
-    return {"seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss * 1024 / 1e6}
+        said = process.stderr.decode(errors="replace")
+        raise RuntimeError(f"{name} ended with {process.returncode}: {said[-500:]}")
+    return time.perf_counter() - start
 
 
 def rows(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:

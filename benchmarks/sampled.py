@@ -1,11 +1,13 @@
 """Run a stage as the command line does, and look a hundred times a second at what its main thread is doing.
 
-``python -m benchmarks.sampled OUT STAGE [KEY]`` in a project's folder; OUT gets the seconds of each group as JSON. Nothing but the
-standard library is imported here: what a stage imports is part of its time.
+``python -m benchmarks.sampled OUT STAGE [KEY]`` in a project's folder; OUT gets the seconds of each group, the processor time and the
+memory as JSON. Nothing but the standard library is imported here: what a stage imports is part of its time. Beside a warm process
+(`falcon_dvc.warm`), the stage runs in a copy of it, as it does for DVC.
 """
 
 import json
 import os
+import resource
 import runpy
 import sys
 import threading
@@ -56,15 +58,29 @@ def main(out: Path, arguments: list[str]) -> None:
     """Run the stage."""
     seconds, ended = dict.fromkeys((STARTING, FILES, COMPUTING), 0.0), threading.Event()
     watcher = threading.Thread(target=watch, args=(threading.get_ident(), ended, seconds), daemon=True)
-    sys.path[0], sys.argv = os.getcwd(), ["stages", *arguments]
+    sys.path.insert(0, os.getcwd())
+    sys.argv = ["stages", *arguments]
     watcher.start()
     try:
         runpy.run_module("stages", run_name="__main__", alter_sys=True)
     finally:
         ended.set()
         watcher.join()
-        out.write_text(json.dumps(seconds))
+        out.write_text(json.dumps({"seconds": seconds, **used()}))
+
+
+def used() -> dict[str, float]:
+    """Return the processor time of this process and of those that it started, and the most memory of one."""
+    found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return {
+        "cpu_seconds": sum(one.ru_utime + one.ru_stime for one in found),
+        "peak_mb": max(one.ru_maxrss for one in found) * 1024 / 1e6,
+    }
 
 
 if __name__ == "__main__":
+    if "FALCON_WARM" in os.environ:
+        from falcon_dvc.warm import delegate
+
+        delegate("benchmarks.sampled")
     main(Path(sys.argv[1]).resolve(), sys.argv[2:])
