@@ -76,32 +76,40 @@ def _start() -> str:
         if os.fork():
             return address
         try:
-            _load()
+            _let_go()
             _serve(listener, os.pidfd_open(program))
         finally:
             shutil.rmtree(folder)
             os._exit(0)
 
 
-def _load() -> None:
-    """Load the libraries; let go of the streams, and leave Ctrl-C to the program and the copies, which receive it too."""
+def _let_go() -> None:
+    """Close the streams, and leave Ctrl-C to the program and the copies, which receive it too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with open(os.devnull, "r+b") as nothing:
         for stream in range(3):
             os.dup2(nothing.fileno(), stream)
-    for library in LIBRARIES:
-        with suppress(ImportError):
-            importlib.import_module(library)
-    gc.collect()
-    gc.freeze()  # the memory stays shared with the copies as long as their collector does not write to it
+
+
+def _load(libraries: list[str]) -> None:
+    """Load the first of the libraries, and remove it from the list."""
+    with suppress(Exception):  # a library that is broken is told by the command that needs it
+        importlib.import_module(libraries.pop(0))
+    if not libraries:
+        gc.collect()
+        gc.freeze()  # the memory stays shared with the copies as long as their collector does not write to it
 
 
 def _serve(listener: socket.socket, program: int) -> None:
-    """Run requests in copies of this process until the program ends; a copy whose asker ends is killed."""
+    """Run requests in copies of this process until the program ends; a copy whose asker ends is killed.
+
+    The first commands do not wait until all libraries are loaded.
+    """
     copies: dict[socket.socket, ForkProcess] = {}
+    libraries = list(LIBRARIES)
     while True:
         sentinels = [copy.sentinel for copy in copies.values()]
-        ready = wait([listener, program, *copies, *sentinels])
+        ready = wait([listener, program, *copies, *sentinels], timeout=0 if libraries else None)
         if program in ready:
             return
         if listener in ready:
@@ -112,6 +120,8 @@ def _serve(listener: socket.socket, program: int) -> None:
                 _answer(copies.pop(asker), asker)
             elif asker in ready:
                 copy.kill()
+        if libraries:
+            _load(libraries)
 
 
 def _copy(asker: socket.socket) -> ForkProcess:

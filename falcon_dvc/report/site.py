@@ -49,6 +49,7 @@ from falcon_dvc.report.search_index import index, script
 from falcon_dvc.report.synonyms import read_synonyms
 from falcon_dvc.report.together import read_together
 from falcon_dvc.report.transfers import IMAGES, TransferPage, collect_transfer
+from falcon_dvc.threads import in_blocks
 
 if TYPE_CHECKING:
     from falcon_dvc.params.schema import Params
@@ -171,6 +172,16 @@ class Site:
         """Write tiles as one picture; `path` is relative to the folder of the site."""
         write_bytes(self.folder / path, webp(sheet(tiles, columns)))
 
+    def pictures(self, tiles_of: Mapping[str, Sequence[Tile]], columns: int) -> None:
+        """Write several pictures in threads, by their paths."""
+        of_path = list(tiles_of.items())
+
+        def write(rows: slice) -> None:
+            for path, tiles in of_path[rows]:
+                self.picture(path, tiles, columns)
+
+        in_blocks(write, len(of_path), 1)
+
 
 def write_site(params: Params, folder: Path) -> str:
     """Write all pages except the overview into a folder, and return the text of the overview.
@@ -270,12 +281,16 @@ def _write_pictures(site: Site, explained: ExplainedEncoder, shown: pd.DataFrame
         links = explained.links[start : start + SHEET]
         crops_of = [shown.iloc[rows.get(link.group, [])] for link in links]
         drawn = iter(draw_crops(site.source, pd.concat(crops_of), heat, site.size))
-        covers = [_write_sheet(site, link, crops, drawn) for link, crops in zip(links, crops_of, strict=True)]
-        site.picture(f"{explained.name}/covers-{start // SHEET}.webp", covers, COVERS)
+        sheets = [_sheet(site, crops, drawn) for crops in crops_of]
+        site.pictures(
+            {f"{link.encoder}/{link.group}.webp": tiles for link, tiles in zip(links, sheets, strict=True)},
+            site.columns,
+        )
+        site.picture(f"{explained.name}/covers-{start // SHEET}.webp", [_cover(tiles[0]) for tiles in sheets], COVERS)
 
 
-def _write_sheet(site: Site, link: Link, crops: pd.DataFrame, drawn: Iterator[tuple[Tile, Tile]]) -> Tile:
-    """Write the picture of one group, and return its cover.
+def _sheet(site: Site, crops: pd.DataFrame, drawn: Iterator[tuple[Tile, Tile]]) -> list[Tile]:
+    """Arrange the pictures of one group.
 
     Crops are above their whole images; highly activating crops are on the left.
     """
@@ -285,8 +300,7 @@ def _write_sheet(site: Site, link: Link, crops: pd.DataFrame, drawn: Iterator[tu
     for role in crops["role"]:
         tiles[column[role]], tiles[site.columns + column[role]] = next(drawn)
         column[role] += 1
-    site.picture(f"{link.encoder}/{link.group}.webp", tiles, site.columns)
-    return _cover(tiles[0])
+    return tiles
 
 
 def _write_crop_sheets(site: Site, explained: ExplainedEncoder, on_sheets: pd.DataFrame) -> None:
@@ -308,8 +322,8 @@ def _write_examples(site: Site, explained: ExplainedEncoder) -> None:
     starts = range(0, len(groups), SHEET)
     for start in track(starts, f"Images below the maximum of {explained.name}", total=len(starts)):
         together = groups[start : start + SHEET]
-        for group, tiles in example_pictures(explained.name, together, site.images, site.source, site.size):
-            site.picture(f"{explained.name}/{group}-below.webp", tiles, BELOW_MAXIMUM)
+        drawn = example_pictures(explained.name, together, site.images, site.source, site.size)
+        site.pictures({f"{explained.name}/{group}-below.webp": tiles for group, tiles in drawn}, BELOW_MAXIMUM)
 
 
 def _cover(picture: Tile) -> Tile:
