@@ -6,7 +6,7 @@ process beside DVC loads them once, and a stage asks it to be copied (``os.fork`
 arguments, the folder, the environment and the output of the one who asked. Its input is empty.
 
 Only libraries are loaded before. The copy imports the code of the project, so that an edit during a run has the same effect
-as without a warm process. If there is none, or it does not answer, a stage runs by itself.
+as without a warm process. While there is none, or it still loads, a stage runs by itself.
 """
 
 from __future__ import annotations
@@ -72,65 +72,58 @@ def _start() -> str:
     address = str(folder / "socket")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
-        listener.listen()
         if os.fork():
             return address
         try:
-            _let_go()
+            _load()
+            listener.listen()  # until then, commands run by themselves and do not wait
             _serve(listener, os.pidfd_open(program))
         finally:
             shutil.rmtree(folder)
             os._exit(0)
 
 
-def _let_go() -> None:
-    """Close the streams, and leave Ctrl-C to the program and the copies, which receive it too."""
+def _load() -> None:
+    """Load the libraries; close the streams, and leave Ctrl-C to the program and the copies, which receive it too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with open(os.devnull, "r+b") as nothing:
         for stream in range(3):
             os.dup2(nothing.fileno(), stream)
-
-
-def _load(libraries: list[str]) -> None:
-    """Load the first of the libraries, and remove it from the list."""
-    with suppress(Exception):  # a library that is broken is told by the command that needs it
-        importlib.import_module(libraries.pop(0))
-    if not libraries:
-        gc.collect()
-        gc.freeze()  # the memory stays shared with the copies as long as their collector does not write to it
+    for library in LIBRARIES:
+        with suppress(Exception):  # a library that is broken is told by the command that needs it
+            importlib.import_module(library)
+    gc.collect()
+    gc.freeze()  # the memory stays shared with the copies as long as their collector does not write to it
 
 
 def _serve(listener: socket.socket, program: int) -> None:
-    """Run requests in copies of this process until the program ends; a copy whose asker ends is killed.
-
-    The first commands do not wait until all libraries are loaded.
-    """
+    """Run requests in copies of this process until the program ends; a copy whose asker ends is killed."""
     copies: dict[socket.socket, ForkProcess] = {}
-    libraries = list(LIBRARIES)
     while True:
         sentinels = [copy.sentinel for copy in copies.values()]
-        ready = wait([listener, program, *copies, *sentinels], timeout=0 if libraries else None)
+        ready = wait([listener, program, *copies, *sentinels])
         if program in ready:
             return
         if listener in ready:
             asker, _ = listener.accept()
-            copies[asker] = _copy(asker)
+            if copy := _copy(asker):
+                copies[asker] = copy
         for asker, copy in list(copies.items()):
             if copy.sentinel in ready:
                 _answer(copies.pop(asker), asker)
             elif asker in ready:
                 copy.kill()
-        if libraries:
-            _load(libraries)
 
 
-def _copy(asker: socket.socket) -> ForkProcess:
-    """Start a copy of this process that runs what is asked for."""
+def _copy(asker: socket.socket) -> ForkProcess | None:
+    """Start a copy of this process that runs what is asked for; None if the asker ended before it had asked."""
     length, streams, *_ = socket.recv_fds(asker, LENGTH, len(STREAMS))
     with asker.makefile("rb") as stream:
-        request = json.loads(stream.read(int.from_bytes(length, "big")))
-    copy = multiprocessing.get_context("fork").Process(target=_run, args=(request, streams))
-    copy.start()
+        message = stream.read(int.from_bytes(length, "big"))
+    copy = None
+    with suppress(ValueError):
+        copy = multiprocessing.get_context("fork").Process(target=_run, args=(json.loads(message), streams))
+        copy.start()
     for number in streams:
         os.close(number)
     return copy

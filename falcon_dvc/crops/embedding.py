@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import MADE_AGAIN, read_array, read_json, read_table
@@ -52,11 +52,28 @@ def embeddings_of_crops(
 ) -> Float[np.ndarray, "crops dim"]:
     """Embed crops as ``mine_crops.embed`` says: each by a pass of its own, or from the maps of its image.
 
-    The parameters are those of `embed_crops`.
+    Crops that are whole images need no pass: the stage `embed_images` has embedded them. The parameters are those of `embed_crops`.
     """
     if params.mine_crops.embed == "maps":
         return embed_boxes(encoder, rows, boxes)
-    return embed_crops(params, encoder, rows, boxes, work, name)
+    whole = _embedded_before(encoder, rows, boxes)
+    embeddings = np.empty((len(rows), encoder.dim), dtype=np.float32)
+    embeddings[~whole] = embed_crops(params, encoder, rows[~whole], boxes[~whole], work, name)
+    if whole.any():
+        embeddings[whole] = read_array(paths.IMAGE_EMBEDDINGS / "embeddings.npy")[rows[whole]]
+    return embeddings
+
+
+def _embedded_before(
+    encoder: "ImageTextEncoder", rows: Int[np.ndarray, " crops"], boxes: Int[np.ndarray, "crops 4"]
+) -> Bool[np.ndarray, " crops"]:
+    """Find the crops that are whole images, if the same encoder has embedded these."""
+    made_by = paths.IMAGE_EMBEDDINGS / "embeddings.json"
+    if not made_by.exists() or read_json(made_by).get("image_text") != encoder.fingerprint:
+        return np.zeros(len(rows), dtype=bool)
+    images = read_table(paths.IMAGES)
+    corners = np.column_stack([images["width"], images["height"]])[rows]
+    return (boxes[:, :2] == 0).all(axis=1) & (boxes[:, 2:] == corners).all(axis=1)
 
 
 def embed_crops(

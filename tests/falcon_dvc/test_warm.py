@@ -14,6 +14,8 @@ from tests.support.paths import ROOT
 
 # Without the libraries, whose loading is not tested.
 WARM = "import sys; from falcon_dvc import warm; warm.LIBRARIES = (); warm.main(sys.argv[1:])"
+READY = """while ! python -c 'import os, socket; socket.socket(socket.AF_UNIX).connect(os.environ["FALCON_WARM"])' 2> /dev/null
+do sleep .05; done; """
 COMMAND = """
 import json, os, sys, time
 from falcon_dvc.warm import ADDRESS, delegate
@@ -44,8 +46,8 @@ def environment(folder, **more):
 
 
 def warm(folder, line, **more):
-    """Run a line of the shell beside a warm process."""
-    command = [sys.executable, "-c", WARM, "bash", "-c", line.replace("python", sys.executable)]
+    """Run a line of the shell beside a warm process that listens; who only looks whether it does asks for nothing."""
+    command = [sys.executable, "-c", WARM, "bash", "-c", (READY + line).replace("python", sys.executable)]
     return subprocess.run(
         command, cwd=folder, env=environment(folder, **more), capture_output=True, text=True, timeout=60, input="typed"
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, write_json, write_table
+from falcon_dvc.artifacts.formats import read_array, write_array, write_json, write_table
 from falcon_dvc.compute.resume import resumable
 from falcon_dvc.crops import embedding
 from falcon_dvc.errors import UserError
@@ -93,6 +93,41 @@ def test_maps_of_another_encoder_are_refused(four_images):
     encoder.fingerprint = "another"
     with pytest.raises(UserError, match="holds no maps of the image-text encoder"):
         embedding.embeddings_of_crops(params, encoder, CROPS[:, 0], CROPS[:, 1:], None)
+
+
+class OfCorner:
+    """An encoder whose embedding of a crop is the number of its image and the crop's size."""
+
+    dim = 3
+
+    def __init__(self, fingerprint):
+        self.fingerprint, self.crops = fingerprint, 0
+
+    def prepare(self, images):
+        return torch.tensor([[float(image[0, 0, 0]), *image.shape[1::-1]] for image in images])
+
+    def embed_prepared(self, batch):
+        self.crops += len(batch)
+        return batch.numpy()
+
+
+@pytest.mark.parametrize(("fingerprint", "passes"), [("same", 3), ("another", 5)])
+def test_whole_images_that_are_embedded_already_need_no_pass(fingerprint, passes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(embedding, "open_images", lambda *_: Pictures())
+    write_table(paths.IMAGES, pd.DataFrame({"width": [2] * 4, "height": [2] * 4}))
+    write_array(paths.IMAGE_EMBEDDINGS / "embeddings.npy", np.full((4, 3), 9.0, dtype=np.float32))
+    write_json(paths.IMAGE_EMBEDDINGS / "embeddings.json", {"image_text": "same"})
+    encoder = OfCorner(fingerprint)
+    with resumable("crops") as work:
+        found = embedding.embeddings_of_crops(params_of({}), encoder, CROPS[:, 0], CROPS[:, 1:], work)
+        whole = [0, 3]
+        alone = embedding.embeddings_of_crops(params_of({}), encoder, CROPS[whole, 0], CROPS[whole, 1:], work, "whole")
+    assert encoder.crops == passes + (2 if fingerprint == "another" else 0)
+    known = found == 9
+    assert known.all(axis=1).tolist() == [fingerprint == "same" and row in whole for row in range(5)]
+    assert (alone == 9).all() == (fingerprint == "same")
+    assert found[[1, 2, 4]].tolist() == [[0, 1, 2], [2, 1, 1], [3, 2, 1]]
 
 
 def test_an_encoder_without_maps_is_one_line():
