@@ -13,6 +13,8 @@ PROFILE ?=
 IMAGES ?=
 CAPTIONS ?=
 PAIRS ?=
+# Stages of the default run at a time. Those of a profile run one after the other, as each may need all memory.
+JOBS ?= 2
 # What `make changes` compares the working tree with.
 BASE ?= HEAD
 
@@ -35,7 +37,7 @@ install: $(INSTALLED)
 ifeq ($(PROFILE),)
 repro: $(INSTALLED) $(PLOTS)
 	@falcon check
-	@python -m falcon_dvc.warm dvc --wait-for-lock repro
+	@python -m falcon_dvc.warm python -m falcon_dvc.side_by_side $(JOBS)
 	@echo "Report: $(CURDIR)/reports/index.html"
 else
 repro: $(INSTALLED) $(PLOTS)

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 T = TypeVar("T")
+SEVERAL = "FALCON_SEVERAL"  # environment variable: other stages write to the same terminal
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Generator[T, None, None]:
     """Yield `items` and draw a bar with rate and time left; without a terminal, print one line at the start."""
     if not _is_interactive():
-        print(f"{description} ...", file=sys.stderr, flush=True)
+        stage = os.environ.get("DVC_STAGE", "") if SEVERAL in os.environ else ""
+        print(f"{stage and stage + ': '}{description} ...", file=sys.stderr, flush=True)
         yield from items
         return
     with _bar() as progress:
@@ -24,8 +26,8 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Gen
 
 
 def _is_interactive() -> bool:
-    """Return whether standard error is a terminal, and not that of a build machine, which sets ``CI``."""
-    return sys.stderr.isatty() and os.environ.get("CI", "").lower() in ("", "0", "false")
+    """Return whether standard error is a terminal of this stage alone, and not that of a build machine, which sets ``CI``."""
+    return sys.stderr.isatty() and SEVERAL not in os.environ and os.environ.get("CI", "").lower() in ("", "0", "false")
 
 
 def _bar() -> Progress:

@@ -1,0 +1,106 @@
+"""Run the stages of ``dvc.yaml`` as ``dvc repro`` does, several at a time.
+
+``python -m falcon_dvc.side_by_side JOBS`` in the folder of a pipeline. DVC runs one stage after the other, and between two it
+writes the whole dvc.lock. Here, a stage starts when those that it needs have ended, at most JOBS at a time. A process for each
+does what DVC does for a stage (run it, save its outputs, write it to dvc.lock), under the locks by which DVC lets several
+``dvc repro`` of one project run at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+from falcon_dvc.progress import SEVERAL
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkProcess
+
+
+def main(jobs: int) -> None:
+    """Run all stages of the working folder; end with 1 if one fails."""
+    from dvc.repo import Repo, lock_repo
+
+    logging.getLogger("dvc").setLevel(logging.INFO)
+    os.environ[SEVERAL] = "1"
+    repo = Repo(_wait_for_lock=True)
+    with lock_repo(repo):
+        graph = repo.index.graph
+        stages = {stage.addressing: stage for stage in repo.index.stages}
+        needs = {name: {other.addressing for other in graph.successors(stage)} for name, stage in stages.items()}
+
+    def changed(names: list[str]) -> list[str]:
+        with lock_repo(repo):
+            return [name for name in names if stages[name].changed()]
+
+    failed = run(needs, changed, lambda name: reproduce(repo, stages[name]), jobs)
+    if failed:
+        raise SystemExit(f"failed to reproduce: {', '.join(failed)}")
+
+
+def reproduce(repo: Any, stage: Any) -> None:
+    """Do for one stage what ``dvc repro --single-item`` does."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import lock_repo
+
+    try:
+        with lock_repo(repo), repo.scm_context(quiet=True):
+            if stage.reproduce():
+                stage.dump(update_pipeline=False)
+    except DvcException as error:
+        print(f"ERROR: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from error
+
+
+def run(
+    needs: Mapping[str, set[str]],
+    changed: Callable[[list[str]], list[str]],
+    work: Callable[[str], None],
+    jobs: int,
+) -> list[str]:
+    """Run work in processes, each when all that it needs has ended; after a failure, no further work starts.
+
+    Parameters
+    ----------
+    needs : what each work needs, in the order in which works that are ready start.
+    changed : those of some works, all ready, that must run.
+    work : called with its name, in a copy of this process.
+    jobs : processes at a time.
+
+    Returns
+    -------
+    Names of the work that failed.
+    """
+    waiting, ended = dict(needs), set[str]()
+    failed: list[str] = []
+    ready: list[str] = []
+    running: dict[str, ForkProcess] = {}
+    while True:
+        while new := [name for name, needed in waiting.items() if needed <= ended]:
+            must = set(changed(new))
+            ready += [name for name in new if name in must]
+            ended |= set(new) - must
+            for name in new:
+                del waiting[name]
+        while ready and len(running) < jobs and not failed:
+            name = ready.pop(0)
+            running[name] = multiprocessing.get_context("fork").Process(target=work, args=(name,))
+            running[name].start()
+        if not running:
+            return failed
+        wait([process.sentinel for process in running.values()])
+        for name, process in [(name, process) for name, process in running.items() if process.exitcode is not None]:
+            del running[name]
+            if process.exitcode:
+                failed.append(name)
+            else:
+                ended.add(name)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,103 @@
+"""Stages that do not need each other run at a time, and leave what ``dvc repro`` leaves."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from falcon_dvc.side_by_side import run
+from tests.support.paths import ROOT
+
+PIPELINE = """stages:
+  first: {cmd: "sleep .2 && echo 1 > a.txt", outs: [a.txt]}
+  left: {cmd: "touch left.on && while [ ! -e right.on ]; do sleep .05; done && cp a.txt b.txt", deps: [a.txt], outs: [b.txt]}
+  right: {cmd: "touch right.on && while [ ! -e left.on ]; do sleep .05; done && cp a.txt c.txt", deps: [a.txt], outs: [c.txt]}
+  last: {cmd: "cat b.txt c.txt > d.txt", deps: [b.txt, c.txt], outs: [{d.txt: {cache: false}}]}
+"""
+
+
+def logged(log, name, seconds=0.05):
+    """Note when work starts and ends."""
+    (log / f"{name}.start").write_text(str(time.monotonic()))
+    time.sleep(seconds)
+    (log / f"{name}.end").write_text(str(time.monotonic()))
+
+
+def at(log, name):
+    return float((log / name).read_text())
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sets(st.integers(0, 5)), min_size=1, max_size=6), st.integers(1, 3))
+def test_work_waits_for_what_it_needs_and_for_a_place(tmp_path_factory, wanted, jobs):
+    log = tmp_path_factory.mktemp("log")
+    needs = {str(number): {str(one) for one in some if one < number} for number, some in enumerate(wanted)}
+    assert run(needs, list, lambda name: logged(log, name, 0.02), jobs) == []
+    for name, needed in needs.items():
+        assert all(at(log, f"{other}.end") <= at(log, f"{name}.start") for other in needed)
+        beside = [at(log, f"{one}.start") <= at(log, f"{name}.start") < at(log, f"{one}.end") for one in needs]
+        assert sum(beside) <= jobs
+
+
+def test_two_at_a_time(tmp_path):
+    run({"a": set(), "b": set(), "c": {"a"}}, list, lambda name: logged(tmp_path, name, 0.3), 2)
+    assert at(tmp_path, "b.start") < at(tmp_path, "a.end")
+
+
+def test_unchanged_work_counts_as_ended(tmp_path):
+    run(
+        {"a": set(), "b": {"a"}},
+        lambda names: [name for name in names if name == "b"],
+        lambda n: logged(tmp_path, n),
+        2,
+    )
+    assert not (tmp_path / "a.start").exists() and (tmp_path / "b.end").exists()
+
+
+def test_after_a_failure_nothing_more_starts_and_what_runs_ends(tmp_path):
+    def work(name):
+        if name == "bad":
+            sys.exit(1)
+        logged(tmp_path, name, 0.3)
+
+    assert run({"bad": set(), "beside": set(), "after": {"beside"}}, list, work, 2) == ["bad"]
+    assert (tmp_path / "beside.end").exists() and not (tmp_path / "after.start").exists()
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "dvc.yaml").write_text(PIPELINE)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    dvc(tmp_path, "init", "-q")
+    return tmp_path
+
+
+def called(folder, *command):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1", "CI": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def dvc(folder, *arguments):
+    return called(folder, "dvc", *arguments)
+
+
+def test_a_pipeline_is_up_to_date_for_dvc_afterwards(project):
+    result = called(project, "falcon_dvc.side_by_side", "2")
+    assert result.returncode == 0, result.stderr
+    assert (project / "d.txt").read_text() == "1\n1\n"
+    assert "up to date" in dvc(project, "status").stdout
+    again = called(project, "falcon_dvc.side_by_side", "2")
+    assert again.returncode == 0 and "Running stage" not in again.stdout
+
+
+def test_a_stage_that_fails_is_named(project):
+    (project / "dvc.yaml").write_text(PIPELINE.replace("cat b.txt c.txt > d.txt", "exit 3"))
+    result = called(project, "falcon_dvc.side_by_side", "2")
+    assert result.returncode == 1 and "failed to reproduce: last" in result.stderr
+    assert "exited with 3" in result.stderr
