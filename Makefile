@@ -14,6 +14,7 @@ IMAGES ?=
 CAPTIONS ?=
 PAIRS ?=
 # Stages of the default run at a time. Those of a profile run one after the other, as each may need all memory.
+# Threads of one stage must not keep a core while they wait for each other (passive).
 JOBS ?= 2
 # What `make changes` compares the working tree with.
 BASE ?= HEAD
@@ -37,7 +38,7 @@ install: $(INSTALLED)
 ifeq ($(PROFILE),)
 repro: $(INSTALLED) $(PLOTS)
 	@falcon check
-	@python -m falcon_dvc.warm python -m falcon_dvc.side_by_side $(JOBS)
+	@OMP_WAIT_POLICY=passive python -m falcon_dvc.warm python -m falcon_dvc.side_by_side $(JOBS)
 	@echo "Report: $(CURDIR)/reports/index.html"
 else
 repro: $(INSTALLED) $(PLOTS)
