@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import wait
@@ -20,6 +21,8 @@ from falcon_dvc.progress import SEVERAL
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
+
+INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
 
 
 def main(jobs: int) -> None:
@@ -38,7 +41,10 @@ def main(jobs: int) -> None:
         with lock_repo(repo):
             return [name for name in names if stages[name].changed()]
 
-    failed = run(needs, changed, lambda name: reproduce(repo, stages[name]), jobs)
+    try:
+        failed = run(needs, changed, lambda name: reproduce(repo, stages[name]), jobs)
+    except KeyboardInterrupt:  # the stages receive it too; Python waits for their processes
+        raise SystemExit(INTERRUPTED) from None
     if failed:
         raise SystemExit(f"failed to reproduce: {', '.join(failed)}")
 
@@ -48,6 +54,7 @@ def reproduce(repo: Any, stage: Any) -> None:
     from dvc.exceptions import DvcException
     from dvc.repo import lock_repo
 
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C ends the command, and DVC then tells that it failed
     try:
         with lock_repo(repo), repo.scm_context(quiet=True):
             if stage.reproduce():

@@ -1,6 +1,7 @@
 """Stages that do not need each other run at a time, and leave what ``dvc repro`` leaves."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -101,3 +102,18 @@ def test_a_stage_that_fails_is_named(project):
     result = called(project, "falcon_dvc.side_by_side", "2")
     assert result.returncode == 1 and "failed to reproduce: last" in result.stderr
     assert "exited with 3" in result.stderr
+
+
+def test_ctrl_c_ends_all_stages_in_one_line_each(project):
+    (project / "dvc.yaml").write_text(PIPELINE.replace("touch left.on", "touch left.on && sleep 60"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
+    command = [sys.executable, "-m", "falcon_dvc.side_by_side", "2"]
+    process = subprocess.Popen(
+        command, cwd=project, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not (project / "c.txt").exists():
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 130 and "Traceback" not in said and "left" in said
+    assert not (project / "d.txt").exists()
