@@ -27,10 +27,24 @@ INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
 
 def main(jobs: int) -> None:
     """Run all stages of the working folder; end with 1 if one fails."""
-    from dvc.repo import Repo, lock_repo
+    from dvc.exceptions import DvcException
 
     logging.getLogger("dvc").setLevel(logging.INFO)
     os.environ[SEVERAL] = "1"
+    try:
+        failed = run_pipeline(jobs)
+    except DvcException as error:  # for instance, another run works on a stage
+        raise SystemExit(f"ERROR: {error}") from error
+    except KeyboardInterrupt:  # the stages receive it too; Python waits for their processes
+        raise SystemExit(INTERRUPTED) from None
+    if failed:
+        raise SystemExit(f"failed to reproduce: {', '.join(failed)}")
+
+
+def run_pipeline(jobs: int) -> list[str]:
+    """Run the stages of the working folder that have changed; return the names of those that failed."""
+    from dvc.repo import Repo, lock_repo
+
     repo = Repo(_wait_for_lock=True)
     with lock_repo(repo):
         graph = repo.index.graph
@@ -41,12 +55,7 @@ def main(jobs: int) -> None:
         with lock_repo(repo):
             return [name for name in names if stages[name].changed()]
 
-    try:
-        failed = run(needs, changed, lambda name: reproduce(repo, stages[name]), jobs)
-    except KeyboardInterrupt:  # the stages receive it too; Python waits for their processes
-        raise SystemExit(INTERRUPTED) from None
-    if failed:
-        raise SystemExit(f"failed to reproduce: {', '.join(failed)}")
+    return run(needs, changed, lambda name: reproduce(repo, stages[name]), jobs)
 
 
 def reproduce(repo: Any, stage: Any) -> None:

@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from itertools import cycle, islice
 from pathlib import Path
@@ -18,9 +17,10 @@ import typer
 
 from falcon_dvc.artifacts.formats import write_json
 from falcon_dvc.compute import resume
-from falcon_dvc.params.load import load_params
+from falcon_dvc.params.load import load_params, read_yaml
 from falcon_dvc.params.schema import Params
 from trials.tiny import (
+    REPRO,
     Stage,
     environment,
     fingerprints,
@@ -55,7 +55,7 @@ def kill_stages(folder: Folder, kills: Kills = 100, seed: Seed = 0) -> None:
 
 @app.command("repro")
 def kill_repro(folder: Folder, kills: Kills = 20, seed: Seed = 0) -> None:
-    """Kill ``dvc repro`` and its processes at random moments, and resume it."""
+    """Kill what ``make repro`` runs, with its processes, at random moments, and resume it."""
     make_project(folder)
     found = killed_repro(folder, kills, random.Random(seed))
     write_json(REPORT / "kills_of_repro.json", found)
@@ -123,16 +123,17 @@ def killed_repro(folder: Path, kills: int, chance: random.Random) -> dict:
 
 
 def _results(folder: Path) -> dict[str, str]:
-    """Return all results and what DVC wrote down of them."""
-    return fingerprints(folder) | {"dvc.lock": (folder / "dvc.lock").read_text()}
+    """Return all results and what DVC wrote down of them; the order of the stages in dvc.lock is that in which they ended."""
+    stages = read_yaml(folder / "dvc.lock")["stages"]
+    return fingerprints(folder) | {f"dvc.lock {name}": json.dumps(stage) for name, stage in stages.items()}
 
 
 def _repro(folder: Path, until: float | None) -> float | None:
-    """Return the seconds that ``dvc repro`` took; None if it was killed, with all its processes, before."""
+    """Return the seconds that the run took; None if it was killed, with all its processes, before."""
     start = time.monotonic()
     log = (folder / "repro.log").open("ab")
     process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro"],
+        REPRO,
         cwd=folder,
         env=environment(),
         stdout=log,
@@ -146,7 +147,7 @@ def _repro(folder: Path, until: float | None) -> float | None:
         process.wait()
         return None
     if code:
-        raise RuntimeError(f"dvc repro ended with {code}; see {folder / 'repro.log'}")
+        raise RuntimeError(f"the run ended with {code}; see {folder / 'repro.log'}")
     return time.monotonic() - start
 
 

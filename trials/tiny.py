@@ -66,6 +66,8 @@ CODE = (
 )
 Stage = tuple[str, tuple[str, ...]]  # its name, and the key that it runs for, if any
 RESULTS = ("data", "models", "reports")
+# What `make repro` runs.
+REPRO = [sys.executable, "-m", "falcon_dvc.warm", sys.executable, "-m", "falcon_dvc.side_by_side", "2"]
 
 
 @cache

@@ -18,7 +18,7 @@ import typer
 
 from falcon_dvc.artifacts.formats import read_json, write_json
 from falcon_dvc.params.load import load_params, read_yaml
-from trials.tiny import environment, fingerprints, make_project, stages_in_order, write_params
+from trials.tiny import REPRO, environment, fingerprints, make_project, stages_in_order, write_params
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,7 +53,7 @@ SETTINGS = {
         }
     },
 }
-REPRO = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro"]  # as make does
+DVC = [sys.executable, "-m", "dvc", "repro"]
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 Folder = Annotated[Path, typer.Option(help="An empty folder; what is in it stays there.")]
 
@@ -66,7 +66,7 @@ def clean(folder: Folder) -> None:
         make_project(project)
         with (folder / "repro.log").open("ab") as log:
             subprocess.run(
-                REPRO,
+                DVC,
                 cwd=project,
                 env={**environment(), **surroundings},
                 preexec_fn=(lambda some=cores: os.sched_setaffinity(0, some)) if cores else None,
@@ -131,7 +131,7 @@ def together(folder: Folder) -> None:
         still_running = first.poll() is None
         code = first.wait()
     typer.echo(second.stderr.strip())
-    again = subprocess.run([*REPRO, "--dry"], cwd=folder, env=environment(), capture_output=True, text=True)
+    again = subprocess.run([*DVC, "--dry"], cwd=folder, env=environment(), capture_output=True, text=True)
     _written(
         "together",
         {

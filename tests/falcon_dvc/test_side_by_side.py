@@ -117,3 +117,9 @@ def test_ctrl_c_ends_all_stages_in_one_line_each(project):
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 130 and "Traceback" not in said and "left" in said
     assert not (project / "d.txt").exists()
+
+
+def test_a_pipeline_that_dvc_cannot_read_is_one_line(project):
+    (project / "dvc.yaml").write_text("stages: [")
+    result = called(project, "falcon_dvc.side_by_side", "2")
+    assert result.returncode == 1 and result.stderr.startswith("ERROR: ") and "dvc.yaml" in result.stderr
