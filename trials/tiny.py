@@ -102,7 +102,8 @@ def write_params(folder: Path, changes: dict | None = None) -> None:
 
 def make_project(folder: Path) -> None:
     """Make a git and DVC repository of the tiny run, without outputs."""
-    for name in CODE:
+    folders = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("data/*/.gitignore"))]  # stages depend on some
+    for name in (*CODE, *folders):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():
