@@ -13,6 +13,7 @@ METHODS = {
     "whole_images": "… whole images instead of crops",
     "falcon_combined": "… ranked by Eq. 1 alone",
     "falcon_relative": "… ranked by Eq. 1 alone, relative cut",
+    "score_relative": "… ranked by Eq. 1 alone, relative cut, cropped look-alikes (`low_crops` true, `redundancy` 0.5)",
     "falcon_released": "… ranked by Eq. 1 alone, released cut",
     "falcon_off": "… ranked by Eq. 1 alone, without contrast",
     "low_match_released": "… low images matched as released, and the released cut",

@@ -16,6 +16,12 @@ RELEASED_CONCEPTS = {"normaliser": "shard", "contrast": "released"}
 SETTINGS: dict[str, dict] = {
     "whole_images": {"mine_crops": {"crop": False}},
     "without_contrast": {"concepts": {"contrast": "off"}},
+    # The rule before words were ranked by correlation, with the look-alikes that it had.
+    "score_relative": {
+        "concepts": {"ranking": "score", "contrast": "relative"},
+        "mine_crops": {"low_crops": True},
+        "find_groups": {"redundancy": 0.5},
+    },
     "low_match_released": {"find_groups": {"low_match": "released"}, "concepts": {"contrast": "released"}},
     # The released scoring on the images of our rule, because no image of a small dense space exceeds 5 sigma.
     "released_scoring": {"find_groups": {"low_images": 10, "low_match": "released"}, "concepts": RELEASED_CONCEPTS},

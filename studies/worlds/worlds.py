@@ -37,7 +37,13 @@ class StudyEncoder(Section):
 
 
 Variation = Literal[
-    "whole_images", "without_contrast", "low_match_released", "released_scoring", "released", "captions_300"
+    "whole_images",
+    "without_contrast",
+    "score_relative",
+    "low_match_released",
+    "released_scoring",
+    "released",
+    "captions_300",
 ]
 
 
