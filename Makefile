@@ -1,7 +1,7 @@
 # make repro                                        the default run: the synthetic data set
 # make repro PROFILE=NAME                           the profile that `falcon init NAME` wrote for your encoder, in runs/NAME
 # make repro PROFILE=photos IMAGES=DIR CAPTIONS=FILE   your photographs and captions, in runs/photos
-# make study                                        ten synthetic data sets and plants (studies/dvc.yaml); 3 hours of processor time
+# make study                                        ten synthetic data sets and plants (studies/dvc.yaml); 2.5 hours of processor time
 # make ci [BASE=REV]                                what .github/workflows/reports.yml runs: test, repro, verify, changes
 # make audit                                        known vulnerabilities of the pinned packages; asks the registry
 # make reliability                                  kills, full disks, bad inputs, attacks, load: reports/reliability.md; about two hours
