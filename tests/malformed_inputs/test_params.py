@@ -84,7 +84,7 @@ ROWS = [
     Row("nothing as a count", seed(""), Refused("seed: should be a valid integer, got None")),
     Row("NaN", replaced("  sigma: 5.0  ", "  sigma: .nan  "), Refused("find_groups.sigma: should be a finite number, got nan")),
     Row("an infinite number", replaced("  temperature: 100.0 ", "  temperature: .inf "), Refused("concepts.temperature: should be a finite number, got inf")),
-    Row("minus infinity", replaced("  gamma: 0.4 ", "  gamma: -.inf "), Refused("concepts.gamma: should be a finite number, got -inf")),
+    Row("minus infinity", replaced("  gamma: 0.6 ", "  gamma: -.inf "), Refused("concepts.gamma: should be a finite number, got -inf")),
     Row("a share above 1", replaced("  heldout: 0.5 ", "  heldout: 1.5 "), Refused("data.heldout: should be less than 1, got 1.5")),
     Row("a share in per cent", replaced("  heldout: 0.5 ", "  heldout: 50% "), Refused("data.heldout: should be a valid number, got '50%'")),
     Row("a comma for a point", replaced("  heldout: 0.5 ", "  heldout: 0,5 "), Refused("data.heldout: should be a valid number, got")),
