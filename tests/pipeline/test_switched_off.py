@@ -63,9 +63,9 @@ def folders(tmp_path_factory):
 
 
 def written(folder):
-    """The files below data/ and reports/, except the synthetic images."""
+    """The files below data/ and reports/, except the synthetic images and the code of the stages."""
     found = [path for place in ("data", "reports") for path in (folder / place).rglob("*") if path.is_file()]
-    return [str(path.relative_to(folder)) for path in found if path.parent.name != "scenes"]
+    return [str(path.relative_to(folder)) for path in found if path.parent.name not in ("scenes", "code")]
 
 
 @cache

@@ -27,7 +27,7 @@ SETS = pd.DataFrame(
 def run(tmp_path, monkeypatch):
     """Two stages on six random images, with the members of two groups; give the params of an encoder."""
     monkeypatch.chdir(tmp_path)
-    reader = SimpleNamespace(fingerprint="none", preprocessing="none")
+    reader = SimpleNamespace(fingerprint="none", preprocessing="none", dim=2)
     monkeypatch.setattr("falcon_dvc.models.image_text.load.load_image_text", lambda *_: reader)
     monkeypatch.setattr("falcon_dvc.crops.embedding.embed_crops", lambda _s, _e, rows, *_: np.zeros((len(rows), 2)))
     images = [f"i{row}" for row in range(6)]
