@@ -109,7 +109,13 @@ def test_ctrl_c_ends_all_stages_in_one_line_each(project):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
     command = [sys.executable, "-m", "falcon_dvc.side_by_side", "2"]
     process = subprocess.Popen(
-        command, cwd=project, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=project,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     while not (project / "c.txt").exists():
         time.sleep(0.1)
