@@ -6,8 +6,8 @@ DATA, MODELS, REPORTS = Path("data"), Path("models"), Path("reports")
 
 PARAMS_CHECKED = DATA / "params_checked.txt"
 IMAGES = DATA / "images.parquet"
+CODE = DATA / "code"  # a file for each stage, of the code that it imports
 # A folder for each encoder: DVC compares its files, and no stage reads them.
-CODE = DATA / "code"
 ENCODERS = DATA / "encoders"
 SCENES = DATA / "scenes"
 TRAINING = DATA / "training"
