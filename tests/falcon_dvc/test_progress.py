@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from falcon_dvc.progress import rate, track
+from falcon_dvc.progress import SEVERAL, rate, track
 
 
 class Terminal(io.StringIO):
@@ -32,6 +32,11 @@ def test_without_a_terminal_one_line(monkeypatch):
 @pytest.mark.parametrize("value", ["1", "true", "yes"])
 def test_on_a_build_machine_one_line_even_with_a_terminal(monkeypatch, value):
     assert shown(monkeypatch, Terminal(), CI=value) == "[bold]counting ...\n"
+
+
+def test_beside_other_stages_one_line_that_names_the_stage(monkeypatch):
+    several = {SEVERAL: "1", "DVC_STAGE": "mine_crops@simclr"}
+    assert shown(monkeypatch, Terminal(), **several) == "mine_crops@simclr: [bold]counting ...\n"
 
 
 @pytest.mark.parametrize("value", ["", "0", "false"])
