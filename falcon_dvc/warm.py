@@ -5,8 +5,9 @@ Without a warm process, each starts Python and loads pandas, torch and others, w
 process beside DVC loads them once, and a stage asks it to be copied (``os.fork``). The copy runs the stage with the
 arguments, the folder, the environment and the output of the one who asked. Its input is empty.
 
-Only libraries are loaded before. The copy imports the code of the project, so that an edit during a run has the same effect
-as without a warm process. While there is none, or it still loads, a stage runs by itself.
+Libraries are loaded before, and the code that reads params.yaml. If one of the project's files that were loaded has changed,
+the copy imports the project's code anew, so that an edit during a run has the same effect as without a warm process. While
+there is none, or it still loads, a stage runs by itself.
 """
 
 from __future__ import annotations
@@ -31,30 +32,39 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
 ADDRESS = "FALCON_WARM"  # environment variable: the socket at which the warm process listens
-# What the stages load, apart from the code of the project. A library that is not installed is left out.
+# What the stages load. A library that is not installed is left out.
 LIBRARIES = (
     "typer",
-    "pydantic",
+    "pydantic.main",
+    "pydantic.type_adapter",
     "ruamel.yaml",
     "numpy",
     "pandas",
+    "jaxtyping",
+    "pyarrow.dataset",
     "pyarrow.parquet",
     "scipy.sparse",
     "scipy.special",
     "scipy.stats",
     "sklearn.linear_model",
-    "PIL.Image",
+    "PIL.JpegImagePlugin",
     "jinja2",
     "nltk",
+    "simplemma",
+    "safetensors.numpy",
     "safetensors.torch",
     "torchvision",
     "open_clip",
 )
+# What every stage loads of the project. The schema of the params takes a tenth of a second.
+PROJECT = __package__ or "falcon_dvc"
+CODE = (f"{PROJECT}.cli.pipeline", f"{PROJECT}.params.load")
 STREAMS = (1, 2)  # that a copy shares with the one who asked: output and errors; its input is empty
 LENGTH = 8  # bytes of a request's length, which are sent before it
 SIGNALLED = 128  # exit code of a command that a signal ended, less the number of the signal
 
 Request = dict[str, Any]
+LOADED: dict[str, tuple[int, int]] = {}  # files of the project in the warm process, see `_files`
 
 
 def main(command: list[str]) -> None:
@@ -89,11 +99,32 @@ def _load() -> None:
     with open(os.devnull, "r+b") as nothing:
         for stream in range(3):
             os.dup2(nothing.fileno(), stream)
-    for library in LIBRARIES:
-        with suppress(Exception):  # a library that is broken is told by the command that needs it
-            importlib.import_module(library)
+    for module in (*LIBRARIES, *CODE):
+        with suppress(Exception):  # a module that is broken is told by the command that needs it
+            importlib.import_module(module)
+    LOADED.update(_files())
     gc.collect()
     gc.freeze()  # the memory stays shared with the copies as long as their collector does not write to it
+
+
+def _files() -> dict[str, tuple[int, int]]:
+    """Return the time of the last change, and the size, of each loaded file of the project."""
+    files = [module.__file__ for name, module in sys.modules.items() if _of_project(name)]
+    stats = {file: os.stat(file) for file in files if file}
+    return {file: (found.st_mtime_ns, found.st_size) for file, found in stats.items()}
+
+
+def _of_project(module: str) -> bool:
+    return module.partition(".")[0] == PROJECT
+
+
+def _forget_changed_code() -> None:
+    """Forget all modules of the project if a file of one has changed or is gone."""
+    with suppress(OSError):
+        if _files() == LOADED:
+            return
+    for name in list(filter(_of_project, sys.modules)):
+        del sys.modules[name]
 
 
 def _serve(listener: socket.socket, program: int) -> None:
@@ -147,6 +178,7 @@ def _run(request: Request, streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = ["-m", *request["arguments"]]
+    _forget_changed_code()
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 
 

@@ -49,7 +49,7 @@ def read_stages(path: Path) -> dict[str, Stage]:
     UserError
         If the file is missing or not valid YAML.
     """
-    return {name: _stage(name, definition) for name, definition in read_yaml(path)["stages"].items()}
+    return {name: _stage(name, definition) for name, definition in read_yaml(path, fast=True)["stages"].items()}
 
 
 def _stage(name: str, definition: dict[str, Any]) -> Stage:

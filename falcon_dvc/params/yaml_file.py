@@ -12,17 +12,18 @@ from falcon_dvc.errors import UserError, refuse_conflict
 KEEP_ONE = "keep one side of each part between <<<<<<< and >>>>>>>"
 
 
-def read_yaml(path: Path, by_dvc: bool = False) -> Any:
+def read_yaml(path: Path, by_dvc: bool = False, fast: bool = False) -> Any:
     """Read a YAML file as DVC does (YAML 1.2, without tags that construct objects).
 
     Parameters
     ----------
-    by_dvc : the file was written by DVC. The parser in C, which knows YAML 1.1 only, is five times as fast.
+    by_dvc : the file was written by DVC; implies `fast`.
+    fast : for a file that users do not write. The parser in C, which knows YAML 1.1 only, is five times as fast.
     """
     try:
         text = path.read_text(encoding="utf-8")
         refuse_conflict(path, text, f"git checkout --theirs {path}, then dvc repro" if by_dvc else KEEP_ONE)
-        return deepcopy(_parsed(text, by_dvc))
+        return deepcopy(_parsed(text, by_dvc or fast))
     except FileNotFoundError as error:
         raise UserError(f"{path}: not found; run from the project's root") from error
     except OSError as error:
@@ -35,6 +36,6 @@ def read_yaml(path: Path, by_dvc: bool = False) -> Any:
 
 
 @lru_cache(maxsize=16)
-def _parsed(text: str, by_dvc: bool) -> Any:
+def _parsed(text: str, fast: bool) -> Any:
     """Parse a text; a process that reads a file again parses it once."""
-    return YAML(typ="safe", pure=not by_dvc).load(text)
+    return YAML(typ="safe", pure=not fast).load(text)

@@ -40,14 +40,26 @@ def folder(tmp_path):
     return tmp_path
 
 
+# A command that tells what a module of the project says, and which process loaded it.
+OF_PROJECT = """
+from falcon_dvc.warm import delegate
+if __name__ == "__main__":
+    delegate("of_project")
+    from project import value
+    print(value.VALUE, value.LOADED_BY)
+"""
+VALUE = "import os; VALUE, LOADED_BY = '{}', os.getpid()"
+WARM_PROJECT = WARM.replace("()", "(); warm.PROJECT = 'project'; warm.CODE = ('project.value',)", 1)
+
+
 def environment(folder, **more):
     path = os.pathsep.join([str(folder), str(ROOT)])
     return {**os.environ, "PYTHONPATH": path, "TMPDIR": str(folder), **more}
 
 
-def warm(folder, line, **more):
+def warm(folder, line, start=WARM, **more):
     """Run a line of the shell beside a warm process that listens; who only looks whether it does asks for nothing."""
-    command = [sys.executable, "-c", WARM, "bash", "-c", (READY + line).replace("python", sys.executable)]
+    command = [sys.executable, "-c", start, "bash", "-c", (READY + line).replace("python", sys.executable)]
     return subprocess.run(
         command, cwd=folder, env=environment(folder, **more), capture_output=True, text=True, timeout=60, input="typed"
     )
@@ -75,6 +87,20 @@ def test_commands_are_copies_of_one_process_that_ends_with_the_program(folder):
     assert len(parents) == 1
     assert gone(Path(f"/proc/{parents.pop()}"))
     assert not [path for path in folder.iterdir() if path.name.startswith("falcon-")]
+
+
+def test_code_of_the_project_is_loaded_once_and_anew_after_an_edit(folder):
+    (folder / "of_project.py").write_text(OF_PROJECT)
+    (folder / "project").mkdir()
+    module = folder / "project" / "value.py"
+    module.write_text(VALUE.format("first"))
+    (folder / "edited").write_text(VALUE.format("another"))
+    run = "python -m of_project; "
+    result = warm(folder, f"{run}{run}cp edited {module}; {run}{run}rm -r {module} project/__pycache__; {run}", WARM_PROJECT)
+    first, again, edited, then = (line.split() for line in result.stdout.splitlines())
+    assert first[0] == "first" and again == first
+    assert edited[0] == then[0] == "another" and len({first[1], edited[1], then[1]}) == 3
+    assert "cannot import name 'value'" in result.stderr
 
 
 def test_a_signal_gives_the_code_of_shells(folder):
