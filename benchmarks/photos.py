@@ -211,7 +211,7 @@ def first_words(encoder: str, folder: Path) -> dict[str, str | None]:
 
 def _chain(encoder: str, folder: Path) -> Steps:
     """Return the seconds of the stages that do what the released scripts do."""
-    alone = ("collect_images", EMBEDDING, "parse_captions")
+    alone = ("collect_images", EMBEDDING, "parse_captions", "embed_images", "caption_images")
     of_encoder = ("extract_activations", "find_groups", "mine_crops", "score_concepts")
     stages: list[Stage] = [*((name, ()) for name in alone), *((name, (encoder,)) for name in of_encoder)]
     return {stage[0]: _run(stage, folder) for stage in stages}

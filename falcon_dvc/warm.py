@@ -55,6 +55,9 @@ LIBRARIES = (
     "safetensors.torch",
     "torchvision",
     "open_clip",
+    "efficientnet_lite_pytorch",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.bert.modeling_bert",
 )
 # What every stage loads of the project. The schema of the params takes a tenth of a second.
 PROJECT = __package__ or "falcon_dvc"
