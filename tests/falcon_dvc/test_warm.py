@@ -96,7 +96,9 @@ def test_code_of_the_project_is_loaded_once_and_anew_after_an_edit(folder):
     module.write_text(VALUE.format("first"))
     (folder / "edited").write_text(VALUE.format("another"))
     run = "python -m of_project; "
-    result = warm(folder, f"{run}{run}cp edited {module}; {run}{run}rm -r {module} project/__pycache__; {run}", WARM_PROJECT)
+    result = warm(
+        folder, f"{run}{run}cp edited {module}; {run}{run}rm -r {module} project/__pycache__; {run}", WARM_PROJECT
+    )
     first, again, edited, then = (line.split() for line in result.stdout.splitlines())
     assert first[0] == "first" and again == first
     assert edited[0] == then[0] == "another" and len({first[1], edited[1], then[1]}) == 3
