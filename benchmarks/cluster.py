@@ -79,7 +79,16 @@ def synthetic(folder: Path, captions: int, dim: int) -> Corpus:
 
 @contextmanager
 def nodes(count: int, folder: Path) -> Iterator[Executor]:
-    """Start a cluster of so many nodes on this machine; its processes inherit the limits of this one."""
+    """Start a cluster of so many nodes on this machine; connect to it."""
+    with started(count, folder) as address:
+        content = {**read_yaml(ROOT / "params.yaml"), "executor": "ray", "ray": {"address": address}}
+        with executor_of(validated(content), "benchmark") as executor:
+            yield executor
+
+
+@contextmanager
+def started(count: int, folder: Path) -> Iterator[str]:
+    """Start a cluster of so many nodes on this machine; its processes inherit the limits of this one. Yield its address."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_TMPDIR"] = str(folder)
     (folder / "ray").mkdir()
@@ -88,10 +97,8 @@ def nodes(count: int, folder: Path) -> Iterator[Executor]:
     cluster = Cluster(initialize_head=True, head_node_args=NODE)
     for _ in range(count - 1):
         cluster.add_node(**NODE)
-    content = {**read_yaml(ROOT / "params.yaml"), "executor": "ray", "ray": {"address": cluster.address}}
     try:
-        with executor_of(validated(content), "benchmark") as executor:
-            yield executor
+        yield cluster.address
     finally:
         cluster.shutdown()
 

@@ -13,15 +13,18 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from falcon_dvc.progress import SEVERAL
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
+Result = TypeVar("Result")
+PATIENCE, EVERY = 5.0, 0.2  # seconds until work is given up that another process refuses, and between two tries
 INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
 
 
@@ -43,6 +46,7 @@ def main(jobs: int) -> None:
 
 def run_pipeline(jobs: int) -> list[str]:
     """Run the stages of the working folder that have changed; return the names of those that failed."""
+    from dvc.lock import LockError
     from dvc.repo import Repo, lock_repo
 
     repo = Repo(_wait_for_lock=True)
@@ -53,7 +57,7 @@ def run_pipeline(jobs: int) -> list[str]:
 
     def changed(names: list[str]) -> list[str]:
         with lock_repo(repo):
-            return [name for name in names if stages[name].changed()]
+            return [name for name in names if when_free(stages[name].changed, LockError)]
 
     return run(needs, changed, lambda name: reproduce(repo, stages[name]), jobs)
 
@@ -61,16 +65,35 @@ def run_pipeline(jobs: int) -> list[str]:
 def reproduce(repo: Any, stage: Any) -> None:
     """Do for one stage what ``dvc repro --single-item`` does."""
     from dvc.exceptions import DvcException
+    from dvc.lock import LockError
     from dvc.repo import lock_repo
 
-    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C ends the command, and DVC then tells that it failed
-    try:
+    def once() -> None:
         with lock_repo(repo), repo.scm_context(quiet=True):
             if stage.reproduce():
                 stage.dump(update_pipeline=False)
+
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C ends the command, and DVC then tells that it failed
+    try:
+        when_free(once, LockError)
     except DvcException as error:
         print(f"ERROR: {error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from error
+
+
+def when_free(work: Callable[[], Result], refused: type[Exception]) -> Result:
+    """Do work that is refused while another process has its files, at most for `PATIENCE` seconds.
+
+    The processes of a run that was killed still exist for a moment, and DVC takes them for another run.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return work()
+        except refused:
+            if time.monotonic() > end:
+                raise
+        time.sleep(EVERY)
 
 
 def run(

@@ -1,5 +1,6 @@
 """Stages that do not need each other run at a time, and leave what ``dvc repro`` leaves."""
 
+import json
 import os
 import signal
 import subprocess
@@ -102,6 +103,32 @@ def test_a_stage_that_fails_is_named(project):
     result = called(project, "falcon_dvc.side_by_side", "2")
     assert result.returncode == 1 and "failed to reproduce: last" in result.stderr
     assert "exited with 3" in result.stderr
+
+
+def locked_by(project, pid):
+    """Leave the file in which DVC notes who works on a stage, as a killed run leaves it."""
+    own = {"pid": pid, "cmd": "a run that was killed"}
+    (project / ".dvc/tmp").mkdir(exist_ok=True)
+    (project / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {str(project / "a.txt"): own}, "read": {}}))
+
+
+def test_a_stage_waits_for_the_end_of_a_process_that_was_killed(project):
+    with subprocess.Popen(["sleep", "60"]) as dying:
+        locked_by(project, dying.pid)
+        dying.kill()  # it exists until its end is noted below
+        running = subprocess.Popen(
+            [sys.executable, "-m", "falcon_dvc.side_by_side", "2"],
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"},
+        )
+        time.sleep(3)
+    assert running.wait(60) == 0 and (project / "d.txt").exists()
+
+
+def test_a_stage_of_another_run_is_refused(project):
+    locked_by(project, os.getpid())
+    result = called(project, "falcon_dvc.side_by_side", "2")
+    assert result.returncode == 1 and "is busy" in result.stderr and not (project / "a.txt").exists()
 
 
 def test_ctrl_c_ends_all_stages_in_one_line_each(project):
