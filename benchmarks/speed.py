@@ -7,6 +7,7 @@ Each side runs in a process of its own: once uncounted, then `repeats` times. It
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import typer
 
 from benchmarks.works import WORKS, Inputs, Work
 from falcon_dvc.artifacts.formats import read_json, write_json
+from falcon_dvc.params.yaml_file import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -209,6 +211,19 @@ def no_op_of_one_stage(repeats: int) -> dict[str, float]:
         return _repro(Path(place), repeats)
 
 
+def no_op_of_small_stages(repeats: int) -> dict[str, float]:
+    """Return the same in a project of as many stages as this one, each with one param and one output."""
+    count = len(read_yaml(ROOT / "dvc.lock", by_dvc=True)["stages"])
+    with tempfile.TemporaryDirectory() as place:
+        dvc = [sys.executable, "-m", "dvc"]
+        subprocess.run([*dvc, "init", "-q", "--no-scm"], cwd=place, check=True)
+        shutil.copy(ROOT / "params.yaml", place)
+        stage = {"cmd": "cp params.yaml ${item}", "params": ["device"], "outs": ["${item}"]}
+        names = [f"out_{number}" for number in range(count)]
+        write_json(Path(place) / "dvc.yaml", {"stages": {"one": {"foreach": names, "do": stage}}})
+        return {**_repro(Path(place), repeats), "stages": count}
+
+
 def _repro(place: Path, repeats: int) -> dict[str, float]:
     """Return the seconds of `dvc repro` after one that is not counted."""
     command = [sys.executable, "-m", "dvc", "repro", "-q"]
@@ -222,6 +237,7 @@ PROCESSES = {
     "start_of_libraries": start_of_libraries,
     "no_op": no_op,
     "no_op_of_one_stage": no_op_of_one_stage,
+    "no_op_of_small_stages": no_op_of_small_stages,
 }
 
 

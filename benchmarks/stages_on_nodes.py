@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.stages_on_nodes`` needs the checkout of a run (``make repro``) and the extra `ray`. It explains another encoder,
 with random weights and so many features that their maps do not fit into the memory of any process. The kernel refuses each process
-of the cluster, and the process of each stage, more private memory than the limit (``RLIMIT_DATA``).
+of the cluster, and the process of each stage with shards, more private memory than the limit (``RLIMIT_DATA``).
 """
 
 import os
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,9 +60,9 @@ ORDER: tuple[Stage, ...] = (
 
 
 def main(
-    features: Annotated[int, typer.Option(min=2, help="Of the encoder.")] = 512,
+    features: Annotated[int, typer.Option(min=2, help="Of the encoder.")] = 960,
     explained: Annotated[int, typer.Option(min=1, help="Of them.")] = 64,
-    limit: Annotated[int, typer.Option(min=1, help="Bytes of private memory of a process.")] = 1_400_000_000,
+    limit: Annotated[int, typer.Option(min=1, help="Bytes of private memory of a process.")] = 2_800_000_000,
     out: Annotated[Path, typer.Option(help="Where the numbers go.")] = OUT,
 ) -> None:
     """Run the stages in one process, then on the nodes; write the numbers."""
@@ -73,19 +74,32 @@ def main(
         os.chdir(project)
         prepare(project, features, explained)
         here = run(project, {"executor": "local"})
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # of this process, and of all that it starts
         maps = paths.activations(NAME) / "maps.npy"
-        numbers = {
-            "nodes": NODES,
-            "features": features,
-            "bytes_of_the_maps": maps.stat().st_size,
-            "bytes_that_a_process_may_hold": limit,
-            "one_process_can_hold_the_maps": holds(maps),
-        }
-        with started(NODES, Path(scratch)) as address:
-            there = run(project, {"executor": "ray", "ray": {"address": address}})
+        with limited(limit):
+            numbers = {
+                "nodes": NODES,
+                "features": features,
+                "bytes_of_the_maps": maps.stat().st_size,
+                "bytes_that_a_process_may_hold": limit,
+                "one_process_can_hold_the_maps": holds(maps),
+            }
+        with ExitStack() as stack:
+            with limited(limit):
+                address = stack.enter_context(started(NODES, Path(scratch)))
+            there = run(project, {"executor": "ray", "ray": {"address": address}}, limit)
     write_json(out, numbers | {"stages": compared(here, there)})
     typer.echo(out.read_text())
+
+
+@contextmanager
+def limited(limit: int) -> Iterator[None]:
+    """Refuse this process, and those that it starts meanwhile, more private memory."""
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def prepare(project: Path, features: int, explained: int) -> None:
@@ -113,7 +127,9 @@ def write_params(project: Path, content: dict[str, Any]) -> None:
         YAML().dump(content, file)
 
 
-def run(project: Path, where: dict[str, Any]) -> dict[str, tuple[float, dict[str, str]]]:
+def run(
+    project: Path, where: dict[str, Any], limit: int = resource.RLIM_INFINITY
+) -> dict[str, tuple[float, dict[str, str]]]:
     """Run the stages in their order; return the seconds and the hashes of the files of those that have shards."""
     content = read_yaml(project / "params.yaml")
     merge(content, where)
@@ -121,7 +137,8 @@ def run(project: Path, where: dict[str, Any]) -> dict[str, tuple[float, dict[str
     found = {}
     for stage in ORDER:
         remove([project / path for path in outputs(stage)])
-        took = seconds(partial(_stage, project, stage))
+        with limited(limit) if stage[0] in SHARED else nullcontext():
+            took = seconds(partial(_stage, project, stage))
         if stage[0] in SHARED:
             found[stage[0]] = took, dict(_files(project, outputs(stage)))
     return found

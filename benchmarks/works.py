@@ -463,7 +463,7 @@ WORKS = {
     "soft_wpmi": Work(
         "soft-WPMI, 512 features × 20 000 words × 10 000 images",
         "the published formula, feature by feature",
-        5,
+        2,
         _for_wpmi,
         released.soft_wpmi,
         _wpmi,

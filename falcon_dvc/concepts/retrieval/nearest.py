@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp, softmax
 
+from falcon_dvc.concepts.retrieval import by_bfloat16
+
 # Cosines are compared after rounding, so that the last bits of a sum do not decide a rank. Each final cosine is computed in
 # double precision from its own two rows alone, so that it does not depend on the rest of the shard.
 DECIMALS = 6
@@ -188,13 +190,17 @@ def _candidates(
 ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
     """Find pairs of a crop and a caption that may be among the k nearest of the crop.
 
-    `best` is each crop's k-th cosine so far. Only few other pairs are returned. Single precision is twice as fast. Its
-    error is within the margin, so no pair is lost.
+    `best` is each crop's k-th cosine so far. Only few other pairs are returned. Single precision is twice as fast, and
+    bfloat16 several times. The error of either is within the margin, so no pair is lost.
     """
     crops, texts = (np.ascontiguousarray(rows, dtype=np.float32) for rows in (crops, texts))
-    margin = 10.0**-DECIMALS + (texts.shape[1] + 2) * np.finfo(np.float32).eps * _longest(crops) * _longest(texts)
-    if len(texts) == 0:
+    if len(crops) == 0 or len(texts) == 0:
         return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
+    if len(crops) * texts.size >= by_bfloat16.FROM and by_bfloat16.supported():
+        return by_bfloat16.candidates(crops, texts, best, k, FEW, 10.0**-DECIMALS)
+    margin = 10.0**-DECIMALS + (texts.shape[1] + 2) * np.finfo(np.float32).eps * by_bfloat16.longest(
+        crops
+    ) * by_bfloat16.longest(texts)
     rough = crops @ texts.T
     # Most shards have no candidate for most crops. NumPy finds places much faster in a flat array than in two dimensions.
     rows = np.flatnonzero(rough.max(axis=1) >= best - margin)
@@ -205,11 +211,6 @@ def _candidates(
         near = np.flatnonzero(rough >= np.maximum(cut, kth - 2 * margin)[:, None])
     row, text = np.divmod(near, len(texts))
     return rows[row], text
-
-
-def _longest(rows: np.ndarray) -> float:
-    """Compute the largest length of a row."""
-    return float(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float32).max(initial=0)))
 
 
 def _cosines(crops: np.ndarray, texts: np.ndarray, crop: np.ndarray, text: np.ndarray) -> Float[np.ndarray, " pairs"]:

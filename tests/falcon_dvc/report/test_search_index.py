@@ -1,7 +1,6 @@
 """The data that the site searches, and how fast."""
 
 import json
-import random
 import shutil
 import subprocess
 
@@ -11,10 +10,11 @@ from hypothesis import strategies as st
 
 from falcon_dvc.report.pages import TEMPLATES
 from falcon_dvc.report.search_index import script
+from tests.support.large_index import large_index
 from tests.support.pages import ATTACK
 
 NODE = shutil.which("node")
-FEATURES, SLOWEST = 20_000, 100  # features, and milliseconds that a search of them may take
+SLOWEST = 100  # milliseconds that a search of them may take
 needs_node = pytest.mark.skipif(NODE is None, reason="needs node")
 
 
@@ -100,35 +100,6 @@ def test_groups_are_filtered_and_sorted(place, expected, answers):
     assert answers[1][place] == expected
 
 
-def large_index():
-    """Twenty thousand features of two encoders, sixteen concepts each, of thirty thousand."""
-    draw = random.Random(0)
-    parts = [
-        f"{draw.choice('bcdfgklmnprst')}{draw.choice('aeiou')}{draw.choice('bdgklmnrst')}{place}"
-        for place in range(3000)
-    ]
-    concepts = sorted({" ".join(draw.sample(parts, draw.choice((1, 2, 3)))) for _ in range(30_000)})
-
-    def group(place):
-        members = str(place) if place % 3 else f"{place} {place + 1}"
-        scores = sorted((draw.randrange(1000) for _ in range(16)), reverse=True)
-        return [
-            f"f{place}",
-            members,
-            2.0,
-            1,
-            draw.sample(range(len(concepts)), 16),
-            scores,
-            "first",
-            "object boat",
-            [2, 5, 9],
-        ]
-
-    encoders = [{"name": name, "groups": [group(place) for place in range(FEATURES // 2)]} for name in ("one", "two")]
-    also = [" ".join(draw.sample(parts, 3)) if place % 3 == 0 else "" for place in range(len(concepts))]
-    return {"concepts": concepts, "also": also, "keys": ["0" * 12] * len(concepts), "encoders": encoders}
-
-
 @needs_node
 def test_twenty_thousand_features_are_searched_at_once():
     code = """
@@ -145,7 +116,7 @@ def test_twenty_thousand_features_are_searched_at_once():
         return Math.min(...times);  // what the search takes, not what else this machine does
       });
     """
-    times = run_in_node(code, large_index())
+    times = run_in_node(code, large_index(["one", "two"]))
     print("milliseconds:", times)
     assert max(times) < SLOWEST
 
