@@ -43,7 +43,7 @@ repro: $(INSTALLED) $(PLOTS)
 else
 repro: $(INSTALLED) $(PLOTS)
 	@falcon profile $(PROFILE) --images "$(IMAGES)" --captions "$(CAPTIONS)" --pairs "$(PAIRS)"
-	@cd runs/$(PROFILE) && python -m falcon_dvc.warm dvc --wait-for-lock repro
+	@cd runs/$(PROFILE) && python -m falcon_dvc.warm python -m falcon_dvc.side_by_side 1
 	@echo "Report: $(CURDIR)/runs/$(PROFILE)/reports/index.html"
 endif
 

@@ -14,8 +14,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from falcon_dvc.progress import SEVERAL
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 PATIENCE, EVERY = 5.0, 0.2  # seconds until work is given up that another process refuses, and between two tries
+LOCK, KEPT = Path("dvc.lock"), "dvc.lock.kept"
 INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
 
 
@@ -33,7 +36,8 @@ def main(jobs: int) -> None:
     from dvc.exceptions import DvcException
 
     logging.getLogger("dvc").setLevel(logging.INFO)
-    os.environ[SEVERAL] = "1"
+    if jobs > 1:
+        os.environ[SEVERAL] = "1"
     try:
         failed = run_pipeline(jobs)
     except DvcException as error:  # for instance, another run works on a stage
@@ -51,6 +55,7 @@ def run_pipeline(jobs: int) -> list[str]:
 
     repo = Repo(_wait_for_lock=True)
     with lock_repo(repo):
+        restore(LOCK, Path(repo.tmp_dir) / KEPT)
         graph = repo.index.graph
         stages = {stage.addressing: stage for stage in repo.index.stages}
         needs = {name: {other.addressing for other in graph.successors(stage)} for name, stage in stages.items()}
@@ -71,7 +76,8 @@ def reproduce(repo: Any, stage: Any) -> None:
     def once() -> None:
         with lock_repo(repo), repo.scm_context(quiet=True):
             if stage.reproduce():
-                stage.dump(update_pipeline=False)
+                with kept(LOCK, Path(repo.tmp_dir) / KEPT):
+                    stage.dump(update_pipeline=False)
 
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C ends the command, and DVC then tells that it failed
     try:
@@ -79,6 +85,31 @@ def reproduce(repo: Any, stage: Any) -> None:
     except DvcException as error:
         print(f"ERROR: {error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from error
+
+
+@contextmanager
+def kept(file: Path, copy: Path) -> Iterator[None]:
+    """Keep a copy of a file while it is written, from which `restore` makes it again if this process is killed meanwhile.
+
+    DVC writes dvc.lock in place, which takes up to a second.
+    """
+    restore(file, copy)
+    partial = copy.with_suffix(".partial")
+    partial.write_bytes(file.read_bytes() if file.exists() else b"")
+    partial.replace(copy)
+    yield
+    copy.unlink()
+
+
+def restore(file: Path, copy: Path) -> None:
+    """Make a file again as it was before a process was killed that wrote it; an empty copy stands for no file."""
+    if not copy.exists():
+        return
+    if copy.stat().st_size:
+        file.write_bytes(copy.read_bytes())
+    else:
+        file.unlink(missing_ok=True)
+    copy.unlink()
 
 
 def when_free(work: Callable[[], Result], refused: type[Exception]) -> Result:

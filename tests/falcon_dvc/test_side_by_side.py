@@ -1,6 +1,7 @@
 """Stages that do not need each other run at a time, and leave what ``dvc repro`` leaves."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from falcon_dvc.side_by_side import run
+from falcon_dvc.side_by_side import kept, restore, run
 from tests.support.paths import ROOT
 
 PIPELINE = """stages:
@@ -129,6 +130,51 @@ def test_a_stage_of_another_run_is_refused(project):
     locked_by(project, os.getpid())
     result = called(project, "falcon_dvc.side_by_side", "2")
     assert result.returncode == 1 and "is busy" in result.stderr and not (project / "a.txt").exists()
+
+
+def killed_while_writing(folder):
+    """Leave what a process leaves that is killed while it writes the file `lock`."""
+    process = multiprocessing.get_context("fork").Process(target=write_and_die, args=(folder,))
+    process.start()
+    process.join()
+    assert (folder / "lock").read_text() == "cut o"
+
+
+def write_and_die(folder):
+    with kept(folder / "lock", folder / "copy"):
+        (folder / "lock").write_text("cut o")
+        os._exit(9)
+
+
+@pytest.mark.parametrize("before", ["as it was", None])
+def test_a_file_is_restored_after_a_kill(tmp_path, before):
+    if before:
+        (tmp_path / "lock").write_text(before)
+    killed_while_writing(tmp_path)
+    restore(tmp_path / "lock", tmp_path / "copy")
+    assert (tmp_path / "lock").exists() == bool(before)
+    assert before is None or (tmp_path / "lock").read_text() == before
+    assert not (tmp_path / "copy").exists()
+
+
+def test_the_next_process_that_writes_the_file_restores_it_too(tmp_path):
+    (tmp_path / "lock").write_text("as it was")
+    killed_while_writing(tmp_path)
+    with kept(tmp_path / "lock", tmp_path / "copy"):
+        assert (tmp_path / "lock").read_text() == "as it was"
+        (tmp_path / "lock").write_text("new")
+    restore(tmp_path / "lock", tmp_path / "copy")
+    assert (tmp_path / "lock").read_text() == "new" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_lock_file_that_a_killed_run_left_is_restored(project):
+    assert called(project, "falcon_dvc.side_by_side", "2").returncode == 0
+    lock = (project / "dvc.lock").read_text()
+    (project / ".dvc/tmp/dvc.lock.kept").write_text(lock)
+    (project / "dvc.lock").write_text(lock[: len(lock) // 2])
+    again = called(project, "falcon_dvc.side_by_side", "2")
+    assert again.returncode == 0 and "Running stage" not in again.stdout
+    assert (project / "dvc.lock").read_text() == lock
 
 
 def test_ctrl_c_ends_all_stages_in_one_line_each(project):
