@@ -1,7 +1,8 @@
 """Keep freed memory for the next batch, where the C library would return it to the system."""
 
 import ctypes
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of mallopt's parameters (malloc.h of glibc)
@@ -20,3 +21,16 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(MMAP_THRESHOLD, LARGEST)
         library.mallopt(TRIM_THRESHOLD, KEPT)
+
+
+@contextmanager
+def returned_memory() -> Iterator[None]:
+    """Return the memory that is free at the end of a pass over images to the system.
+
+    Each thread of a pass has a pool of memory of its own, and later threads may use others.
+    """
+    try:
+        yield
+    finally:
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

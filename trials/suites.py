@@ -39,7 +39,7 @@ def counted(arguments: list[str], examples: int) -> dict[str, int]:
     """Return the number of tests of a suite by outcome."""
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", f"--junitxml={report}", *arguments]
+        command = [sys.executable, "-m", "pytest", "--workers", "2", f"--junitxml={report}", *arguments]
         subprocess.run(
             command, cwd=ROOT, env={**os.environ, "FUZZ_EXAMPLES": str(examples), "OMP_NUM_THREADS": "1"}, check=False
         )

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import cycle
 from typing import TYPE_CHECKING, TypeVar
 
+from falcon_dvc.allocator import returned_memory
 from falcon_dvc.threads import WORKERS
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def prefetched(
         that have not started.
     """
     # The workers are shut down first, so that the thread that joins their results can end too.
-    with _threads(1) as joining, _threads(workers) as working:
+    with returned_memory(), _threads(1) as joining, _threads(workers) as working:
         started = (
             (batch, joining.submit(_joined, [working.submit(job) for job in jobs(batch)], join)) for batch in batches
         )
