@@ -15,6 +15,7 @@ from jaxtyping import Float, Float32, Int
 PROCESSOR = Path("/proc/cpuinfo")  # on Linux; elsewhere the products are in single precision
 INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}
 FROM = 2**32  # multiplications from which it pays to load torch: some hundredths of a second in single precision
+OPEN = 256  # if more than one pair in so many is left open, it takes less time to multiply all in single precision
 HALF_STEP = 2.0**-8  # the largest relative error of a number that is rounded to bfloat16, which has eight bits
 
 
@@ -40,8 +41,8 @@ def candidates(
     k: int,
     few: int,
     tolerance: float,
-) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
-    """Find pairs of a crop and a caption that may be among the k nearest of the crop.
+) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]] | None:
+    """Find pairs of a crop and a caption that may be among the k nearest of the crop; None if too many may.
 
     Rounding to bfloat16 keeps the order of numbers. So a product of at least a limit is, rounded, at least the rounded limit.
 
@@ -63,6 +64,8 @@ def candidates(
         kth = rough.topk(k, dim=1).values[:, -1].double()
         cut = torch.maximum(cut, (kth - kth.abs() * HALF_STEP - 2 * margin).bfloat16())
         near = np.flatnonzero((rough >= cut[:, None]).numpy())
+    if len(near) > max(few * k, len(texts) // OPEN) * len(crops):
+        return None
     row, text = np.divmod(near, len(texts))
     return rows.numpy()[row], text
 

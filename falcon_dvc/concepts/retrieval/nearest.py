@@ -197,7 +197,9 @@ def _candidates(
     if len(crops) == 0 or len(texts) == 0:
         return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
     if len(crops) * texts.size >= by_bfloat16.FROM and by_bfloat16.supported():
-        return by_bfloat16.candidates(crops, texts, best, k, FEW, 10.0**-DECIMALS)
+        found = by_bfloat16.candidates(crops, texts, best, k, FEW, 10.0**-DECIMALS)
+        if found is not None:
+            return found
     margin = 10.0**-DECIMALS + (texts.shape[1] + 2) * np.finfo(np.float32).eps * by_bfloat16.longest(
         crops
     ) * by_bfloat16.longest(texts)

@@ -33,7 +33,9 @@ def test_no_pair_that_may_be_among_the_nearest_is_lost(seed, k, dim, spread, kno
     cosines = np.round(crops.astype(float) @ texts.astype(float).T, DECIMALS)
     best = np.sort(cosines, axis=1)[:, -k - 2] if known else np.full(len(crops), -np.inf)
     limit = np.maximum(best, np.sort(cosines, axis=1)[:, -k])
-    crop, text = candidates(crops, texts, best, k, FEW, TOLERANCE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(by_bfloat16, "OPEN", 1)
+        crop, text = candidates(crops, texts, best, k, FEW, TOLERANCE)
     assert set(zip(*np.nonzero(cosines >= limit[:, None]), strict=True)) <= set(zip(crop, text, strict=True))
     assert len(set(zip(crop, text, strict=True))) == len(crop)
 
@@ -60,6 +62,18 @@ def test_few_others_are_returned():
     crops, texts = unit_rows(rng, 50, 128).astype(np.float32), unit_rows(rng, 4000, 128).astype(np.float32)
     crop, _ = candidates(crops, texts, np.full(50, -np.inf), 5, FEW, TOLERANCE)
     assert 5 * 50 <= len(crop) <= 10 * 50
+
+
+def test_cosines_that_are_nearly_the_same_are_left_to_single_precision():
+    crops, texts = close_rows(0, 50, 128, 1e-4), close_rows(1, 4000, 128, 1e-4)
+    assert candidates(crops, texts, np.full(50, -np.inf), 5, FEW, TOLERANCE) is None
+    expected = np.argsort(-np.round(crops.astype(float) @ texts.astype(float).T, DECIMALS), axis=1, kind="stable")[
+        :, :5
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(by_bfloat16, "FROM", 0)
+        patch.setattr(by_bfloat16, "supported", lambda: True)
+        np.testing.assert_array_equal(nearest_captions(crops, [(np.arange(4000), texts)], 5).captions, expected)
 
 
 @given(SEEDS, st.integers(1, 4), st.integers(1, 6))
