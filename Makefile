@@ -66,7 +66,7 @@ reliability: $(INSTALLED)
 	@python -m trials.disk --folder $(TRIALS)/disk
 	@python -m trials.suites
 	@python -m trials.soak --folder $(TRIALS)/soak --out reports/reliability/soak.json
-	@python -m trials.load --folder $(TRIALS)/load --out reports/reliability/load.json --doc docs/memory.md
+	@python -m trials.load --folder $(TRIALS)/load --crops 12 --out reports/reliability/load.json --doc docs/memory.md
 	@python -m trials.reruns
 	@python -m trials.reliability
 	@rm -rf $(TRIALS)

@@ -1,11 +1,12 @@
 """Compare the whole run on photographs with the released flow, with the same models, images, captions and groups.
 
-First ``make repro PROFILE=photos IMAGES=FOLDER CAPTIONS=FILE``; then, in ``runs/photos``, ``python ../../benchmarks/photos.py run``.
-``python ../../benchmarks/photos.py half`` compares ours in single precision with ours in half precision.
-Both sides take turns. Ours runs the stages that do what the released scripts do, each in a process of its own, as DVC does; they write
+First ``make repro PROFILE=photos IMAGES=FOLDER CAPTIONS=FILE``; then, in ``runs/photos``,
+``python -m falcon_dvc.warm python ../../benchmarks/photos.py run``. With ``half`` in place of ``run`` it compares ours in single precision
+with ours in half precision.
+Both sides take turns. Ours runs the stages that lead to the words of all groups beside a warm process, as `make repro` does; they write
 what was there before. The released flow (benchmarks/released.py), in one process, loads its models before the clock starts and runs the
-networks as their package builds them. Both embed the captions once, by the same code, so that is timed once. Ours embeds random crops
-besides, the null control.
+networks as their package builds them. Both embed the captions once, by the same code, so that is timed once. Ours captions whole images
+besides, as correlation ranks the words, and embeds random crops, the null control.
 """
 
 import json
@@ -27,7 +28,7 @@ from ruamel.yaml import YAML
 from benchmarks import released
 from benchmarks.speed import spread
 from falcon_dvc import paths
-from falcon_dvc.artifacts.formats import read_array, read_table, write_json
+from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_json
 from falcon_dvc.concepts.retrieval.index import read_captions
 from falcon_dvc.groups.activations import row_normalised
 from falcon_dvc.images.decode import cut
@@ -169,7 +170,8 @@ def once(side: str, encoder: str, groups: int) -> None:
 
 def our_stages(encoder: str, groups: int) -> dict[str, Any]:
     """Return the seconds of each stage of ours, for all groups."""
-    return {"seconds": _chain(encoder, Path()), "ours_peak_mb": _peak(resource.RUSAGE_CHILDREN)}
+    seconds, peak = _chain(encoder, Path())
+    return {"seconds": seconds, "ours_peak_mb": peak}
 
 
 def our_stages_in_half(encoder: str, groups: int) -> dict[str, Any]:
@@ -179,8 +181,8 @@ def our_stages_in_half(encoder: str, groups: int) -> dict[str, Any]:
         merge(content, {name: {"precision": PRECISION} for name in ("image_text", "extract_activations")})
         with (folder / "params.yaml").open("w") as file:
             YAML().dump(content, file)
-        seconds = _chain(encoder, folder)
-        return {"seconds": seconds, "half_peak_mb": _peak(resource.RUSAGE_CHILDREN), **agreement(encoder, folder)}
+        seconds, peak = _chain(encoder, folder)
+        return {"seconds": seconds, "half_peak_mb": peak, **agreement(encoder, folder)}
 
 
 def agreement(encoder: str, folder: Path) -> dict[str, Any]:
@@ -209,12 +211,13 @@ def first_words(encoder: str, folder: Path) -> dict[str, str | None]:
     return {members: best.get(group) for group, members in groups.items()}
 
 
-def _chain(encoder: str, folder: Path) -> Steps:
-    """Return the seconds of the stages that do what the released scripts do."""
-    alone = ("collect_images", EMBEDDING, "parse_captions", "embed_images", "caption_images")
-    of_encoder = ("extract_activations", "find_groups", "mine_crops", "score_concepts")
+def _chain(encoder: str, folder: Path) -> tuple[Steps, float]:
+    """Return the seconds of the stages that lead to words, and the most memory of one, in MB."""
+    alone = ("collect_images", "divide_encoders", EMBEDDING, "parse_captions", "embed_images", "caption_images")
+    of_encoder = ("fit_basis", "extract_activations", "find_groups", "mine_crops", "score_concepts")
     stages: list[Stage] = [*((name, ()) for name in alone), *((name, (encoder,)) for name in of_encoder)]
-    return {stage[0]: _run(stage, folder) for stage in stages}
+    found = {stage[0]: _run(stage, folder) for stage in stages}
+    return {name: taken for name, (taken, _) in found.items()}, max(peak for _, peak in found.values())
 
 
 def released_flow(encoder: str, groups: int) -> dict[str, Any]:
@@ -228,25 +231,22 @@ def released_flow(encoder: str, groups: int) -> dict[str, Any]:
         "groups": len(read_table(paths.groups(encoder) / "groups.parquet")),
         "groups_measured": len(chosen),
         "same_features": flow.same_features(),
-        "reference_peak_mb": _peak(resource.RUSAGE_SELF),
+        "reference_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
     }
 
 
-def _peak(whose: int) -> float:
-    """Return the most memory of a process, in MB."""
-    return resource.getrusage(whose).ru_maxrss / 1e3
-
-
-def _run(stage: Stage, folder: Path) -> float:
+def _run(stage: Stage, folder: Path) -> tuple[float, float]:
+    """Return the seconds of a stage, and its most memory in MB."""
     name, key = stage
     typer.echo(f"{name} ...", err=True)
     remove([folder / path for path in outputs(stage)])
-    # The project's code is not in the folder, but where this file is.
-    command = [sys.executable, "-m", "stages", name, *key]
-    surroundings = environment() | {"PYTHONPATH": str(ROOT)}
-    start = time.perf_counter()
-    subprocess.run(command, cwd=folder, check=True, env=surroundings)
-    return time.perf_counter() - start
+    with TemporaryDirectory() as scratch:
+        out = Path(scratch) / "sampled.json"
+        # The project's code is not in the folder, but where this file is.
+        command = [sys.executable, str(ROOT / "benchmarks" / "sampled.py"), str(out), name, *key]
+        start = time.perf_counter()
+        subprocess.run(command, cwd=folder, check=True, env=environment() | {"PYTHONPATH": str(ROOT)})
+        return time.perf_counter() - start, read_json(out)["peak_mb"]
 
 
 def our_networks(encoder: str, groups: int) -> dict[str, Any]:

@@ -204,10 +204,10 @@ def test_half_precision_runs_beside_the_project_and_leaves_nothing(tmp_path, mon
 
     def chain(encoder, folder):
         seen.append((folder.parent, read_yaml(folder / "params.yaml")))
-        return {"mine_crops": 1.0}
+        return {"mine_crops": 1.0}, 900.0
 
     monkeypatch.setattr(photos, "_chain", chain)
-    assert photos.our_stages_in_half("lite0", 0)["seconds"] == {"mine_crops": 1.0}
+    assert photos.our_stages_in_half("lite0", 0) == {"seconds": {"mine_crops": 1.0}, "half_peak_mb": 900.0}
     half = {"precision": "bfloat16"}
     params = {"image_text": {"kind": "conse"} | half, "extract_activations": {"batch_size": 64} | half}
     assert seen == [(tmp_path, params)] and list(tmp_path.iterdir()) == [project]
