@@ -87,6 +87,17 @@ def reproduce(repo: Any, stage: Any) -> None:
         raise SystemExit(1) from error
 
 
+def restore_after_kill(folder: Path) -> None:
+    """Restore dvc.lock of a project if a run was killed while DVC wrote it; a run that is writing it now may end first."""
+    if not (folder / ".dvc" / "tmp" / KEPT).exists():
+        return
+    from dvc.repo import Repo, lock_repo
+
+    repo = Repo(str(folder), _wait_for_lock=True)
+    with lock_repo(repo):
+        restore(folder / LOCK, Path(repo.tmp_dir) / KEPT)
+
+
 @contextmanager
 def kept(file: Path, copy: Path) -> Iterator[None]:
     """Keep a copy of a file while it is written, from which `restore` makes it again if this process is killed meanwhile.

@@ -76,6 +76,9 @@ def require_readable(folder: Path = Path(), at: str = "") -> None:
     UserError
         If a file has conflict markers, is cut off, or is of another version of DVC.
     """
+    from falcon_dvc.side_by_side import restore_after_kill
+
+    restore_after_kill(folder)
     try:
         if (folder / PIPELINE).is_file():
             refuse_conflict(folder / PIPELINE, (folder / PIPELINE).read_text(encoding="utf-8"), KEEP_ONE)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from falcon_dvc.cli.pipeline import require_readable
 from falcon_dvc.side_by_side import kept, restore, run
 from tests.support.paths import ROOT
 
@@ -167,11 +168,15 @@ def test_the_next_process_that_writes_the_file_restores_it_too(tmp_path):
     assert (tmp_path / "lock").read_text() == "new" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_lock_file_that_a_killed_run_left_is_restored(project):
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_lock_file_that_a_killed_run_left_is_restored(project, checked):
     assert called(project, "falcon_dvc.side_by_side", "2").returncode == 0
     lock = (project / "dvc.lock").read_text()
     (project / ".dvc/tmp/dvc.lock.kept").write_text(lock)
     (project / "dvc.lock").write_text(lock[: len(lock) // 2])
+    if checked:
+        require_readable(project)  # as `falcon check`, which make runs first
+        assert (project / "dvc.lock").read_text() == lock and not (project / ".dvc/tmp/dvc.lock.kept").exists()
     again = called(project, "falcon_dvc.side_by_side", "2")
     assert again.returncode == 0 and "Running stage" not in again.stdout
     assert (project / "dvc.lock").read_text() == lock
