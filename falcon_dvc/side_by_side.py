@@ -50,7 +50,6 @@ def main(jobs: int) -> None:
 
 def run_pipeline(jobs: int) -> list[str]:
     """Run the stages of the working folder that have changed; return the names of those that failed."""
-    from dvc.lock import LockError
     from dvc.repo import Repo, lock_repo
 
     repo = Repo(_wait_for_lock=True)
@@ -62,7 +61,7 @@ def run_pipeline(jobs: int) -> list[str]:
 
     def changed(names: list[str]) -> list[str]:
         with lock_repo(repo):
-            return [name for name in names if when_free(stages[name].changed, LockError)]
+            return [name for name in names if when_free(stages[name].changed, repo)]
 
     return run(needs, changed, lambda name: reproduce(repo, stages[name]), jobs)
 
@@ -70,7 +69,6 @@ def run_pipeline(jobs: int) -> list[str]:
 def reproduce(repo: Any, stage: Any) -> None:
     """Do for one stage what ``dvc repro --single-item`` does."""
     from dvc.exceptions import DvcException
-    from dvc.lock import LockError
     from dvc.repo import lock_repo
 
     def once() -> None:
@@ -81,7 +79,7 @@ def reproduce(repo: Any, stage: Any) -> None:
 
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C ends the command, and DVC then tells that it failed
     try:
-        when_free(once, LockError)
+        when_free(once, repo)
     except DvcException as error:
         print(f"ERROR: {error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from error
@@ -123,18 +121,26 @@ def restore(file: Path, copy: Path) -> None:
     copy.unlink()
 
 
-def when_free(work: Callable[[], Result], refused: type[Exception]) -> Result:
-    """Do work that is refused while another process has its files, at most for `PATIENCE` seconds.
+def when_free(work: Callable[[], Result], repo: Any) -> Result:
+    """Do work that DVC refuses while another process has its files, at most for `PATIENCE` seconds.
 
-    The processes of a run that was killed still exist for a moment, and DVC takes them for another run.
+    The processes of a run that was killed still exist for a moment, and DVC takes them for another run. The file in which DVC
+    notes them is useless if the run was killed while DVC wrote it.
     """
+    from dvc.lock import LockError
+    from dvc.rwlock import RWLOCK_FILE, RWLockFileCorruptedError, RWLockFileFormatError
+
     end = time.monotonic() + PATIENCE
     while True:
         try:
             return work()
-        except refused:
+        except LockError:
             if time.monotonic() > end:
                 raise
+        except (RWLockFileCorruptedError, RWLockFileFormatError):
+            if time.monotonic() > end:
+                raise
+            (Path(repo.tmp_dir) / RWLOCK_FILE).unlink(missing_ok=True)
         time.sleep(EVERY)
 
 

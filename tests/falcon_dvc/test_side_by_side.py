@@ -133,6 +133,14 @@ def test_a_stage_of_another_run_is_refused(project):
     assert result.returncode == 1 and "is busy" in result.stderr and not (project / "a.txt").exists()
 
 
+@pytest.mark.parametrize("content", ['{"write": {"a', '{"write": 5}'])
+def test_notes_of_dvc_that_were_cut_off_are_made_again(project, content):
+    (project / ".dvc/tmp").mkdir(exist_ok=True)
+    (project / ".dvc/tmp/rwlock").write_text(content)
+    assert called(project, "falcon_dvc.side_by_side", "2").returncode == 0
+    assert (project / "d.txt").exists()
+
+
 def killed_while_writing(folder):
     """Leave what a process leaves that is killed while it writes the file `lock`."""
     process = multiprocessing.get_context("fork").Process(target=write_and_die, args=(folder,))

@@ -59,14 +59,14 @@ def candidates(
     cut = torch.from_numpy(best - margin).bfloat16()
     rows = (rough.amax(dim=1) >= cut).nonzero()[:, 0]
     rough, cut = rough[rows], cut[rows]
-    near = np.flatnonzero((rough >= cut[:, None]).numpy())
-    if len(texts) > k and len(near) > few * k * len(rows):
+    near = rough >= cut[:, None]
+    if len(texts) > k and int(near.count_nonzero()) > few * k * len(rows):
         kth = rough.topk(k, dim=1).values[:, -1].double()
         cut = torch.maximum(cut, (kth - kth.abs() * HALF_STEP - 2 * margin).bfloat16())
-        near = np.flatnonzero((rough >= cut[:, None]).numpy())
-    if len(near) > max(few * k, len(texts) // OPEN) * len(crops):
+        near = rough >= cut[:, None]
+    if int(near.count_nonzero()) > max(few * k, len(texts) // OPEN) * len(crops):
         return None
-    row, text = np.divmod(near, len(texts))
+    row, text = np.divmod(np.flatnonzero(near.numpy()), len(texts))
     return rows.numpy()[row], text
 
 
