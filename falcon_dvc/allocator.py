@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from typing import Any
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # numbers of mallopt's parameters (malloc.h of glibc)
 LARGEST = 256 << 20  # bytes of an array that comes from memory that was freed before
@@ -17,8 +18,7 @@ def keep_freed_memory() -> None:
     A layer allocates and frees tens of megabytes for each batch. By default, glibc returns arrays of more than 32 MB to the
     system, which clears them when they are allocated again. That took more than half of the time of EfficientNet-Lite2.
     """
-    with suppress(OSError, AttributeError):  # no C library that can be opened, or one without mallopt
-        library = ctypes.CDLL(None)
+    with _library() as library:
         library.mallopt(MMAP_THRESHOLD, LARGEST)
         library.mallopt(TRIM_THRESHOLD, KEPT)
 
@@ -32,5 +32,12 @@ def returned_memory() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+        with _library() as library:
+            library.malloc_trim(0)
+
+
+@contextmanager
+def _library() -> Iterator[Any]:
+    """Open the C library; the block is left if it cannot be opened, or is another one than glibc."""
+    with suppress(AttributeError, OSError):
+        yield ctypes.CDLL(None)

@@ -86,7 +86,7 @@ MEMORY: dict[str, dict[str, float]] = {
     "parse_captions": {"": 250e6, "C": 1000, "B": 3000},
     "find_groups": {"": 168e6, "N r": 22, "N S": 50, "r r": 16},
     "mine_crops": {"": 165e6, "J": 22000, "K": 2900},
-    "score_concepts": {"": 168e6, "T": 18, "C": 1000, "K": 500, "K d": 8},
+    "score_concepts": {"": 450e6, "T": 18, "C": 1000, "K": 500, "K d": 8},
     "analyse_groups": {"": 255e6, "N S": 60, "H r": 32, "H": 24000, "N": 4000, "C": 1000},
     "measure_explainability": {"": 178e6, "K d": 16, "G": 16000, "M M": 600, "M d": 100},
     "evaluate_concepts": {"": 325e6, "T": 18, "C": 1000, "K": 500, "K d": 8, "H r": 64, "G W": 24},
