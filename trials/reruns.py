@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Values that cannot change alone: the values that change with them, by the section and the last key.
 TOGETHER: dict[tuple[str, str], list[dict]] = {
     ("evaluate_human_captions", "encoders"): [{"pairs": "pairs.tsv"}],
+    ("generate_captions", "encoders"): [{"checkpoint": "pins/weights.txt"}],
     ("concepts", "ranking"): [{"words_from": "captions"}],
     ("encoders", "kind"): [{"variant": 0, "checkpoint": "pins/weights.txt"}],
     ("train", "objective"): [
@@ -187,7 +188,7 @@ def _at(content: Any, place: Leaf) -> Any:
 
 
 def _valid(content: dict, leaf: Leaf, words: list[str]) -> Iterator[Change]:
-    companions = [{}, *TOGETHER.get((leaf[0], leaf[-1]), []), *([THIRD] if leaf[0] == "transfers" else [])]
+    companions = [*TOGETHER.get((leaf[0], leaf[-1]), []), {}, *([THIRD] if leaf[0] == "transfers" else [])]
     old = _at(content, leaf)
     for value in (value for value in other_values(old, words) if value != old):
         for companion in companions:
