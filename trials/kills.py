@@ -123,9 +123,17 @@ def killed_repro(folder: Path, kills: int, chance: random.Random) -> dict:
 
 
 def _results(folder: Path) -> dict[str, str]:
-    """Return all results and what DVC wrote down of them; the order of the stages in dvc.lock is that in which they ended."""
+    """Return all results and what DVC wrote down of them; dvc.lock and .gitignore list them in the order in which stages ended."""
     stages = read_yaml(folder / "dvc.lock")["stages"]
-    return fingerprints(folder) | {f"dvc.lock {name}": json.dumps(stage) for name, stage in stages.items()}
+    files = {name: digest for name, digest in fingerprints(folder).items() if Path(name).name != ".gitignore"}
+    lists = {
+        name: sorted((folder / name).read_text().splitlines()) for name in fingerprints(folder) if name not in files
+    }
+    return (
+        files
+        | {name: "\n".join(lines) for name, lines in lists.items()}
+        | {f"dvc.lock {name}": json.dumps(stage) for name, stage in stages.items()}
+    )
 
 
 def _repro(folder: Path, until: float | None) -> float | None:
