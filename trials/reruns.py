@@ -27,6 +27,7 @@ from stages import divide_encoders
 from tests.support.recorder import KEYS, Leaf, leaves
 from tests.support.reruns import BY_FILE, Reads, Stage, other_settings, stage_of
 from tests.support.whole_runs import whole_run
+from trials.tiny import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -111,7 +112,7 @@ def recorded(scratch: Path) -> Reads:
 def measured(clone: Path, reads: Reads, before: Answer) -> dict[str, Any]:
     """Ask DVC about every change, and count what it decides."""
     content = read_yaml(clone / "params.yaml")
-    tried = list(changes(content))
+    tried = [change for change in changes(content) if not _of_a_left_out_encoder(change.leaf)]
     wrong, stale = [], 0
     for change in track(tried, "asking DVC", total=len(tried)):
         with (clone / "params.yaml").open("w", encoding="utf-8") as file:
@@ -119,7 +120,7 @@ def measured(clone: Path, reads: Reads, before: Answer) -> dict[str, Any]:
         with chdir(clone):  # other stages see params of encoders through its files
             divide_encoders.run(validated(change.content))
         answer = asked(clone)
-        both = answer.stages & before.stages
+        both = answer.stages & before.stages & reads.keys()
         wrong += compared(change, reads, both, answer.stale & both)
         stale += len(answer.stale & both)
     few = sum("too few" in line for line in wrong)
@@ -133,6 +134,11 @@ def measured(clone: Path, reads: Reads, before: Answer) -> dict[str, Any]:
         "parameters_all_right": len(tried) - len({line.split(":")[0] for line in wrong}),
     }
     return {"counts": counts, "wrong": wrong}
+
+
+def _of_a_left_out_encoder(leaf: Leaf) -> bool:
+    """Whether a value is of an encoder that the tiny pipeline leaves out, whose stages are not recorded."""
+    return leaf[0] == "encoders" and TINY["encoders"].get(leaf[1], {}) is None
 
 
 def asked(clone: Path) -> Answer:
