@@ -6,6 +6,7 @@ open is returned. So the nearest captions, which are then found in double precis
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -55,7 +56,12 @@ def candidates(
     import torch
 
     margin = tolerance + largest_error(longest(crops), longest(texts), crops.shape[1])
-    rough = torch.from_numpy(crops).bfloat16() @ torch.from_numpy(texts).bfloat16().T
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "The given NumPy array is not writable"
+        )  # embeddings in a file; only read here
+        halves = [torch.from_numpy(rows).bfloat16() for rows in (crops, texts)]
+    rough = halves[0] @ halves[1].T
     cut = torch.from_numpy(best - margin).bfloat16()
     rows = (rough.amax(dim=1) >= cut).nonzero()[:, 0]
     rough, cut = rough[rows], cut[rows]

@@ -64,6 +64,14 @@ def test_few_others_are_returned():
     assert 5 * 50 <= len(crop) <= 10 * 50
 
 
+@pytest.mark.filterwarnings("error")
+def test_rows_that_cannot_be_written_are_read(tmp_path):
+    np.save(tmp_path / "rows.npy", unit_rows(np.random.default_rng(0), 9))
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    crop, text = candidates(rows, rows, np.full(9, -np.inf), 1, FEW, TOLERANCE)
+    assert {(place, place) for place in range(9)} <= set(zip(crop, text, strict=True))
+
+
 def test_cosines_that_are_nearly_the_same_are_left_to_single_precision():
     crops, texts = close_rows(0, 50, 128, 1e-4), close_rows(1, 4000, 128, 1e-4)
     assert candidates(crops, texts, np.full(50, -np.inf), 5, FEW, TOLERANCE) is None
