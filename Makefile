@@ -76,6 +76,9 @@ bench: $(INSTALLED)
 	@python -m benchmarks.speed run
 	@python -m falcon_dvc.warm python -m benchmarks.profile_run
 	@python -m benchmarks.whole_run
+	@python -m benchmarks.test_suite
+	@python -m benchmarks.large_report
+	@python -m benchmarks.stages_on_nodes
 	@python -m benchmarks.passes
 	@python -m benchmarks.cluster
 	@python -m benchmarks.limited_nodes

@@ -115,7 +115,7 @@ class Case:
     images, probe, heldout : images in all, those that the groups are made of, and the others.
     stored_gb : features and maps.
     find_groups_gb : memory of `find_groups` for so many probe images.
-    groups, crops : that were explained, and their crops.
+    crops : of the features and groups that were explained.
     """
 
     images: int = 10_000
@@ -123,7 +123,6 @@ class Case:
     heldout: int = 4000
     stored_gb: float = 0.418
     find_groups_gb: float = 1.6
-    groups: int = 12_522
     crops: int = 224_797
 
 
