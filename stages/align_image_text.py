@@ -15,7 +15,7 @@ from falcon_dvc.artifacts.formats import read_table, write_json
 from falcon_dvc.artifacts.summary import StageSummary
 from falcon_dvc.captions.pairs import read_pairs
 from falcon_dvc.compute.device import best_device
-from falcon_dvc.compute.prefetch import collated, prefetched
+from falcon_dvc.compute.prefetch import ahead_of, collated, prefetched
 from falcon_dvc.errors import UserError
 from falcon_dvc.evaluation.retrieval import mean_reciprocal_rank, recall_at, without_hubs
 from falcon_dvc.images.decode import Picture, printable
@@ -67,7 +67,7 @@ def run(params: Params, name: str) -> StageSummary:
     _refuse_explained(params, settings, images, param)
     device = best_device(params.device)
     towers, sentences = Towers(settings.towers, device, f"{param}.towers"), Sentences(settings.sentences, device)
-    features = _features(towers, settings, images)
+    features = _features(towers, settings, images, ahead_of(device))
     image = pd.Index(images).get_indexer(table["image"])
     pairs = Pairs(features, sentences.embed(table["caption"].tolist()), image)
     split = split_images(len(images), **settings.splits.model_dump(), generator=np.random.default_rng(settings.seed))
@@ -138,12 +138,13 @@ def _refuse_explained(params: Params, settings: ImageTextAlignment, images: list
         )
 
 
-def _features(towers: Towers, settings: ImageTextAlignment, images: list[str]) -> np.ndarray:
+def _features(towers: Towers, settings: ImageTextAlignment, images: list[str], ahead: int) -> np.ndarray:
     """Compute the features of the images, a batch at a time."""
     source = FolderImages(settings.images, images)
     starts = range(0, len(images), settings.batch_size)
     batches = [range(start, min(start + settings.batch_size, len(images))) for start in starts]
-    prepared = prefetched(batches, lambda rows: [partial(_prepared, towers, source, row) for row in rows], collated)
+    jobs = lambda rows: [partial(_prepared, towers, source, row) for row in rows]  # noqa: E731
+    prepared = prefetched(batches, jobs, collated, ahead)
     with closing(track(prepared, "features of pairs", total=len(batches))) as tracked:
         return np.concatenate([towers.features(batch) for _, batch in tracked])
 

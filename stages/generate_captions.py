@@ -60,18 +60,19 @@ def _texts(params: Params, crops: np.ndarray, checkpoint: Checkpoint) -> list[st
     """Generate a text for each crop; finished ones are read from the checkpoint."""
     from falcon_dvc.captioner import load_captioner
     from falcon_dvc.compute.device import best_device
+    from falcon_dvc.compute.prefetch import ahead_of
     from falcon_dvc.crops.embedding import batches_of_crops, in_batches, pictures
     from falcon_dvc.images.open import open_images
 
     settings, finished = params.generate_captions, checkpoint.finished
-    captioner = load_captioner(settings, best_device(params.device))
+    device = best_device(params.device)
+    captioner = load_captioner(settings, device)
     texts: list[str] = json.loads(checkpoint.saved["texts"].tobytes()) if finished else []
     source = open_images(params.data, read_table(paths.IMAGES))
-    batches = batches_of_crops(
-        source, in_batches(crops[finished:], settings.batch_size), "captioning crops", list, pictures
-    )
-    with closing(batches):
-        for batch in batches:
+    batches = in_batches(crops[finished:], settings.batch_size)
+    ready = batches_of_crops(source, batches, "captioning crops", list, pictures, ahead_of(device))
+    with closing(ready):
+        for batch in ready:
             texts += captioner.captions(batch)
             checkpoint.save(len(texts), texts=np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8))
     return texts

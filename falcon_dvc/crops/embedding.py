@@ -1,7 +1,7 @@
 """Embed or caption images and crops of images in batches.
 
 Each image is decoded once for a batch, and each different crop is computed once. Memory is bounded by the batches. The
-next batches are decoded and cut while a network computes the current one.
+next batches are decoded and cut while a GPU computes the current one.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -19,7 +19,7 @@ from falcon_dvc import paths
 from falcon_dvc.artifacts.formats import MADE_AGAIN, read_array, read_json, read_table
 from falcon_dvc.compute.device import best_device
 from falcon_dvc.compute.executor import PerProcess, Task
-from falcon_dvc.compute.prefetch import collated, prefetched
+from falcon_dvc.compute.prefetch import AHEAD, ahead_of, collated, prefetched
 from falcon_dvc.compute.resolve import executor_of
 from falcon_dvc.compute.resume import Checkpoint, Resumable
 from falcon_dvc.errors import UserError
@@ -111,7 +111,7 @@ def _passes(
 ) -> Generator[Any, None, None]:
     """Yield what a method of the encoder returns for each batch of crops, in order and with progress.
 
-    In this process, the next batches are prepared meanwhile. Elsewhere each batch is a task.
+    Elsewhere than in this process, each batch is a task.
     """
     batches = in_batches(crops, batch_size)
     with executor_of(params, description) as executor:
@@ -122,7 +122,8 @@ def _passes(
             yield from track(found, description, total=len(batches))
             return
         source = open_images(params.data, read_table(paths.IMAGES))
-        with closing(batches_of_crops(source, batches, description, encoder.prepare, collated)) as ready:
+        ahead = ahead_of(best_device(params.device))
+        with closing(batches_of_crops(source, batches, description, encoder.prepare, collated, ahead)) as ready:
             yield from map(getattr(encoder, method), ready)
 
 
@@ -270,6 +271,7 @@ def batches_of_crops(
     description: str,
     prepare: Callable[[Sequence[Picture]], Cut],
     join: Callable[[list[tuple[int, Cut]]], Ready],
+    ahead: int = AHEAD,
 ) -> Generator[Ready, None, None]:
     """Yield batches of `different_crops` as a network takes them, in order and with progress.
 
@@ -278,8 +280,9 @@ def batches_of_crops(
     source : the images; the first column of `batches` is a row of it.
     prepare : prepares the crops of one image; called from several threads.
     join : joins pairs of an image's row and its prepared crops, in any order, to a batch.
+    ahead : number of prepared batches beyond the requested one, see `falcon_dvc.compute.prefetch.ahead_of`.
     """
-    ready = prefetched(batches, partial(_jobs, source, prepare), join)
+    ready = prefetched(batches, partial(_jobs, source, prepare), join, ahead)
     return track((batch for _, batch in ready), description, total=len(batches))
 
 

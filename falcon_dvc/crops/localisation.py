@@ -87,7 +87,7 @@ class Localisation:
     def _by_gradients(self, rows: np.ndarray, directions: Callable[[slice], np.ndarray], content: str) -> Heatmaps:
         if not len(rows):
             return np.zeros((0, 1, 1), dtype=np.float32)
-        spec = self._params.encoders[self._name].model_dump(mode="json", exclude={"features"})
+        spec = self._params.encoders[self._name].model_dump(mode="json", exclude={"features", "control_of"})
         data = which_images(self._params.data)
         # The name holds a digest of the content, because a stage may request several sets of heatmaps.
         checkpoint = self._work.checkpoint(

@@ -43,7 +43,14 @@ def read_by(params, look):
         (lambda params: copy.deepcopy(params.report), REPORT),
         (lambda params: pickle.dumps(params.report), REPORT),
         (lambda params: repr(params.report), REPORT),
-        (lambda params: params.report.model_copy(update={"high": 1}), REPORT),
+        (lambda params: params.report.model_dump(exclude={"high"}), REPORT - {("report", "high")}),
+        (lambda params: params.report.model_copy(update={"high": 1}), set()),
+        (lambda params: params.report.model_copy(update={"high": 1}).high, set()),
+        (lambda params: params.report.model_copy(update={"high": 1}).low, {("report", "low")}),
+        (
+            lambda params: params.report.model_copy(update={"high": 1}).model_copy().model_dump(),
+            REPORT - {("report", "high")},
+        ),
     ],
 )
 def test_what_is_read_is_noted(params, look, found):

@@ -7,14 +7,10 @@ open is returned. So the nearest captions, which are then found in double precis
 from __future__ import annotations
 
 import warnings
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-PROCESSOR = Path("/proc/cpuinfo")  # on Linux; elsewhere the products are in single precision
-INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}
 FROM = 2**32  # multiplications from which it pays to load torch: some hundredths of a second in single precision
 OPEN = 256  # if more than one pair in so many is left open, it takes less time to multiply all in single precision
 HALF_STEP = 2.0**-8  # the largest relative error of a number that is rounded to bfloat16, which has eight bits
@@ -23,16 +19,6 @@ HALF_STEP = 2.0**-8  # the largest relative error of a number that is rounded to
 def longest(rows: Float32[np.ndarray, "rows dim"]) -> float:
     """Compute the largest length of a row."""
     return float(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float32).max(initial=0)))
-
-
-@cache
-def supported() -> bool:
-    """Whether the processor multiplies numbers in bfloat16."""
-    try:
-        flags = PROCESSOR.read_text(encoding="ascii", errors="replace").split()
-    except OSError:
-        return False
-    return not INSTRUCTIONS.isdisjoint(flags)
 
 
 def candidates(

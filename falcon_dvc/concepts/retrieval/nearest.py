@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import logsumexp, softmax
 
+from falcon_dvc import processor
 from falcon_dvc.concepts.retrieval import by_bfloat16
 
 # Cosines are compared after rounding, so that the last bits of a sum do not decide a rank. Each final cosine is computed in
@@ -196,7 +197,7 @@ def _candidates(
     crops, texts = (np.ascontiguousarray(rows, dtype=np.float32) for rows in (crops, texts))
     if len(crops) == 0 or len(texts) == 0:
         return np.zeros(0, dtype=int), np.zeros(0, dtype=int)
-    if len(crops) * texts.size >= by_bfloat16.FROM and by_bfloat16.supported():
+    if len(crops) * texts.size >= by_bfloat16.FROM and processor.multiplies_bfloat16():
         found = by_bfloat16.candidates(crops, texts, best, k, FEW, 10.0**-DECIMALS)
         if found is not None:
             return found

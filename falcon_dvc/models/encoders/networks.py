@@ -21,6 +21,7 @@ from falcon_dvc.models.encoders.preparation import Preparation
 from falcon_dvc.models.encoders.random_weights import drawn_again, noise_pictures, seeded, set_running_statistics
 from falcon_dvc.models.encoders.released_checkpoints import load_released, load_tensors
 from falcon_dvc.models.encoders.timm_names import known_name, remark
+from falcon_dvc.models.onednn import by_onednn
 from falcon_dvc.models.open_clip import build as open_clip
 from falcon_dvc.models.open_clip.weights import converted
 
@@ -114,6 +115,7 @@ def build_network(spec: Any, param: str = "encoders") -> Network:
         # If the network does not take images of this size, `layers_of` says so.
         with suppress(RuntimeError, AssertionError, ValueError, TypeError, IndexError):
             set_running_statistics(network.module, network.preparation.batch(noise_pictures()))
+    by_onednn(network.module)
     return network
 
 

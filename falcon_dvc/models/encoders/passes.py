@@ -1,4 +1,4 @@
-"""Run an encoder over many pictures. While it computes, threads decode and prepare the next batches.
+"""Run an encoder over many pictures. Threads decode and prepare the batches; for a GPU, while it computes.
 
 The result depends neither on the number of threads nor on the number of batches ahead. Batches hold the same pictures in
 the same order as without threads.
@@ -16,7 +16,7 @@ from scipy import sparse
 
 from falcon_dvc.activations.write import share_of_values
 from falcon_dvc.compute.device import computing_in
-from falcon_dvc.compute.prefetch import AHEAD, collated, prefetched, round_robin
+from falcon_dvc.compute.prefetch import ahead_of, collated, prefetched, round_robin
 from falcon_dvc.errors import UserError
 from falcon_dvc.threads import WORKERS
 
@@ -86,19 +86,21 @@ def _passed(
     batches: Iterable[range],
     networks: Sequence[Callable[[Tensor], Pass]],
 ) -> Iterator[tuple[range, Pass]]:
-    with closing(prepared(source, replicas[0], batches, AHEAD * len(replicas))) as ready:
+    with closing(prepared(source, replicas[0], batches, replicas=len(replicas))) as ready:
         yield from round_robin(ready, networks)
 
 
 def prepared(
-    source: ImageSource, encoder: Encoder, batches: Iterable[range], ahead: int = AHEAD, workers: int = WORKERS
+    source: ImageSource, encoder: Encoder, batches: Iterable[range], replicas: int = 1, workers: int = WORKERS
 ) -> Generator[tuple[range, Tensor], None, None]:
     """Decode and prepare images for an encoder in threads; see `activations` and `prefetched`."""
 
     def images(rows: range) -> list[Callable[[], tuple[int, Tensor]]]:
         return [partial(_prepared, source, encoder, row) for row in source.in_storage_order(rows)]
 
-    return prefetched(batches, images, partial(collated, device=encoder.device), ahead, workers)
+    return prefetched(
+        batches, images, partial(collated, device=encoder.device), ahead_of(encoder.device) * replicas, workers
+    )
 
 
 def few_values(spec: Any, source: ImageSource, encoder: Encoder, precision: str) -> bool:

@@ -21,6 +21,7 @@ from falcon_dvc.models.encoders.hooked import HookedEncoder
 from falcon_dvc.models.encoders.networks import IMAGENET
 from falcon_dvc.models.image_text.base import PARAM, sha256
 from falcon_dvc.models.imagenet import class_texts, imagenet_class_names, imagenet_synsets
+from falcon_dvc.models.onednn import by_onednn
 
 DEFAULT_VARIANT = 2
 # Suffixes of the files that a sentence encoder reads: configuration, tokenizer, weights.
@@ -232,25 +233,25 @@ class SentenceEncoder:
                 f"{PARAM}.sentences: {folder} is no sentence encoder that transformers can load ({reason}); name another folder"
             ) from error
         self._model = model.eval().float().to(device)
+        by_onednn(self._model)
 
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dim"]:
         """Return unit rows, one for each text."""
         embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
-        # Texts of similar length share a batch, which needs less padding.
-        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        tokens = self._tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS) if len(texts) else {}
+        # Texts of the same length share a batch, which needs no padding.
+        order = np.argsort([len(ids) for ids in tokens.get("input_ids", ())], kind="stable")
         for start in range(0, len(texts), BATCH):
             rows = order[start : start + BATCH]
-            embeddings[rows] = self._embed_batch([texts[row] for row in rows])
+            some = {name: [values[row] for row in rows] for name, values in tokens.items()}
+            embeddings[rows] = self._embed_batch(self._tokenizer.pad(some, return_tensors="pt").to(self._device))
         return embeddings
 
     @torch.inference_mode()
-    def _embed_batch(self, texts: list[str]) -> Float32[np.ndarray, "texts dim"]:
+    def _embed_batch(self, tokens: Any) -> Float32[np.ndarray, "texts dim"]:
         """Embed one batch of texts."""
-        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-        tokens = tokens.to(self._device)
-        return (
-            mean_pooled(self._model(**tokens).last_hidden_state.float(), tokens["attention_mask"].float()).cpu().numpy()
-        )
+        found = self._model(**tokens).last_hidden_state.float()
+        return mean_pooled(found, tokens["attention_mask"].float()).cpu().numpy()
 
 
 def installed_sentences() -> Path:

@@ -171,6 +171,7 @@ def _in_float32(spec: Any, device: str) -> ImageTextEncoder:
 def _own_clip(checkpoint: str, device: str) -> OpenClip:
     """Load the CLIP that this project trained. It sees the whole image, scaled to its input size."""
     from falcon_dvc.models.image_text.faster_tower import faster
+    from falcon_dvc.models.onednn import by_onednn
     from falcon_dvc.models.scenes.checkpoints import load_clip
     from falcon_dvc.models.scenes.small_clip import prepare
     from falcon_dvc.models.scenes.small_resnet import unit_images
@@ -178,6 +179,7 @@ def _own_clip(checkpoint: str, device: str) -> OpenClip:
     model, tokenizer = load_clip(existing(checkpoint, f"{PARAM}.checkpoint"))
     side = _side(model.visual)
     model.visual = faster(model.visual)
+    by_onednn(model)
 
     def preprocess(images: Sequence[Picture]) -> "torch.Tensor":
         return prepare(unit_images(np.stack([resized(image, side) for image in images])))
@@ -193,9 +195,11 @@ def _side(tower: Any) -> int:
 
 def _published_clip(spec: Any, device: str) -> OpenClip:
     """Load a published CLIP from a file of weights or by its name or tag (from open_clip's cache or the network)."""
-    from falcon_dvc.models.open_clip.build import loaded, tokenizer_of  # imports torch, which takes two seconds
+    from falcon_dvc.models.onednn import by_onednn  # imports torch, which takes two seconds
+    from falcon_dvc.models.open_clip.build import loaded, tokenizer_of
 
     model, transform, source = loaded(spec, PARAM)
+    by_onednn(model)
     return composed(model, transform, tokenizer_of(source.name, PARAM), _fingerprint(source), device)
 
 

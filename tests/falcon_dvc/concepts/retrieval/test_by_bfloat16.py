@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from falcon_dvc import processor
 from falcon_dvc.concepts.retrieval import by_bfloat16
-from falcon_dvc.concepts.retrieval.by_bfloat16 import candidates, largest_error, longest, supported
+from falcon_dvc.concepts.retrieval.by_bfloat16 import candidates, largest_error, longest
 from falcon_dvc.concepts.retrieval.nearest import DECIMALS, FEW, nearest_captions
 from tests.support.matrices import unit_rows
 
@@ -19,12 +20,6 @@ def close_rows(seed, rows, dim, spread):
     """Rows that differ from one direction by little, so that most products are nearly the same."""
     rng = np.random.default_rng(seed)
     return (unit_rows(rng, 1, dim) + spread * rng.normal(size=(rows, dim))).astype(np.float32)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def forget():
-    yield
-    supported.cache_clear()
 
 
 @given(SEEDS, st.integers(1, 8), st.sampled_from([1, 7, 64]), st.sampled_from([1e-4, 0.01, 1.0]), st.booleans())
@@ -80,7 +75,7 @@ def test_cosines_that_are_nearly_the_same_are_left_to_single_precision():
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(by_bfloat16, "FROM", 0)
-        patch.setattr(by_bfloat16, "supported", lambda: True)
+        patch.setattr(processor, "multiplies_bfloat16", lambda: True)
         np.testing.assert_array_equal(nearest_captions(crops, [(np.arange(4000), texts)], 5).captions, expected)
 
 
@@ -92,19 +87,10 @@ def test_the_search_finds_the_same(seed, parts, k):
     expected = nearest_captions(crops, shards, k)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(by_bfloat16, "FROM", 0)
-        patch.setattr(by_bfloat16, "supported", lambda: True)
+        patch.setattr(processor, "multiplies_bfloat16", lambda: True)
         taken: list[int] = []
         patch.setattr(by_bfloat16, "candidates", lambda *given: taken.append(1) or candidates(*given))
         found = nearest_captions(crops, shards, k)
     assert len(taken) == parts
     np.testing.assert_array_equal(found.captions, expected.captions)
     np.testing.assert_array_equal(found.cosines, expected.cosines)
-
-
-@pytest.mark.parametrize(("flags", "expected"), [("fma avx512_bf16 sse", True), ("avx512_bf1", False), (None, False)])
-def test_the_processor_tells_what_it_supports(flags, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(by_bfloat16, "PROCESSOR", tmp_path / "cpuinfo")
-    if flags:
-        (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
-    supported.cache_clear()
-    assert supported() is expected

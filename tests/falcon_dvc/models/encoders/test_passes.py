@@ -16,6 +16,7 @@ from falcon_dvc.compute.prefetch import AHEAD, collated
 from falcon_dvc.errors import UserError
 from falcon_dvc.images.decode import UnreadableImageError
 from falcon_dvc.images.source import DecodedImages
+from falcon_dvc.models.encoders import passes
 from falcon_dvc.models.encoders.load import load_encoder
 from falcon_dvc.models.encoders.passes import activations
 from falcon_dvc.models.scenes.checkpoints import save_encoder
@@ -70,7 +71,22 @@ def test_replicas_take_batches_in_turn_and_results_come_in_order(replicas):
     assert [network.log for network in networks] == dealt
 
 
-def test_no_more_is_decoded_than_a_few_batches():
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Prepare batches ahead, as for a network that leaves the processor's cores alone."""
+    monkeypatch.setattr(passes, "ahead_of", lambda device: AHEAD)
+
+
+def test_on_a_cpu_nothing_is_decoded_ahead():
+    source = Pictures(12)
+    with closing(activations(source, [Network()], batches_of(4, 12))) as found:
+        for asked in (1, 2):
+            next(found)
+            time.sleep(0.05)
+            assert len(source.loaded) == 4 * asked
+
+
+def test_no_more_is_decoded_than_a_few_batches(as_on_a_gpu):
     source = Pictures(40)
     with closing(activations(source, [Network()], batches_of(4, 40))) as found:
         for asked in (1, 2):
@@ -90,7 +106,7 @@ def test_nothing_is_decoded_after_closing():
     assert len(source.loaded) == before < 1000
 
 
-def test_pictures_are_decoded_while_the_network_computes():
+def test_pictures_are_decoded_while_a_gpu_computes(as_on_a_gpu):
     source, network = Pictures(6), Network()
 
     def forward(batch):
