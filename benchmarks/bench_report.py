@@ -113,6 +113,8 @@ def speed(found: dict) -> Iterator[str]:
     """Yield the table of works."""
     yield f"\n## The method: {found['threads']} threads, {found['repeats']} repetitions"
     yield METHOD
+    if kernels := found.get("kernels"):
+        yield f"numpy multiplies matrices by OpenBLAS, with kernels for {kernels}; torch by MKL or oneDNN.\n"
     yield "| work | reference | its time | its memory | share measured | ours | our memory | times faster | aim | same |"
     yield "|---" * 10 + "|"
     for name, work in WORKS.items():

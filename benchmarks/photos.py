@@ -29,6 +29,7 @@ from ruamel.yaml import YAML
 from benchmarks import released
 from benchmarks.speed import spread
 from falcon_dvc import paths
+from falcon_dvc.allocator import keep_freed_memory
 from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_json
 from falcon_dvc.concepts.retrieval.index import read_captions
 from falcon_dvc.groups.activations import row_normalised
@@ -254,6 +255,7 @@ def our_networks(encoder: str, groups: int) -> dict[str, Any]:
     from falcon_dvc.models.encoders.load import load_encoder
     from falcon_dvc.models.image_text.load import load_image_text
 
+    keep_freed_memory()
     params, crops = load_params(), read_table(paths.crops(encoder) / "crops.parquet")
     different = len(crops.drop_duplicates(["image", "left", "top", "right", "bottom"]))
     explained, joint = load_encoder(params.encoders[encoder]), load_image_text(params.image_text)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from threadpoolctl import threadpool_info
 
 from benchmarks.works import WORKS, Inputs, Work
 from falcon_dvc.artifacts.formats import read_json, write_json
@@ -50,7 +51,7 @@ def run(
 ) -> None:
     """Time all works, the start of the stages, `dvc repro` with nothing to do, and what bounds them."""
     found = read_json(out) if out.exists() else {}
-    found["threads"], found["repeats"] = threads, repeats
+    found["threads"], found["repeats"], found["kernels"] = threads, repeats, kernels()
     for name in only or [*WORKS, *PRODUCTS, *PROCESSES]:
         typer.echo(f"{name} ...", err=True)
         if name in PRODUCTS:
@@ -59,6 +60,13 @@ def run(
             found[name] = PROCESSES[name](repeats) if name in PROCESSES else compared(name, repeats, threads)
         write_json(out, found)
         typer.echo(json.dumps(found[name]), err=True)
+
+
+def kernels() -> str:
+    """Return for which processors the kernels are by which numpy multiplies matrices: OpenBLAS chooses them, or its environment."""
+    import numpy  # noqa: F401
+
+    return ", ".join(info["architecture"] for info in threadpool_info() if info["internal_api"] == "openblas")
 
 
 def compared(name: str, repeats: int, threads: int) -> dict[str, Any]:
