@@ -29,7 +29,6 @@ from ruamel.yaml import YAML
 from benchmarks import released
 from benchmarks.speed import spread
 from falcon_dvc import paths
-from falcon_dvc.allocator import keep_freed_memory
 from falcon_dvc.artifacts.formats import read_array, read_json, read_table, write_json
 from falcon_dvc.concepts.retrieval.index import read_captions
 from falcon_dvc.groups.activations import row_normalised
@@ -50,8 +49,7 @@ PRECISION = "bfloat16"
 SIZE = 224  # of the heatmap that the released flow searches for boxes
 CUT = 0.6  # of a heatmap's maximum
 FIRST = 5  # captions of an image that are parsed
-BATCH = 32  # of the released flow's passes, and of those that are timed alone
-REPEATS = 5
+BATCH = 32  # of the released flow's passes
 EMBEDDING = "build_caption_index"
 CAPTIONS = "embedding captions"  # the same step of the released flow
 CAPTIONS_SHARE = 1 / 8  # of the captions that the released flow embeds
@@ -72,7 +70,7 @@ def run(
 ) -> None:
     """Time both sides in the project that is the working folder."""
     _check(load_params(), encoder)
-    _in_turn(("ours", "reference", "networks"), compared, encoder, groups, repeats, out)
+    _in_turn(("ours", "reference"), compared, encoder, groups, repeats, out)
 
 
 @app.command()
@@ -111,13 +109,13 @@ def _check(params: Params, encoder: str) -> None:
     raise typer.Exit(1)
 
 
-def compared(ours: list[Steps], reference: list[Steps], networks: list[Steps]) -> dict[str, Any]:
+def compared(ours: list[Steps], reference: list[Steps]) -> dict[str, Any]:
     """Return the medians of the steps, and of the totals with their spread.
 
     Parameters
     ----------
-    ours, reference, networks
-        Seconds of each step, for each repetition, the last of our networks alone.
+    ours, reference
+        Seconds of each step, for each repetition.
     """
     totals = {
         f"{side}_seconds": spread([sum(steps.values()) for steps in repeated])
@@ -130,10 +128,8 @@ def compared(ours: list[Steps], reference: list[Steps], networks: list[Steps]) -
         "repeats": len(ours),
         "ours": ours_of,
         "reference": theirs_of,
-        "our_networks": _medians(networks),
         "times_faster": their / our,
         "times_faster_without_embedding_captions": (their - theirs_of[CAPTIONS]) / (our - ours_of[EMBEDDING]),
-        "times_faster_at_most": their / (sum(_medians(networks).values()) + ours_of[EMBEDDING]),
     }
 
 
@@ -248,33 +244,6 @@ def _run(stage: Stage, folder: Path) -> tuple[float, float]:
         start = time.perf_counter()
         subprocess.run(command, cwd=folder, check=True, env=environment() | {"PYTHONPATH": str(ROOT)})
         return time.perf_counter() - start, read_json(out)["peak_mb"]
-
-
-def our_networks(encoder: str, groups: int) -> dict[str, Any]:
-    """Return the seconds that our networks alone need for all images and all different crops, from what a few batches need."""
-    from falcon_dvc.models.encoders.load import load_encoder
-    from falcon_dvc.models.image_text.load import load_image_text
-
-    keep_freed_memory()
-    params, crops = load_params(), read_table(paths.crops(encoder) / "crops.parquet")
-    different = len(crops.drop_duplicates(["image", "left", "top", "right", "bottom"]))
-    explained, joint = load_encoder(params.encoders[encoder]), load_image_text(params.image_text)
-    picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-    seconds = {
-        "images": len(read_table(paths.IMAGES)) * _each(explained.forward, explained.prepare([picture] * BATCH)),
-        "crops": different * _each(joint.embed_prepared, joint.prepare([picture] * BATCH)),
-    }
-    return {"seconds": seconds}
-
-
-def _each(network: Any, batch: Any) -> float:
-    """Return seconds an image, the median of some batches after one that is not timed."""
-    times = []
-    for _ in range(1 + REPEATS):
-        start = time.perf_counter()
-        network(batch)
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[1:])) / len(batch)
 
 
 class AsPackaged:
@@ -418,7 +387,7 @@ class ReleasedFlow:
         return released.captions(inputs, 1.0)
 
 
-SIDES = {"ours": our_stages, "half": our_stages_in_half, "reference": released_flow, "networks": our_networks}
+SIDES = {"ours": our_stages, "half": our_stages_in_half, "reference": released_flow}
 
 
 if __name__ == "__main__":
