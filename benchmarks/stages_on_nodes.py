@@ -31,6 +31,7 @@ OUT = Path("reports/benchmarks/stages_on_nodes.json")
 NAME, UNSEEN = "supervised", "simclr"  # the encoder that is explained, and the one that its concepts are carried to
 CHECKPOINT = Path("models/wide.safetensors")
 PAIR = "wide_to_simclr"
+BATCH = 16  # images of a shard of activations: torch reserves 2 GB, so little is left for a batch of 960 maps
 SHARED = (
     "build_caption_index",
     "caption_images",
@@ -115,6 +116,7 @@ def prepare(project: Path, features: int, explained: int) -> None:
     save_encoder(project / CHECKPOINT, SmallResNet(8, (features,), heads), {})
     wide = {"checkpoint": str(CHECKPOINT), "features": {"random": explained}}
     merge(content, {"encoders": {NAME: wide}, "evaluate_units": {"encoders": [NAME]}})
+    merge(content, {"extract_activations": {"batch_size": BATCH}})
     merge(content, {"transfers": {**dict.fromkeys(content["transfers"]), PAIR: {"explained": NAME, "unseen": UNSEEN}}})
     write_params(project, content)
 

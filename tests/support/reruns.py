@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -21,7 +21,7 @@ from falcon_dvc.errors import UserError
 from falcon_dvc.images.open import open_images
 from falcon_dvc.models.image_text import aligned
 from falcon_dvc.params.load import merge, read_yaml, validated
-from falcon_dvc.params.schema import Params
+from falcon_dvc.params.schema import EncoderSpec, Params
 from tests.support.coloured_squares import ColourWords, write_captioned_squares
 from tests.support.image_sources import as_folder, as_list, mnist
 from tests.support.paths import ROOT
@@ -39,6 +39,8 @@ OTHER_SOURCES: dict[str, dict] = {
     "list": {"source": "list", "images": "listed", "list": "images.csv"},
     "torchvision": {"source": "torchvision", "images": "mnist", "dataset": "MNIST", "dataset_split": "test"},
 }
+ENCODER_FIELDS = {field for kind in get_args(get_args(EncoderSpec)[0]) for field in kind.model_fields}
+OF_EVERY_KIND = {"features", "control_of"}  # fields of an encoder that are read by their names
 HUMAN_CAPTIONS = {"encoders": ["supervised"], "pairs": "pairs.tsv"}
 ALIGNMENTS = {
     "own": {
@@ -76,16 +78,17 @@ def declared(stages: dict[Stage, Any]) -> Reads:
             tuple(name.split(".")) for dep in found.deps if isinstance(dep, ParamsDependency) for name in dep.params
         }
         | set(_in_paths(stage[0]))
-        | {_divided(dep.def_path) for dep in found.deps if dep.def_path.startswith("data/encoders/")}
+        | {leaf for dep in found.deps if dep.def_path.startswith("data/encoders/") for leaf in _divided(dep.def_path)}
         for stage, found in stages.items()
         if stage != BY_FILE
     }
 
 
-def _divided(path: str) -> Leaf:
+def _divided(path: str) -> set[Leaf]:
     """What divide_encoders writes into a file: ``data/encoders/NAME/network.json``, ``features.json`` or ``control.json``."""
     *_, name, file = path.split("/")
-    return ("encoders", name, *{"features.json": ("features",), "control.json": ("control_of",)}.get(file, ()))
+    own = {"features.json": {"features"}, "control.json": {"control_of"}}
+    return {("encoders", name, field) for field in own.get(file, ENCODER_FIELDS - OF_EVERY_KIND)}
 
 
 def _in_paths(name: str) -> Iterator[Leaf]:
@@ -228,11 +231,14 @@ class OtherSettings:
                 some |= opened if ("data", "source") in some else set()
 
     def kinds_and_names(self) -> None:
-        """The kind of an encoder decides which of its fields are read; the names of a section are all of it, to DVC."""
+        """The kind of an encoder decides which of its fields are read, but for those of every kind; names of a section are all of it."""
         for some in self.read.values():
             kinds = [leaf[:2] for leaf in some if leaf[0] == "encoders" and leaf[2:] == ("kind",)]
             names = [leaf[:-1] for leaf in some if leaf[-1] == KEYS]
-            some |= {leaf for place in kinds + names for leaf in leaves(_at(self.base, place), place)}
+            of_kinds, of_names = (
+                {leaf for place in places for leaf in leaves(_at(self.base, place), place)} for places in (kinds, names)
+            )
+            some |= {leaf for leaf in of_kinds if leaf[2] not in OF_EVERY_KIND} | of_names
 
 
 def other_settings(folder: Path, params: Params, read: Reads, scratch: Path) -> Reads:
