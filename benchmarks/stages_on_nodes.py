@@ -1,7 +1,7 @@
 """Run every stage that has shards on three nodes of limited memory, and compare its files with those of one process.
 
 ``python -m benchmarks.stages_on_nodes`` needs the checkout of a run (``make repro``) and the extra `ray`. It explains another encoder,
-with random weights; with 960 features, their maps do not fit into the memory of any process. The kernel refuses each process
+with random weights, whose maps of 960 features do not fit into the memory of any process. The kernel refuses each process
 of the cluster, and the process of each stage with shards, more private memory than the limit (``RLIMIT_DATA``).
 """
 
@@ -61,7 +61,7 @@ ORDER: tuple[Stage, ...] = (
 
 
 def main(
-    features: Annotated[int, typer.Option(min=2, help="Of the encoder.")] = 48,
+    features: Annotated[int, typer.Option(min=2, help="Of the encoder.")] = 960,
     explained: Annotated[int, typer.Option(min=1, help="Of them.")] = 8,
     limit: Annotated[int, typer.Option(min=1, help="Bytes of private memory of a process.")] = 2_800_000_000,
     out: Annotated[Path, typer.Option(help="Where the numbers go.")] = OUT,
