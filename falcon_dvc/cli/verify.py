@@ -128,8 +128,8 @@ def compare_tables(path: str, committed: pd.DataFrame, regenerated: pd.DataFrame
 
 
 def _first_words(table: pd.DataFrame) -> pd.Series:
-    """Return the first word of each row, by its group and its number in the group."""
-    first = table["words"].str.split("[:;]", n=1, regex=True).str[0]
+    """Return the text before the first score of each row, by its group and its number in the group; without scores, all words."""
+    first = table["words"].str.split(":", n=1).str[0]
     return first.set_axis(pd.MultiIndex.from_arrays([table["group"], table.groupby("group").cumcount()]))
 
 

@@ -1,7 +1,9 @@
 """The benchmarks against the released algorithms: both sides say the same, and the page says what was measured."""
 
 import json
+import os
 import subprocess
+import sys
 
 import pytest
 
@@ -103,6 +105,19 @@ def test_a_project_of_one_stage_has_nothing_to_do_the_second_time(monkeypatch):
 def test_a_start_that_fails_is_no_start():
     with pytest.raises(subprocess.CalledProcessError):
         speed._starts("import json, sys; sys.exit('json' in sys.modules)", 1)
+
+
+def test_the_kernels_of_numpy_are_those_of_its_environment():
+    command = [sys.executable, "-c", "from benchmarks.speed import kernels; print(kernels())"]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "OPENBLAS_CORETYPE": "Nehalem"},
+        cwd=speed.ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() in ("Nehalem", "")  # "": this numpy has no OpenBLAS
 
 
 def test_the_committed_page_is_of_the_committed_numbers():
